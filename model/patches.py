@@ -1,0 +1,189 @@
+"""Between an image and its sequence of patch tokens, in both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+
+def pair(size: int | Sequence[int]) -> tuple[int, int]:
+    """`16` or `(16, 16)` -> `(16, 16)`: height, then width."""
+    if isinstance(size, int):
+        return size, size
+    height, width = size
+    return int(height), int(width)
+
+
+def grid_of(image_size: int | Sequence[int], patch: int | Sequence[int]) -> tuple[int, int]:
+    """Rows and columns of patches; ValueError where the patch does not tile the image."""
+    (height, width), (patch_height, patch_width) = pair(image_size), pair(patch)
+    if min(height, width, patch_height, patch_width) < 1:
+        raise ValueError("Image and patch sizes are numbers of pixels: give positive integers.")
+    if height % patch_height or width % patch_width:
+        raise ValueError(
+            f"Patches of {patch_height} x {patch_width} pixels do not tile an image of "
+            f"{height} x {width}: {_sizes_that_fit(height, width)}."
+        )
+    return height // patch_height, width // patch_width
+
+
+def _sizes_that_fit(height: int, width: int) -> str:
+    fits = [p for p in range(1, min(height, width) + 1) if height % p == 0 and width % p == 0]
+    return f"square patches of {', '.join(map(str, fits))} pixels would"
+
+
+@dataclass(frozen=True)
+class TokenLayout:
+    """What each token of a sequence stands for.
+
+    A sequence is its prefix tokens in order, then the patches row by row.
+    """
+
+    grid: tuple[int, int]
+    """Rows and columns of patches."""
+    prefix: tuple[str, ...] = ()
+    """Names of the tokens before the patches: "cls", "dist", "reg0", ..."""
+    patch: tuple[int, int] = (16, 16)
+    """Height and width of one patch in pixels of the prepared image."""
+
+    @property
+    def patches(self) -> int:
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def tokens(self) -> int:
+        return len(self.prefix) + self.patches
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the prepared image in pixels."""
+        return self.grid[0] * self.patch[0], self.grid[1] * self.patch[1]
+
+    @property
+    def patch_slice(self) -> slice:
+        """Selects the patch tokens: `map[..., layout.patch_slice]`."""
+        return slice(len(self.prefix), self.tokens)
+
+    def index_of(self, row: int, col: int) -> int:
+        """Token index of the patch at (row, col); IndexError outside the grid."""
+        rows, cols = self.grid
+        if not (0 <= row < rows and 0 <= col < cols):
+            raise IndexError(
+                f"There is no patch at row {row}, column {col}: the grid has {rows} rows and "
+                f"{cols} columns, counted from 0."
+            )
+        return len(self.prefix) + row * cols + col
+
+    def position_of(self, token: int) -> tuple[int, int] | None:
+        """(row, col) of a patch token, None for a prefix token; IndexError beyond the end."""
+        if not 0 <= token < self.tokens:
+            raise IndexError(f"There is no token {token}: they run from 0 to {self.tokens - 1}.")
+        if token < len(self.prefix):
+            return None
+        return divmod(token - len(self.prefix), self.grid[1])
+
+
+def patchify(images: Tensor, patch: int | Sequence[int]) -> Tensor:
+    """(B, C, H, W) -> (B, N, C·p·p): patches row by row, each flattened channel first.
+
+    Only moves values, so `unpatchify` gives the images back to the bit.
+    Raises ValueError where the patch does not tile the images.
+    """
+    batch, channels, height, width = images.shape
+    rows, cols = grid_of((height, width), patch)
+    p, q = pair(patch)
+    cells = images.reshape(batch, channels, rows, p, cols, q)
+    return cells.permute(0, 2, 4, 1, 3, 5).reshape(batch, rows * cols, channels * p * q)
+
+
+def unpatchify(patches: Tensor, patch: int | Sequence[int], grid: Sequence[int]) -> Tensor:
+    """(B, N, C·p·p) -> (B, C, H, W), the inverse of `patchify`.
+
+    `grid` is (rows, columns). Raises ValueError where it does not hold N patches, or the
+    patches are no whole number of channels.
+    """
+    batch, count, length = patches.shape
+    (rows, cols), (p, q) = grid, pair(patch)
+    if rows * cols != count:
+        raise ValueError(f"A grid of {rows} x {cols} holds {rows * cols} patches, not {count}.")
+    if length % (p * q):
+        raise ValueError(
+            f"Patches of {length} values are no whole number of channels of {p} x {q} pixels."
+        )
+    channels = length // (p * q)
+    cells = patches.reshape(batch, rows, cols, channels, p, q)
+    return cells.permute(0, 3, 1, 4, 2, 5).reshape(batch, channels, rows * p, cols * q)
+
+
+class LinearPatches(nn.Module):
+    """(B, C, H, W) -> (B, N, D): each patch flattened channel first, then one Linear."""
+
+    def __init__(self, patch: int, channels: int, dim: int, bias: bool = True) -> None:
+        super().__init__()
+        self.patch = patch
+        self.proj = nn.Linear(channels * patch * patch, dim, bias=bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.proj(patchify(images, self.patch))
+
+
+class ConvPatches(nn.Module):
+    """(B, C, H, W) -> (B, N, D): a convolution whose stride is the patch.
+
+    The same function as `LinearPatches`, its weight shaped (D, C, p, p).
+    """
+
+    def __init__(self, patch: int, channels: int, dim: int, bias: bool = True) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(channels, dim, kernel_size=patch, stride=patch, bias=bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.proj(images).flatten(2).transpose(1, 2)
+
+
+class StemPatches(nn.Module):
+    """(B, C, H, W) -> (B, N, D): small convolutions instead of one large one.
+
+    Each stage is a 3x3 convolution, BatchNorm and GELU; a 1x1 convolution to `dim` ends it.
+    The last log2(patch) stages halve the image, the ones before keep its size. Neighbouring
+    tokens share some pixels. Xiao et al. 2021, "Early Convolutions Help Transformers See
+    Better".
+    """
+
+    def __init__(
+        self, patch: int, channels: int, dim: int, stages: Sequence[int], bias: bool = True
+    ) -> None:
+        super().__init__()
+        strides = stem_strides(patch, len(stages))
+        steps = zip((channels, *stages[:-1]), stages, strides, strict=True)
+        self.stages = nn.Sequential(*(_stage(*step) for step in steps))
+        self.proj = nn.Conv2d(stages[-1], dim, kernel_size=1, bias=bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.proj(self.stages(images)).flatten(2).transpose(1, 2)
+
+
+def stem_strides(patch: int, stages: int) -> tuple[int, ...]:
+    """Strides of a stem's stages, their product the patch: ones first, then twos.
+
+    Raises ValueError where the patch is no power of two or has more halvings than stages.
+    """
+    halvings = patch.bit_length() - 1
+    if patch < 1 or patch != 1 << halvings:
+        raise ValueError(
+            f"A stem halves the image step by step, so its patch is a power of two, not {patch}."
+        )
+    if not stages >= 1 or halvings > stages:
+        raise ValueError(
+            f"A stem with patch {patch} needs at least {max(halvings, 1)} stages, each with its "
+            f"number of channels in `stem`; it has {stages}."
+        )
+    return (1,) * (stages - halvings) + (2,) * halvings
+
+
+def _stage(channels: int, width: int, stride: int) -> nn.Sequential:
+    # BatchNorm has a shift of its own, so the convolution needs no bias.
+    conv = nn.Conv2d(channels, width, kernel_size=3, stride=stride, padding=1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(width), nn.GELU())
