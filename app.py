@@ -1,0 +1,14 @@
+"""Saccade: see where a vision transformer looks. Run with ``streamlit run app.py``."""
+
+import streamlit as st
+
+st.set_page_config(page_title="Saccade", page_icon=":material/visibility:", layout="wide")
+
+st.navigation(
+    [
+        st.Page(
+            "viz/pages/explore.py", title="Explore", icon=":material/visibility:", default=True
+        ),
+    ],
+    position="top",
+).run()

@@ -1,0 +1,86 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.patches import TokenLayout
+from viz.colors import COLOR_MAPS
+from viz.pages.view import FUSIONS, SCALINGS, View, fit, from_address, to_address, token_name
+
+LAYERS, HEADS = 4, 3
+TOKENS = TokenLayout(grid=(3, 5), prefix=("cls", "reg0"), patch=(16, 16))
+PLAIN = TokenLayout(grid=(3, 5))
+
+views = st.builds(
+    View,
+    layer=st.integers(0, LAYERS - 1),
+    head=st.integers(0, HEADS - 1) | st.sampled_from(FUSIONS),
+    query=st.integers(0, TOKENS.tokens - 1),
+    held=st.booleans(),
+    opacity=st.integers(0, 20).map(lambda n: n / 20),
+    colors=st.sampled_from(COLOR_MAPS),
+    scaling=st.sampled_from(SCALINGS),
+    lines=st.booleans(),
+    smooth=st.booleans(),
+    fusion=st.sampled_from(FUSIONS),
+    discard=st.integers(0, 19).map(lambda n: n / 20),
+)
+
+
+@given(views)
+def test_a_link_opens_the_same_view(view):
+    assert from_address(to_address(view, TOKENS), LAYERS, HEADS, TOKENS) == (view, [])
+
+
+@given(st.dictionaries(st.sampled_from([*View.__dataclass_fields__, "from"]), st.text()))
+def test_any_address_opens_some_valid_view(words):
+    view, notes = from_address(words, LAYERS, HEADS, TOKENS)
+    assert view == fit(view, LAYERS, HEADS, TOKENS)
+    assert 0 <= view.opacity <= 1 and view.colors in COLOR_MAPS and view.fusion in FUSIONS
+    assert all(note.endswith(".") for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ({"layer": "99"}, {"layer": 3}),
+        ({"layer": "0"}, {"layer": 0}),
+        ({"head": "7"}, {"head": 2}),
+        ({"layer": "last"}, {"layer": 3}),
+        ({"from": "r4c1"}, {"query": 0}),
+        ({"from": "dist"}, {"query": 0}),
+        ({"opacity": "2.5"}, {"opacity": 1.0}),
+        ({"colors": "jet"}, {"colors": "viridis"}),
+    ],
+)
+def test_a_wrong_link_opens_the_nearest_view_with_one_note(words, expected):
+    view, notes = from_address(words, LAYERS, HEADS, TOKENS)
+    assert view == replace(view, **expected)
+    assert len(notes) == 1
+
+
+def test_the_first_view_is_the_last_layer_from_cls():
+    view, notes = from_address({}, LAYERS, HEADS, TOKENS)
+    assert (view.layer, view.head, view.query, notes) == (3, "mean", 0, [])
+
+
+def test_without_cls_the_centre_patch_asks():
+    view, _ = from_address({}, LAYERS, HEADS, PLAIN)
+    assert PLAIN.position_of(view.query) == (1, 2)
+
+
+def test_a_smaller_model_keeps_what_it_can_of_a_view():
+    view = View(layer=11, head=9, query=190)
+    assert fit(view, LAYERS, HEADS, TOKENS) == replace(view, layer=3, head=2, query=0)
+
+
+def test_the_browser_changes_only_what_a_view_has():
+    view = View.from_browser({"layer": 2, "revision": 9}, View(colors="magma"))
+    assert view == View(layer=2, colors="magma")
+
+
+def test_tokens_are_named_as_people_count():
+    assert token_name(0, TOKENS) == "CLS"
+    assert token_name(1, TOKENS) == "register 0"
+    assert token_name(TOKENS.index_of(0, 0), TOKENS) == "row 1, column 1"

@@ -1,0 +1,44 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from viz.colors import subdue
+from viz.overlay import overlay
+from viz.sheet import LABEL, quantise, sheet
+
+RNG = np.random.default_rng(0)
+PHOTO = Image.fromarray(RNG.integers(0, 256, (48, 96, 3), dtype=np.uint8))
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_quantised_maps_give_the_weights_back(seed):
+    weights = np.random.default_rng(seed).dirichlet(np.ones(12), size=(2, 3)).astype(np.float32)
+    values, maxima = quantise(weights)
+    np.testing.assert_allclose(
+        values / 255 * maxima[..., None], weights, atol=float(maxima.max()) / 500
+    )
+
+
+def test_a_row_of_zeros_stays_zero():
+    values, maxima = quantise(np.zeros((1, 1, 4), dtype=np.float32))
+    assert not values.any() and not maxima.any()
+
+
+def test_every_cell_is_the_overlay_of_its_own_map():
+    weights = RNG.dirichlet(np.ones(8), size=(2, 3)).astype(np.float32)
+    picture = np.asarray(sheet(PHOTO, weights, (2, 4), cell=96, gap=4)).astype(int)
+    assert picture.shape == (LABEL + 2 * 52, LABEL + 3 * 100, 3)
+    for layer in range(2):
+        for head in range(3):
+            top, left = LABEL + layer * 52, LABEL + head * 100
+            cell = picture[top : top + 48, left : left + 96]
+            alone = np.asarray(overlay(PHOTO, weights[layer, head].reshape(2, 4))).astype(int)
+            assert np.abs(cell - alone).max() <= 2
+
+
+def test_a_model_that_looks_nowhere_leaves_the_photo():
+    picture = np.asarray(sheet(PHOTO, np.zeros((1, 1, 8), dtype=np.float32), (2, 4), cell=96))
+    np.testing.assert_array_equal(
+        picture[LABEL : LABEL + 48, LABEL : LABEL + 96], subdue(np.asarray(PHOTO))
+    )

@@ -1,0 +1,1 @@
+"""Drawing attention: numpy in, pictures out."""

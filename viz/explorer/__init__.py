@@ -1,0 +1,63 @@
+"""The browser components: how they are put on a page, and what they are sent.
+
+Each is plain HTML, CSS and JavaScript beside this file; the scripts share
+``common.js``. Python sends one blob (see ``viz.payload``); the photo is in it, so a
+component draws alone.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from viz.colors import BRIGHTNESS, COLOR_MAPS, GAMMA, SATURATION, lookup_table
+
+_FOLDER = Path(__file__).parent
+
+
+def _style() -> str:
+    style = {
+        "colorMaps": {name: lookup_table(name).tobytes().hex() for name in COLOR_MAPS},
+        "gamma": GAMMA,
+        "saturation": SATURATION,
+        "brightness": BRIGHTNESS,
+    }
+    return f"const STYLE = {json.dumps(style)};\n"
+
+
+def _component(name: str) -> Callable[..., Any]:
+    def text(file: str) -> str:
+        return (_FOLDER / file).read_text(encoding="utf-8")
+
+    return st.components.v2.component(
+        f"saccade_{name}",
+        html=text(f"{name}.html"),
+        css=text(f"{name}.css"),
+        js=_style() + text("common.js") + text(f"{name}.js"),
+    )
+
+
+_explorer, _sheet, _overlay = map(_component, ("explorer", "sheet", "overlay"))
+
+
+def explorer(payload: bytes, on_view: Callable[[], None], key: str = "explorer") -> None:
+    """Mount the explorer; ``on_view`` runs when the user has changed the view.
+
+    The new view is then at ``st.session_state[key]["view"]``.
+    """
+    _explorer(data=payload, key=key, on_view_change=on_view)
+
+
+def sheet(payload: bytes, on_choose: Callable[[], None], key: str = "sheet") -> None:
+    """Mount the layers x heads sheet; ``on_choose`` runs when a head was clicked.
+
+    The choice is then at ``st.session_state[key]["choose"]``: layer and head, from zero.
+    """
+    _sheet(data=payload, key=key, on_choose_change=on_choose)
+
+
+def overlay(payload: bytes, key: str) -> None:
+    """Mount one finished map over the photo."""
+    _overlay(data=payload, key=key)

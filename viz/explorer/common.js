@@ -1,0 +1,185 @@
+// Shared by the components: read a payload, compute attention, colour it, lay it over a photo.
+// STYLE (colour maps and blending) is written above this text by viz/explorer/__init__.py.
+
+const TYPES = { uint8: [1, Uint8Array], float16: [2, Uint16Array], float32: [4, Float32Array] };
+
+function unpack(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const start = 4 + view.getUint32(0, true);
+  const header = JSON.parse(new TextDecoder().decode(bytes.subarray(4, start)));
+  const arrays = {};
+  for (const { name, type, shape, offset } of header.arrays) {
+    const [size, Type] = TYPES[type];
+    const count = shape.reduce((product, side) => product * side, 1);
+    const data = bytes.slice(start + offset, start + offset + count * size);
+    const typed = new Type(data.buffer);
+    arrays[name] = type === "float16" ? floatsFromHalves(typed) : typed;
+  }
+  return { header, arrays };
+}
+
+let halves = null; // every float16 there is, by its bits
+
+function floatsFromHalves(bits) {
+  if (!halves) {
+    halves = new Float32Array(65536);
+    for (let i = 0; i < 65536; i++) {
+      const sign = i & 0x8000 ? -1 : 1;
+      const exponent = (i >> 10) & 31;
+      const fraction = i & 1023;
+      if (exponent === 31) halves[i] = fraction ? NaN : sign * Infinity;
+      else if (exponent === 0) halves[i] = sign * fraction * 2 ** -24;
+      else halves[i] = sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+    }
+  }
+  return Float32Array.from(bits, (i) => halves[i]);
+}
+
+// softmax(q K^T * scale + bias) of one query token in every head: Float32Array (heads * tokens).
+function attentionRows({ query, key, bias, heads, tokens, dim, scale, biasHeads }, token) {
+  const rows = new Float32Array(heads * tokens);
+  for (let head = 0; head < heads; head++) {
+    const q = query.subarray((head * tokens + token) * dim, (head * tokens + token + 1) * dim);
+    const row = rows.subarray(head * tokens, (head + 1) * tokens);
+    const biasRow = bias ? ((biasHeads === 1 ? 0 : head) * tokens + token) * tokens : 0;
+    let top = -Infinity;
+    let at = head * tokens * dim;
+    for (let j = 0; j < tokens; j++) {
+      let score = 0;
+      for (let i = 0; i < dim; i++) score += q[i] * key[at++];
+      score *= scale;
+      if (bias) score += bias[biasRow + j];
+      row[j] = score;
+      if (score > top) top = score;
+    }
+    let sum = 0;
+    for (let j = 0; j < tokens; j++) sum += row[j] = Math.exp(row[j] - top);
+    for (let j = 0; j < tokens; j++) row[j] /= sum;
+  }
+  return rows;
+}
+
+const FUSIONS = {
+  mean: (values) => values.reduce((sum, value) => sum + value, 0) / values.length,
+  max: (values) => Math.max(...values),
+  min: (values) => Math.min(...values),
+};
+
+// One map of a layer: a head's own row, or the mean, max or min of all heads.
+function chosenRow(rows, heads, tokens, head) {
+  if (typeof head === "number") return rows.subarray(head * tokens, (head + 1) * tokens);
+  const fuse = FUSIONS[head];
+  const values = new Array(heads);
+  const fused = new Float32Array(tokens);
+  for (let j = 0; j < tokens; j++) {
+    for (let h = 0; h < heads; h++) values[h] = rows[h * tokens + j];
+    fused[j] = fuse(values);
+  }
+  return fused;
+}
+
+function largest(values) {
+  let best = 0;
+  for (let i = 1; i < values.length; i++) if (values[i] > values[best]) best = i;
+  return best;
+}
+
+// The 256 steps of a colour map as RGBA words whose opacity grows with the value.
+const palettes = new Map();
+
+function palette(name, opacity) {
+  const id = `${name} ${opacity}`;
+  if (!palettes.has(id)) {
+    const hex = STYLE.colorMaps[name];
+    const words = new Uint32Array(256);
+    for (let i = 0; i < 256; i++) {
+      const rgb = parseInt(hex.slice(6 * i, 6 * i + 6), 16);
+      const alpha = Math.round(255 * opacity * (i / 255) ** STYLE.gamma);
+      words[i] = (alpha << 24) | ((rgb & 255) << 16) | (rgb & 0xff00) | (rgb >> 16);
+    }
+    palettes.set(id, words);
+  }
+  return palettes.get(id);
+}
+
+// A map as a canvas with one pixel a patch.
+function tile(values, top, [rows, columns], colors, canvas = document.createElement("canvas")) {
+  if (canvas.width !== columns || canvas.height !== rows) {
+    canvas.width = columns;
+    canvas.height = rows;
+  }
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(columns, rows);
+  const words = new Uint32Array(image.data.buffer);
+  const factor = top > 0 ? 255 / top : 0;
+  for (let i = 0; i < words.length; i++) {
+    words[i] = colors[Math.min(255, Math.round(values[i] * factor))];
+  }
+  context.putImageData(image, 0, 0);
+  return canvas;
+}
+
+async function decodePhoto(jpeg) {
+  return createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
+}
+
+// A photo, muted as under every map, at a size in device pixels.
+function subdued(photo, width, height) {
+  const canvas = document.createElement("canvas");
+  canvas.width = width;
+  canvas.height = height;
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.imageSmoothingQuality = "high";
+  context.drawImage(photo, 0, 0, width, height);
+  const image = context.getImageData(0, 0, width, height);
+  const { data } = image;
+  const own = STYLE.saturation * STYLE.brightness;
+  const grey = (1 - STYLE.saturation) * STYLE.brightness;
+  for (let i = 0; i < data.length; i += 4) {
+    const luma = grey * (0.299 * data[i] + 0.587 * data[i + 1] + 0.114 * data[i + 2]);
+    data[i] = own * data[i] + luma;
+    data[i + 1] = own * data[i + 1] + luma;
+    data[i + 2] = own * data[i + 2] + luma;
+  }
+  context.putImageData(image, 0, 0);
+  return canvas;
+}
+
+// Give a canvas the device pixels of its box on the page; true if that changed.
+function fit(canvas, aspect, width = canvas.clientWidth) {
+  const ratio = window.devicePixelRatio || 1;
+  const w = Math.max(1, Math.round(width * ratio));
+  const h = Math.max(1, Math.round((width * ratio) / aspect));
+  if (canvas.width === w && canvas.height === h) return false;
+  canvas.width = w;
+  canvas.height = h;
+  return true;
+}
+
+function drawScale(canvas, name) {
+  canvas.width = 256;
+  canvas.height = 1;
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(256, 1);
+  new Uint32Array(image.data.buffer).set(palette(name, 1).map((word) => word | 0xff000000));
+  context.putImageData(image, 0, 0);
+}
+
+function percent(value) {
+  const hundredths = value * 100;
+  if (hundredths >= 10) return `${hundredths.toFixed(0)} %`;
+  if (hundredths >= 1) return `${hundredths.toFixed(1)} %`;
+  return `${hundredths.toFixed(2)} %`;
+}
+
+function element(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+// Drop a canvas's or button's text without touching markup: text is always set as text.
+function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}

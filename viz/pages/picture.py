@@ -1,0 +1,108 @@
+"""Choosing a picture: one of the samples, or one's own.
+
+Uploaded pictures are decoded once, made small enough to keep, and held in one bounded
+store for the whole server; the session keeps the key. What is uploaded stays on the
+server's memory and is never written to disk.
+"""
+
+import threading
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+
+import streamlit as st
+from cachetools import LRUCache
+from PIL import Image
+
+from model import samples
+from model.images import ImageRejected, open_image
+
+STORE_BYTES = 512 * 2**20
+MAX_SIDE = 1024
+TYPES = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]
+
+_store: LRUCache = LRUCache(STORE_BYTES, getsizeof=lambda image: 3 * image.width * image.height)
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture and what tells it from others; ``sample`` is its name if it is one of ours."""
+
+    key: str
+    image: Image.Image
+    sample: str | None = None
+
+
+@cache
+def _sample(name: str) -> Picture:
+    image = samples.load(name)
+    return Picture(sha256(image.tobytes()).hexdigest(), image, name)
+
+
+def start(name: str | None) -> str | None:
+    """Begin a session with a sample from the address; returns a note if there is none such."""
+    known = samples.names()
+    st.session_state.sample = name if name in known else known[0]
+    if name is None or name in known:
+        return None
+    if name == "own":
+        return "A link cannot carry somebody's own photo. This is one of the samples instead."
+    return f"There is no sample of the name in the link; showing {known[0]}."
+
+
+def chooser() -> Picture:
+    """Show the samples and the upload field; the picture that is chosen now."""
+    own = st.session_state.get("own")
+    names = [*samples.names(), *(["own"] if own else [])]
+    samples_column, upload_column = st.columns([3, 2], vertical_alignment="bottom")
+    with samples_column:
+        st.pills(
+            "Photo",
+            names,
+            key="sample",
+            required=True,
+            format_func=lambda name: "Your photo" if name == "own" else name.capitalize(),
+        )
+    with upload_column:
+        st.file_uploader(
+            "Upload, drop or paste a photo",
+            key="upload",
+            type=TYPES,
+            on_change=_take_upload,
+            label_visibility="collapsed",
+        )
+    if sentence := st.session_state.get("rejected"):
+        st.error(sentence, icon=":material/error:")
+    return _current()
+
+
+def _take_upload() -> None:
+    """Open what was uploaded; if it is no picture, say why and keep the one there is."""
+    st.session_state.rejected = None
+    upload = st.session_state.upload
+    if upload is None:
+        return
+    data = upload.getvalue()
+    try:
+        image = open_image(data, max_side=MAX_SIDE)
+    except ImageRejected as problem:
+        st.session_state.rejected = str(problem)
+        return
+    key = sha256(data).hexdigest()
+    with _lock:
+        _store[key] = image
+    st.session_state.own = key
+    st.session_state.sample = "own"
+
+
+def _current() -> Picture:
+    choice = st.session_state.sample
+    if choice != "own":
+        return _sample(choice)
+    with _lock:
+        image = _store.get(st.session_state.own)
+    if image is None:
+        st.info("Your photo had to make room for others; upload it again to see it.")
+        return _sample(samples.names()[0])
+    return Picture(st.session_state.own, image)
