@@ -1,0 +1,143 @@
+"""One attention call as it happened, and the rows of its map on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Selection = int | slice | Sequence[int] | Tensor | None
+
+CHUNK = 1 << 20  # scores computed at a time: 4 MiB, which stays in a CPU's cache
+
+
+@dataclass(eq=False)
+class AttentionRecord:
+    """softmax(Q Kᵀ · scale + bias) of one call: B images, H heads, Q queries, K keys.
+
+    It holds the tensors that the model itself used, not copies, so whatever is computed from
+    them is differentiable with respect to the model's parameters and input where the model ran
+    with gradients on. `query` and `key` are None where the model wrote its own softmax; the
+    finished `map` is kept then.
+    """
+
+    name: str  # of the module that attended, as in net.named_modules()
+    kind: str  # "self" | "cross"
+    shape: tuple[int, int, int, int]  # (B, H, Q, K)
+    query: Tensor | None = None  # (B, H, Q, d)
+    grouped_key: Tensor | None = None  # (B, H / group, K, d): grouped heads share a key
+    scale: float = 1.0
+    mask: Tensor | None = None  # broadcasts to shape: bool (True: may look) or added to scores
+    causal: bool = False  # query i sees keys 0 ... i only
+    map: Tensor | None = None  # (B, H, Q, K)
+    value: Tensor | None = None  # (B, H / group, K, d'), kept where gradients flow
+    output: Tensor | None = None  # (B, H, Q, d'), kept where gradients flow
+
+    @property
+    def key(self) -> Tensor | None:
+        """(B, H, K, d); heads that share a key (grouped-query attention) repeat it."""
+        return None if self.grouped_key is None else _ungroup(self.grouped_key, self.shape[1])
+
+    @property
+    def bias(self) -> Tensor | None:
+        """What is added to the scores, float32, broadcasts to (B, H, Q, K); None if nothing.
+
+        Where a query may not look it is -inf, whether by a mask or by causality.
+        """
+        if self.map is not None or (self.mask is None and not self.causal):
+            return None
+        rows, columns = self.shape[2:]
+        bias = torch.zeros(rows, columns, device=self.device)
+        return self._add_bias(bias, self.mask, torch.arange(rows, device=self.device))
+
+    @property
+    def device(self) -> torch.device:
+        return self.tensors()[0].device
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that this record keeps alive."""
+        return storage_bytes(self.tensors())
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor that is held."""
+        held = (self.query, self.grouped_key, self.map, self.mask, self.value, self.output)
+        return [tensor for tensor in held if tensor is not None]
+
+    def weights(self, heads: Selection = None, queries: Selection = None) -> Tensor:
+        """Rows of the map, float32 (B, h, q, K); only what is asked for is computed.
+
+        `heads` and `queries` are an index, a slice or a sequence of indices; None is all. Each
+        row sums to one, but for a query that may look nowhere, which gets zeros, as in
+        `scaled_dot_product_attention`. Raises IndexError where there is no such head or query.
+        """
+        heads = _selection(heads, self.shape[1], "head", self.device)
+        queries = _selection(queries, self.shape[2], "query", self.device)
+        if self.map is not None:
+            return self.map[:, heads][:, :, queries].float()
+        query = self.query[:, heads][:, :, queries]
+        key = self.key[:, heads].float()
+        mask = self.mask
+        if mask is not None:
+            mask = mask.expand(self.shape)[:, heads][:, :, queries]
+        positions = torch.arange(self.shape[2], device=self.device)[queries]
+
+        batch, count, rows, _ = query.shape
+        step = max(1, CHUNK // (batch * count * self.shape[3]))
+        if rows <= step:
+            return self._rows(query, key, mask, positions)
+        weights = key.new_empty(batch, count, rows, self.shape[3])
+        for start in range(0, rows, step):
+            part = slice(start, start + step)
+            weights[:, :, part] = self._rows(
+                query[:, :, part],
+                key,
+                None if mask is None else mask[:, :, part],
+                positions[part],
+            )
+        return weights
+
+    def _rows(self, query: Tensor, key: Tensor, mask: Tensor | None, positions: Tensor) -> Tensor:
+        scores = (query.float() * self.scale) @ key.mT
+        if mask is None and not self.causal:
+            return scores.softmax(-1)
+        scores = self._add_bias(scores, mask, positions)
+        nowhere = scores.amax(-1, keepdim=True) == -torch.inf
+        return scores.softmax(-1).masked_fill(nowhere, 0.0)
+
+    def _add_bias(self, scores: Tensor, mask: Tensor | None, positions: Tensor) -> Tensor:
+        if self.causal:
+            later = torch.arange(self.shape[3], device=scores.device) > positions[:, None]
+            scores = scores.masked_fill(later, -torch.inf)
+        if mask is None:
+            return scores
+        if mask.dtype == torch.bool:
+            return torch.where(mask, scores, -torch.inf)
+        return scores + mask.float()
+
+
+def storage_bytes(tensors: Iterable[Tensor]) -> int:
+    """Bytes behind the tensors; memory that several of them share counts once."""
+    storages = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors}
+    return sum(storages.values())
+
+
+def _ungroup(tensor: Tensor, heads: int) -> Tensor:
+    """(B, H / group, K, d) -> (B, H, K, d)"""
+    group = heads // tensor.shape[1]
+    return tensor if group == 1 else tensor.repeat_interleave(group, dim=1)
+
+
+def _selection(chosen: Selection, size: int, what: str, device: torch.device) -> slice | Tensor:
+    """An index that keeps its dimension; IndexError where it points outside."""
+    if chosen is None:
+        return slice(None)
+    if isinstance(chosen, slice):
+        return chosen if (chosen.step or 1) > 0 else torch.arange(size)[list(range(size))[chosen]]
+    index = torch.as_tensor(chosen, dtype=torch.long, device=device).reshape(-1)
+    outside = index[(index < -size) | (index >= size)]
+    if outside.numel():
+        raise IndexError(f"There is no {what} {int(outside[0])}: the map has {size} of them.")
+    return index % size
