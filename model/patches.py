@@ -9,18 +9,19 @@ from torch import Tensor, nn
 
 
 def pair(size: int | Sequence[int]) -> tuple[int, int]:
-    """`16` or `(16, 16)` -> `(16, 16)`: height, then width."""
-    if isinstance(size, int):
-        return size, size
-    height, width = size
-    return int(height), int(width)
+    """`16` or `(16, 16)` -> `(16, 16)`: height, then width. ValueError for anything else."""
+    sides = (size, size) if isinstance(size, int) else size
+    if isinstance(sides, str) or not isinstance(sides, Sequence) or len(sides) != 2:
+        raise ValueError(f"A size is one number of pixels or (height, width), not {size!r}.")
+    height, width = sides
+    if not (isinstance(height, int) and isinstance(width, int) and height > 0 and width > 0):
+        raise ValueError(f"A size is in whole pixels, at least 1, not {size!r}.")
+    return height, width
 
 
 def grid_of(image_size: int | Sequence[int], patch: int | Sequence[int]) -> tuple[int, int]:
     """Rows and columns of patches; ValueError where the patch does not tile the image."""
     (height, width), (patch_height, patch_width) = pair(image_size), pair(patch)
-    if min(height, width, patch_height, patch_width) < 1:
-        raise ValueError("Image and patch sizes are numbers of pixels: give positive integers.")
     if height % patch_height or width % patch_width:
         raise ValueError(
             f"Patches of {patch_height} x {patch_width} pixels do not tile an image of "
@@ -156,8 +157,8 @@ class StemPatches(nn.Module):
         self, patch: int, channels: int, dim: int, stages: Sequence[int], bias: bool = True
     ) -> None:
         super().__init__()
-        strides = stem_strides(patch, len(stages))
-        steps = zip((channels, *stages[:-1]), stages, strides, strict=True)
+        channels_in = (channels, *stages[:-1])
+        steps = zip(channels_in, stages, stem_strides(patch, stages), strict=True)
         self.stages = nn.Sequential(*(_stage(*step) for step in steps))
         self.proj = nn.Conv2d(stages[-1], dim, kernel_size=1, bias=bias)
 
@@ -165,22 +166,25 @@ class StemPatches(nn.Module):
         return self.proj(self.stages(images)).flatten(2).transpose(1, 2)
 
 
-def stem_strides(patch: int, stages: int) -> tuple[int, ...]:
+def stem_strides(patch: int, stages: Sequence[int]) -> tuple[int, ...]:
     """Strides of a stem's stages, their product the patch: ones first, then twos.
 
-    Raises ValueError where the patch is no power of two or has more halvings than stages.
+    `stages` are the stages' channels. Raises ValueError where the patch is no power of two,
+    has more halvings than there are stages, or a stage has no channel.
     """
     halvings = patch.bit_length() - 1
-    if patch < 1 or patch != 1 << halvings:
+    if patch != 1 << halvings:
         raise ValueError(
             f"A stem halves the image step by step, so its patch is a power of two, not {patch}."
         )
-    if not stages >= 1 or halvings > stages:
+    if len(stages) < max(halvings, 1):
         raise ValueError(
-            f"A stem with patch {patch} needs at least {max(halvings, 1)} stages, each with its "
-            f"number of channels in `stem`; it has {stages}."
+            f"A stem with patch {patch} has {max(halvings, 1)} or more stages, each with its "
+            f"number of channels in `stem`; {len(stages)} given."
         )
-    return (1,) * (stages - halvings) + (2,) * halvings
+    if not all(isinstance(width, int) and width > 0 for width in stages):
+        raise ValueError(f"A stem's stages are numbers of channels, at least 1, not {stages!r}.")
+    return (1,) * (len(stages) - halvings) + (2,) * halvings
 
 
 def _stage(channels: int, width: int, stride: int) -> nn.Sequential:

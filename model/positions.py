@@ -51,7 +51,8 @@ class LearnedPositions(nn.Module):
                 f"A position code has at least one position and one dimension, not {length} "
                 f"and {dim}."
             )
-        self.code = nn.Parameter(nn.init.normal_(torch.empty(length, dim), std=0.02))
+        self.code = nn.Parameter(torch.empty(length, dim))
+        nn.init.trunc_normal_(self.code, std=0.02, a=-0.04, b=0.04)
 
     def forward(self, tokens: Tensor) -> Tensor:
         return tokens + self.code[: tokens.shape[1]]

@@ -87,13 +87,24 @@ class ViTConfig:
     init: str = "trunc_normal"  # weights ~ N(0, 0.02), cut at two deviations; "normal": not cut
 
     def __post_init__(self) -> None:
+        self._check_types()
         # JSON has no tuples.
         object.__setattr__(self, "stem", tuple(self.stem))
         if not isinstance(self.img_size, int):
             object.__setattr__(self, "img_size", pair(self.img_size))
-        self._check()
+        self._check_values()
 
-    def _check(self) -> None:
+    def _check_types(self) -> None:
+        for field in fields(self):
+            value, kind = getattr(self, field.name), type(field.default)
+            kinds = {int: (int,), float: (int, float), tuple: (list, tuple)}.get(kind, (kind,))
+            if field.name != "img_size" and type(value) not in kinds:
+                raise ValueError(
+                    f"{field.name} is of type {kind.__name__}, such as {field.default!r}; "
+                    f"{value!r} is not."
+                )
+
+    def _check_values(self) -> None:
         for name, valid in CHOICES.items():
             if getattr(self, name) not in valid:
                 raise ValueError(
@@ -113,7 +124,9 @@ class ViTConfig:
         grid_of(self.img_size, self.patch_size)
         check_heads(self.dim, self.heads)
         if self.embed == "stem":
-            stem_strides(self.patch_size, len(self.stem))
+            stem_strides(self.patch_size, self.stem)
+        elif self.stem:
+            raise ValueError("stem lists the stages of embed='stem': give both or neither.")
         if self.pool == "cls" and not self.cls_token:
             raise ValueError(
                 "pool='cls' reads the class token, which cls_token=False leaves out: "
@@ -220,8 +233,8 @@ class VisionTransformer(nn.Module):
         self.positions = make_positions(config.positions, positioned, dim)
         self.embed_dropout = nn.Dropout(config.embed_dropout)
         self.norm_embedding = self._norm(config.norm_embedding)
-        ramp = torch.linspace(0, config.drop_path, config.depth).tolist()
-        self.blocks = nn.ModuleList(Block(config, drop_path) for drop_path in ramp)
+        step = config.drop_path / max(config.depth - 1, 1)
+        self.blocks = nn.ModuleList(Block(config, i * step) for i in range(config.depth))
         self.norm = self._norm(config.final_norm)
         self.projection = (
             nn.Linear(dim, config.projection, bias=False) if config.projection else nn.Identity()
