@@ -12,10 +12,10 @@ import numpy as np
 COLOR_MAPS = ("viridis", "cividis", "magma", "inferno", "gray")
 """Perceptually even maps; cividis also reads the same with colour blindness."""
 
-SATURATION = 0.35
+SATURATION = 0.5
 """How much of the photo's own colour stays under a map."""
 
-BRIGHTNESS = 0.8
+BRIGHTNESS = 0.9
 """How bright the photo stays under a map."""
 
 GAMMA = 0.75

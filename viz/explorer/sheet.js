@@ -48,13 +48,13 @@ class Sheet {
     this.draw();
   }
 
-  // Square-ish cells: as many pixels a cell as the width allows, never larger than a thumbnail.
+  // As large as the width allows, but no taller than a screen and no larger than a thumbnail.
   get layout() {
     const { layers, heads } = this.header;
     const label = 22;
     const width = this.canvas.parentElement.clientWidth;
-    const cell = Math.min(96, (width - label) / heads);
     const aspect = this.photo.width / this.photo.height;
+    const cell = Math.min(112, (width - label) / heads, Math.max(40, 640 / layers) * aspect);
     return { label, cell, height: cell / aspect, rows: layers, columns: heads, width };
   }
 

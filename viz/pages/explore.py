@@ -9,10 +9,9 @@ import streamlit as st
 from model import zoo
 from viz import explorer
 from viz.overlay import overlay
-from viz.pages import picture
-from viz.pages.look import Look, load, look_at, rollout_from, rows_from
-from viz.pages.picture import Picture
-from viz.pages.view import FUSIONS, View, fit, from_address, prefix_name, to_address, token_name
+from viz.pages.look import Look, rollout_from, rows_from
+from viz.pages.session import begin, change_view, write_address
+from viz.pages.view import FUSIONS, View, prefix_name, token_name
 from viz.payload import pack
 from viz.sheet import quantise, sheet
 
@@ -21,26 +20,12 @@ UNSURE = "It knows these classes alone, so it names one of them whatever the pho
 
 def page() -> None:
     """The whole page, top to bottom."""
-    words = dict(st.query_params)
-    fresh = "view" not in st.session_state
-    notes = _start(words) if fresh else []
-    st.title("Where does this patch look?")
-    st.markdown(
+    session = begin(
+        "Where does this patch look?",
         "Move the mouse over the photo: each patch shows what it attends to, in the head you "
-        "choose. Click to hold a patch."
+        "choose. Click to hold a patch.",
     )
-    shown = picture.chooser()
-    bundle = load(_model_choice())
-    look = look_at(bundle, shown.key, shown.image)
-    if fresh:
-        st.session_state.view, more = from_address(
-            words, len(look.records), look.heads, bundle.tokens
-        )
-        notes += more
-    view = fit(st.session_state.view, len(look.records), look.heads, bundle.tokens)
-    for note in notes:
-        st.caption(note)
-    st.session_state.view = view
+    look, bundle, view = session.look, session.bundle, session.view
     _show_explorer(look, bundle, view)
     sheet_column, rollout_column = st.columns(2, gap="large")
     with sheet_column:
@@ -48,33 +33,7 @@ def page() -> None:
     with rollout_column:
         view = _show_rollout(look, bundle, view)
     _show_export(look, bundle, view)
-    _write_address(shown, bundle, view)
-
-
-def _start(words: dict[str, str]) -> list[str]:
-    """Begin a session from the address; notes for what could not be had."""
-    st.session_state.revision = 0
-    notes = [note] if (note := picture.start(words.get("photo"))) else []
-    names = zoo.names()
-    st.session_state.model = words.get("model", names[0])
-    if st.session_state.model not in names:
-        notes.append(f"There is no model of the name in the link; showing {names[0]}.")
-        st.session_state.model = names[0]
-    return notes
-
-
-def _model_choice() -> str:
-    return st.selectbox("Model", zoo.names(), key="model", format_func=_model_title)
-
-
-def _model_title(name: str) -> str:
-    card = load(name).card
-    return card.get("title", name)
-
-
-def _write_address(shown: Picture, bundle: zoo.Bundle, view: View) -> None:
-    words = {"photo": shown.sample or "own", "model": bundle.name}
-    st.query_params.from_dict(words | to_address(view, bundle.tokens))
+    write_address(session)
 
 
 # -- the photo --------------------------------------------------------------------------------
@@ -145,13 +104,7 @@ def _show_sheet(look: Look, bundle: zoo.Bundle, view: View) -> None:
 def _take_head() -> None:
     choice = st.session_state.sheet.get("choose")
     if choice:
-        _force(layer=choice["layer"], head=choice["head"])
-
-
-def _force(**changes: object) -> None:
-    """Change the view from here: the explorer takes it over from its next payload."""
-    st.session_state.view = replace(st.session_state.view, **changes)
-    st.session_state.revision += 1
+        change_view(layer=choice["layer"], head=choice["head"])
 
 
 # -- rollout ------------------------------------------------------------------------------------

@@ -51,30 +51,38 @@ def start(name: str | None) -> str | None:
     return f"There is no sample of the name in the link; showing {known[0]}."
 
 
-def chooser() -> Picture:
-    """Show the samples and the upload field; the picture that is chosen now."""
-    own = st.session_state.get("own")
-    names = [*samples.names(), *(["own"] if own else [])]
-    samples_column, upload_column = st.columns([3, 2], vertical_alignment="bottom")
-    with samples_column:
-        st.pills(
-            "Photo",
-            names,
-            key="sample",
-            required=True,
-            format_func=lambda name: "Your photo" if name == "own" else name.capitalize(),
-        )
-    with upload_column:
-        st.file_uploader(
-            "Upload, drop or paste a photo",
-            key="upload",
-            type=TYPES,
-            on_change=_take_upload,
-            label_visibility="collapsed",
-        )
+def sample_choice() -> None:
+    """Show the samples, and beside them one's own photo once there is one."""
+    own = ["own"] if st.session_state.get("own") else []
+    st.pills(
+        "Photo",
+        [*samples.names(), *own],
+        key="sample",
+        required=True,
+        format_func=lambda name: "Your photo" if name == "own" else name.capitalize(),
+    )
+
+
+def upload() -> None:
+    """Show the upload field."""
+    st.file_uploader(
+        "Your own: upload, drop or paste", key="upload", type=TYPES, on_change=_take_upload
+    )
+
+
+def current() -> Picture:
+    """The picture that is chosen now; says above it why an upload was refused."""
     if sentence := st.session_state.get("rejected"):
         st.error(sentence, icon=":material/error:")
-    return _current()
+    choice = st.session_state.sample
+    if choice != "own":
+        return _sample(choice)
+    with _lock:
+        image = _store.get(st.session_state.own)
+    if image is None:
+        st.info("Your photo had to make room for others; upload it again to see it.")
+        return _sample(samples.names()[0])
+    return Picture(st.session_state.own, image)
 
 
 def _take_upload() -> None:
@@ -94,15 +102,3 @@ def _take_upload() -> None:
         _store[key] = image
     st.session_state.own = key
     st.session_state.sample = "own"
-
-
-def _current() -> Picture:
-    choice = st.session_state.sample
-    if choice != "own":
-        return _sample(choice)
-    with _lock:
-        image = _store.get(st.session_state.own)
-    if image is None:
-        st.info("Your photo had to make room for others; upload it again to see it.")
-        return _sample(samples.names()[0])
-    return Picture(st.session_state.own, image)

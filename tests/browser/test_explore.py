@@ -1,0 +1,204 @@
+"""What only a browser shows: hover, click, keyboard, links, upload, dark mode."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model import samples, zoo
+from model.recorder import AttentionRecorder
+from tests.browser.conftest import settle
+
+pytestmark = pytest.mark.browser
+
+PIXELS = "canvas => canvas.toDataURL()"
+
+
+def photo(page):
+    return page.locator(".explorer canvas.photo")
+
+
+def pixels(page) -> str:
+    page.wait_for_timeout(120)
+    return photo(page).evaluate(PIXELS)
+
+
+def point(page, x: float, y: float) -> tuple[float, float]:
+    """A place on the page at a share of the photo's width and height."""
+    box = photo(page).bounding_box()
+    return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+
+def readout(page) -> str:
+    return page.locator(".explorer .readout").inner_text().replace("\n", " ")
+
+
+@pytest.fixture
+def own_photo(tmp_path):
+    path = tmp_path / "breakfast.jpg"
+    samples.load("coffee").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path, quality=95)
+    return path
+
+
+def upload(page, path) -> None:
+    page.set_input_files('[data-testid="stFileUploader"] input[type=file]', path)
+
+
+def test_hover_draws_without_the_server(open_page, own_photo):
+    sent = []
+    page = open_page()
+    page.context.on("page", lambda _: None)
+    before = pixels(page)
+    upload(page, own_photo)
+    page.get_by_text("Your photo").wait_for()
+    settle(page)
+    uploaded = pixels(page)
+    assert uploaded != before
+
+    page.evaluate(
+        """() => {
+            window.sentToServer = 0;
+            const send = WebSocket.prototype.send;
+            WebSocket.prototype.send = function (data) {
+                window.sentToServer += 1;
+                return send.call(this, data);
+            };
+        }"""
+    )
+    seen = {uploaded}
+    for x in (0.1, 0.5, 0.9):
+        page.mouse.move(*point(page, x, 0.4))
+        seen.add(pixels(page))
+        sent.append(page.evaluate("window.sentToServer"))
+    assert len(seen) == 4, "each patch draws its own map"
+    assert sent == [0, 0, 0], "and none of them asks the server"
+
+    page.mouse.click(*point(page, 0.9, 0.4))
+    page.get_by_text("(held)").wait_for()
+    held = pixels(page)
+    page.mouse.move(*point(page, 0.2, 0.8))
+    assert "an even share" in readout(page), "a held patch stays while the mouse reads values"
+    page.mouse.move(5, 5)
+    assert pixels(page) == held
+
+
+def test_the_numbers_are_the_models(open_page):
+    bundle = zoo.load(zoo.names()[0])
+    with AttentionRecorder(bundle.net) as recorder:
+        bundle.net(bundle.prepare(samples.load("coffee")))
+    rows, columns = bundle.tokens.grid
+    query = bundle.tokens.index_of(1, 2)
+    weights = recorder.records[0].weights(queries=[query])[0, 1, 0].detach().numpy()
+    patches = weights[bundle.tokens.patch_slice]
+    page = open_page("?photo=coffee&layer=1&head=2&from=r2c3&held=yes")
+    best = int(patches.argmax())
+    expected = f"row {best // columns + 1}, column {best % columns + 1}"
+    assert expected in readout(page)
+    shown = re.search(r"column \d+: ([\d.]+) %", readout(page))
+    assert float(shown[1]) == pytest.approx(100 * patches[best], rel=0.03)
+    page.mouse.move(*point(page, 0.5 / columns, 0.5 / rows))
+    page.wait_for_timeout(100)
+    shown = re.search(r"to row 1, column 1: ([\d.]+) %", readout(page))
+    assert float(shown[1]) == pytest.approx(100 * patches[0], rel=0.03, abs=0.006)
+
+
+def test_a_link_opens_the_same_view_in_another_tab(open_page):
+    page = open_page("?photo=coffee")
+    page.mouse.click(*point(page, 0.3, 0.6))
+    page.get_by_text("(held)").wait_for()
+    page.keyboard.press("[")
+    page.keyboard.press(".")
+    page.wait_for_function("location.search.includes('head=max')")
+    settle(page)
+    page.mouse.move(5, 5)
+    other = open_page("?" + page.url.split("?", 1)[1])
+    assert readout(other) == readout(page)
+    assert pixels(other) == pixels(page)
+
+
+def test_the_keyboard_alone_suffices(open_page):
+    page = open_page()
+    photo(page).focus()
+    start = pixels(page)
+    page.keyboard.press("ArrowRight")
+    page.get_by_text("(held)").wait_for()
+    moved = pixels(page)
+    assert moved != start
+    page.keyboard.press("Enter")
+    page.wait_for_function("!location.search.includes('held')")
+    page.keyboard.press("[")
+    page.wait_for_function("/layer=\\d/.test(location.search)")
+    settle(page)
+    assert pixels(page) != moved
+    assert "Layer" in page.locator(".announcer").inner_text()
+    page.locator(".heads input").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("location.search.includes('head=')")
+
+
+def test_a_click_on_the_sheet_opens_the_head(open_page):
+    page = open_page()
+    box = page.locator(".sheet canvas").bounding_box()
+    page.locator(".sheet canvas").hover(position={"x": 40, "y": 40})
+    assert "Layer 1, head 1" in page.locator(".sheet .readout").inner_text()
+    page.locator(".sheet canvas").click(position={"x": 40, "y": 40})
+    page.wait_for_function("location.search.includes('layer=1&head=1')")
+    page.get_by_text("Heads of layer 1", exact=True).wait_for()
+    assert box["width"] > 200
+
+
+@pytest.mark.parametrize("how", ["paste", "drop"])
+def test_a_pasted_or_dropped_photo_is_taken(open_page, own_photo, how):
+    page = open_page()
+    data = list(own_photo.read_bytes())
+    page.evaluate(
+        """([bytes, how]) => {
+            const files = new DataTransfer();
+            files.items.add(new File([new Uint8Array(bytes)], "own.jpg", {type: "image/jpeg"}));
+            const find = (root) => {
+                for (const node of root.querySelectorAll("*")) {
+                    if (node.matches(".explorer")) return node;
+                    const inside = node.shadowRoot && find(node.shadowRoot);
+                    if (inside) return inside;
+                }
+            };
+            const event = how === "paste"
+                ? new ClipboardEvent("paste", {clipboardData: files, bubbles: true})
+                : new DragEvent("drop", {dataTransfer: files, bubbles: true});
+            (how === "paste" ? document : find(document)).dispatchEvent(event);
+        }""",
+        [data, how],
+    )
+    page.get_by_text("Your photo").wait_for()
+    settle(page)
+
+
+def test_a_file_that_is_no_picture_leaves_the_photo(open_page, tmp_path):
+    page = open_page("?photo=rocket")
+    before = pixels(page)
+    path = tmp_path / "notes.jpg"
+    path.write_text("These are my notes.")
+    upload(page, path)
+    page.locator('[data-testid="stAlert"]').wait_for()
+    assert "Traceback" not in page.inner_text("body")
+    assert pixels(page) == before
+
+
+@pytest.mark.parametrize("width", [1440, 800])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_cut_off_in_any_light(open_page, width, scheme):
+    page = open_page(width=width, scheme=scheme)
+    overflow = page.evaluate(
+        "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
+    assert overflow <= 0
+    for selector in (".explorer", ".sheet canvas", ".overlay"):
+        box = page.locator(selector).first.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width
+    background = page.evaluate(
+        "() => getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
+    )
+    color = page.locator(".explorer").evaluate("node => getComputedStyle(node).color")
+    luma = [np.mean([float(n) for n in re.findall(r"[\d.]+", c)[:3]]) for c in (background, color)]
+    assert (luma[0] < luma[1]) == (scheme == "dark")
