@@ -1,0 +1,115 @@
+"""The command: `python -m model.training RECIPE --data DIR --out FILE [--resume]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from pathlib import Path
+
+from model.training import recipe as recipes
+
+
+def main(arguments: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        return _pack(arguments[1:]) if arguments[:1] == ["pack"] else _train(arguments)
+    except (ValueError, OSError) as error:  # DataError, RecipeError, TrainingError, ...
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped. Give the same command with --resume to go on.", file=sys.stderr)
+        return 130
+
+
+def _train(arguments: list[str]) -> int:
+    options = _train_parser().parse_args(arguments)
+    recipe = recipes.load(options.recipe, options.set)
+    out = options.out.with_suffix(".safetensors")
+
+    import torch
+
+    from model.training import data, finish, loop
+    from model.vit import build
+
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    state = out.with_suffix(".state.pt")
+    if state.exists() and not options.resume:
+        raise loop.TrainingError(
+            f"{state} is an unfinished run. Add --resume to go on with it, or delete it."
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+
+    torch.manual_seed(recipe.seed)
+    torch.backends.cudnn.deterministic = True
+    overrides = {key: value for key, value in recipe.model.items() if key != "preset"}
+    net = build(recipe.model["preset"], **overrides)
+    train = data.read(options.data, "train", _side(net.config.img_size)).first(options.limit)
+    test = data.read(options.data, "test", _side(net.config.img_size)).first(options.limit)
+    loop.check(net.config, train, test, recipe)
+    log = out.with_suffix(".log.jsonl")
+    trained, curve = loop.train(net, train, test, recipe, device, state, options.resume, log)
+
+    command = _command(options, out)
+    card = finish.ship(trained, out, recipe, test, curve, command)
+    state.unlink(missing_ok=True)
+    summary = {key: card[key] for key in ("name", "epochs", "parameters")}
+    print(json.dumps(summary | card["metrics"] | {"file": str(out)}))
+    return 0
+
+
+def _pack(arguments: list[str]) -> int:
+    options = _pack_parser().parse_args(arguments)
+    from model.training import data
+
+    data.pack(options.source, options.target, options.size, options.seed)
+    files = {f.name: f.stat().st_size for f in sorted(options.target.glob("*.npz"))}
+    print(json.dumps({"packed": str(options.target), "bytes": files}))
+    return 0
+
+
+def _train_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m model.training",
+        description="Train a checkpoint. Prints one JSON object last, with test_accuracy.",
+        epilog="python -m model.training pack FROM TO makes the packed form of a data set.",
+    )
+    parser.add_argument("recipe", help=f"one of {', '.join(recipes.names())}, or a .toml file")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    parser.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe"
+    )
+    parser.add_argument("--limit", type=int, help="use only the first so many pictures")
+    parser.add_argument("--device", help="cpu or cuda; cuda where there is one")
+    return parser
+
+
+def _pack_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m model.training pack")
+    parser.add_argument("source", type=Path, help="the data set as its publisher gives it")
+    parser.add_argument("target", type=Path, help="folder for the packed files")
+    parser.add_argument("--size", type=int, help="side in pixels, for one-folder-a-class data")
+    parser.add_argument("--seed", type=int, default=0, help="of the shuffled order")
+    return parser
+
+
+def _side(size: int | tuple[int, int]) -> int:
+    return size if isinstance(size, int) else min(size)
+
+
+def _command(options: argparse.Namespace, out: Path) -> str:
+    """What to type to make this file again, without this machine's folders."""
+    words = ["python", "-m", "model.training", Path(options.recipe).name]
+    words += ["--data", f"data/{options.data.resolve().name}", "--out", f"checkpoints/{out.name}"]
+    for change in options.set:
+        words += ["--set", change]
+    if options.limit:
+        words += ["--limit", str(options.limit)]
+    return shlex.join(words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""Variations of a whole batch at once, on whatever device it lies.
+
+All randomness comes from torch's global generators, so one seed fixes it and one saved state
+continues it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def crop(images: Tensor, padding: int) -> Tensor:
+    """Shift each picture of (B, C, H, W) by up to `padding` pixels; the border is mirrored."""
+    batch, channels, height, width = images.shape
+    device = images.device
+    padded = F.pad(images.float(), [padding] * 4, mode="reflect").to(images.dtype)
+    top, left = torch.randint(0, 2 * padding + 1, (2, batch, 1), device=device)
+    rows = (top + torch.arange(height, device=device))[:, None, :, None]
+    columns = (left + torch.arange(width, device=device))[:, None, None, :]
+    which = torch.arange(batch, device=device)[:, None, None, None]
+    channel = torch.arange(channels, device=device)[None, :, None, None]
+    return padded[which, channel, rows, columns]
+
+
+def flip(images: Tensor) -> Tensor:
+    """Mirror each picture of (B, C, H, W) left to right with probability one half."""
+    chosen = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
+    return torch.where(chosen, images.flip(-1), images)
+
+
+def colour(images: Tensor, strength: float) -> Tensor:
+    """Vary brightness, contrast and saturation of float (B, 3, H, W) in 0..1 by ± `strength`."""
+    factors = 1 + strength * (2 * torch.rand(3, len(images), 1, 1, 1, device=images.device) - 1)
+    brightness, contrast, saturation = factors
+    images = images * brightness
+    images = torch.lerp(images.mean((1, 2, 3), keepdim=True), images, contrast)
+    images = torch.lerp(images.mean(1, keepdim=True), images, saturation)
+    return images.clamp(0, 1)
+
+
+def erase(images: Tensor, probability: float, largest: float = 0.33) -> Tensor:
+    """Random erasing (Zhong et al. 2017): noise in one box of each chosen picture.
+
+    `images` is normalised float (B, C, H, W); the box covers 2 % to `largest` of the area.
+    """
+    batch, _, height, width = images.shape
+    random = torch.rand(5, batch, 1, 1, device=images.device)
+    area = (0.02 + (largest - 0.02) * random[0]) * height * width
+    aspect = torch.exp((2 * random[1] - 1) * 1.2)  # 0.3 to 3.3, as published
+    tall = (area * aspect).sqrt().clamp(max=height)
+    wide = (area / aspect).sqrt().clamp(max=width)
+    rows = torch.arange(height, device=images.device)[:, None] - random[2] * (height - tall)
+    columns = torch.arange(width, device=images.device) - random[3] * (width - wide)
+    inside = (rows >= 0) & (rows < tall) & (columns >= 0) & (columns < wide)
+    inside &= random[4] < probability
+    return torch.where(inside[:, None], torch.randn_like(images), images)
+
+
+def mixer(mixup: float, cutmix: float, classes: int):
+    """torchvision's MixUp and CutMix, one of them by chance each batch, or None for neither.
+
+    The result takes (images, labels) to (images, soft labels (B, classes)).
+    """
+    if not mixup and not cutmix:
+        return None
+    from model import torchvision_cpu
+
+    torchvision_cpu.ensure()
+    from torchvision.transforms import v2
+
+    choices = []
+    if mixup:
+        choices.append(v2.MixUp(alpha=mixup, num_classes=classes))
+    if cutmix:
+        choices.append(v2.CutMix(alpha=cutmix, num_classes=classes))
+    return v2.RandomChoice(choices)

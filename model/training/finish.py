@@ -1,0 +1,54 @@
+"""The checkpoint and its card, measured on the file as it is shipped."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from torch import nn
+
+from model import checkpoints
+from model.training import loop
+from model.training.data import Split
+from model.training.recipe import Recipe
+
+
+def ship(
+    net: nn.Module, file: Path, recipe: Recipe, test_data: Split, curve: list[dict], command: str
+) -> dict:
+    """Save `net` in float16, load the file again, measure it, and write the figures on its card.
+
+    Returns the card.
+    """
+    card = make_card(net, recipe, test_data, curve, command)
+    checkpoints.save(net, file, card)
+    shipped, _ = checkpoints.load(file)
+    logits = loop.predict(shipped, test_data, recipe.data, "cpu")
+    right = (logits.argmax(1) == test_data.labels).float().mean().item()
+    card["metrics"]["test_accuracy"] = round(right, 4)
+    checkpoints.save(net, file, card)
+    return card
+
+
+def make_card(
+    net: nn.Module, recipe: Recipe, test_data: Split, curve: list[dict], command: str
+) -> dict:
+    seconds = sum(row["seconds"] for row in curve)
+    return {
+        "name": recipe.name,
+        "title": recipe.title,
+        "task": "classify",
+        "config": dataclasses.asdict(net.config),
+        "classes": list(test_data.classes),
+        "normalisation": {"mean": list(recipe.data.mean), "std": list(recipe.data.std)},
+        "data": recipe.data.name,
+        "data_licence": recipe.data.licence,
+        "command": command,
+        "seed": recipe.seed,
+        "epochs": recipe.epochs,
+        "parameters": sum(p.numel() for p in net.parameters()),
+        "metrics": {"test_pictures": len(test_data), "training_seconds": round(seconds)},
+        "curve": curve,
+        "licence": "MIT",
+        "weak_at": recipe.weak_at,
+    }

@@ -1,0 +1,333 @@
+"""The training loop: plain, resumable, and the same on CPU and CUDA."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel
+from tqdm import tqdm
+
+from model.training import augment
+from model.training.data import Split
+from model.training.recipe import Augment, Optimiser, Recipe, Schedule
+
+
+class TrainingError(ValueError):
+    """A run that cannot begin, go on or end as asked."""
+
+
+def train(
+    net: nn.Module,
+    train_data: Split,
+    test_data: Split,
+    recipe: Recipe,
+    device: str = "cpu",
+    state: Path | None = None,
+    resume: bool = False,
+    log: Path | None = None,
+) -> tuple[nn.Module, list[dict]]:
+    """Train `net` as the recipe says; the trained net (the average where there is one) and the
+    curve: one dict an epoch with epoch, loss, accuracy, lr, seconds, images_per_second, and
+    test_accuracy where it was measured.
+
+    The seed is set before `net` is built, by the caller. After each epoch everything is saved to
+    `state`; `resume` goes on from there, to the same end as a run never interrupted. `log` gets
+    the curve as JSON lines.
+    Raises TrainingError.
+    """
+    run = _Run(net, train_data, test_data, recipe, device)
+    if resume and state is not None and state.exists():
+        run.restore(state)
+    while run.epoch < recipe.epochs:
+        _report(run.train_epoch(), recipe.epochs)
+        if state is not None:
+            run.save(state)
+        if log is not None:
+            lines = "".join(json.dumps(row) + "\n" for row in run.curve)
+            replace(log, lambda unfinished, lines=lines: unfinished.write_text(lines))
+    return run.shown.to("cpu").eval(), run.curve
+
+
+def check(config, train_data: Split, test_data: Split, recipe: Recipe) -> None:
+    """Raise TrainingError where the data does not fit the model."""
+    classes, channels = train_data.classes, train_data.images.shape[1]
+    if test_data.classes != classes:
+        raise TrainingError("The train and test data name different classes. Pack them again.")
+    if config.num_classes != len(classes):
+        raise TrainingError(
+            f"The recipe {recipe.name} makes a model of {config.num_classes} classes, the data "
+            f"has {len(classes)}. Add --set model.num_classes={len(classes)}."
+        )
+    if len(recipe.data.mean) != config.in_channels or len(recipe.data.std) != config.in_channels:
+        raise TrainingError(
+            f"The recipe {recipe.name} needs {config.in_channels} values for mean and std each."
+        )
+    if channels not in (1, config.in_channels):
+        raise TrainingError(
+            f"The data has {channels} channels, the model takes {config.in_channels}. "
+            f"Add --set model.in_channels={channels}."
+        )
+
+
+class _Run:
+    """All that an epoch changes, and so all that is saved after it."""
+
+    def __init__(self, net, train_data: Split, test_data: Split, recipe: Recipe, device: str):
+        self.recipe, self.device = recipe, torch.device(device)
+        self.net = net.to(self.device)
+        self.data = _to(train_data, self.device)
+        self.test_data = _to(test_data, self.device)
+        self.steps = max(1, len(train_data) // recipe.batch)
+        self.optimiser = optimiser(self.net, recipe.optimiser)
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(
+            self.optimiser, schedule(recipe.schedule, self.steps * recipe.epochs)
+        )
+        self.average = average(self.net, recipe.ema) if recipe.ema else None
+        self.vary = variation(recipe.augment, recipe.data, net.config, len(train_data.classes))
+        self.epoch, self.curve = 0, []
+
+    @property
+    def shown(self) -> nn.Module:
+        """The net that is measured and shipped."""
+        return self.net if self.average is None else self.average.module
+
+    def train_epoch(self) -> dict:
+        self.net.train()
+        loss_sum = torch.zeros((), device=self.device)
+        right = torch.zeros((), device=self.device)
+        started, seen = time.perf_counter(), 0
+        bar = tqdm(
+            self._batches(),
+            total=self.steps,
+            desc=f"epoch {self.epoch + 1}/{self.recipe.epochs}",
+            disable=not sys.stderr.isatty(),
+        )
+        for images, labels in bar:
+            images, targets = self.vary(images, labels)
+            with _precision(self.device):
+                logits = self.net(images)
+                loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
+            self._step(loss)
+            seen += len(labels)
+            loss_sum += loss.detach() * len(labels)
+            right += (logits.argmax(1) == labels).sum()
+            if not bar.disable:
+                bar.set_postfix(loss=f"{loss_sum / seen:.3f}", accuracy=f"{right / seen:.3f}")
+        seconds = time.perf_counter() - started
+        self.epoch += 1
+        return self._record(float(loss_sum) / seen, float(right) / seen, seen, seconds)
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.randperm(len(self.data)).to(self.device)
+        for chosen in order.split(self.recipe.batch)[: self.steps]:
+            yield self.data.images[chosen], self.data.labels[chosen]
+
+    def _step(self, loss: Tensor) -> None:
+        self.optimiser.zero_grad()
+        loss.backward()
+        if self.recipe.optimiser.clip:
+            nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.optimiser.clip)
+        self.optimiser.step()
+        self.scheduler.step()
+        if self.average is not None:
+            self.average.update_parameters(self.net)
+
+    def _record(self, loss: float, accuracy: float, seen: int, seconds: float) -> dict:
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"The loss is no longer finite in epoch {self.epoch}. Lower the learning rate "
+                "with --set optimiser.lr=..., or add warm-up."
+            )
+        row = {
+            "epoch": self.epoch,
+            "loss": round(loss, 5),
+            "accuracy": round(accuracy, 5),
+            "lr": self.scheduler.get_last_lr()[0],
+            "seconds": round(seconds, 2),
+            "images_per_second": round(seen / seconds, 1),
+        }
+        if self.epoch % self.recipe.test_every == 0 or self.epoch == self.recipe.epochs:
+            logits = predict(self.shown, self.test_data, self.recipe.data, self.device)
+            right = logits.argmax(1) == self.test_data.labels
+            row["test_accuracy"] = round(right.float().mean().item(), 5)
+        self.curve.append(row)
+        return row
+
+    # Saving and going on ---------------------------------------------------------------------
+
+    def _stateful(self) -> dict:
+        parts = {"net": self.net, "optimiser": self.optimiser, "scheduler": self.scheduler}
+        return parts if self.average is None else parts | {"average": self.average}
+
+    def save(self, file: Path) -> None:
+        """Write the state in one move: a kill leaves the old state or the new, never half."""
+        state = {name: part.state_dict() for name, part in self._stateful().items()}
+        state["random"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            state["random_cuda"] = torch.cuda.get_rng_state(self.device)
+        state["epoch"], state["curve"] = self.epoch, self.curve
+        state["recipe"] = _json(self.recipe)
+        replace(file, lambda unfinished: torch.save(state, unfinished))
+
+    def restore(self, file: Path) -> None:
+        try:
+            state = torch.load(file, map_location=self.device, weights_only=True)
+            same = state["recipe"] == _json(self.recipe)
+        except Exception as error:  # pickle, zip and key errors alike
+            raise TrainingError(
+                f"{file} cannot be read ({type(error).__name__}). Delete it and start again "
+                "without --resume."
+            ) from None
+        if not same:
+            raise TrainingError(
+                f"{file} was begun with another recipe. Give the same recipe and --set values, "
+                "or delete the file to start again."
+            )
+        for name, part in self._stateful().items():
+            part.load_state_dict(state[name])
+        torch.set_rng_state(state["random"].cpu())
+        if self.device.type == "cuda" and "random_cuda" in state:
+            torch.cuda.set_rng_state(state["random_cuda"].cpu(), self.device)
+        self.epoch, self.curve = state["epoch"], state["curve"]
+
+
+def optimiser(net: nn.Module, options: Optimiser) -> torch.optim.Optimizer:
+    """Decay on matrices and filters alone, unless `decay_all`."""
+    parameters = [(name, p) for name, p in net.named_parameters() if p.requires_grad]
+    decayed = [p for n, p in parameters if options.decay_all or _is_weight(n, p)]
+    rest = [p for n, p in parameters if not (options.decay_all or _is_weight(n, p))]
+    groups = [{"params": decayed, "weight_decay": options.weight_decay}]
+    if rest:
+        groups.append({"params": rest, "weight_decay": 0.0})
+    if options.name == "sgd":
+        return torch.optim.SGD(groups, lr=options.lr, momentum=options.momentum)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[options.name]
+    return kind(groups, lr=options.lr, betas=options.betas)
+
+
+def _is_weight(name: str, parameter: Tensor) -> bool:
+    return parameter.ndim >= 2 and not name.startswith(("cls_token", "positions", "registers"))
+
+
+def schedule(options: Schedule, steps: int) -> Callable[[int], float]:
+    """The factor on the learning rate at each step."""
+    warmup = options.warmup * steps
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        if options.name == "constant":
+            return 1.0
+        done = (step - warmup) / max(1.0, steps - warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+    return factor
+
+
+def average(net: nn.Module, decay: float) -> AveragedModel:
+    """Exponential moving average of weights and BatchNorm statistics.
+
+    Early on the decay is smaller, (1 + n) / (10 + n), so that the first, random weights are soon
+    forgotten in a short run.
+    """
+
+    def update(averaged: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
+        weight = 1 - min(decay, (1 + float(updates)) / (10 + float(updates)))
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, weight)
+        else:  # counters
+            torch._foreach_copy_(averaged, current)
+
+    return AveragedModel(net, multi_avg_fn=update, use_buffers=True)
+
+
+def variation(options: Augment, data, config, classes: int) -> Callable:
+    """(uint8 images, labels) -> (float images as the net wants them, targets)."""
+    mix = augment.mixer(options.mixup, options.cutmix, classes)
+
+    def vary(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        if options.crop:
+            images = augment.crop(images, options.crop)
+        if options.flip:
+            images = augment.flip(images)
+        images = as_float(images, config)
+        if options.colour:
+            images = augment.colour(images, options.colour)
+        images = normalise(images, data.mean, data.std)
+        if options.erase:
+            images = augment.erase(images, options.erase)
+        return mix(images, labels) if mix else (images, labels)
+
+    return vary
+
+
+def as_float(images: Tensor, config) -> Tensor:
+    """uint8 (B, C, h, w) -> float 0..1 (B, in_channels, H, W), resized and made grey or RGB as
+    the net wants them."""
+    images = images.float() / 255
+    size = config.img_size
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    if images.shape[-2:] != size:
+        images = F.interpolate(images, size, mode="bilinear", antialias=True).clamp(0, 1)
+    if images.shape[1] == 1 and config.in_channels == 3:
+        images = images.expand(-1, 3, -1, -1)
+    return images
+
+
+def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    mean = torch.tensor(mean, device=images.device).view(-1, 1, 1)
+    return (images - mean) / torch.tensor(std, device=images.device).view(-1, 1, 1)
+
+
+@torch.inference_mode()
+def predict(net: nn.Module, split: Split, data, device, batch: int = 500) -> Tensor:
+    """Logits (N, classes), float32, of a whole split in eval mode. `data` has mean and std."""
+    net.eval()
+    logits = []
+    for images in split.images.split(batch):
+        prepared = normalise(as_float(images.to(device), net.config), data.mean, data.std)
+        with _precision(torch.device(device)):
+            logits.append(net(prepared).float())
+    return torch.cat(logits)
+
+
+def replace(file: Path, write: Callable[[Path], object]) -> None:
+    """Write beside `file` and move into place: readers see the old file or the new."""
+    unfinished = file.with_name(f".{file.name}.unfinished")
+    write(unfinished)
+    os.replace(unfinished, file)
+
+
+def _precision(device: torch.device):
+    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+
+
+def _to(split: Split, device: torch.device) -> Split:
+    return dataclasses.replace(
+        split, images=split.images.to(device), labels=split.labels.to(device)
+    )
+
+
+def _json(recipe: Recipe) -> str:
+    return json.dumps(dataclasses.asdict(recipe), sort_keys=True)
+
+
+def _report(row: dict, epochs: int) -> None:
+    left = (epochs - row["epoch"]) * row["seconds"] / 60
+    test = f", test {row['test_accuracy']:.4f}" if "test_accuracy" in row else ""
+    print(
+        f"epoch {row['epoch']}/{epochs}: loss {row['loss']:.4f}, accuracy {row['accuracy']:.4f}"
+        f"{test}, {row['images_per_second']:.0f} images/s, about {left:.0f} min left",
+        flush=True,
+    )

@@ -1,0 +1,167 @@
+"""What to train and how, read from a small TOML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+
+class RecipeError(ValueError):
+    """A recipe that is missing or says something unknown."""
+
+
+@dataclass(frozen=True)
+class Data:
+    name: str
+    licence: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """`name`: "adam" (weight decay as an L2 term of the gradient), "adamw" or "sgd"."""
+
+    name: str = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    decay_all: bool = False  # biases, norms and tokens too, as torch does when not told otherwise
+    betas: tuple[float, float] = (0.9, 0.999)
+    momentum: float = 0.0
+    clip: float = 0.0  # largest norm of the gradient; 0: any
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """`name`: "constant", or "cosine" down to zero, after `warmup` (a share of all steps)."""
+
+    name: str = "constant"
+    warmup: float = 0.0
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Zero or false leaves a variation out. See `augment` for each."""
+
+    crop: int = 0
+    flip: bool = False
+    colour: float = 0.0
+    erase: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """`model`: a preset of `model.vit` and the fields in which this model differs from it.
+
+    `ema`: decay of the exponential moving average of the weights, 0 for none.
+    `test_every`: epochs between two looks at the test set (the last epoch is always measured).
+    """
+
+    name: str
+    title: str
+    data: Data
+    model: dict[str, Any]
+    epochs: int
+    batch: int
+    seed: int = 0
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    schedule: Schedule = field(default_factory=Schedule)
+    augment: Augment = field(default_factory=Augment)
+    label_smoothing: float = 0.0
+    ema: float = 0.0
+    test_every: int = 1
+    weak_at: str = ""
+
+
+_PARTS = {"data": Data, "optimiser": Optimiser, "schedule": Schedule, "augment": Augment}
+_CHOICES = {"optimiser": ("adam", "adamw", "sgd"), "schedule": ("constant", "cosine")}
+
+
+def names() -> list[str]:
+    """The recipes that come with the project."""
+    files = resources.files(__package__).joinpath("recipes").iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+
+
+def load(name: str, changes: list[str] | tuple[str, ...] = ()) -> Recipe:
+    """The recipe of that name, or of the TOML file at that path.
+
+    `changes`: "epochs=30", "optimiser.lr=1e-3", ...: values as TOML writes them.
+    Raises RecipeError.
+    """
+    if name.endswith(".toml"):
+        file, name = Path(name), Path(name).stem
+    else:
+        file = resources.files(__package__).joinpath("recipes", f"{name}.toml")
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError:
+        raise RecipeError(
+            f'There is no recipe "{name}". Known: {", ".join(names())}; or give a .toml file.'
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"The recipe {name} is not valid TOML: {error}.") from None
+    for change in changes:
+        _change(table, change)
+    return _recipe(name, table)
+
+
+def _change(table: dict, change: str) -> None:
+    key, equals, text = change.partition("=")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"] if equals else None
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word
+    *path, last = key.strip().split(".")
+    for part in path:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            value = None
+            break
+    if value is None:
+        raise RecipeError(f'"{change}" changes nothing. Write it as --set optimiser.lr=0.001.')
+    table[last] = value
+
+
+def _recipe(name: str, table: dict) -> Recipe:
+    table = {"name": name, **table}
+    for key, part in _PARTS.items():
+        if key in table:
+            table[key] = _build(part, table[key], f"[{key}] of recipe {name}")
+    recipe = _build(Recipe, table, f"recipe {name}")
+    if "preset" not in recipe.model:
+        raise RecipeError(f"The recipe {name} names no preset under [model].")
+    for key, choices in _CHOICES.items():
+        if getattr(recipe, key).name not in choices:
+            raise RecipeError(
+                f'The recipe {name} asks for {key} "{getattr(recipe, key).name}". '
+                f"Known: {', '.join(choices)}."
+            )
+    if recipe.epochs < 1 or recipe.batch < 1 or recipe.test_every < 1:
+        raise RecipeError(f"The recipe {name} needs epochs, batch and test_every of at least 1.")
+    return recipe
+
+
+def _build(kind: type, table: Any, where: str):
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    known = ", ".join(fields)
+    if not isinstance(table, dict):
+        raise RecipeError(f"The {where} should be a table of {known}.")
+    if unknown := sorted(set(table) - set(fields)):
+        raise RecipeError(f"The {where} has {unknown[0]}, which is unknown. Known: {known}.")
+    missing = [
+        name
+        for name, f in fields.items()
+        if name not in table
+        and f.default is dataclasses.MISSING
+        and f.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise RecipeError(f"The {where} lacks {missing[0]}.")
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})

@@ -1,0 +1,66 @@
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.training import augment
+
+IMAGES = torch.arange(2 * 3 * 5 * 7, dtype=torch.uint8).reshape(2, 3, 5, 7)
+
+
+@given(seed=st.integers(0, 2**32 - 1), padding=st.integers(1, 4))
+def test_a_crop_is_one_of_the_windows(seed, padding):
+    torch.manual_seed(seed)
+    cropped = augment.crop(IMAGES, padding)
+    padded = torch.nn.functional.pad(IMAGES.float(), [padding] * 4, mode="reflect").byte()
+    for picture, whole in zip(cropped, padded, strict=True):
+        windows = whole.unfold(1, 5, 1).unfold(2, 7, 1)  # (C, rows, columns, 5, 7)
+        windows = windows.permute(1, 2, 0, 3, 4).flatten(0, 1)
+        assert any(torch.equal(picture, window) for window in windows)
+
+
+def test_every_shift_happens():
+    torch.manual_seed(0)
+    many = IMAGES[:1].expand(500, -1, -1, -1)
+    assert len({bytes(p.numpy()) for p in augment.crop(many, 1)}) == 9
+
+
+def test_flip_mirrors_about_half():
+    torch.manual_seed(0)
+    many = IMAGES[:1].expand(400, -1, -1, -1)
+    flipped = augment.flip(many)
+    mirrored = (flipped == many.flip(-1)).all((1, 2, 3))
+    assert ((flipped == many).all((1, 2, 3)) ^ mirrored).all()
+    assert 150 < mirrored.sum() < 250
+
+
+def test_colour_stays_in_range_and_grey_stays_grey():
+    torch.manual_seed(0)
+    images = torch.rand(50, 3, 4, 4)
+    varied = augment.colour(images, 0.5)
+    assert varied.min() >= 0
+    assert varied.max() <= 1
+    assert torch.equal(augment.colour(images, 0.0), images)
+    grey = augment.colour(images.mean(1, keepdim=True).expand(-1, 3, -1, -1), 0.5)
+    torch.testing.assert_close(grey[:, 0], grey[:, 2])
+
+
+def test_erasing_takes_one_box_of_the_area_asked_for():
+    torch.manual_seed(0)
+    images = torch.full((300, 1, 32, 32), 9.0)  # noise is never 9
+    changed = (augment.erase(images, 0.5) != images)[:, 0]
+    chosen = changed.flatten(1).any(1)
+    assert 100 < chosen.sum() < 200
+    for mask in changed[chosen]:
+        rows, columns = mask.any(1), mask.any(0)
+        assert torch.equal(mask, rows[:, None] & columns)
+        assert mask.float().mean() < 0.45
+    assert torch.equal(augment.erase(images, 0.0), images)
+
+
+def test_mixing_makes_soft_labels():
+    torch.manual_seed(0)
+    mix = augment.mixer(0.8, 1.0, classes=4)
+    images, labels = mix(torch.rand(8, 3, 4, 4), torch.arange(8) % 4)
+    assert images.shape == (8, 3, 4, 4)
+    torch.testing.assert_close(labels.sum(1), torch.ones(8))
+    assert augment.mixer(0.0, 0.0, 4) is None

@@ -1,0 +1,189 @@
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from model.training import loop, recipe
+from model.training.data import Split
+from model.training.recipe import Augment, Data, Optimiser, Recipe, Schedule
+from model.vit import build
+
+TINY = {
+    "img_size": 8,
+    "patch_size": 4,
+    "num_classes": 2,
+    "dim": 16,
+    "depth": 1,
+    "heads": 2,
+    "mlp_dim": 16,
+    "embed": "stem",
+    "stem": (4, 8),
+    "dropout": 0.1,
+}
+RECIPE = Recipe(
+    name="tiny",
+    title="Tiny",
+    data=Data("none", "none", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    model={"preset": "vit", **TINY},
+    epochs=4,
+    batch=8,
+    optimiser=Optimiser("adamw", lr=1e-2, weight_decay=0.05, clip=1.0),
+    schedule=Schedule("cosine", warmup=0.1),
+    augment=Augment(crop=1, flip=True, colour=0.1, erase=0.2, mixup=0.2, cutmix=0.5),
+    label_smoothing=0.1,
+    ema=0.9,
+)
+
+
+def data(count: int = 44, seed: int = 1) -> Split:
+    """Dark pictures and bright ones."""
+    random = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 2, (count,), generator=random)
+    noise = torch.randint(0, 128, (count, 3, 8, 8), generator=random)
+    return Split((noise + 127 * labels.view(-1, 1, 1, 1)).to(torch.uint8), labels, ("a", "b"))
+
+
+def run(r=RECIPE, state=None, resume=False):
+    torch.manual_seed(r.seed)
+    net = build("vit", **{k: v for k, v in r.model.items() if k != "preset"})
+    return loop.train(net, data(), data(20, 2), r, "cpu", state, resume)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    a, b = a.state_dict(), b.state_dict()
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("step", [3, 5, 12, 19])  # five steps an epoch, 20 in all
+def test_killed_and_resumed_ends_as_if_never_killed(tmp_path, monkeypatch, step):
+    whole, curve = run()
+    state = tmp_path / "state.pt"
+
+    steps, plain = 0, loop._Run._step
+
+    def step_until_killed(self, loss):
+        nonlocal steps
+        if steps == step:
+            raise Killed
+        steps += 1
+        plain(self, loss)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Run, "_step", step_until_killed)
+        with pytest.raises(Killed):
+            run(state=state)
+    assert state.exists() == (step >= 5)  # at most one epoch is lost
+
+    resumed, resumed_curve = run(state=state, resume=True)
+    assert same(whole, resumed)
+    timeless = [{k: v for k, v in row.items() if "second" not in k} for row in curve]
+    assert timeless == [
+        {k: v for k, v in row.items() if "second" not in k} for row in resumed_curve
+    ]
+
+
+def test_killed_while_saving_leaves_the_state_before(tmp_path):
+    file = tmp_path / "state"
+    loop.replace(file, lambda unfinished: unfinished.write_bytes(b"whole"))
+
+    def half(unfinished):
+        unfinished.write_bytes(b"ha")
+        raise Killed
+
+    with pytest.raises(Killed):
+        loop.replace(file, half)
+    assert file.read_bytes() == b"whole"
+
+
+def test_the_seed_decides():
+    first, _ = run()
+    again, _ = run()
+    other, _ = run(dataclasses.replace(RECIPE, seed=1))
+    assert same(first, again)
+    assert not same(first, other)
+
+
+def test_it_learns_and_the_curve_says_so():
+    r = dataclasses.replace(RECIPE, epochs=8, augment=Augment(), test_every=4)
+    net, curve = run(r)
+    assert curve[-1]["test_accuracy"] >= 0.9
+    assert [("test_accuracy" in row) for row in curve] == [False] * 3 + [True] + [False] * 3 + [
+        True
+    ]
+    assert curve[-1]["loss"] < curve[0]["loss"]
+    assert not net.training
+
+
+def test_a_state_of_another_recipe_or_damaged_is_refused(tmp_path):
+    state = tmp_path / "state.pt"
+    run(dataclasses.replace(RECIPE, epochs=1), state)
+    with pytest.raises(loop.TrainingError, match="another recipe"):
+        run(state=state, resume=True)
+    state.write_bytes(state.read_bytes()[:100])
+    with pytest.raises(loop.TrainingError, match="cannot be read"):
+        run(state=state, resume=True)
+
+
+def test_a_loss_that_explodes_is_a_sentence():
+    wild = dataclasses.replace(RECIPE, optimiser=Optimiser("sgd", lr=1e30))
+    with pytest.raises(loop.TrainingError, match="Lower the learning rate"):
+        run(wild)
+
+
+def test_schedule_warms_up_and_ends_at_zero():
+    factor = loop.schedule(Schedule("cosine", warmup=0.1), 100)
+    values = [factor(step) for step in range(101)]
+    assert values[:10] == sorted(values[:10])
+    assert values[10] == 1
+    assert values[10:] == sorted(values[10:], reverse=True)
+    assert values[100] == 0
+    assert math.isclose(values[55], 0.5)
+    assert loop.schedule(Schedule("constant"), 100)(99) == 1
+
+
+def test_the_average_follows_the_formula():
+    net = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
+    averaged = loop.average(net, 0.6)
+    expected = None
+    for n in range(8):
+        net(torch.randn(4, 3))  # moves the statistics of BatchNorm
+        with torch.no_grad():
+            net[0].weight.normal_()
+        averaged.update_parameters(net)
+        values = torch.cat((net[0].weight.flatten(), net[1].running_mean)).detach().double()
+        decay = min(0.6, (1 + n) / (10 + n))
+        expected = values if n == 0 else decay * expected + (1 - decay) * values
+    got = averaged.module
+    got = torch.cat((got[0].weight.flatten(), got[1].running_mean)).double()
+    torch.testing.assert_close(got, expected, atol=1e-6, rtol=0)
+    assert averaged.module[1].num_batches_tracked == 8
+
+
+def test_decay_spares_biases_norms_and_tokens():
+    net = build("vit", **TINY)
+    decayed, rest = loop.optimiser(net, Optimiser(weight_decay=0.1)).param_groups
+    assert (decayed["weight_decay"], rest["weight_decay"]) == (0.1, 0)
+    spared = {id(p) for p in rest["params"]}
+    for name, parameter in net.named_parameters():
+        keeps = name.endswith("bias") or "norm" in name or name.startswith(("cls", "positions"))
+        assert (id(parameter) in spared) == (keeps or parameter.ndim == 1), name
+    reference = recipe.load("cs231n-cifar10").optimiser
+    assert len(loop.optimiser(net, reference).param_groups) == 1
+
+
+def test_grey_small_pictures_become_what_the_net_wants():
+    net = build("vit", **TINY)
+    grey = torch.full((1, 1, 4, 4), 51, dtype=torch.uint8)
+    images = loop.as_float(grey, net.config)
+    torch.testing.assert_close(images, torch.full((1, 3, 8, 8), 0.2))
+
+
+def test_data_that_does_not_fit_is_a_sentence():
+    config = build("vit", **{**TINY, "num_classes": 5}).config
+    with pytest.raises(loop.TrainingError, match=r"--set model\.num_classes=2"):
+        loop.check(config, data(), data(), RECIPE)

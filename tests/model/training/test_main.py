@@ -1,0 +1,115 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from model import checkpoints
+from model.training import data, loop, recipe
+from model.training.__main__ import main
+
+TINY = """
+title = "Tiny"
+epochs = 2
+batch = 8
+weak_at = "Everything."
+[data]
+name = "Noise"
+licence = "none"
+mean = [0.5, 0.5, 0.5]
+std = [0.5, 0.5, 0.5]
+[model]
+preset = "vit"
+img_size = 8
+patch_size = 4
+num_classes = 2
+dim = 16
+depth = 1
+heads = 2
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    random = np.random.default_rng(0)
+    for name, count in (("train", 24), ("test", 10)):
+        labels = random.integers(0, 2, count)
+        images = random.integers(0, 128, (count, 8, 8)) + 127 * labels[:, None, None]
+        images = images.astype(np.uint8)
+        np.savez(tmp_path / f"{name}.npz", images=images, labels=labels, classes=["a", "b"])
+    (tmp_path / "tiny.toml").write_text(TINY)
+    return tmp_path
+
+
+def command(folder, *more):
+    out = str(folder / "out" / "tiny.safetensors")
+    return [str(folder / "tiny.toml"), "--data", str(folder), "--out", out, *more]
+
+
+def test_trains_and_ships_the_measured_file(folder, capsys):
+    assert main(command(folder, "--set", "epochs=3", "--device", "cpu")) == 0
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    net, card = checkpoints.load(folder / "out" / "tiny.safetensors")
+    assert card["epochs"] == len(card["curve"]) == 3
+    assert card["command"].endswith("--out checkpoints/tiny.safetensors --set epochs=3")
+    assert str(folder) not in json.dumps(card)
+    assert card["classes"] == ["a", "b"]
+    assert card["parameters"] == sum(p.numel() for p in net.parameters())
+
+    test = data.read(folder, "test")
+    logits = loop.predict(net, test, recipe.load(str(folder / "tiny.toml")).data, "cpu")
+    accuracy = (logits.argmax(1) == test.labels).float().mean().item()
+    assert summary["test_accuracy"] == card["metrics"]["test_accuracy"] == pytest.approx(accuracy)
+    assert {f.name for f in (folder / "out").iterdir()} == {
+        "tiny.safetensors",
+        "tiny.json",
+        "tiny.log.jsonl",
+    }
+    log = (folder / "out" / "tiny.log.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in log] == card["curve"]
+
+
+def test_an_unfinished_run_is_not_overwritten_but_resumed(folder, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Run, "save", _save_and_stop(loop._Run.save))
+        assert main(command(folder, "--device", "cpu")) == 130
+    assert "--resume" in capsys.readouterr().err
+    assert main(command(folder, "--device", "cpu")) == 1
+    assert "is an unfinished run. Add --resume" in capsys.readouterr().err
+    assert main(command(folder, "--device", "cpu", "--resume")) == 0
+    resumed, _ = checkpoints.load(folder / "out" / "tiny.safetensors")
+
+    assert main(command(folder, "--device", "cpu")) == 0
+    whole, _ = checkpoints.load(folder / "out" / "tiny.safetensors")
+    for a, b in zip(resumed.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def _save_and_stop(save):
+    def stop(self, *files):
+        save(self, *files)
+        raise KeyboardInterrupt
+
+    return stop
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nothing", "--data", ".", "--out", "x"], 'no recipe "nothing"'),
+        (["cifar10", "--data", "/nowhere", "--out", "x"], "no folder /nowhere"),
+        (["pack", "/nowhere", "x"], "no folder /nowhere"),
+    ],
+)
+def test_mistakes_are_one_sentence(arguments, says, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert says in error
+    assert len(error.splitlines()) == 1
+
+
+def test_packs(folder, capsys):
+    assert main(["pack", str(folder), str(folder / "packed")]) == 0
+    assert set(json.loads(capsys.readouterr().out)["bytes"]) == {"train.npz", "test.npz"}
+    assert len(data.read(folder / "packed")) == 24
