@@ -25,6 +25,11 @@ FLAGS = [
 ]
 
 
+def find_browser() -> str | None:
+    """The path of a chromium on this machine, or None."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -67,7 +72,7 @@ def _wait_for(url: str, process: subprocess.Popen, seconds: int = 60) -> None:
 def browser():
     """Chromium, driven by playwright."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    executable = find_browser()
     if executable is None:
         pytest.skip("no chromium on this machine: the browser tests need one")
     with playwright.sync_playwright() as driver:

@@ -48,7 +48,7 @@ def start(name: str | None) -> str | None:
         return None
     if name == "own":
         return "A link cannot carry somebody's own photo. This is one of the samples instead."
-    return f"There is no sample of the name in the link; showing {known[0]}."
+    return f"The link names an unknown sample photo; showing the {samples.title(known[0]).lower()}."
 
 
 def sample_choice() -> None:
@@ -59,7 +59,7 @@ def sample_choice() -> None:
         [*samples.names(), *own],
         key="sample",
         required=True,
-        format_func=lambda name: "Your photo" if name == "own" else name.capitalize(),
+        format_func=lambda name: "Your photo" if name == "own" else samples.title(name),
     )
 
 

@@ -1,0 +1,36 @@
+"""The explorer over random queries and keys, of the size that the address asks for."""
+
+from dataclasses import asdict
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+from skimage import data
+
+from viz import explorer
+from viz.pages.view import View
+from viz.payload import pack, photo_bytes
+
+side, heads = int(st.query_params.get("side", 14)), int(st.query_params.get("heads", 12))
+dim, tokens = 64, side * side + 1
+rng = np.random.default_rng(0)
+header = {
+    "image": f"{side} {heads}",
+    "model": "random",
+    "layer": 0,
+    "layers": 12,
+    "heads": heads,
+    "tokens": tokens,
+    "dim": dim,
+    "scale": dim**-0.5,
+    "grid": [side, side],
+    "prefix": ["cls"],
+    "view": asdict(View(layer=0, query=0)),
+    "revision": 0,
+    "classes": [],
+    "note": "",
+}
+query, key = rng.normal(size=(2, heads, tokens, dim)).astype(np.float16)
+photo = photo_bytes(Image.fromarray(data.astronaut()))
+st.set_page_config(layout="wide")
+explorer.explorer(pack(header, photo=photo, query=query, key=key), on_view=lambda: None)
