@@ -1,0 +1,89 @@
+"""The command: `python -m model.evaluate classify NAME --data DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        print(json.dumps(options.measure(options)))
+    except (ValueError, OSError) as error:  # CheckpointError, DataError, ...
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _classify(options: argparse.Namespace) -> dict:
+    from model import checkpoints
+    from model.evaluate import classify
+    from model.evaluate.pointing import pointing
+    from model.training import data, loop
+
+    file = _file(options.name)
+    net, card = checkpoints.load(file)
+    if card["task"] != "classify":
+        raise ValueError(f"{options.name} does not classify; its task is {card['task']}.")
+    split = data.read(options.data, "test", min(net.tokens.image_size)).first(options.limit)
+    if list(split.classes) != card["classes"]:
+        raise ValueError(
+            f"The data in {options.data} has other classes than {options.name} was trained on. "
+            f"Give the folder of {card['data']}."
+        )
+    values = SimpleNamespace(**card["normalisation"])
+    net.to(options.device)
+    logits = loop.predict(net, split, values, options.device).cpu()
+    figures = classify.classification(logits, split.labels)
+    if split.boxes is not None:
+
+        def prepare(pictures):
+            images = loop.as_float(pictures.to(options.device), net.config)
+            return loop.normalise(images, values.mean, values.std)
+
+        figures |= pointing(net, split.images, split.boxes, prepare)
+    figures = {name: round(value, 4) for name, value in figures.items()}
+    figures["test_pictures"] = len(split)
+    if options.write and options.limit is None:
+        card["metrics"] = card.get("metrics", {}) | figures
+        if len(split.classes) <= 20:
+            card["confusion"] = classify.confusion(logits, split.labels).tolist()
+        checkpoints.save(net, file, card)
+    return {"name": card.get("name", file.stem)} | figures
+
+
+def _file(name: str) -> Path:
+    from model import checkpoints
+
+    return Path(name) if name.endswith(".safetensors") else _shipped(checkpoints.DIRECTORY, name)
+
+
+def _shipped(folder: Path, name: str) -> Path:
+    file = folder / f"{name}.safetensors"
+    if not file.exists():
+        known = ", ".join(sorted(f.stem for f in folder.glob("*.safetensors")))
+        raise ValueError(f'There is no checkpoint "{name}". Known: {known}; or give a file.')
+    return file
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m model.evaluate", description=__doc__)
+    kinds = parser.add_subparsers(required=True, metavar="KIND")
+    classify = kinds.add_parser("classify", help="accuracy, calibration, pointing")
+    classify.set_defaults(measure=_classify)
+    classify.add_argument("name", help="a shipped checkpoint, or a .safetensors file")
+    classify.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    classify.add_argument("--limit", type=int, help="only the first pictures; not on the card")
+    classify.add_argument("--device", default="cpu", help="cpu or cuda")
+    classify.add_argument(
+        "--no-write", dest="write", action="store_false", help="leave the card as it is"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""How often a classifier is right, how well it knows so, and whether it looks at the object."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def classification(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """`test_accuracy` (top-1), `top5` where there are more than five classes, and `ece`.
+
+    `logits` (N, classes), `labels` (N,).
+    """
+    ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices
+    hits = ranked == labels[:, None]
+    figures = {"test_accuracy": hits[:, 0].double().mean().item()}
+    if logits.shape[1] > 5:
+        figures["top5"] = hits.any(1).double().mean().item()
+    figures["ece"] = calibration_error(logits, labels)
+    return figures
+
+
+def calibration_error(logits: Tensor, labels: Tensor, bins: int = 15) -> float:
+    """Expected calibration error: mean of |accuracy − confidence| over equally wide bins of the
+    confidence, each weighted by its share of the pictures. Guo et al. 2017.
+    """
+    confidence, answer = logits.double().softmax(1).max(1)
+    right = (answer == labels).double()
+    which = (confidence * bins).ceil().long().clamp(1, bins) - 1
+    gap = torch.zeros(bins, dtype=torch.float64).index_add_(0, which, right - confidence)
+    return (gap.abs().sum() / len(labels)).item()
+
+
+def confusion(logits: Tensor, labels: Tensor) -> Tensor:
+    """int64 (classes, classes): pictures of the row's class that were taken for the column's."""
+    classes = logits.shape[1]
+    pairs = labels * classes + logits.argmax(1)
+    return torch.bincount(pairs, minlength=classes**2).view(classes, classes)

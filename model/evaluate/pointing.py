@@ -1,0 +1,70 @@
+"""The pointing game: does the peak of a map fall inside the object's box?
+
+Zhang et al. 2016, "Top-down Neural Attention by Excitation Backprop". A rate means little by
+itself, so it comes with chance (the boxes' mean share of the picture) and with the rate of the
+picture's centre, where photographers like to put the object.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from model.patches import TokenLayout
+from model.recorder import AttentionRecord, AttentionRecorder
+from model.rollout import rollout
+
+
+def attention_maps(records: list[AttentionRecord], layout: TokenLayout) -> dict[str, Tensor]:
+    """Two maps over the patches, each (B, rows, columns).
+
+    `attention`: the last layer's, mean over heads; `rollout`: all layers together. Both are read
+    from the class token where there is one, else as the mean over the patches' own rows.
+    """
+    queries = [0] if "cls" in layout.prefix else list(range(layout.tokens))[layout.patch_slice]
+    last = records[-1].weights(queries=queries).mean((1, 2))
+    rolled = rollout(records, query=queries).mean(1)
+    maps = {"attention": last, "rollout": rolled}
+    return {name: m[:, layout.patch_slice].unflatten(1, layout.grid) for name, m in maps.items()}
+
+
+def peaks(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, rows, columns) -> (B, 2): x, y of the middle of the highest patch, in pixels of a
+    picture of `size` (height, width)."""
+    rows, columns = maps.shape[1:]
+    best = maps.flatten(1).argmax(1)
+    x = (best % columns + 0.5) * size[1] / columns
+    y = (best // columns + 0.5) * size[0] / rows
+    return torch.stack((x, y), 1)
+
+
+def inside(points: Tensor, boxes: Tensor) -> Tensor:
+    """bool (B,): whether x, y lies in its box x0, y0, x1, y1 (last pixels included)."""
+    low, high = boxes[:, :2], boxes[:, 2:] + 1
+    return ((points >= low) & (points <= high)).all(1)
+
+
+def shares(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B,): the part of the picture that each box covers."""
+    sides = (boxes[:, 2:] + 1 - boxes[:, :2]).double()
+    return sides.prod(1) / (size[0] * size[1])
+
+
+@torch.inference_mode()
+def pointing(net, images: Tensor, boxes: Tensor, prepare, batch: int = 50) -> dict[str, float]:
+    """Shares of the pictures whose peak lies inside the box.
+
+    `images` uint8 (N, C, H, W), boxes in their pixels; `prepare` makes the net's input of them.
+    """
+    size = tuple(images.shape[-2:])
+    hits: dict[str, list[Tensor]] = {}
+    for pictures, around in zip(images.split(batch), boxes.split(batch), strict=True):
+        with AttentionRecorder(net) as recorder:
+            net(prepare(pictures))
+        for name, maps in attention_maps(recorder.records, net.tokens).items():
+            hits.setdefault(name, []).append(inside(peaks(maps.cpu(), size), around))
+    centre = torch.tensor([[size[1] / 2, size[0] / 2]]).expand(len(boxes), 2)
+    figures = {f"pointing_{name}": torch.cat(found) for name, found in hits.items()}
+    figures["pointing_chance"] = shares(boxes, size)
+    figures["pointing_centre"] = inside(centre, boxes)
+    return {name: values.double().mean().item() for name, values in figures.items()}
