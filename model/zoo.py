@@ -1,0 +1,134 @@
+"""Models by name: `load("cifar10")`, `load("timm/deit_tiny_patch16_224")`, `load("mine.pt")`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from model import checkpoints
+from model.bundle import (
+    Bundle,
+    ModelNotFound,
+    ModelRejected,
+    Resize,
+    normalisation,
+    with_fixed_seed,
+)
+from model.checkpoints import CheckpointError
+from model.vit import VisionTransformer
+
+__all__ = ["Bundle", "ModelNotFound", "ModelRejected", "Resize", "load", "names"]
+
+DEFAULTS = ("photos", "cifar10")  # the first of them that is there opens first
+HUBS = ("torchvision", "timm", "hf")
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+
+
+def names() -> list[str]:
+    """The classifiers that need no network, the one to open with first."""
+    found = []
+    for path in sorted(checkpoints.DIRECTORY.glob("*.safetensors")):
+        try:
+            card = checkpoints.read_card(path)
+        except CheckpointError:
+            continue  # `load` says what is wrong with it
+        if card["task"] == "classify":
+            found.append(path.stem)
+    return sorted(found, key=lambda name: (*DEFAULTS, name).index(name))
+
+
+def load(
+    name: str | os.PathLike[str],
+    heads: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    weights: str = "trained",
+) -> Bundle:
+    """The model called `name`, on the CPU, in eval mode, with float32 weights.
+
+    `name` is an embedded checkpoint (see `names`), "torchvision/NAME", "timm/NAME",
+    "hf/ORG/NAME", or the path of a file with weights. `heads`, `mean` and `std` say what such a
+    file cannot tell; they are for files only. `weights="random"` gives the same model untrained
+    (always the same random weights), and downloads nothing.
+
+    Raises ModelNotFound where there is no such model, or its weights cannot be fetched, and
+    ModelRejected where there is one that cannot be opened.
+    """
+    if weights not in ("trained", "random"):
+        raise ModelRejected(f"Weights are “trained” or “random”, not “{weights}”.")
+    path = Path(name)
+    own = {"heads": heads, "mean": mean, "std": std}
+    if isinstance(name, os.PathLike) or path.suffix.lower() in SUFFIXES:
+        bundle = _load_file(path, **own)
+        return _untrained(bundle) if weights == "random" else bundle
+    if any(value is not None for value in own.values()):
+        raise ModelRejected(
+            f"“{name}” knows its own heads, mean and std. Give them only with a file of weights."
+        )
+    hub, _, rest = name.partition("/")
+    if hub in HUBS and rest:
+        from model import hubs
+
+        return hubs.load(hub, rest, weights)
+    bundle = _load_embedded(name)
+    return _untrained(bundle) if weights == "random" else bundle
+
+
+def _load_embedded(name: str) -> Bundle:
+    path = checkpoints.DIRECTORY / f"{name}.safetensors"
+    if Path(name).name != name or not path.is_file():
+        raise ModelNotFound(_unknown(name))
+    return _from_checkpoint(path)
+
+
+def _untrained(bundle: Bundle) -> Bundle:
+    net = with_fixed_seed(lambda: VisionTransformer(bundle.net.config)).eval()
+    return replace(bundle, name=f"{bundle.name} (random weights)", net=net)
+
+
+def _load_file(path: Path, **own: Any) -> Bundle:
+    """One of our checkpoints where its card lies beside it, anybody's weights otherwise."""
+    if not path.is_file():
+        raise ModelNotFound(f"There is no file {path}. Check its name and folder.")
+    if all(value is None for value in own.values()) and path.with_suffix(".json").is_file():
+        return _from_checkpoint(path)
+    from model import layouts
+
+    return layouts.load(path, **own)
+
+
+def _from_checkpoint(path: Path) -> Bundle:
+    try:
+        net, card = checkpoints.load(path)
+    except CheckpointError as error:
+        raise ModelRejected(str(error)) from error
+    try:
+        return Bundle(
+            name=path.stem,
+            net=net,
+            tokens=net.tokens,
+            **normalisation(**card["normalisation"], channels=net.config.in_channels),
+            resize=Resize(net.tokens.image_size, **card.get("resize", {})),
+            classes=card.get("classes"),
+            card=card,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelRejected(
+            f"The card of {path.name} does not say how a photo is normalised and resized "
+            f"({error}). Train the model again, or fetch its card again."
+        ) from error
+
+
+def _unknown(name: str) -> str:
+    embedded = names()
+    near = difflib.get_close_matches(name.lower(), embedded, n=1, cutoff=0.5)
+    meant = f" Did you mean “{near[0]}”?" if near else ""
+    here = f"Embedded are {', '.join(embedded)}" if embedded else "No checkpoint is embedded"
+    return (
+        f"There is no model “{name}”.{meant} {here}; others are torchvision/NAME, timm/NAME, "
+        "hf/ORG/NAME, or the path of a file of weights."
+    )

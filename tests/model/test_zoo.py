@@ -1,0 +1,257 @@
+"""Embedded models by name, and what becomes of a photo on its way into one."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from model import checkpoints, samples, zoo
+from model.bundle import Bundle, Resize, with_fixed_seed
+from model.patches import TokenLayout
+from model.vit import VisionTransformer, ViTConfig
+from model.zoo import ModelNotFound, ModelRejected
+
+TINY = ViTConfig(img_size=16, patch_size=8, num_classes=3, dim=16, depth=2, heads=2, mlp_dim=24)
+
+
+def save(name: str, config: ViTConfig = TINY, **more) -> None:
+    net = VisionTransformer(config)
+    channels = config.in_channels
+    card = {
+        "name": name,
+        "task": "classify",
+        "config": dataclasses.asdict(config),
+        "classes": ["ant", "bee", "cat"],
+        "normalisation": {"mean": [0.4] * channels, "std": [0.2] * channels},
+    }
+    checkpoints.save(net, checkpoints.DIRECTORY / f"{name}.safetensors", card | more)
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """A folder of embedded checkpoints that holds `cifar10` and `an-other`."""
+    monkeypatch.setattr(checkpoints, "DIRECTORY", tmp_path)
+    save("an-other")
+    save("cifar10")
+    return tmp_path
+
+
+def bundle(height: int, width: int, **rule) -> Bundle:
+    layout = TokenLayout((1, 1), (), (height, width))
+    mean, std = (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
+    return Bundle("x", torch.nn.Identity(), layout, mean, std, Resize((height, width), **rule))
+
+
+def noise(width: int, height: int, seed: int = 0) -> Image.Image:
+    values = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(values)
+
+
+# Names
+
+
+def test_names_begin_with_the_default(shelf):
+    assert zoo.names() == ["cifar10", "an-other"]
+    save("photos")
+    assert zoo.names() == ["photos", "cifar10", "an-other"]
+
+
+def test_names_leave_out_what_is_no_classifier_or_has_no_card(shelf):
+    save("captioner", task="caption")
+    save("broken")
+    (shelf / "broken.json").write_text("{")
+    save("bare")
+    (shelf / "bare.json").unlink()
+    assert zoo.names() == ["cifar10", "an-other"]
+
+
+def test_a_folder_without_checkpoints(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "DIRECTORY", tmp_path / "none")
+    assert zoo.names() == []
+    with pytest.raises(ModelNotFound, match="No checkpoint is embedded"):
+        zoo.load("cifar10")
+
+
+def test_load_gives_a_bundle_that_runs(shelf):
+    loaded = zoo.load("cifar10")
+    assert (loaded.name, loaded.classes) == ("cifar10", ["ant", "bee", "cat"])
+    assert loaded.image_size == loaded.tokens.image_size == (16, 16)
+    assert loaded.tokens == loaded.net.tokens
+    assert not loaded.net.training
+    assert loaded.card["task"] == "classify"
+    with torch.inference_mode():
+        assert loaded.net(loaded.prepare(samples.load("coffee"))).shape == (1, 3)
+
+
+def test_a_checkpoint_also_opens_by_its_path(shelf):
+    by_name, by_path = zoo.load("cifar10"), zoo.load(str(shelf / "cifar10.safetensors"))
+    assert by_path.card == by_name.card
+    assert torch.equal(by_path.net.head.weight, by_name.net.head.weight)
+
+
+def test_random_weights_are_the_same_model_untrained(shelf):
+    trained, random = zoo.load("cifar10"), zoo.load("cifar10", weights="random")
+    again = zoo.load("cifar10", weights="random")
+    assert random.net.config == trained.net.config
+    assert random.name != trained.name
+    assert not torch.equal(random.net.head.weight, trained.net.head.weight)
+    assert torch.equal(random.net.head.weight, again.net.head.weight)
+    assert not random.net.training
+
+
+def test_random_weights_leave_the_stream_of_random_numbers_alone():
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    with_fixed_seed(lambda: VisionTransformer(TINY))
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("name", ["cifra10", "CIFAR10", "cifar-10"])
+def test_a_misspelt_name_is_answered_with_the_nearest(shelf, name):
+    with pytest.raises(ModelNotFound, match="Did you mean “cifar10”") as caught:
+        zoo.load(name)
+    assert "timm/NAME" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", "zzz", "../secrets", "a/b/c", "torchvision/", ".", "x\0y"])
+def test_other_unknown_names(shelf, name):
+    with pytest.raises(ModelNotFound, match="Embedded are cifar10, an-other"):
+        zoo.load(name)
+
+
+def test_a_missing_file(shelf):
+    with pytest.raises(ModelNotFound, match=r"no file mine\.pt"):
+        zoo.load("mine.pt")
+
+
+def test_heads_and_normalisation_belong_to_files(shelf):
+    with pytest.raises(ModelRejected, match="knows its own heads"):
+        zoo.load("cifar10", heads=3)
+    with pytest.raises(ModelRejected, match="“trained” or “random”"):
+        zoo.load("cifar10", weights="best")
+
+
+def test_a_damaged_checkpoint_is_rejected(shelf):
+    path = shelf / "cifar10.safetensors"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(ModelRejected, match="sha256"):
+        zoo.load("cifar10")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"normalisation": None},
+        {"normalisation": {"mean": [0.5] * 3}},
+        {"normalisation": {"mean": [0.5] * 2, "std": [0.5] * 2}},
+        {"normalisation": {"mean": [0.5] * 3, "std": [0.5, 0, 0.5]}},
+        {"normalisation": {"mean": ["a"] * 3, "std": [0.5] * 3}},
+        {"resize": {"interpolation": "magic"}},
+        {"resize": {"share": 2}},
+        {"resize": {"zoom": 2}},
+    ],
+)
+def test_a_card_that_does_not_say_how_to_prepare_a_photo(shelf, change):
+    card = shelf / "cifar10.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | change))
+    with pytest.raises(ModelRejected, match=r"card of cifar10.safetensors"):
+        zoo.load("cifar10")
+
+
+def test_a_grey_model_is_given_grey(shelf):
+    save("grey", dataclasses.replace(TINY, in_channels=1))
+    loaded = zoo.load("grey")
+    prepared = loaded.prepare(Image.new("RGB", (30, 30), (255, 0, 0)))
+    assert prepared.shape == (1, 1, 16, 16)
+    assert prepared[0, 0, 0, 0].item() == pytest.approx((76 / 255 - 0.4) / 0.2, abs=1e-5)
+
+
+# From photo to tensor
+
+SIDES = st.integers(1, 90)
+
+
+@given(SIDES, SIDES, st.integers(1, 40), st.integers(1, 40), st.floats(0.2, 1), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_the_frame_is_exactly_what_is_prepared(width, height, rows, cols, share, squash):
+    """Overlays drawn on the frame lie right only if nothing but the frame is seen."""
+    photo = noise(width, height)
+    wanted = bundle(rows, cols, share=share, squash=squash)
+    frame = wanted.frame(photo)
+    whole = dataclasses.replace(wanted, resize=Resize((rows, cols), squash=True))
+    assert torch.equal(wanted.prepare(photo), whole.prepare(frame))
+    assert wanted.prepare(photo).shape == (1, 3, rows, cols)
+
+
+@given(SIDES, SIDES, st.integers(1, 40))
+@settings(max_examples=100, deadline=None)
+def test_preparing_a_square_model_s_frame_is_preparing_the_photo(width, height, side):
+    photo, square = noise(width, height), bundle(side, side)
+    assert torch.equal(square.prepare(photo), square.prepare(square.frame(photo)))
+
+
+@given(st.integers(20, 400), st.integers(20, 400), st.integers(8, 40), st.integers(8, 40))
+@settings(max_examples=150, deadline=None)
+def test_the_frame_is_central_largest_and_of_the_model_s_shape(width, height, rows, cols):
+    left, top, right, bottom = Resize((rows, cols)).box(width, height)
+    assert 0 <= left <= right <= width
+    assert 0 <= top <= bottom <= height
+    assert abs(left - (width - right)) <= 1
+    assert abs(top - (height - bottom)) <= 1
+    assert (right - left, bottom - top)[0 if width * rows <= height * cols else 1] == (
+        width if width * rows <= height * cols else height
+    )
+    assert (right - left) * rows == pytest.approx((bottom - top) * cols, abs=max(rows, cols))
+
+
+def test_nothing_outside_the_frame_reaches_the_model():
+    photo = noise(60, 40)
+    other = noise(60, 40, seed=1)
+    square = bundle(16, 16)
+    left, top, right, bottom = square.resize.box(60, 40)
+    assert (left, top, right, bottom) == (10, 0, 50, 40)
+    other.paste(photo.crop((left, top, right, bottom)), (left, top))
+    assert torch.equal(square.prepare(photo), square.prepare(other))
+
+
+def test_a_photo_of_the_model_s_size_is_only_normalised():
+    photo = noise(24, 16)
+    prepared = bundle(16, 24).prepare(photo)
+    values = torch.from_numpy(np.array(photo)).permute(2, 0, 1) / 255
+    mean = torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)
+    std = torch.tensor([0.5, 0.6, 0.7]).view(3, 1, 1)
+    assert prepared.dtype == torch.float32
+    assert torch.allclose(prepared[0], (values - mean) / std, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "CMYK"])
+def test_any_pillow_image_is_prepared(mode):
+    assert bundle(8, 8).prepare(noise(20, 20).convert(mode)).shape == (1, 3, 8, 8)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.875])
+def test_close_to_torchvision_s_resize_and_centre_crop(share):
+    """torchvision resizes first and crops then; only rounding may differ."""
+    from model.torchvision_cpu import ensure
+
+    ensure()
+    from torchvision.transforms import v2
+
+    photo = samples.load("chelsea")
+    ours = bundle(56, 56, share=share).prepare(photo)
+    theirs = v2.Compose(
+        [
+            v2.Resize(round(56 / share), v2.InterpolationMode.BICUBIC),
+            v2.CenterCrop(56),
+            v2.PILToTensor(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize([0.1, 0.2, 0.3], [0.5, 0.6, 0.7]),
+        ]
+    )(photo)
+    assert (ours[0] - theirs).abs().mean() < 0.02
