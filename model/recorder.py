@@ -23,7 +23,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from model.recording_calls import ModuleCall, heads_of, is_attention, kind_of, running_calls
+from model.recording_calls import (
+    ModuleCall,
+    attends,
+    heads_of,
+    kind_of,
+    running_calls,
+    windows_of,
+)
 from model.recording_maps import AttentionRecord, storage_bytes
 
 __all__ = ["AttentionRecord", "AttentionRecorder", "NothingRecorded"]
@@ -94,11 +101,11 @@ class AttentionRecorder:
     # Called by the tap.
 
     def place(self) -> tuple[str, list[ModuleCall]] | None:
-        """Name of the module of the net that is running, and its calls, innermost first."""
+        """Name of the module of the net that is running, and the calls from there outwards."""
         calls = running_calls()
-        for call in calls:
+        for depth, call in enumerate(calls):
             if id(call.module) in self._names:
-                return self._names[id(call.module)], calls
+                return self._names[id(call.module)], calls[depth:]
         self._elsewhere += 1
         return None
 
@@ -155,7 +162,7 @@ class AttentionRecorder:
         close = [
             f"{name or net} ({type(module).__name__})"
             for name, module in self.net.named_modules()
-            if is_attention(name) or is_attention(type(module).__name__)
+            if "attn" in name or attends(module)
         ]
         closest = (
             f"The modules that came closest: {_listed(close)}"
@@ -206,48 +213,48 @@ class _Tap(TorchFunctionMode):
         if (place := self.recorder.place()) is None:
             return
         name, calls = place
-        scale = query.shape[-1] ** -0.5 if scale is None else float(scale)
+        graph = output.requires_grad
+        anchor = output if graph else None
         if query.ndim != 4:
             heads = heads_of(calls)
             if attn_mask is not None:
-                whole = (*query.shape[:-1], key.shape[-2])
-                attn_mask = _four_dimensional(attn_mask.expand(whole), heads)
-            query, key, value, output = (
-                _four_dimensional(tensor, heads) for tensor in (query, key, value, output)
-            )
-        shape = (*query.shape[:3], key.shape[2])
-        gradients = output.requires_grad
-        self.recorder.keep(
-            AttentionRecord(
-                name=name,
-                kind=kind_of(name, calls[0], *shape[2:]),
-                shape=shape,
-                query=query,
-                grouped_key=key,
-                scale=scale,
-                mask=attn_mask,
-                causal=bool(is_causal),
-                value=value if gradients else None,
-                output=output if gradients else None,
-            )
+                attn_mask = attn_mask.expand(*query.shape[:-1], key.shape[-2])
+                attn_mask = _four_dimensional(attn_mask, heads)
+            query, key, value = (_four_dimensional(t, heads) for t in (query, key, value))
+        self._keep(
+            name,
+            calls,
+            (*query.shape[:3], key.shape[2]),
+            query=query,
+            grouped_key=key,
+            scale=query.shape[-1] ** -0.5 if scale is None else float(scale),
+            mask=attn_mask,
+            causal=bool(is_causal),
+            value=value if graph else None,
+            anchor=anchor,
         )
 
     def _handwritten(
-        self, weights: Tensor, _input: Tensor, dim: int | None = None, *_: Any, **__: Any
+        self, weights: Tensor, _: Tensor, dim: int | None = None, *__: Any, **___: Any
     ) -> None:
         if weights.ndim < 3 or dim not in (-1, weights.ndim - 1):
             return
         if (place := self.recorder.place()) is None:
             return
         name, calls = place
-        heads = heads_of(calls)
-        if weights.ndim == 3 and not heads and not is_attention(type(calls[0].module).__name__):
-            return  # class probabilities of a sequence, or a router
-        weights = _four_dimensional(weights, heads)
-        shape = tuple(weights.shape)
-        self.recorder.keep(
-            AttentionRecord(name, kind_of(name, calls[0], *shape[2:]), shape, map=weights)
-        )
+        if weights.ndim == 3 and not attends(calls[0].module):
+            return  # class probabilities along a sequence, or a router
+        map = _four_dimensional(weights, heads_of(calls))
+        anchor = weights if weights.requires_grad else None
+        self._keep(name, calls, tuple(map.shape), map=map, anchor=anchor)
+
+    def _keep(
+        self, name: str, calls: list[ModuleCall], shape: tuple[int, int, int, int], **held: Any
+    ) -> None:
+        batch, _, queries, keys = shape
+        kind = kind_of(name, calls, queries, keys)
+        windows = windows_of(calls, batch, keys) if queries == keys else None
+        self.recorder.keep(AttentionRecord(name, kind, shape, windows=windows, **held))
 
 
 _SOFTMAX = {F.softmax, torch.softmax, Tensor.softmax, torch.special.softmax}

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from model.windows import Windows
+
 Selection = int | slice | Sequence[int] | Tensor | None
 
 CHUNK = 1 << 20  # scores computed at a time: 4 MiB, which stays in a CPU's cache
@@ -32,8 +34,9 @@ class AttentionRecord:
     mask: Tensor | None = None  # broadcasts to shape: bool (True: may look) or added to scores
     causal: bool = False  # query i sees keys 0 ... i only
     map: Tensor | None = None  # (B, H, Q, K)
+    windows: Windows | None = None  # where B counts the windows of B / windows.count images
     value: Tensor | None = None  # (B, H / group, K, d'), kept where gradients flow
-    output: Tensor | None = None  # (B, H, Q, d'), kept where gradients flow
+    anchor: Tensor | None = None  # see map_gradient; kept where gradients flow
 
     @property
     def key(self) -> Tensor | None:
@@ -63,7 +66,7 @@ class AttentionRecord:
 
     def tensors(self) -> list[Tensor]:
         """Every tensor that is held."""
-        held = (self.query, self.grouped_key, self.map, self.mask, self.value, self.output)
+        held = (self.query, self.grouped_key, self.map, self.mask, self.value, self.anchor)
         return [tensor for tensor in held if tensor is not None]
 
     def weights(self, heads: Selection = None, queries: Selection = None) -> Tensor:
@@ -98,6 +101,30 @@ class AttentionRecord:
                 positions[part],
             )
         return weights
+
+    def map_gradient(
+        self, gradient: Tensor, heads: Selection = None, queries: Selection = None
+    ) -> Tensor:
+        """∂y/∂A, float32 (B, h, q, K), from `gradient` = ∂y/∂anchor, where
+
+            gradients = torch.autograd.grad(logit, [record.anchor for record in records])
+
+        A fused kernel has no A in its graph, and needs none: its output is O = A V, so
+        ∂y/∂A = ∂y/∂O Vᵀ, row by row. The anchor is O there, and A where the model made a map.
+        Exact unless dropout is active inside the fused call. Raises ValueError where the model
+        ran without gradients.
+        """
+        if self.anchor is None:
+            raise ValueError(
+                f"{self.name} ran without gradients: run the net outside no_grad and "
+                "inference_mode, on an input or with parameters that require them."
+            )
+        heads = _selection(heads, self.shape[1], "head", self.device)
+        queries = _selection(queries, self.shape[2], "query", self.device)
+        gradient = gradient.reshape(*self.shape[:3], -1)[:, heads][:, :, queries].float()
+        if self.map is not None:
+            return gradient
+        return gradient @ _ungroup(self.value, self.shape[1])[:, heads].float().mT
 
     def _rows(self, query: Tensor, key: Tensor, mask: Tensor | None, positions: Tensor) -> Tensor:
         scores = (query.float() * self.scale) @ key.mT
