@@ -48,7 +48,6 @@ def upload(page, path) -> None:
 def test_hover_draws_without_the_server(open_page, own_photo):
     sent = []
     page = open_page()
-    page.context.on("page", lambda _: None)
     before = pixels(page)
     upload(page, own_photo)
     page.get_by_text("Your photo").wait_for()
@@ -75,7 +74,7 @@ def test_hover_draws_without_the_server(open_page, own_photo):
     assert sent == [0, 0, 0], "and none of them asks the server"
 
     page.mouse.click(*point(page, 0.9, 0.4))
-    page.get_by_text("(held)").wait_for()
+    page.locator(".from", has_text="(held)").wait_for()
     held = pixels(page)
     page.mouse.move(*point(page, 0.2, 0.8))
     assert "an even share" in readout(page), "a held patch stays while the mouse reads values"
@@ -106,7 +105,7 @@ def test_the_numbers_are_the_models(open_page):
 def test_a_link_opens_the_same_view_in_another_tab(open_page):
     page = open_page("?photo=coffee")
     page.mouse.click(*point(page, 0.3, 0.6))
-    page.get_by_text("(held)").wait_for()
+    page.locator(".from", has_text="(held)").wait_for()
     page.keyboard.press("[")
     page.keyboard.press(".")
     page.wait_for_function("location.search.includes('head=max')")
@@ -122,7 +121,7 @@ def test_the_keyboard_alone_suffices(open_page):
     photo(page).focus()
     start = pixels(page)
     page.keyboard.press("ArrowRight")
-    page.get_by_text("(held)").wait_for()
+    page.locator(".from", has_text="(held)").wait_for()
     moved = pixels(page)
     assert moved != start
     page.keyboard.press("Enter")

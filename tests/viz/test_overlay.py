@@ -39,7 +39,7 @@ def test_a_map_of_nothing_shows_the_photo(weights):
 @given(st.lists(st.floats(0, 1e3), min_size=1, max_size=20))
 def test_normalised_values_lie_between_nothing_and_one(values):
     scaled = normalise(np.array(values))
-    assert (0 <= scaled).all() and (scaled <= 1).all()
+    assert (scaled >= 0).all() and (scaled <= 1).all()
     assert max(values) == 0 or scaled.max() == pytest.approx(1)
 
 
@@ -50,5 +50,5 @@ def test_color_maps_grow_lighter_from_low_to_high(name):
 
 
 def test_an_unknown_color_map_is_answered_with_the_known_ones():
-    with pytest.raises(ValueError, match="jet.*viridis"):
+    with pytest.raises(ValueError, match=r"jet.*viridis"):
         lookup_table("jet")

@@ -266,6 +266,11 @@ class Explorer {
     return this.view.held || this.hovered === null ? this.view.query : this.hovered;
   }
 
+  // While a patch is held, the mouse reads the value of another one.
+  get reading() {
+    return this.view.held && this.hovered !== null && this.hovered !== this.view.query;
+  }
+
   draw() {
     const { layer, view } = this;
     if (!this.photo || !layer) return;
@@ -306,7 +311,7 @@ class Explorer {
     context.drawImage(this.map, 0, 0, canvas.width, canvas.height);
     if (view.lines) this.drawLines(context);
     this.outline(context, this.query, view.held);
-    if (view.held && this.hovered !== null) this.outline(context, this.hovered, false, true);
+    if (this.reading) this.outline(context, this.hovered, false, true);
   }
 
   drawLines(context) {
@@ -376,8 +381,7 @@ class Explorer {
     const patches = row.subarray(this.first);
     const best = this.first + largest(patches);
     setText(this.find(".from"), `From ${this.place(this.query)}${view.held ? " (held)" : ""}`);
-    const reading = view.held && this.hovered !== null;
-    const to = reading
+    const to = this.reading
       ? `to ${this.place(this.hovered)}: ${percent(row[this.hovered])}, ` +
         `${(row[this.hovered] * header.tokens).toFixed(1)} × an even share`
       : `most to ${this.place(best)}: ${percent(row[best])}`;

@@ -32,7 +32,9 @@ def page() -> None:
         _show_sheet(look, bundle, view)
     with rollout_column:
         view = _show_rollout(look, bundle, view)
-    _show_export(look, bundle, view)
+    with st.container(horizontal=True):
+        _show_meaning()
+        _show_export(look, bundle, view)
     write_address(session)
 
 
@@ -158,6 +160,31 @@ DISCARD_HELP = (
     "Sets the smallest weights of each row to zero before multiplying. It sharpens the picture "
     "and throws information away: compare before you believe it."
 )
+
+
+# -- what it means ------------------------------------------------------------------------------
+
+
+def _show_meaning() -> None:
+    with st.popover("What am I seeing?", icon=":material/help:"):
+        st.markdown(
+            "The photo is cut into **patches**, and each becomes a *token*, a vector. In every "
+            "layer and every **head**, each token asks all others a question (its *query* "
+            "$q_i$), and the better another token's *key* $k_j$ fits, the more it takes from it:"
+        )
+        st.latex(r"A_{ij} = \operatorname{softmax}_j\left(q_i \cdot k_j \,/\, \sqrt{d}\right)")
+        st.markdown(
+            "The colours are row $i$ of this map: what the patch under your mouse takes, and "
+            "from where. A row sums to one. **CLS** is a token without a place on the photo; "
+            "models that have one read their answer from it."
+        )
+        st.markdown(
+            "**What it is not.** Attention says where information was taken from, not what it "
+            "was, nor whether it mattered: values, residual connections and the layers after "
+            "can undo it. It is not an explanation of the answer (Jain and Wallace, 2019; "
+            "Wiegreffe and Pinter, 2019). Mean, max and min fuse the heads; max and min rows "
+            "do not sum to one."
+        )
 
 
 # -- export -------------------------------------------------------------------------------------
