@@ -1,0 +1,232 @@
+"""Position codes to look at: waves, rotations, and what a model has learned.
+
+`model.positions` is what a model runs; here is what the codes of any model are made of.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from model.patches import TokenLayout
+
+BASE = 10000.0
+MAX_LENGTH, MAX_WIDTH, MAX_BASE = 4096, 4096, 1e9
+
+
+# -- waves --------------------------------------------------------------------------------------
+
+
+def frequencies(width: int, base: float = BASE) -> Tensor:
+    """Radians a position of each pair of dimensions, base^(-2j / width): float64 (width / 2,).
+
+    One period of pair j is 2π / frequency positions long: its wavelength.
+    Raises ValueError for a width that is odd, below 2 or above MAX_WIDTH, and a base outside
+    1 to MAX_BASE.
+    """
+    if width < 2 or width % 2:
+        raise ValueError(
+            f"Each pair of dimensions is a sine and a cosine, so the width is even and at least "
+            f"2: {width} is not, {max(width + width % 2, 2)} would be."
+        )
+    if width > MAX_WIDTH:
+        raise ValueError(f"A width of {width} is too large to draw: at most {MAX_WIDTH}.")
+    if not 1 <= base <= MAX_BASE:  # also where it is not a number
+        raise ValueError(
+            f"The base is what the slowest wave is stretched by, from 1 to {MAX_BASE:.0e}: "
+            f"{base:g} is not."
+        )
+    return float(base) ** -(torch.arange(0, width, 2, dtype=torch.float64) / width)
+
+
+def angles(length: int, width: int, base: float = BASE) -> Tensor:
+    """Angle of each position in each pair, in radians: float64 (length, width / 2).
+
+    The sinusoidal code takes its sine and cosine; a rotary code turns the pair by it.
+    Raises ValueError as `frequencies`, and for a length outside 1 to MAX_LENGTH.
+    """
+    if not 1 <= length <= MAX_LENGTH:
+        raise ValueError(f"The length is from 1 to {MAX_LENGTH} positions: {length} is not.")
+    return torch.arange(length, dtype=torch.float64)[:, None] * frequencies(width, base)
+
+
+def wave_code(length: int, width: int, base: float = BASE) -> Tensor:
+    """The sinusoidal code of Vaswani et al. 2017 with any base: float64 (length, width).
+
+    Even dimensions hold sines, odd ones cosines, of `angles`. Raises ValueError as `angles`.
+    """
+    angle = angles(length, width, base)
+    return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(1)
+
+
+def wave_code_2d(grid: tuple[int, int], width: int, base: float = BASE) -> Tensor:
+    """A code for a grid: half of the width for the row, half for the column.
+
+    float64 (rows · columns, width), row by row. Chen et al. 2021, "An Empirical Study of
+    Training Self-Supervised Vision Transformers". Raises ValueError as `wave_code`, and for a
+    width that four does not divide.
+    """
+    if width % 4:
+        raise ValueError(
+            f"Rows and columns take half of the width each, in pairs, so four divides it: "
+            f"{width} is not such a width, {max(width + -width % 4, 4)} would be."
+        )
+    rows, columns = grid
+    by_row = wave_code(rows, width // 2, base).repeat_interleave(columns, dim=0)
+    by_column = wave_code(columns, width // 2, base).repeat(rows, 1)
+    return torch.cat((by_row, by_column), dim=1)
+
+
+# -- rotation -----------------------------------------------------------------------------------
+
+
+def rotate(vectors: Tensor, angle: Tensor) -> Tensor:
+    """Turn each pair of dimensions: (..., N, d) by (N, d / 2) -> (..., N, d).
+
+    Su et al. 2021, "RoFormer: Enhanced Transformer with Rotary Position Embedding".
+    """
+    first, second = vectors[..., 0::2], vectors[..., 1::2]
+    cos, sin = angle.cos(), angle.sin()
+    turned = (first * cos - second * sin, first * sin + second * cos)
+    return torch.stack(turned, dim=-1).flatten(-2)
+
+
+def rotary_score(angle: Tensor, query: int) -> Tensor:
+    """q·k between `query` and every position, both all ones before they are turned, over d.
+
+    The mean of cos(angle difference) over the pairs: 1 at the query itself, and what position
+    alone makes of a score elsewhere. (N, d / 2) -> (N,)
+    """
+    return (angle - angle[query]).cos().mean(-1)
+
+
+def grid_angles(grid: tuple[int, int], width: int, base: float = 100.0) -> Tensor:
+    """Rotary angles on a grid: half of the pairs turn with the row, half with the column.
+
+    float64 (rows · columns, width / 2). Raises ValueError as `angles`, and for a width that
+    four does not divide.
+    """
+    if width % 4:
+        raise ValueError(
+            f"Rows and columns take half of the pairs each, so four divides the width: {width} "
+            f"is not such a width, {max(width + -width % 4, 4)} would be."
+        )
+    rows, columns = grid
+    by_row = angles(rows, width // 2, base).repeat_interleave(columns, dim=0)
+    return torch.cat((by_row, angles(columns, width // 2, base).repeat(rows, 1)), dim=1)
+
+
+# -- what a model has ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PositionCode:
+    """What one model adds to its tokens for their places.
+
+    `kind` is "learned", "sinusoidal" (any table that is not trained), "rotary", "relative" or
+    "none". `name` is that of the tensor or module in the net, "" where there is none.
+    """
+
+    kind: str
+    name: str = ""
+    patches: Tensor | None = None  # (rows · columns, D) of the kinds that add a vector
+    prefix: dict[str, Tensor] = field(default_factory=dict)  # (D,) of tokens before them
+    angles: Tensor | None = None  # (rows · columns, pairs) of the rotary kind
+    also: tuple[str, ...] = ()  # other kinds that this model has besides
+
+
+def position_code(net: nn.Module, layout: TokenLayout) -> PositionCode:
+    """The position code of a model, read off its weights.
+
+    Found by shape and name: a table with "pos" in its name and a row for each patch (and for
+    prefix tokens before them) is added; a module called rope turns; a relative position bias is
+    a bias. Where a model has several, the added table is told of, and the rest in `also`.
+    """
+    found = [find(net, layout) for find in (_added, _rotary, _relative)]
+    codes = [code for code in found if code is not None]
+    if not codes:
+        return PositionCode("none")
+    first, *rest = codes
+    return PositionCode(
+        first.kind, first.name, first.patches, first.prefix, first.angles,
+        tuple(code.kind for code in rest),
+    )  # fmt: skip
+
+
+def random_code(positions: int, width: int, std: float = 0.02, seed: int = 0) -> Tensor:
+    """What a learned code is before training: (positions, width) from N(0, std²)."""
+    generator = torch.Generator().manual_seed(seed)
+    return std * torch.randn(positions, width, generator=generator)
+
+
+def similarity(code: Tensor, others: Tensor | None = None, cosine: bool = True) -> Tensor:
+    """Cosine (or dot product) of each position's code with each other's.
+
+    (N, D) and (M, D), by default the same -> (N, M). The cosine with a code of zeros is 0.
+    """
+    others = code if others is None else others
+    if cosine:
+        code, others = (nn.functional.normalize(c, dim=-1) for c in (code, others))
+    return code @ others.mT
+
+
+def _added(net: nn.Module, layout: TokenLayout) -> PositionCode | None:
+    parameters = dict(net.named_parameters())
+    tensors = {**parameters, **dict(net.named_buffers())}
+    for name, tensor in tensors.items():
+        if not re.search(r"pos", name, re.IGNORECASE) or "rope" in name or "bias" in name:
+            continue
+        if not tensor.is_floating_point() or tensor.ndim < 2 or tensor.shape[:-2].numel() != 1:
+            continue
+        rows = tensor.detach().reshape(tensor.shape[-2:]).float()
+        extra = len(rows) - layout.patches
+        if not 0 <= extra <= len(layout.prefix):
+            continue
+        kind = "learned" if name in parameters and tensor.requires_grad else "sinusoidal"
+        prefix = dict(zip(layout.prefix, rows[:extra], strict=False))
+        return PositionCode(kind, name, rows[extra:], prefix)
+    return None
+
+
+def _rotary(net: nn.Module, layout: TokenLayout) -> PositionCode | None:
+    for name, module in net.named_modules():
+        kind = type(module).__name__.lower()
+        if "rope" not in name.lower() and "rotary" not in kind and "rope" not in kind:
+            continue
+        angle = _angles_of(module, layout)
+        return PositionCode("rotary", name, angles=angle)
+    return None
+
+
+def _angles_of(module: nn.Module, layout: TokenLayout) -> Tensor | None:
+    """The angles of timm's rotary modules, which tabulate sines, then cosines: (N, 2 · d)."""
+    make = getattr(module, "get_embed", None)
+    if make is None:
+        return None
+    try:
+        table = make(shape=list(layout.grid)).detach().float()
+    except Exception:  # another library's module may want anything; its kind is still told
+        return None
+    if table.ndim == 3 and len(table) == 1:
+        table = table[0]
+    if table.ndim != 2 or len(table) != layout.patches or table.shape[1] % 4:
+        return None
+    sin, cos = table.chunk(2, dim=-1)
+    half = sin.shape[1] // 2
+    # A pair's two dimensions share its angle: they lie side by side, or half the width apart.
+    pairs = slice(None, None, 2) if torch.equal(sin[:, 0::2], sin[:, 1::2]) else slice(half)
+    return torch.atan2(sin[:, pairs], cos[:, pairs]) % (2 * math.pi)
+
+
+def _relative(net: nn.Module, layout: TokenLayout) -> PositionCode | None:
+    for name, parameter in net.named_parameters():
+        if re.search(r"relative_position|rel_pos", name) and parameter.ndim >= 2:
+            return PositionCode("relative", name)
+    for name, _ in net.named_modules():
+        if "cpb_mlp" in name:  # Swin V2 computes its bias
+            return PositionCode("relative", name)
+    return None
