@@ -29,12 +29,8 @@ def _classify(options: argparse.Namespace) -> dict:
     net, card = checkpoints.load(file)
     if card["task"] != "classify":
         raise ValueError(f"{options.name} does not classify; its task is {card['task']}.")
-    split = data.read(options.data, "test", min(net.tokens.image_size)).first(options.limit)
-    if list(split.classes) != card["classes"]:
-        raise ValueError(
-            f"The data in {options.data} has other classes than {options.name} was trained on. "
-            f"Give the folder of {card['data']}."
-        )
+    split = data.read(options.data, "test", min(net.tokens.image_size), options.limit)
+    split = split.with_classes(card["classes"])
     values = SimpleNamespace(**card["normalisation"])
     net.to(options.device)
     logits = loop.predict(net, split, values, options.device).cpu()

@@ -45,8 +45,9 @@ def _train(arguments: list[str]) -> int:
     torch.backends.cudnn.deterministic = True
     overrides = {key: value for key, value in recipe.model.items() if key != "preset"}
     net = build(recipe.model["preset"], **overrides)
-    train = data.read(options.data, "train", _side(net.config.img_size)).first(options.limit)
-    test = data.read(options.data, "test", _side(net.config.img_size)).first(options.limit)
+    side = min(net.tokens.image_size)
+    train = data.read(options.data, "train", side, options.limit)
+    test = data.read(options.data, "test", side, options.limit).with_classes(train.classes)
     loop.check(net.config, train, test, recipe)
     log = out.with_suffix(".log.jsonl")
     trained, curve = loop.train(net, train, test, recipe, device, state, options.resume, log)
@@ -94,10 +95,6 @@ def _pack_parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", type=int, help="side in pixels, for one-folder-a-class data")
     parser.add_argument("--seed", type=int, default=0, help="of the shuffled order")
     return parser
-
-
-def _side(size: int | tuple[int, int]) -> int:
-    return size if isinstance(size, int) else min(size)
 
 
 def _command(options: argparse.Namespace, out: Path) -> str:

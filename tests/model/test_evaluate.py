@@ -156,5 +156,5 @@ def test_mistakes_are_one_sentence(shipped, capsys):
     )
     assert run(shipped) == 1
     error = capsys.readouterr().err
-    assert "other classes" in error
+    assert "other classes (x) than are wanted (a, b, c, 7 in all)" in error
     assert len(error.splitlines()) == 1

@@ -95,6 +95,41 @@ def test_fashion_mnist_as_published(tmp_path):
         read(tmp_path, "train")
 
 
+def test_tiny_imagenet_as_published(tmp_path):
+    (tmp_path / "wnids.txt").write_text("n2\nn1\n")
+    (tmp_path / "words.txt").write_text('n0\tzero\nn1\tone "1", uno\nn2\ttwo, due\n')
+    for i in ("n1", "n2"):
+        folder = tmp_path / "train" / i / "images"
+        folder.mkdir(parents=True)
+        for k in range(2):
+            Image.new("RGB", (64, 64), "red" if i == "n1" else "blue").save(folder / f"{k}.JPEG")
+    (tmp_path / "val" / "images").mkdir(parents=True)
+    Image.new("L", (64, 64)).save(tmp_path / "val" / "images" / "a.JPEG")
+    (tmp_path / "val" / "val_annotations.txt").write_text("a.JPEG\tn1\t0\t5\t63\t60\n")
+    (tmp_path / "test" / "images").mkdir(parents=True)  # published without labels
+
+    train, val = read(tmp_path, "train"), read(tmp_path, "test")
+    assert train.classes == val.classes == ("two", 'one "1"')
+    assert train.labels.tolist() == [0, 0, 1, 1]
+    assert train.images[:, 0].float().mean((1, 2)).round().tolist() == [0, 0, 254, 254]
+    assert (val.labels.tolist(), val.boxes.tolist()) == ([1], [[0, 5, 63, 60]])
+    assert read(tmp_path, "train", limit=2).labels.tolist() == [0, 1]
+
+    (tmp_path / "words.txt").write_text("")
+    with pytest.raises(DataError, match="Tiny ImageNet lists"):
+        read(tmp_path, "train")
+
+
+def test_classes_in_another_order(tmp_path):
+    write_folders(tmp_path, count=1)
+    split = read(tmp_path)
+    assert split.labels.tolist() == [0, 1]
+    other = split.with_classes(["dog", "cat"])
+    assert (other.classes, other.labels.tolist()) == (("dog", "cat"), [1, 0])
+    with pytest.raises(DataError, match=r"other classes \(cat, dog\) than are wanted \(cow\)"):
+        split.with_classes(["cow"])
+
+
 def test_a_changed_cifar10_file_is_never_unpickled(tmp_path):
     class Creates:
         def __reduce__(self):
