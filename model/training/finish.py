@@ -20,7 +20,7 @@ def ship(
 
     Returns the card.
     """
-    card = make_card(net, recipe, test_data, curve, command)
+    card = {"name": file.stem} | make_card(net, recipe, test_data, curve, command)
     checkpoints.save(net, file, card)
     shipped, _ = checkpoints.load(file)
     logits = loop.predict(shipped, test_data, recipe.data, "cpu")
@@ -35,7 +35,6 @@ def make_card(
 ) -> dict:
     seconds = sum(row["seconds"] for row in curve)
     return {
-        "name": recipe.name,
         "title": recipe.title,
         "task": "classify",
         "config": dataclasses.asdict(net.config),
@@ -43,6 +42,7 @@ def make_card(
         "normalisation": {"mean": list(recipe.data.mean), "std": list(recipe.data.std)},
         "data": recipe.data.name,
         "data_licence": recipe.data.licence,
+        "recipe": recipe.name,
         "command": command,
         "seed": recipe.seed,
         "epochs": recipe.epochs,

@@ -1,7 +1,9 @@
 import pytest
+import torch
 
-from model.training import recipe
+from model.training import loop, recipe
 from model.training.recipe import RecipeError
+from model.training.split import Split
 from model.vit import build
 
 
@@ -13,6 +15,21 @@ def test_shipped_recipes_make_a_model(name):
     assert len(r.data.mean) == len(r.data.std) == net.config.in_channels
     assert r.weak_at
     assert r.data.licence
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_shipped_recipes_take_a_step(name):
+    r = recipe.load(name, ["epochs=1", "batch=2"])
+    torch.manual_seed(0)
+    net = build(r.model["preset"], **{k: v for k, v in r.model.items() if k != "preset"})
+    classes = tuple(map(str, range(net.config.num_classes)))
+    images = torch.randint(0, 256, (2, 3, *net.tokens.image_size), dtype=torch.uint8)
+    noise = Split(images, torch.tensor([0, 1]), classes)
+    loop.check(net.config, noise, noise, r)
+    before = net.head.weight.clone()
+    trained, curve = loop.train(net, noise, noise, r)
+    assert len(curve) == 1
+    assert not torch.equal(trained.head.weight, before)
 
 
 def test_the_reference_is_the_assignments():
