@@ -82,9 +82,7 @@ class AttentionRecord:
             return self.map[:, heads][:, :, queries].float()
         query = self.query[:, heads][:, :, queries]
         key = self.key[:, heads].float()
-        mask = self.mask
-        if mask is not None:
-            mask = mask.expand(self.shape)[:, heads][:, :, queries]
+        mask = None if self.mask is None else _pick(self.mask, heads, queries)
         positions = torch.arange(self.shape[2], device=self.device)[queries]
 
         batch, count, rows, _ = query.shape
@@ -94,12 +92,8 @@ class AttentionRecord:
         weights = key.new_empty(batch, count, rows, self.shape[3])
         for start in range(0, rows, step):
             part = slice(start, start + step)
-            weights[:, :, part] = self._rows(
-                query[:, :, part],
-                key,
-                None if mask is None else mask[:, :, part],
-                positions[part],
-            )
+            masked = None if mask is None else _pick(mask, slice(None), part)
+            weights[:, :, part] = self._rows(query[:, :, part], key, masked, positions[part])
         return weights
 
     def map_gradient(
@@ -127,7 +121,8 @@ class AttentionRecord:
         return gradient @ _ungroup(self.value, self.shape[1])[:, heads].float().mT
 
     def _rows(self, query: Tensor, key: Tensor, mask: Tensor | None, positions: Tensor) -> Tensor:
-        scores = (query.float() * self.scale) @ key.mT
+        with torch.autocast(self.device.type, enabled=False):
+            scores = (query.float() * self.scale) @ key.mT
         if mask is None and not self.causal:
             return scores.softmax(-1)
         scores = self._add_bias(scores, mask, positions)
@@ -155,6 +150,13 @@ def _ungroup(tensor: Tensor, heads: int) -> Tensor:
     """(B, H / group, K, d) -> (B, H, K, d)"""
     group = heads // tensor.shape[1]
     return tensor if group == 1 else tensor.repeat_interleave(group, dim=1)
+
+
+def _pick(mask: Tensor, heads: slice | Tensor, queries: slice | Tensor) -> Tensor:
+    """The mask's part for these heads and queries; a side of 1 goes on to stand for all."""
+    mask = mask[(None,) * (4 - mask.ndim)]
+    mask = mask if mask.shape[2] == 1 else mask[:, :, queries]
+    return mask if mask.shape[1] == 1 else mask[:, heads]
 
 
 def _selection(chosen: Selection, size: int, what: str, device: torch.device) -> slice | Tensor:
