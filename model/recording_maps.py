@@ -12,7 +12,7 @@ from model.windows import Windows
 
 Selection = int | slice | Sequence[int] | Tensor | None
 
-CHUNK = 1 << 20  # scores computed at a time: 4 MiB, which stays in a CPU's cache
+CHUNK = 1 << 20  # scores computed at a time: 4 MiB, which stay in a CPU's cache
 
 
 @dataclass(eq=False)
@@ -86,7 +86,7 @@ class AttentionRecord:
         positions = torch.arange(self.shape[2], device=self.device)[queries]
 
         batch, count, rows, _ = query.shape
-        step = max(1, CHUNK // (batch * count * self.shape[3]))
+        step = rows_at_a_time(batch * count * self.shape[3], self.device)
         if rows <= step:
             return self._rows(query, key, mask, positions)
         weights = key.new_empty(batch, count, rows, self.shape[3])
@@ -138,6 +138,11 @@ class AttentionRecord:
         if mask.dtype == torch.bool:
             return torch.where(mask, scores, -torch.inf)
         return scores + mask.float()
+
+
+def rows_at_a_time(width: int, device: torch.device) -> int:
+    """How many rows of `width` scores to compute at once; a GPU wants more to do at a time."""
+    return max(1, (CHUNK if device.type == "cpu" else 32 * CHUNK) // width)
 
 
 def storage_bytes(tensors: Iterable[Tensor]) -> int:

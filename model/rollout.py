@@ -13,12 +13,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from model.recorder import AttentionRecord
+from model.recording_maps import AttentionRecord, rows_at_a_time
 
 FUSIONS = ("mean", "max", "min")
-CHUNK = 1 << 20  # attention values in memory at a time
 
 
+@torch.no_grad()  # a graph would keep the maps of all layers
 def rollout(
     records: Sequence[AttentionRecord],
     query: int | Sequence[int] = 0,
@@ -60,13 +60,15 @@ def fuse(weights: Tensor, fusion: str) -> Tensor:
     return weights.amax(1) if fusion == "max" else weights.amin(1)
 
 
-def _step(row: Tensor, record: AttentionRecord, fusion: str, residual: float, discard: float):
+def _step(
+    row: Tensor, record: AttentionRecord, fusion: str, residual: float, discard: float
+) -> Tensor:
     """row @ Ahat, (B, q, N) -> (B, q, N), a chunk of Ahat's rows at a time."""
     batch, heads, tokens, _ = record.shape
+    size = rows_at_a_time(batch * heads * tokens, record.device)
     result = torch.zeros_like(row)
-    size = max(1, CHUNK // (batch * heads * tokens))
     for first in range(0, tokens, size):
-        part = slice(first, min(first + size, tokens))
+        part = slice(first, first + size)
         fused = _without_smallest(fuse(record.weights(queries=part), fusion), discard)
         fused = fused * (1 - residual)
         total = fused.sum(-1) + residual  # (B, n): row sums of residual · I + fused
@@ -98,9 +100,15 @@ def _check(
             raise ValueError(f"{name}={share} is not a share between 0 and 1.")
     if not 0 <= start < len(records):
         raise ValueError(f"start={start} is not one of the {len(records)} recorded layers.")
-    tokens = records[0].shape[2]
+    batch, _, tokens, _ = records[0].shape
     for record in records:
-        if record.kind != "self" or record.shape[2:] != (tokens, tokens):
+        if record.windows is not None:
+            raise ValueError(
+                f"{record.name} attends inside windows, so its maps are of windows and not of "
+                "images, and cannot be multiplied: look at its layers one by one."
+            )
+        same = (record.shape[0], *record.shape[2:]) == (batch, tokens, tokens)
+        if record.kind != "self" or not same:
             raise ValueError(
                 f"Rollout needs self-attention over one sequence of tokens, and {record.name} "
                 f"is {record.kind}-attention of {record.shape[2]} x {record.shape[3]}: choose "

@@ -2,20 +2,182 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
 
-from model.recorder import AttentionRecord
-from model.rollout import rollout
+import model.recording_maps
+from model.attention import MultiHeadAttention
+from model.recorder import AttentionRecord, AttentionRecorder
+from model.rollout import FUSIONS, fuse, rollout
+from model.windows import Windows
 
 
-def record(weights: torch.Tensor) -> AttentionRecord:
-    return AttentionRecord("layer", "self", tuple(weights.shape), map=weights)
+def record(weights: Tensor, kind: str = "self") -> AttentionRecord:
+    return AttentionRecord("layer", kind, tuple(weights.shape), map=weights)
 
 
-@pytest.mark.parametrize("layers", [1, 3, 12])
+def random_maps(
+    layers: int, batch: int, heads: int, tokens: int, seed: int = 0
+) -> list[AttentionRecord]:
+    scores = torch.randn(
+        layers, batch, heads, tokens, tokens, generator=torch.Generator().manual_seed(seed)
+    )
+    return [record(layer) for layer in (2 * scores).softmax(-1)]
+
+
+def naive(
+    records: Sequence[AttentionRecord],
+    fusion: str = "mean",
+    residual: float = 0.5,
+    discard: float = 0.0,
+    start: int = 0,
+) -> Tensor:
+    """Dense matrices, (B, N, N) in float64."""
+    tokens = records[0].shape[2]
+    product = torch.eye(tokens, dtype=torch.float64)
+    for layer in records[start:]:
+        weights = layer.map.double()
+        fused = {
+            "mean": weights.mean(1), "max": weights.max(1).values, "min": weights.min(1).values
+        }[fusion].clone()  # fmt: skip
+        smallest = fused.argsort(-1)[..., : int(tokens * discard)]
+        fused.scatter_(-1, smallest, 0.0)
+        mixed = residual * torch.eye(tokens, dtype=torch.float64) + (1 - residual) * fused
+        product = (mixed / mixed.sum(-1, keepdim=True)) @ product
+    return product
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    layers=st.integers(1, 4),
+    batch=st.integers(1, 2),
+    heads=st.integers(1, 3),
+    tokens=st.integers(2, 9),
+    fusion=st.sampled_from(FUSIONS),
+    residual=st.floats(0, 1),
+    discard=st.floats(0, 0.95),
+    seed=st.integers(0, 99),
+    data=st.data(),
+)
+def test_rows_are_those_of_the_matrix_product(
+    layers, batch, heads, tokens, fusion, residual, discard, seed, data
+):
+    records = random_maps(layers, batch, heads, tokens, seed)
+    start = data.draw(st.integers(0, layers - 1))
+    queries = data.draw(st.lists(st.integers(-tokens, tokens - 1), min_size=1, max_size=4))
+    rows = rollout(records, queries, fusion, residual, discard, start)
+    expected = naive(records, fusion, residual, discard, start)[:, queries]
+    assert rows.dtype == torch.float32
+    assert (rows - expected).abs().max() < 1e-5
+    assert (rows.sum(-1) - 1).abs().max() < 1e-5
+    assert (rows >= 0).all()
+
+
+def test_one_query_is_a_row_without_its_dimension():
+    records = random_maps(3, 2, 2, 5)
+    assert torch.equal(rollout(records, 3), rollout(records, [3])[:, 0])
+    assert rollout(records, range(5)).shape == (2, 5, 5)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 12])
 def test_uniform_attention_has_a_closed_form(layers):
     tokens = 11
     uniform = torch.full((1, 2, tokens, tokens), 1 / tokens)
     row = rollout([record(uniform)] * layers)
     assert torch.allclose(row[0, 1:], torch.tensor((1 - 2.0**-layers) / tokens), atol=1e-7)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("discard", [0.0, 0.9, 1.0])
+@pytest.mark.parametrize("residual", [0.0, 0.5, 1.0])
+def test_tokens_that_look_at_themselves_stay(fusion, discard, residual):
+    identity = torch.eye(6).expand(1, 3, 6, 6)
+    rows = rollout([record(identity)] * 4, range(6), fusion, residual, discard)
+    assert torch.equal(rows[0], torch.eye(6))
+
+
+def test_a_token_that_looks_nowhere_keeps_itself():
+    weights = torch.full((1, 1, 3, 3), 1 / 3)
+    weights[0, 0, 1] = 0.0
+    rows = rollout([record(weights)] * 2, range(3), residual=0.0)
+    assert torch.allclose(rows[0, 1], torch.tensor([0.0, 1.0, 0.0]))
+    assert torch.allclose(rows.sum(-1), torch.ones(1, 3))
+
+
+def test_values_that_tie_are_discarded_together_or_not_at_all():
+    weights = torch.tensor([[0.4, 0.2, 0.2, 0.2]]).expand(1, 1, 4, 4)
+    kept = rollout([record(weights)], 0, residual=0.0, discard=0.5)
+    assert torch.allclose(kept, torch.tensor([[0.4, 0.2, 0.2, 0.2]]))
+    kept = rollout([record(weights)], 0, residual=0.0, discard=0.75)
+    assert torch.allclose(kept, torch.tensor([[1.0, 0.0, 0.0, 0.0]]))
+
+
+def test_queries_and_keys_in_chunks_give_what_whole_maps_give(monkeypatch):
+    torch.manual_seed(0)
+    net = nn.Sequential(*(MultiHeadAttention(16, 4) for _ in range(3))).eval()
+    with torch.no_grad(), AttentionRecorder(net) as recorder:
+        for layer in net:
+            layer(4 * torch.randn(2, 13, 16))
+    whole = [record(layer.weights()) for layer in recorder.records]
+    monkeypatch.setattr(model.recording_maps, "CHUNK", 2 * 4 * 13 * 5)
+    for fusion in FUSIONS:
+        rows = rollout(recorder.records, [0, 7], fusion, discard=0.4)
+        assert (rows - naive(whole, fusion, discard=0.4)[:, [0, 7]]).abs().max() < 1e-6
+
+
+def test_fuse_joins_the_heads():
+    weights = torch.tensor([[[[0.2, 0.8]], [[0.6, 0.4]]]])
+    assert torch.allclose(fuse(weights, "mean"), torch.tensor([[[0.4, 0.6]]]))
+    assert torch.allclose(fuse(weights, "max"), torch.tensor([[[0.6, 0.8]]]))
+    assert torch.allclose(fuse(weights, "min"), torch.tensor([[[0.2, 0.4]]]))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"fusion": "median"}, "median.*mean, max, min"),
+        ({"residual": 1.5}, "residual=1.5"),
+        ({"discard": -0.1}, "discard=-0.1"),
+        ({"start": 3}, "start=3.*3 recorded layers"),
+    ],
+    ids=str,
+)
+def test_settings_out_of_range_are_a_sentence(options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        rollout(random_maps(3, 1, 2, 4), **options)
+
+
+def test_a_query_that_is_not_there_is_a_sentence():
+    with pytest.raises(IndexError, match="4 tokens"):
+        rollout(random_maps(2, 1, 2, 4), query=4)
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        random_maps(1, 1, 2, 4) + random_maps(1, 1, 2, 5),
+        [record(torch.full((1, 2, 4, 4), 0.25), kind="cross")],
+        [record(torch.full((1, 2, 4, 3), 1 / 3))],
+    ],
+    ids=["sizes differ", "cross", "not square"],
+)
+def test_maps_that_cannot_be_multiplied_are_a_sentence(records):
+    with pytest.raises(ValueError, match="one sequence of tokens"):
+        rollout(records)
+
+
+def test_maps_of_windows_are_a_sentence():
+    weights = random_maps(1, 4, 2, 4)[0]
+    weights.windows = Windows((4, 4), (2, 2))
+    with pytest.raises(ValueError, match="inside windows"):
+        rollout([weights])
+
+
+def test_no_records_are_a_sentence():
+    with pytest.raises(ValueError, match="0 recorded layers"):
+        rollout([])
