@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-TYPES = {"float16", "float32", "uint8"}
+TYPES = {"float16", "float32", "uint8", "uint32"}
 
 
 def pack(header: dict[str, Any], **arrays: np.ndarray | bytes) -> bytes:
-    """Pack a JSON-able header and arrays (float16, float32 or uint8) into one blob.
+    """Pack a JSON-able header and arrays (of one of ``TYPES``) into one blob.
 
     Raises:
         TypeError: for an array of another type.

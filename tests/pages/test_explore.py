@@ -34,8 +34,10 @@ def test_the_first_screen_is_a_photo_with_its_attention(app):
     app.run()
     assert not app.exception
     header, arrays = payload(app, EXPLORER)
-    assert header["view"]["layer"] == header["layers"] - 1
-    assert arrays["query"].shape == (header["heads"], header["tokens"], header["dim"])
+    assert header["view"]["layer"] == len(header["layers"]) - 1
+    heads, rows, columns = header["layers"][header["layer"]]
+    tokens = len(header["prefix"]) + rows * columns
+    assert arrays["query"].shape == (heads, tokens, header["dim"])
     assert len(header["classes"]) == 5
     assert sum(p for _, p in header["classes"]) <= 1.0001
     Image.open(io.BytesIO(arrays["photo"].tobytes())).verify()
@@ -81,7 +83,7 @@ def test_a_wrong_link_opens_the_nearest_view_with_a_quiet_note(app):
     app.run()
     assert not app.exception and not app.error
     header, _ = payload(app, EXPLORER)
-    assert header["view"]["layer"] == header["layers"] - 1 and header["view"]["head"] == 1
+    assert header["view"]["layer"] == len(header["layers"]) - 1 and header["view"]["head"] == 1
     note = " ".join(caption.value for caption in app.caption)
     assert "sample photo" in note and "model" in note and "layer" in note
 

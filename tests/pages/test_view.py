@@ -6,11 +6,24 @@ from hypothesis import strategies as st
 
 from model.patches import TokenLayout
 from viz.colors import COLOR_MAPS
-from viz.pages.view import FUSIONS, SCALINGS, View, fit, from_address, to_address, token_name
+from viz.pages.view import (
+    FUSIONS,
+    SCALINGS,
+    Layer,
+    View,
+    fit,
+    from_address,
+    go_to_layer,
+    same_place,
+    to_address,
+    token_name,
+)
 
 LAYERS, HEADS = 4, 3
 TOKENS = TokenLayout(grid=(3, 5), prefix=("cls", "reg0"), patch=(16, 16))
 PLAIN = TokenLayout(grid=(3, 5))
+MODEL = [Layer(HEADS, TOKENS)] * LAYERS
+STAGES = [Layer(3, TokenLayout(grid=(8, 12))), Layer(6, TokenLayout(grid=(4, 6)))]
 
 views = st.builds(
     View,
@@ -30,13 +43,13 @@ views = st.builds(
 
 @given(views)
 def test_a_link_opens_the_same_view(view):
-    assert from_address(to_address(view, TOKENS), LAYERS, HEADS, TOKENS) == (view, [])
+    assert from_address(to_address(view, MODEL), MODEL) == (view, [])
 
 
 @given(st.dictionaries(st.sampled_from([*View.__dataclass_fields__, "from"]), st.text()))
 def test_any_address_opens_some_valid_view(words):
-    view, notes = from_address(words, LAYERS, HEADS, TOKENS)
-    assert view == fit(view, LAYERS, HEADS, TOKENS)
+    view, notes = from_address(words, MODEL)
+    assert view == fit(view, MODEL)
     assert 0 <= view.opacity <= 1 and view.colors in COLOR_MAPS and view.fusion in FUSIONS
     assert all(note.endswith(".") for note in notes)
 
@@ -55,24 +68,24 @@ def test_any_address_opens_some_valid_view(words):
     ],
 )
 def test_a_wrong_link_opens_the_nearest_view_with_one_note(words, expected):
-    view, notes = from_address(words, LAYERS, HEADS, TOKENS)
+    view, notes = from_address(words, MODEL)
     assert view == replace(view, **expected)
     assert len(notes) == 1
 
 
 def test_the_first_view_is_the_last_layer_from_cls():
-    view, notes = from_address({}, LAYERS, HEADS, TOKENS)
+    view, notes = from_address({}, MODEL)
     assert (view.layer, view.head, view.query, notes) == (3, "mean", 0, [])
 
 
 def test_without_cls_the_centre_patch_asks():
-    view, _ = from_address({}, LAYERS, HEADS, PLAIN)
+    view, _ = from_address({}, [Layer(HEADS, PLAIN)])
     assert PLAIN.position_of(view.query) == (1, 2)
 
 
 def test_a_smaller_model_keeps_what_it_can_of_a_view():
     view = View(layer=11, head=9, query=190)
-    assert fit(view, LAYERS, HEADS, TOKENS) == replace(view, layer=3, head=2, query=0)
+    assert fit(view, MODEL) == replace(view, layer=3, head=2, query=0)
 
 
 def test_the_browser_changes_only_what_a_view_has():
@@ -84,3 +97,20 @@ def test_tokens_are_named_as_people_count():
     assert token_name(0, TOKENS) == "CLS"
     assert token_name(1, TOKENS) == "register 0"
     assert token_name(TOKENS.index_of(0, 0), TOKENS) == "row 1, column 1"
+
+
+@given(st.integers(0, 95))
+def test_a_place_stays_itself_in_a_coarser_layer(token):
+    coarse = same_place(token, STAGES[0].tokens, STAGES[1].tokens)
+    row, column = STAGES[0].tokens.position_of(token)
+    assert STAGES[1].tokens.position_of(coarse) == (row // 2, column // 2)
+
+
+def test_another_layer_is_entered_at_the_same_place():
+    view = fit(View(layer=1, query=23), STAGES)
+    assert STAGES[0].tokens.position_of(go_to_layer(view, 0, STAGES).query) == (7, 11)
+
+
+def test_a_token_without_a_place_keeps_its_name():
+    assert same_place(1, TOKENS, TokenLayout((2, 2), ("cls", "dist", "reg0"))) == 2
+    assert same_place(1, TOKENS, PLAIN) == PLAIN.index_of(1, 2)

@@ -10,7 +10,7 @@ from PIL import Image
 from viz.payload import pack, photo_bytes, unpack
 
 ARRAYS = hnp.arrays(
-    st.sampled_from([np.float16, np.float32, np.uint8]),
+    st.sampled_from([np.float16, np.float32, np.uint8, np.uint32]),
     hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=7),
 )
 

@@ -1,7 +1,12 @@
 // Shared by the components: read a payload, compute attention, colour it, lay it over a photo.
 // STYLE (colour maps and blending) is written above this text by viz/explorer/__init__.py.
 
-const TYPES = { uint8: [1, Uint8Array], float16: [2, Uint16Array], float32: [4, Float32Array] };
+const TYPES = {
+  uint8: [1, Uint8Array],
+  float16: [2, Uint16Array],
+  float32: [4, Float32Array],
+  uint32: [4, Uint32Array],
+};
 
 function unpack(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -35,26 +40,63 @@ function floatsFromHalves(bits) {
   return Float32Array.from(bits, (i) => halves[i]);
 }
 
-// softmax(q K^T * scale + bias) of one query token in every head: Float32Array (heads * tokens).
-function attentionRows({ query, key, bias, heads, tokens, dim, scale, biasHeads }, token) {
+// One query token's row of the map in every head: Float32Array (heads * tokens).
+function attentionRows(layer, token) {
+  return ROWS[layer.kind](layer, token);
+}
+
+const ROWS = { qk: rowsFromQueriesAndKeys, maps: rowsOfMaps, windows: rowsOfWindows };
+
+// softmax(q K^T * scale + bias)
+function rowsFromQueriesAndKeys({ query, key, bias, heads, tokens, dim, scale }, token) {
   const rows = new Float32Array(heads * tokens);
+  const oneBias = bias && bias.length === tokens * tokens; // for all heads
   for (let head = 0; head < heads; head++) {
     const q = query.subarray((head * tokens + token) * dim, (head * tokens + token + 1) * dim);
     const row = rows.subarray(head * tokens, (head + 1) * tokens);
-    const biasRow = bias ? ((biasHeads === 1 ? 0 : head) * tokens + token) * tokens : 0;
+    const biasAt = ((oneBias ? 0 : head) * tokens + token) * tokens;
     let top = -Infinity;
     let at = head * tokens * dim;
     for (let j = 0; j < tokens; j++) {
       let score = 0;
       for (let i = 0; i < dim; i++) score += q[i] * key[at++];
       score *= scale;
-      if (bias) score += bias[biasRow + j];
+      if (bias) score += bias[biasAt + j];
       row[j] = score;
       if (score > top) top = score;
     }
-    let sum = 0;
-    for (let j = 0; j < tokens; j++) sum += row[j] = Math.exp(row[j] - top);
-    for (let j = 0; j < tokens; j++) row[j] /= sum;
+    if (top === -Infinity) row.fill(0); // a token that may look nowhere
+    else softmax(row, top);
+  }
+  return rows;
+}
+
+function softmax(row, top) {
+  let sum = 0;
+  for (let j = 0; j < row.length; j++) sum += row[j] = Math.exp(row[j] - top);
+  for (let j = 0; j < row.length; j++) row[j] /= sum;
+}
+
+function rowsOfMaps({ maps, heads, tokens }, token) {
+  const rows = new Float32Array(heads * tokens);
+  for (let head = 0; head < heads; head++) {
+    const start = (head * tokens + token) * tokens;
+    rows.set(maps.subarray(start, start + tokens), head * tokens);
+  }
+  return rows;
+}
+
+// maps: (windows, heads, area, area); slots: where each token lies, window * area + place.
+function rowsOfWindows({ maps, slots, area, heads, tokens }, token) {
+  const rows = new Float32Array(heads * tokens);
+  const window = Math.floor(slots[token] / area);
+  const place = slots[token] % area;
+  for (let j = 0; j < tokens; j++) {
+    if (Math.floor(slots[j] / area) !== window) continue;
+    for (let head = 0; head < heads; head++) {
+      const start = ((window * heads + head) * area + place) * area;
+      rows[head * tokens + j] = maps[start + (slots[j] % area)];
+    }
   }
   return rows;
 }
@@ -179,7 +221,7 @@ function element(tag, attributes = {}, ...children) {
   return node;
 }
 
-// Drop a canvas's or button's text without touching markup: text is always set as text.
+// Text is always set as text, never as markup.
 function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }

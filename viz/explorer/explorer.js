@@ -50,7 +50,9 @@ class Explorer {
         this.schedule();
       });
     }
-    this.layers.set(header.layer, { ...header, ...arrays });
+    const [heads, rows, columns] = header.layers[header.layer];
+    const tokens = header.prefix.length + rows * columns;
+    this.layers.set(header.layer, { ...header, ...arrays, heads, tokens });
     if (header.revision !== this.revision) {
       this.revision = header.revision;
       this.view = header.view;
@@ -63,6 +65,14 @@ class Explorer {
 
   get layer() {
     return this.layers.get(this.view.layer);
+  }
+
+  get heads() {
+    return this.header.layers[this.view.layer][0];
+  }
+
+  get grid() {
+    return this.header.layers[this.view.layer].slice(1);
   }
 
   get first() {
@@ -126,7 +136,7 @@ class Explorer {
 
   patchAt(event) {
     const box = this.canvas.getBoundingClientRect();
-    const [rows, columns] = this.header.grid;
+    const [rows, columns] = this.grid;
     const row = Math.floor(((event.clientY - box.top) / box.height) * rows);
     const column = Math.floor(((event.clientX - box.left) / box.width) * columns);
     if (row < 0 || column < 0 || row >= rows || column >= columns) return null;
@@ -149,10 +159,10 @@ class Explorer {
   onKey(event) {
     const text = event.target.matches("select, input[type=range]");
     if (text || event.ctrlKey || event.metaKey || event.altKey) return;
-    const { layers, heads } = this.header;
+    const last = this.header.layers.length - 1;
     const steps = {
-      "[": () => this.change({ layer: Math.max(0, this.view.layer - 1) }, 80),
-      "]": () => this.change({ layer: Math.min(layers - 1, this.view.layer + 1) }, 80),
+      "[": () => this.goTo(Math.max(0, this.view.layer - 1)),
+      "]": () => this.goTo(Math.min(last, this.view.layer + 1)),
       ",": () => this.stepHead(-1),
       ".": () => this.stepHead(1),
       c: () => this.first > 0 && this.change({ query: 0, held: true }),
@@ -168,14 +178,30 @@ class Explorer {
     this.announce();
   }
 
+  // Another layer, from the same place: the layers of a hierarchical model differ in their grids.
+  goTo(layer) {
+    const [rows, columns] = this.grid;
+    const [heads, newRows, newColumns] = this.header.layers[layer];
+    const patch = this.view.query - this.first;
+    let { query, head } = this.view;
+    if (patch >= 0) {
+      const row = Math.floor(((Math.floor(patch / columns) + 0.5) * newRows) / rows);
+      const column = Math.floor((((patch % columns) + 0.5) * newColumns) / columns);
+      query = this.first + row * newColumns + column;
+    }
+    if (typeof head === "number") head = Math.min(head, heads - 1);
+    this.hovered = null;
+    this.change({ layer, query, head }, 80);
+  }
+
   stepHead(step) {
-    const order = [...Array(this.header.heads).keys(), "mean", "max", "min"];
+    const order = [...Array(this.heads).keys(), "mean", "max", "min"];
     const at = order.indexOf(this.view.head) + step;
     this.change({ head: order[(at + order.length) % order.length] }, 80);
   }
 
   move(down, right) {
-    const [rows, columns] = this.header.grid;
+    const [rows, columns] = this.grid;
     const patch = this.view.query - this.first;
     const centre = Math.floor(rows / 2) * columns + Math.floor(columns / 2);
     let next = centre; // from a token that has no place on the photo
@@ -191,7 +217,7 @@ class Explorer {
   // -- the controls ----------------------------------------------------------------------
 
   build() {
-    const { layers, heads, prefix, classes, note } = this.header;
+    const { layers, prefix, classes, note } = this.header;
     this.tokens = prefix.map((name, token) => {
       const share = element("small");
       const button = element("button", { type: "button", class: "token" }, label(name), share);
@@ -202,26 +228,15 @@ class Explorer {
     this.patchButton.onclick = () => this.view.query < this.first && this.move(0, 0);
     this.find(".tokens").replaceChildren(...this.tokens.map((t) => t.button), this.patchButton);
 
-    this.layerInputs = Array.from({ length: layers }, (_, i) => {
+    this.layerInputs = layers.map((_, i) => {
       const input = element("input", { type: "radio", name: "layer", "aria-label": `Layer ${i + 1}` });
-      input.onchange = () => this.change({ layer: i });
+      input.onchange = () => this.goTo(i);
       return input;
     });
     const chips = this.layerInputs.map((input, i) =>
       element("label", { class: "chip" }, input, String(i + 1)),
     );
     this.find(".layers").replaceChildren(...chips);
-
-    const names = [...Array(heads).keys(), "mean", "max", "min"];
-    this.thumbs = names.map((head) => {
-      const name = typeof head === "number" ? `head ${head + 1}` : head;
-      const input = element("input", { type: "radio", name: "head", "aria-label": name });
-      input.onchange = () => this.change({ head });
-      const canvas = element("canvas");
-      const box = element("label", { class: "thumb" }, input, canvas, element("span", {}, name));
-      return { head, input, canvas, box };
-    });
-    this.find(".heads").replaceChildren(...this.thumbs.map((thumb) => thumb.box));
 
     const items = classes.map(([name, probability]) => {
       const fill = element("span", { class: "fill" });
@@ -241,8 +256,22 @@ class Explorer {
     this.find(".colors").replaceChildren(...options);
   }
 
+  buildHeads() {
+    const names = [...Array(this.heads).keys(), "mean", "max", "min"];
+    this.thumbs = names.map((head) => {
+      const name = typeof head === "number" ? `head ${head + 1}` : head;
+      const input = element("input", { type: "radio", name: "head", "aria-label": name });
+      input.onchange = () => this.change({ head });
+      const canvas = element("canvas");
+      const box = element("label", { class: "thumb" }, input, canvas, element("span", {}, name));
+      return { head, input, canvas, box };
+    });
+    this.find(".heads").replaceChildren(...this.thumbs.map((thumb) => thumb.box));
+  }
+
   showView() {
     const { view } = this;
+    if (this.thumbs?.length !== this.heads + 3) this.buildHeads();
     this.root.classList.toggle("waiting", !this.layer);
     this.layerInputs.forEach((input, i) => (input.checked = i === view.layer));
     this.thumbs.forEach(({ head, input }) => (input.checked = head === view.head));
@@ -275,18 +304,13 @@ class Explorer {
     const { layer, view } = this;
     if (!this.photo || !layer) return;
     const { heads, tokens } = layer;
-    const rows = this.rowsOf(layer, this.query);
+    const rows = attentionRows(layer, this.query);
     const row = chosenRow(rows, heads, tokens, view.head);
     const patches = row.subarray(this.first);
     const top = view.scaling === "layer" ? this.layerTop(rows, layer) : patches[largest(patches)];
     this.drawPhoto(patches, top);
     this.drawThumbs(rows, layer, top);
     this.write(row, top);
-  }
-
-  rowsOf(layer, token) {
-    if (layer.maps) return mapRows(layer, token);
-    return attentionRows(layer, token);
   }
 
   layerTop(rows, { heads, tokens }) {
@@ -299,14 +323,14 @@ class Explorer {
   }
 
   drawPhoto(patches, top) {
-    const { canvas, header, view } = this;
+    const { canvas, view } = this;
     const aspect = this.photo.width / this.photo.height;
     if (fit(canvas, aspect) || !this.base) {
       this.base = subdued(this.photo, canvas.width, canvas.height);
     }
     const context = canvas.getContext("2d");
     context.drawImage(this.base, 0, 0);
-    this.map = tile(patches, top, header.grid, palette(view.colors, view.opacity), this.map);
+    this.map = tile(patches, top, this.grid, palette(view.colors, view.opacity), this.map);
     context.imageSmoothingEnabled = view.smooth;
     context.drawImage(this.map, 0, 0, canvas.width, canvas.height);
     if (view.lines) this.drawLines(context);
@@ -315,7 +339,7 @@ class Explorer {
   }
 
   drawLines(context) {
-    const [rows, columns] = this.header.grid;
+    const [rows, columns] = this.grid;
     const { width, height } = this.canvas;
     if (width / columns < 8) return;
     context.beginPath();
@@ -338,7 +362,7 @@ class Explorer {
   outline(context, token, held, dashed = false) {
     const patch = token - this.first;
     if (patch < 0) return;
-    const [rows, columns] = this.header.grid;
+    const [rows, columns] = this.grid;
     const width = this.canvas.width / columns;
     const height = this.canvas.height / rows;
     const x = (patch % columns) * width;
@@ -364,7 +388,7 @@ class Explorer {
       }
       const patches = chosenRow(rows, heads, tokens, head).subarray(this.first);
       const top = this.view.scaling === "layer" ? shared : patches[largest(patches)];
-      thumb.map = tile(patches, top, this.header.grid, colors, thumb.map);
+      thumb.map = tile(patches, top, this.grid, colors, thumb.map);
       const context = canvas.getContext("2d");
       context.drawImage(thumb.base, 0, 0);
       context.imageSmoothingEnabled = this.view.smooth;
@@ -375,7 +399,7 @@ class Explorer {
   // -- words and numbers -----------------------------------------------------------------
 
   write(row, top) {
-    const { header, view } = this;
+    const { view } = this;
     setText(this.find(".high"), `${percent(top)} of the attention`);
     setText(this.find(".heads-title"), `Heads of layer ${view.layer + 1}`);
     const patches = row.subarray(this.first);
@@ -383,7 +407,7 @@ class Explorer {
     setText(this.find(".from"), `From ${this.place(this.query)}${view.held ? " (held)" : ""}`);
     const to = this.reading
       ? `to ${this.place(this.hovered)}: ${percent(row[this.hovered])}, ` +
-        `${(row[this.hovered] * header.tokens).toFixed(1)} × an even share`
+        `${(row[this.hovered] * row.length).toFixed(1)} × an even share`
       : `most to ${this.place(best)}: ${percent(row[best])}`;
     setText(this.find(".to"), to);
     this.tokens.forEach(({ button, share }, token) => {
@@ -398,7 +422,7 @@ class Explorer {
   place(token) {
     const patch = token - this.first;
     if (patch < 0) return label(this.header.prefix[token]);
-    const columns = this.header.grid[1];
+    const columns = this.grid[1];
     return `row ${Math.floor(patch / columns) + 1}, column ${(patch % columns) + 1}`;
   }
 
@@ -412,15 +436,6 @@ class Explorer {
   headName() {
     return typeof this.view.head === "number" ? this.view.head + 1 : this.view.head;
   }
-}
-
-function mapRows({ maps, heads, tokens }, token) {
-  const rows = new Float32Array(heads * tokens);
-  for (let head = 0; head < heads; head++) {
-    const start = (head * tokens + token) * tokens;
-    rows.set(maps.subarray(start, start + tokens), head * tokens);
-  }
-  return rows;
 }
 
 function label(name) {

@@ -2,16 +2,18 @@
 
 import io
 from dataclasses import asdict, replace
+from functools import partial
 
 import numpy as np
 import streamlit as st
+from PIL import Image
 
 from model import zoo
 from viz import explorer
 from viz.overlay import overlay
-from viz.pages.look import Look, rollout_from, rows_from
+from viz.pages.look import Look, layer_maps, layer_payload, maps_from, rollout_from, rows_from
 from viz.pages.session import begin, change_view, write_address
-from viz.pages.view import FUSIONS, View, prefix_name, token_name
+from viz.pages.view import FUSIONS, View, go_to_layer, prefix_name, token_name
 from viz.payload import pack
 from viz.sheet import quantise, sheet
 
@@ -29,12 +31,12 @@ def page() -> None:
     _show_explorer(look, bundle, view)
     sheet_column, rollout_column = st.columns(2, gap="large")
     with sheet_column:
-        _show_sheet(look, bundle, view)
+        _show_sheet(look, view)
     with rollout_column:
-        view = _show_rollout(look, bundle, view)
+        _show_rollout(look, view)
     with st.container(horizontal=True):
         _show_meaning()
-        _show_export(look, bundle, view)
+        _show_export(look, view)
     write_address(session)
 
 
@@ -42,27 +44,20 @@ def page() -> None:
 
 
 def _show_explorer(look: Look, bundle: zoo.Bundle, view: View) -> None:
-    record = look.records[view.layer]
+    tokens = look.layers[view.layer].tokens
     header = {
         "image": look.key,
         "model": bundle.name,
         "layer": view.layer,
-        "layers": len(look.records),
-        "heads": record.shape[1],
-        "tokens": record.shape[-1],
-        "scale": record.scale,
-        "grid": bundle.tokens.grid,
-        "prefix": bundle.tokens.prefix,
+        "layers": [[layer.heads, *layer.tokens.grid] for layer in look.layers],
+        "prefix": tokens.prefix,
         "view": asdict(view),
         "revision": st.session_state.revision,
         "classes": look.guesses,
         "note": UNSURE if look.guesses else "",
     }
-    query, key = (part[0].half().numpy() for part in (record.query, record.key))
-    header["dim"] = query.shape[-1]
-    explorer.explorer(
-        pack(header, photo=look.photo, query=query, key=key), on_view=_take_view, key="explorer"
-    )
+    parts, arrays = layer_payload(look.records[view.layer])
+    explorer.explorer(pack(header | parts, photo=look.photo, **arrays), on_view=_take_view)
 
 
 def _take_view() -> None:
@@ -74,82 +69,113 @@ def _take_view() -> None:
 # -- every head ---------------------------------------------------------------------------------
 
 
-def _show_sheet(look: Look, bundle: zoo.Bundle, view: View) -> None:
+def _show_sheet(look: Look, view: View) -> None:
     st.subheader("Every head of every layer")
+    place = token_name(view.query, look.layers[view.layer].tokens)
     st.caption(
-        f"From {token_name(view.query, bundle.tokens)}. A row is a layer, a column a head; each "
-        "map is scaled to its own maximum. Click one to open it above."
+        f"From {place}. A row is a layer, a column a head; each map is scaled to its own "
+        "maximum. Click one to open it above."
     )
-    rows = rows_from(look, view.query)
-    first = len(bundle.tokens.prefix)
-    values, maxima = quantise(rows[..., first:])
+    maps = maps_from(look, view.layer, view.query)
+    values, maxima = quantise(maps.reshape(*maps.shape[:2], -1))
     header = {
-        "layers": rows.shape[0],
-        "heads": rows.shape[1],
-        "grid": bundle.tokens.grid,
+        "layers": maps.shape[0],
+        "heads": maps.shape[1],
+        "grid": maps.shape[2:],
         "layer": view.layer,
         "head": view.head,
         "colors": view.colors,
         "opacity": view.opacity,
-        "shares": [
-            [prefix_name(name), np.round(rows[..., token].ravel(), 5).tolist()]
-            for token, name in enumerate(bundle.tokens.prefix)
-        ],
+        "shares": _prefix_shares(look, view),
     }
     explorer.sheet(
         pack(header, photo=look.photo, values=values, maxima=maxima),
-        on_choose=_take_head,
+        on_choose=partial(_take_head, look),
         key="sheet",
     )
 
 
-def _take_head() -> None:
+def _prefix_shares(look: Look, view: View) -> list[tuple[str, list[float]]]:
+    """What each token that is no patch gets from the query, in every head of every layer."""
+    prefix = look.layers[view.layer].tokens.prefix
+    if not prefix:
+        return []
+    rows = rows_from(look, view.query)[..., : len(prefix)].round(5)
+    return [
+        (prefix_name(name), rows[..., token].ravel().tolist()) for token, name in enumerate(prefix)
+    ]
+
+
+def _take_head(look: Look) -> None:
     choice = st.session_state.sheet.get("choose")
     if choice:
-        change_view(layer=choice["layer"], head=choice["head"])
+        there = go_to_layer(st.session_state.view, choice["layer"], look.layers)
+        change_view(layer=there.layer, query=there.query, head=choice["head"])
 
 
 # -- rollout ------------------------------------------------------------------------------------
 
 
-def _show_rollout(look: Look, bundle: zoo.Bundle, view: View) -> View:
+def _show_rollout(look: Look, view: View) -> None:
     st.subheader("Through all layers: rollout")
+    if look.windowed:
+        st.info(
+            "Rollout multiplies the maps of all layers, so each map must speak of the same "
+            "tokens. In this model a layer attends within windows, or on a grid of its own: "
+            "rollout is not defined for it.",
+            icon=":material/info:",
+        )
+        return
+    tokens = look.layers[view.layer].tokens
     st.caption(
-        f"From {token_name(view.query, bundle.tokens)}: attention multiplied down through the "
-        "layers, each with its residual connection (Abnar and Zuidema, 2020)."
+        f"From {token_name(view.query, tokens)}: attention multiplied down through the layers, "
+        "each with its residual connection (Abnar and Zuidema, 2020)."
     )
     place = st.container()
     fusion_column, discard_column = st.columns(2)
     with fusion_column:
         st.session_state.setdefault("fusion", view.fusion)
-        fusion = st.segmented_control(
-            "Heads fused by", FUSIONS, key="fusion", required=True, help=FUSION_HELP
+        st.segmented_control(
+            "Heads fused by",
+            FUSIONS,
+            key="fusion",
+            required=True,
+            help=FUSION_HELP,
+            on_change=_take_rollout,
         )
     with discard_column:
         st.session_state.setdefault("discard", view.discard)
-        discard = st.slider(
-            "Weakest attention discarded", 0.0, 0.95, step=0.05, key="discard", help=DISCARD_HELP
+        st.slider(
+            "Weakest attention discarded",
+            0.0,
+            0.95,
+            step=0.05,
+            key="discard",
+            help=DISCARD_HELP,
+            on_change=_take_rollout,
         )
-    view = replace(view, fusion=fusion, discard=discard)
-    st.session_state.view = view
     with place:
-        weights = rollout_from(look, view.query, fusion, discard)
-        patches = weights[len(bundle.tokens.prefix) :].astype(np.float32)
+        weights = rollout_from(look, view.query, view.fusion, view.discard)
+        patches = weights[tokens.patch_slice].astype(np.float32)
         kept = "".join(
             f", {prefix_name(name)} {weights[token]:.0%}"
-            for token, name in enumerate(bundle.tokens.prefix)
+            for token, name in enumerate(tokens.prefix)
         )
         header = {
-            "grid": bundle.tokens.grid,
+            "grid": tokens.grid,
             "colors": view.colors,
             "opacity": view.opacity,
             "smooth": view.smooth,
             "unit": "of the relevance",
             "caption": f"All patches together {patches.sum():.0%}{kept}.",
-            "alt": f"Attention rollout from {token_name(view.query, bundle.tokens)}",
+            "alt": f"Attention rollout from {token_name(view.query, tokens)}",
         }
         explorer.overlay(pack(header, photo=look.photo, values=patches), key="rollout")
-    return view
+
+
+def _take_rollout() -> None:
+    changes = {name: st.session_state[name] for name in ("fusion", "discard")}
+    st.session_state.view = replace(st.session_state.view, **changes)
 
 
 FUSION_HELP = (
@@ -190,62 +216,61 @@ def _show_meaning() -> None:
 # -- export -------------------------------------------------------------------------------------
 
 
-def _show_export(look: Look, bundle: zoo.Bundle, view: View) -> None:
+def _show_export(look: Look, view: View) -> None:
     with st.popover("Export", icon=":material/download:"):
         st.download_button(
             "This map over the photo (PNG)",
-            lambda: _png(_map_picture(look, bundle, view)),
+            lambda: _png(_map_picture(look, view)),
             "saccade-map.png",
             "image/png",
             on_click="ignore",
         )
         st.download_button(
             "Every head of every layer (PNG)",
-            lambda: _png(_sheet_picture(look, bundle, view)),
+            lambda: _png(_sheet_picture(look, view)),
             "saccade-heads.png",
             "image/png",
             on_click="ignore",
         )
         st.download_button(
             "The numbers (NPZ)",
-            lambda: _numbers(look, bundle, view),
+            lambda: _numbers(look, view),
             "saccade-attention.npz",
             "application/octet-stream",
             on_click="ignore",
-            help="weights: layers x heads x tokens from this token; rollout: tokens.",
+            help="maps: layers x heads x rows x columns from this token; weights and rollout: "
+            "the same token by token, with CLS and registers.",
         )
 
 
-def _png(image) -> bytes:
+def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def _map_picture(look: Look, bundle: zoo.Bundle, view: View):
-    rows = rows_from(look, view.query)[view.layer, :, len(bundle.tokens.prefix) :]
-    row = rows[view.head] if isinstance(view.head, int) else getattr(rows, view.head)(axis=0)
-    top = float(rows.max()) if view.scaling == "layer" else None
-    grid = row.reshape(bundle.tokens.grid)
-    return overlay(look.frame, grid, view.colors, view.opacity, top, view.smooth)
+def _map_picture(look: Look, view: View) -> Image.Image:
+    maps = layer_maps(look.records[view.layer], look.layers[view.layer].tokens, view.query)
+    chosen = maps[view.head] if isinstance(view.head, int) else getattr(maps, view.head)(axis=0)
+    top = float(maps.max()) if view.scaling == "layer" else None
+    return overlay(look.frame, chosen, view.colors, view.opacity, top, view.smooth)
 
 
-def _sheet_picture(look: Look, bundle: zoo.Bundle, view: View):
-    patches = rows_from(look, view.query)[..., len(bundle.tokens.prefix) :]
-    return sheet(
-        look.frame, patches, bundle.tokens.grid, color_map=view.colors, opacity=view.opacity
-    )
+def _sheet_picture(look: Look, view: View) -> Image.Image:
+    maps = maps_from(look, view.layer, view.query)
+    flat = maps.reshape(*maps.shape[:2], -1)
+    return sheet(look.frame, flat, maps.shape[2:], color_map=view.colors, opacity=view.opacity)
 
 
-def _numbers(look: Look, bundle: zoo.Bundle, view: View) -> bytes:
+def _numbers(look: Look, view: View) -> bytes:
+    tokens = look.layers[view.layer].tokens
+    arrays = {"maps": maps_from(look, view.layer, view.query)}
+    if not look.windowed:
+        arrays["weights"] = rows_from(look, view.query)
+        arrays["rollout"] = rollout_from(look, view.query, view.fusion, view.discard)
     buffer = io.BytesIO()
     np.savez_compressed(
-        buffer,
-        weights=rows_from(look, view.query),
-        rollout=rollout_from(look, view.query, view.fusion, view.discard),
-        query=view.query,
-        grid=bundle.tokens.grid,
-        prefix=np.array(bundle.tokens.prefix, dtype=str),
+        buffer, query=view.query, grid=tokens.grid, prefix=np.array(tokens.prefix, str), **arrays
     )
     return buffer.getvalue()
 

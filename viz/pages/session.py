@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from model import zoo
+from model.recorder import NothingRecorded
 from viz.pages import picture
-from viz.pages.look import Look, load, look_at
+from viz.pages.look import Look, NothingToShow, load, look_at
 from viz.pages.picture import Picture
 from viz.pages.view import View, fit, from_address, to_address
 
@@ -38,15 +39,22 @@ def begin(question: str, lead: str) -> Session:
     st.markdown(lead)
     bundle = load(_choose())
     shown = picture.current()
-    look = look_at(bundle, shown.key, shown.image)
-    size = len(look.records), look.heads, bundle.tokens
+    look = _look(bundle, shown)
     if fresh:
-        st.session_state.view, more = from_address(words, *size)
+        st.session_state.view, more = from_address(words, look.layers)
         notes += more
     if notes:
         st.caption(" ".join(notes))
-    st.session_state.view = fit(st.session_state.view, *size)
+    st.session_state.view = fit(st.session_state.view, look.layers)
     return Session(shown, bundle, look, st.session_state.view)
+
+
+def _look(bundle: zoo.Bundle, shown: Picture) -> Look:
+    try:
+        return look_at(bundle, shown.key, shown.image)
+    except (NothingRecorded, NothingToShow) as problem:
+        st.error(str(problem), icon=":material/error:")
+        st.stop()
 
 
 def change_view(**changes: object) -> None:
@@ -58,7 +66,7 @@ def change_view(**changes: object) -> None:
 def write_address(session: Session) -> None:
     """Let the address say what is shown; the last thing that a page does."""
     words = {"photo": session.picture.sample or "own", "model": session.bundle.name}
-    st.query_params.from_dict(words | to_address(st.session_state.view, session.bundle.tokens))
+    st.query_params.from_dict(words | to_address(st.session_state.view, session.look.layers))
 
 
 def _start(words: dict[str, str]) -> list[str]:

@@ -7,8 +7,9 @@ nearest valid view and a note.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
 
 from model.patches import TokenLayout
 from viz.colors import COLOR_MAPS
@@ -16,6 +17,13 @@ from viz.colors import COLOR_MAPS
 FUSIONS = ("mean", "max", "min")
 SCALINGS = ("map", "layer")
 SWITCHES = ("held", "lines", "smooth")
+
+
+class Layer(NamedTuple):
+    """What can be chosen in a layer. Layers of a hierarchical model differ in both."""
+
+    heads: int
+    tokens: TokenLayout
 
 
 @dataclass(frozen=True)
@@ -47,9 +55,24 @@ def centre(tokens: TokenLayout) -> int:
     return tokens.index_of(rows // 2, columns // 2)
 
 
-def fit(view: View, layers: int, heads: int, tokens: TokenLayout) -> View:
-    """The nearest view that a model with these layers, heads and tokens can show."""
-    layer = layers - 1 if view.layer is None else min(max(view.layer, 0), layers - 1)
+def same_place(token: int, old: TokenLayout, new: TokenLayout) -> int:
+    """The token of another layout that stands for the same place, or for the same name."""
+    place = old.position_of(token)
+    if place is None:
+        name = old.prefix[token]
+        return new.prefix.index(name) if name in new.prefix else centre(new)
+    row, column = (
+        int((at + 0.5) * after / before)
+        for at, before, after in zip(place, old.grid, new.grid, strict=True)
+    )
+    return new.index_of(row, column)
+
+
+def fit(view: View, layers: Sequence[Layer]) -> View:
+    """The nearest view that a model with these layers can show."""
+    last = len(layers) - 1
+    layer = last if view.layer is None else min(max(view.layer, 0), last)
+    heads, tokens = layers[layer]
     head = view.head
     if isinstance(head, int):
         head = min(max(head, 0), heads - 1)
@@ -59,9 +82,17 @@ def fit(view: View, layers: int, heads: int, tokens: TokenLayout) -> View:
     return replace(view, layer=layer, head=head, query=query)
 
 
-def to_address(view: View, tokens: TokenLayout) -> dict[str, str]:
+def go_to_layer(view: View, layer: int, layers: Sequence[Layer]) -> View:
+    """The same view in another layer, from the same place of the photo."""
+    if view.query is None or view.layer is None:
+        return replace(view, layer=layer)
+    query = same_place(view.query, layers[view.layer].tokens, layers[layer].tokens)
+    return replace(view, layer=layer, query=query)
+
+
+def to_address(view: View, layers: Sequence[Layer]) -> dict[str, str]:
     """The part of the address that stands for a view; what is as usual is left out."""
-    usual = View()
+    usual, tokens = View(), layers[view.layer].tokens
     words = {"layer": str(view.layer + 1), "head": _head_word(view.head)}
     words["from"] = _token_word(view.query, tokens)
     if view.opacity != usual.opacity:
@@ -77,17 +108,12 @@ def to_address(view: View, tokens: TokenLayout) -> dict[str, str]:
     return words
 
 
-def from_address(
-    words: Mapping[str, str], layers: int, heads: int, tokens: TokenLayout
-) -> tuple[View, list[str]]:
-    """Read an address: the nearest valid view, and a note for each thing that was not.
-
-    Args:
-        layers, heads: how many the model has.
-    """
+def from_address(words: Mapping[str, str], layers: Sequence[Layer]) -> tuple[View, list[str]]:
+    """Read an address: the nearest valid view, and a note for each thing that was not."""
     view, notes = View(), []
-    layer = _number(words, "layer", 1, layers, notes, whole=True)
-    view = replace(view, layer=None if layer is None else int(layer) - 1)
+    layer = _number(words, "layer", 1, len(layers), notes, whole=True)
+    view = replace(view, layer=len(layers) - 1 if layer is None else int(layer) - 1)
+    heads, tokens = layers[view.layer]
     if (head := words.get("head", "mean")) in FUSIONS:
         view = replace(view, head=head)
     elif (number := _number(words, "head", 1, heads, notes, whole=True)) is not None:
@@ -108,7 +134,7 @@ def from_address(
         view = replace(view, query=_token(words["from"], tokens))
         if view.query is None:
             notes.append("The link names a patch that this model does not have.")
-    return fit(view, layers, heads, tokens), notes
+    return fit(view, layers), notes
 
 
 def token_name(token: int, tokens: TokenLayout) -> str:
