@@ -9,6 +9,7 @@ st.navigation(
         st.Page(
             "viz/pages/explore.py", title="Explore", icon=":material/visibility:", default=True
         ),
+        st.Page("viz/pages/positions.py", title="Positions", icon=":material/grid_on:"),
     ],
     position="top",
 ).run()

@@ -68,19 +68,21 @@ def head_measures(record: AttentionRecord, layout: TokenLayout) -> dict[str, Ten
 
 
 def measure_layers(records: Iterable[AttentionRecord], layout: TokenLayout) -> dict[str, Tensor]:
-    """Every measure over the batch's mean: float32 (L, H).
+    """Every measure over the batch's mean: float32 (L, H) of the layers that have them.
 
-    NaN where a layer has fewer heads than the widest, and in layers that do not attend over
-    this layout's tokens.
+    Layers that do not attend over this layout's tokens are left out. NaN where a layer has fewer
+    heads than the widest.
     """
-    layers = []
-    for record in records:
-        fits = record.windows or record.shape[2:] == (layout.tokens, layout.tokens)
-        layers.append(head_measures(record, layout) if fits and record.kind == "self" else None)
-    heads = max((len(layer["entropy"][0]) for layer in layers if layer), default=1)
+    layers = [
+        head_measures(record, layout)
+        for record in records
+        if record.windows
+        or (record.kind == "self" and record.shape[2:] == (layout.tokens, layout.tokens))
+    ]
+    heads = max((layer["entropy"].shape[1] for layer in layers), default=0)
     table = {name: torch.full((len(layers), heads), torch.nan) for name in MEASURES}
     for index, layer in enumerate(layers):
-        for name, values in (layer or {}).items():
+        for name, values in layer.items():
             table[name][index, : values.shape[1]] = values.mean(0).cpu()
     return table
 

@@ -1,0 +1,22 @@
+"""Measures of every head over many photos, in the memory of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from PIL import Image
+
+from model.bundle import Bundle
+from model.measures import RunningMean, measure_layers
+from model.recorder import AttentionRecorder
+
+
+def survey(bundle: Bundle, images: Iterable[Image.Image]) -> Iterator[RunningMean]:
+    """Yields the running mean after each photo; the last one is that of all."""
+    mean = RunningMean()
+    for image in images:
+        with torch.inference_mode(), AttentionRecorder(bundle.net) as recorder:
+            bundle.net(bundle.prepare(image))
+            mean.add(measure_layers(recorder.records, bundle.tokens))
+        yield mean

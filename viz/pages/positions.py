@@ -1,0 +1,37 @@
+"""Positions: how does a transformer know where a patch is?"""
+
+import streamlit as st
+
+from viz.pages import positions_model, positions_order, positions_rotary, positions_waves
+from viz.pages.link import note_down, recall
+from viz.pages.session import begin, write_address
+
+TABS = {
+    "Waves": positions_waves.show,
+    "This model's code": positions_model.show,
+    "Rotation": positions_rotary.show,
+    "Does order matter?": positions_order.show,
+}
+
+
+def page() -> None:
+    """The whole page, top to bottom."""
+    session = begin(
+        "How does a transformer know where a patch is?",
+        "Attention sees a set, not a sequence: by itself it cannot tell the first patch from "
+        "the last. So each token is given a *position code*, numbers that differ from place to "
+        "place. Begin with the waves, then look at what this model uses.",
+    )
+    usual = next(iter(TABS))
+    recall("tab", usual, list(TABS))
+    for tab, show in zip(
+        st.tabs(list(TABS), key="tab", on_change="rerun"), TABS.values(), strict=True
+    ):
+        if tab.open:
+            with tab:
+                show(session)
+    write_address(session)
+    note_down(tab=(st.session_state.tab, usual), **positions_waves.words())
+
+
+page()

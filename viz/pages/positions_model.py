@@ -1,0 +1,155 @@
+"""The position code that the chosen model adds, beside two others of the same size."""
+
+import numpy as np
+import streamlit as st
+
+from model.codes import PositionCode, position_code, random_code, similarity, wave_code
+from model.components import principal_components
+from model.patches import TokenLayout
+from viz.heatmap import heatmap
+from viz.pages.link import recall
+from viz.pages.session import Session
+from viz.pages.view import prefix_name
+from viz.patch_pictures import component_colors, enlarge
+from viz.tiles import shown_tiles, tiles, tiles_payload
+
+BARE = {"displayModeBar": False}
+ALSO = {
+    "rotary": "It also turns its queries and keys by their place: see *Rotation*.",
+    "relative": "It also adds a learned number to each score, by the offset of the two patches.",
+}
+OTHERS = {
+    "none": (
+        "This model has no position code. It cannot tell where a patch is, and gives the same "
+        "answer for every order of the patches: *Does order matter?* shows it."
+    ),
+    "rotary": (
+        "This model adds no code to its tokens. It turns queries and keys by an angle that grows "
+        "with the place, inside every layer: see *Rotation*."
+    ),
+    "relative": (
+        "This model adds no code to its tokens. Each head adds a learned number to each score "
+        "instead, one for each offset between two patches: a *relative position bias*."
+    ),
+}
+
+
+def show(session: Session) -> None:
+    """The tab."""
+    bundle = session.bundle
+    code = position_code(bundle.net, bundle.tokens)
+    if code.patches is None:
+        st.info(OTHERS[code.kind])
+        return
+    _show_tiles(code, bundle.tokens)
+    _show_more(code, bundle.tokens)
+
+
+def _show_tiles(code: PositionCode, layout: TokenLayout) -> None:
+    st.subheader("Which places are alike?")
+    positions, width = code.patches.shape
+    made = (
+        "learned in training, as every other weight"
+        if code.kind == "learned"
+        else "fixed beforehand, not learned"
+    )
+    also = "".join(f" {ALSO[kind]}" for kind in code.also)
+    st.caption(
+        f"This model adds to each patch a code of {width} numbers, {made}.{also} Each tile "
+        "belongs to one patch, and shows how like its code is to that of every patch "
+        "(Dosovitskiy et al., 2021, fig. 7). Move the mouse over a tile to enlarge it."
+    )
+    recall("likeness", "Cosine", ["Cosine", "Dot product"])
+    likeness = st.segmented_control(
+        "Likeness",
+        ["Cosine", "Dot product"],
+        key="likeness",
+        required=True,
+        help="The cosine compares directions only, from -1 to 1. The dot product also counts "
+        "how long the codes are; some tools draw it under the name of the other.",
+    )
+    cosine = likeness == "Cosine"
+    chosen, _ = shown_tiles(layout.grid)
+    own = "This model's" if code.kind == "learned" else "This model's (waves)"
+    codes = {
+        own: code.patches,
+        "Waves of the same width": wave_code(positions, width + width % 2).float(),
+        "Random, as before training": random_code(positions, width, float(code.patches.std())),
+    }
+    values = {
+        title: similarity(vectors[chosen], vectors, cosine).numpy()
+        for title, vectors in codes.items()
+    }
+    lowest = min(float(v.min()) for v in values.values())
+    span = (min(0.0, np.floor(10 * lowest) / 10), 1.0) if cosine else None
+    tiles(tiles_payload(values, layout.grid, likeness.lower(), span), key="tiles")
+
+
+def _show_more(code: PositionCode, layout: TokenLayout) -> None:
+    places = st.columns(3, gap="large")
+    with places[0]:
+        _show_norms(code, layout)
+    with places[1]:
+        _show_components(code, layout)
+    with places[2]:
+        _show_prefix(code)
+
+
+def _show_norms(code: PositionCode, layout: TokenLayout) -> None:
+    st.subheader("Length")
+    norms = code.patches.norm(dim=1)
+    _map(norms.reshape(layout.grid).numpy(), "length", "norms")
+    st.caption(
+        f"The length (Euclidean norm) of each patch's code: {norms.min():.2f} to "
+        f"{norms.max():.2f}. A longer code weighs more against what the patch shows."
+    )
+
+
+def _show_components(code: PositionCode, layout: TokenLayout) -> None:
+    st.subheader("Principal components")
+    _, coordinates, shares = principal_components(code.patches, 3)
+    picture = component_colors(coordinates.numpy(), layout.grid)
+    st.image(
+        enlarge(picture, 284),
+        width=284,
+        output_format="PNG",
+        alt="The three leading principal components of the code as red, green and blue",
+    )
+    told = ", ".join(f"{share:.0%}" for share in shares)
+    st.caption(
+        "*Principal components* are the directions in which the codes differ most. The first "
+        f"three are drawn as red, green and blue; they hold {told} of the variance."
+    )
+
+
+def _show_prefix(code: PositionCode) -> None:
+    names = [prefix_name(name) for name in code.prefix]
+    st.subheader(" and ".join(names) if names else "Tokens that are no patch")
+    if not names:
+        st.caption("In this model only patches have a position code.")
+        return
+    vectors = {name: vector for name, vector in zip(names, code.prefix.values(), strict=True)}
+    lines = []
+    for name, vector in vectors.items():
+        cosines = similarity(vector[None], code.patches)[0]
+        lines.append(
+            f"| {name} | {vector.norm():.2f} | {cosines.min():.2f} to {cosines.max():.2f} |"
+        )
+    st.markdown("\n".join(["| Token | Length | Cosine with patches |", "|:--|--:|--:|", *lines]))
+    st.caption(
+        f"The patches' codes are {code.patches.norm(dim=1).mean():.2f} long on average. A token "
+        "that stands nowhere in the photo has a code too: it tells the token from the patches."
+    )
+
+
+def _map(values: np.ndarray, what: str, key: str) -> None:
+    figure = heatmap(
+        values,
+        "Column",
+        "Row",
+        f"Row %{{y}}, column %{{x}}<br>{what} %{{z:.3f}}",
+        square=True,
+        first=1,
+        height=300,
+    )
+    st.plotly_chart(figure, key=key, width=370, config=BARE, alt=f"{what} of each patch's code")

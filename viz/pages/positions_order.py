@@ -1,0 +1,184 @@
+"""Does order matter? The same model with its patches shuffled, or its code taken away."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+import torch
+from PIL import Image
+from torch import Tensor
+
+from model import AttentionRecorder
+from model.bundle import Bundle
+from model.codes import PositionCode, position_code
+from model.order import (
+    largest_difference,
+    random_order,
+    shuffled,
+    with_shifted_code,
+    without_code,
+)
+from viz.overlay import overlay
+from viz.pages.link import recall
+from viz.pages.look import layer_maps
+from viz.pages.session import Session
+from viz.pages.view import token_name
+from viz.patch_pictures import join
+
+AS_IT_IS, SHUFFLE, WITHOUT, BOTH, SHIFT = (
+    "As it is",
+    "Shuffle the patches",
+    "Take the code away",
+    "Both",
+    "Shift the code",
+)
+TITLES = {
+    SHUFFLE: "With the patches shuffled",
+    WITHOUT: "Without position code",
+    BOTH: "Shuffled, and without position code",
+    SHIFT: "With the code of a patch half the photo away",
+}
+SHUFFLES = 8
+SIDE = 336
+CLASSES = 5
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one way of running the model gives; ``order``: place i holds patch order[i]."""
+
+    order: Tensor
+    logits: Tensor
+    map: np.ndarray  # attention from the chosen token to each place, (rows, columns)
+
+
+def show(session: Session) -> None:
+    """The tab."""
+    bundle = session.bundle
+    code = position_code(bundle.net, bundle.tokens)
+    st.caption(
+        "Attention and the rest of the model treat every token alike, so without position code "
+        "the order of the patches is lost. Change the order or the code and compare."
+    )
+    ways = [SHUFFLE, WITHOUT, BOTH, SHIFT] if code.patches is not None else [SHUFFLE]
+    recall("way", SHUFFLE, ways)
+    recall("seed", 1, range(1, 1000))
+    controls = st.columns([3, 1], gap="large", vertical_alignment="bottom")
+    with controls[0]:
+        way = st.segmented_control("What to change", ways, key="way", required=True)
+    with controls[1]:
+        if st.button("Shuffle again", disabled=way not in (SHUFFLE, BOTH)):
+            st.session_state.seed += 1
+    images = bundle.prepare(session.picture.image)
+    before = _run(session, code, images, AS_IT_IS)
+    after = _run(session, code, images, way, st.session_state.seed)
+    left, right = st.columns(2, gap="large")
+    with left:
+        _show_answer(session, AS_IT_IS, before)
+    with right:
+        _show_answer(session, TITLES[way], after, before)
+    _show_numbers(session, code, images)
+
+
+def _run(session: Session, code: PositionCode, images: Tensor, way: str, seed: int = 1) -> Answer:
+    bundle, view, look, layout = session.bundle, session.view, session.look, session.bundle.tokens
+    net, order = bundle.net, torch.arange(layout.patches)
+    if way in (WITHOUT, BOTH):
+        net = without_code(net, code)
+    if way == SHIFT:
+        net = with_shifted_code(net, code, layout.grid, layout.grid[0] // 2, layout.grid[1] // 2)
+    if way in (SHUFFLE, BOTH):
+        order = random_order(layout.patches, seed)
+        net, images = shuffled(net, images, layout, order)
+    with torch.inference_mode(), AttentionRecorder(net) as recorder:
+        logits = net(images)[0].float()
+    name, tokens = look.records[view.layer].name, look.layers[view.layer].tokens
+    record = next(record for record in recorder.records if record.name == name)
+    query, first = view.query, len(tokens.prefix)
+    if query >= first and tokens == layout:  # the same patch, wherever it is now
+        query = first + int((order == query - first).nonzero()[0])
+    maps = layer_maps(record, tokens, query)
+    return Answer(order, logits, maps[view.head] if isinstance(view.head, int) else maps.mean(0))
+
+
+def _show_answer(
+    session: Session, title: str, answer: Answer, before: Answer | None = None
+) -> None:
+    bundle, view = session.bundle, session.view
+    st.subheader(title)
+    grid = bundle.tokens.grid
+    photo = _patches_in_order(session.look.frame, grid, answer.order)
+    picture = overlay(photo, answer.map, view.colors, 0.75)
+    left, right = st.columns(2)
+    with left:
+        st.image(photo, output_format="JPEG", width="stretch", alt=f"The patches: {title}")
+    with right:
+        st.image(picture, output_format="JPEG", width="stretch", alt=f"Attention: {title}")
+    head = f"head {view.head + 1}" if isinstance(view.head, int) else "the mean of the heads"
+    tokens = session.look.layers[view.layer].tokens
+    own = token_name(view.query, tokens)
+    place = "" if view.query < len(tokens.prefix) else " (the same patch in both pictures)"
+    st.caption(f"Right: attention from {own}{place}, layer {view.layer + 1}, {head}.")
+    _show_classes(bundle, answer, before)
+
+
+def _patches_in_order(frame: Image.Image, grid: tuple[int, int], order: Tensor) -> Image.Image:
+    """The photo cut on the model's grid, its patches where they are now."""
+    rows, columns = grid
+    step = max(1, SIDE // max(rows, columns))
+    pixels = np.asarray(frame.convert("RGB").resize((columns * step, rows * step)))
+    tiles = pixels.reshape(rows, step, columns, step, 3).transpose(0, 2, 1, 3, 4)
+    return join(tiles.reshape(-1, step, step, 3)[order.numpy()], grid)
+
+
+def _show_classes(bundle: Bundle, answer: Answer, before: Answer | None) -> None:
+    if bundle.classes is None or len(bundle.classes) != answer.logits.numel():
+        return
+    chances = answer.logits.softmax(-1)
+    lines = ["| Class | Probability |", "|:--|--:|"]
+    if before is not None:
+        usual = before.logits.softmax(-1)
+        lines = ["| Class | Probability | As it is |", "|:--|--:|--:|"]
+    for index in chances.topk(min(CLASSES, len(chances))).indices.tolist():
+        name = bundle.classes[index].replace("|", "/")
+        line = f"| {name} | {chances[index]:.1%} |"
+        lines.append(line if before is None else f"{line} {usual[index]:.1%} |")
+    st.markdown("\n".join(lines))
+
+
+def _show_numbers(session: Session, code: PositionCode, images: Tensor) -> None:
+    st.subheader("In one number")
+    bundle = session.bundle
+    with_it = _over_shuffles(bundle, bundle.net, images)
+    if code.patches is None:
+        st.markdown(f"The largest change of any logit over {SHUFFLES} shuffles: **{with_it:.2g}**.")
+        return
+    without = _over_shuffles(bundle, without_code(bundle.net, code), images)
+    left, right = st.columns(2, gap="large")
+    left.metric("With position code", f"{with_it:.2g}")
+    right.metric("Without position code", f"{without:.1e}")
+    pooled = _pooling(bundle)
+    st.caption(
+        f"The largest change of any logit (the score of a class before the softmax) over "
+        f"{SHUFFLES} shuffles of this photo's patches. {pooled}Without the code the answer is "
+        "the same for every order, up to the rounding of float32; with it, it is not."
+    )
+
+
+def _pooling(bundle: Bundle) -> str:
+    pool = getattr(getattr(bundle.net, "config", None), "pool", None)
+    return {
+        "mean": "This model classifies the mean of its patches, which has no order. ",
+        "mean_all": "This model classifies the mean of its tokens, which has no order. ",
+        "cls": "This model classifies its CLS token, which looks at a set of patches. ",
+    }.get(pool, "")
+
+
+def _over_shuffles(bundle: Bundle, net: torch.nn.Module, images: Tensor) -> float:
+    layout, outputs = bundle.tokens, []
+    with torch.inference_mode():
+        reference = net(images)
+        for seed in range(SHUFFLES):
+            changed, moved = shuffled(net, images, layout, random_order(layout.patches, seed))
+            outputs.append(changed(moved))
+    return largest_difference(outputs, reference)

@@ -1,0 +1,128 @@
+"""Rotary codes: queries and keys turned by their place."""
+
+import math
+
+import numpy as np
+import streamlit as st
+
+from model.codes import angles, frequencies, grid_angles, position_code, rotary_score
+from viz.curves import curves
+from viz.heatmap import heatmap, mark
+from viz.pages.link import recall
+from viz.pages.session import Session
+
+BARE = {"displayModeBar": False}
+BASES = [10.0, 100.0, 1000.0, 10000.0]
+WIDTHS = [8, 16, 32, 64, 128]
+LENGTH = 64
+CYCLIC = "Twilight"  # 0 and 360 degrees have one colour
+TURN = 2 * math.pi
+
+
+def show(session: Session) -> None:
+    """The tab."""
+    st.caption(
+        "A *rotary code* adds nothing to a token. It takes queries and keys in pairs of "
+        "dimensions and turns each pair by an angle that grows with the place, fast for the "
+        "first pairs and slowly for the last. In a dot product only the difference of the two "
+        "angles is left, so a score knows how far apart two tokens are (Su et al., 2021)."
+    )
+    recall("turned", 32, WIDTHS)
+    recall("turn_base", 100.0, BASES)
+    controls = st.columns([1, 1, 2], gap="large")
+    with controls[0]:
+        width = st.select_slider("Width of a head", WIDTHS, key="turned")
+    with controls[1]:
+        base = st.select_slider("Base", BASES, key="turn_base", format_func=lambda b: f"{b:,.0f}")
+    left, right = st.columns(2, gap="large")
+    with left:
+        _show_angles(width, base)
+    with right:
+        _show_fall(width, base)
+    _show_grid(session, width, base)
+
+
+def _show_angles(width: int, base: float) -> None:
+    st.subheader("Angle of each pair at each position")
+    angle = angles(LENGTH, width, base)
+    turns = TURN / frequencies(width, base)
+    details = np.broadcast_to(turns.numpy()[:, None], (*angle.shape, 1))
+    figure = heatmap(
+        np.degrees((angle % TURN).numpy()),
+        "Pair of dimensions",
+        "Position",
+        "Position %{y}, pair %{x}<br>turned by %{z:.1f}°<br>once around in "
+        "%{customdata[0]:,.1f} positions",
+        details,
+        (0, 360),
+        CYCLIC,
+        scale_title="degrees",
+    )
+    st.plotly_chart(figure, key="angles", config=BARE, alt="Angle by position and pair")
+
+
+def _show_fall(width: int, base: float) -> None:
+    st.subheader("How a score falls with distance")
+    score = rotary_score(angles(LENGTH, width, base), 0).numpy()
+    st.plotly_chart(
+        curves({"score": score}, "Distance in positions", "Share of the score left", 330),
+        key="fall",
+        config=BARE,
+        alt="Score by distance",
+    )
+    st.caption(
+        "For a query and a key that are equal before they are turned: the mean over the pairs "
+        "of cos(distance × frequency). Real queries and keys weigh the pairs differently, so a "
+        "head can look near or far."
+    )
+
+
+def _show_grid(session: Session, width: int, base: float) -> None:
+    tokens = session.bundle.tokens
+    code = position_code(session.bundle.net, tokens)
+    rotary = code.kind == "rotary" or "rotary" in code.also
+    own = rotary and code.angles is not None
+    angle = code.angles if own else grid_angles(tokens.grid, width, base).float()
+    st.subheader("On the grid of this model" if own else "On a grid of patches")
+    if own:
+        st.caption("The angles are this model's own; width and base above do not change them.")
+    elif rotary:
+        st.caption(
+            "This model turns its queries and keys, but keeps its angles in a way that this page "
+            "cannot read. Drawn is the usual code: half of the pairs turn with the row, half "
+            "with the column."
+        )
+    else:
+        st.caption(
+            "This model has no rotary code; this is what one would do on its grid. Half of the "
+            "pairs turn with the row and half with the column."
+        )
+    rows, columns = tokens.grid
+    row, column = rows // 2, columns // 2
+    left, right = st.columns(2, gap="large")
+    with left:
+        score = rotary_score(angle, row * columns + column).reshape(tokens.grid).numpy()
+        figure = heatmap(
+            score,
+            "Column",
+            "Row",
+            "Row %{y}, column %{x}<br>share of the score left %{z:.3f}",
+            square=True,
+            first=1,
+            height=360,
+        )
+        st.markdown("**What position leaves of a score from the marked patch**")
+        st.plotly_chart(mark(figure, row + 1, column + 1), key="grid_fall", width=450, config=BARE)
+    with right:
+        st.markdown("**Angle of each pair at each patch, row by row**")
+        figure = heatmap(
+            np.degrees((angle % TURN).numpy()),
+            "Pair of dimensions",
+            "Patch, row by row",
+            "Patch %{y}, pair %{x}<br>turned by %{z:.1f}°",
+            span=(0, 360),
+            color_map=CYCLIC,
+            height=360,
+            scale_title="degrees",
+        )
+        st.plotly_chart(figure, key="grid_angles", config=BARE)

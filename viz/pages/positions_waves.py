@@ -1,0 +1,211 @@
+"""The sinusoidal code: its waves, its dot products, and what a grid does to it."""
+
+import math
+
+import numpy as np
+import streamlit as st
+
+from model.codes import angles, frequencies, similarity, wave_code, wave_code_2d
+from viz.curves import curves
+from viz.heatmap import heatmap, mark
+from viz.pages.link import recall
+from viz.pages.session import Session
+
+LENGTH, WIDTH, BASE = 64, 64, 10000.0
+MOST = 512
+SQUARE = 430  # pixels across of a chart with square cells
+BASES = [10.0, 100.0, 1000.0, 10000.0, 100000.0, 1000000.0]
+KEYS = ("length", "width", "base")
+
+
+def show(session: Session) -> None:
+    """The tab."""
+    _check_link()
+    controls, picture = st.columns([1, 3], gap="large")
+    with controls:
+        length, width, base = _choose()
+    code = wave_code(length, width, base).numpy()
+    with picture:
+        _show_code(code, width, base)
+    left, right = st.columns(2, gap="large")
+    with left:
+        _show_dimensions(code, width, base)
+    with right:
+        _show_dots(code)
+    _show_grid(session.bundle.tokens.grid, width, base)
+
+
+def words() -> dict[str, tuple[object, object]]:
+    """What the address should say of this tab."""
+    usual = dict(zip(KEYS, (LENGTH, WIDTH, BASE), strict=True))
+    return {key: (st.session_state.get(key), usual[key]) for key in KEYS}
+
+
+def _check_link() -> None:
+    """Say what is wrong with a link's sizes, and begin with the usual ones instead."""
+    if "length" in st.session_state:
+        return
+    length, width = recall("length", LENGTH, _any), recall("width", WIDTH, _any)
+    base = recall("base", BASE, _any)
+    try:
+        angles(length, width, base)
+        if max(length, width) > MOST:
+            raise ValueError(f"This page draws at most {MOST} positions and dimensions.")
+        if base not in BASES:
+            raise ValueError(f"This page has the bases {', '.join(f'{b:,.0f}' for b in BASES)}.")
+    except ValueError as problem:
+        st.warning(f"The link asks for what cannot be shown. {problem}", icon=":material/link_off:")
+        st.session_state.update(zip(KEYS, (LENGTH, WIDTH, BASE), strict=True))
+
+
+def _any(_: object) -> bool:
+    return True
+
+
+def _choose() -> tuple[int, int, float]:
+    for key, usual in zip(KEYS, (LENGTH, WIDTH, BASE), strict=True):
+        recall(key, usual, _any)
+    length = st.slider("Length: positions", 2, MOST, key="length")
+    width = st.slider(
+        "Width: dimensions",
+        2,
+        MOST,
+        step=2,
+        key="width",
+        help="Dimensions come in pairs, a sine and a cosine, so the width is even.",
+    )
+    base = st.select_slider(
+        "Base", BASES, key="base", format_func=lambda b: f"{b:,.0f}", help=BASE_HELP
+    )
+    slowest = 2 * math.pi / float(frequencies(width, base)[-1])
+    st.caption(
+        f"The fastest pair turns once in 6.28 positions, the slowest once in {slowest:,.0f}."
+    )
+    st.caption(
+        "$P_{i,2j} = \\sin(i\\,/\\,b^{\\,2j/d})$  \n$P_{i,2j+1} = \\cos(i\\,/\\,b^{\\,2j/d})$  \n"
+        "for position $i$, pair $j$, width $d$ and base $b$ (Vaswani et al., 2017)."
+    )
+    return length, width, base
+
+
+BASE_HELP = (
+    "How far the waves are stretched from the first pair to the last. A small base makes "
+    "distant positions look alike again; a large one leaves the last dimensions almost constant."
+)
+
+
+def _show_code(code: np.ndarray, width: int, base: float) -> None:
+    st.subheader("Each row is a position")
+    st.caption(
+        "A *sinusoidal code* gives each position the height of many waves at that place, fast "
+        "ones in the first dimensions, slow ones in the last. Like the digits of a number, the "
+        "fast ones tell neighbours apart and the slow ones tell regions apart."
+    )
+    frequency = frequencies(width, base).repeat_interleave(2).numpy()
+    details = np.stack([frequency, 2 * np.pi / frequency], axis=-1)
+    figure = heatmap(
+        code,
+        "Dimension",
+        "Position",
+        "Position %{y}, dimension %{x}<br>value %{z:.3f}<br>frequency %{customdata[0]:.4~g} "
+        "radians a position<br>wavelength %{customdata[1]:,.1f} positions",
+        np.broadcast_to(details, (*code.shape, 2)),
+        (-1, 1),
+    )
+    st.plotly_chart(figure, key="wave_map", config=BARE, alt="The code, position by dimension")
+
+
+def _show_dimensions(code: np.ndarray, width: int, base: float) -> None:
+    st.subheader("Two dimensions")
+    first_place, second_place = st.columns(2)
+    numbers = list(range(width))
+    recall("first", min(4, width - 1), numbers)
+    recall("second", min(20, width - 1), numbers)
+    with first_place:
+        first = st.selectbox("Dimension", numbers, key="first")
+    with second_place:
+        second = st.selectbox("and dimension", numbers, key="second")
+    frequency = frequencies(width, base)
+    lines = {}
+    for dimension in dict.fromkeys((first, second)):
+        kind = "cosine" if dimension % 2 else "sine"
+        wavelength = 2 * math.pi / float(frequency[dimension // 2])
+        lines[f"{dimension}: {kind}, wavelength {wavelength:,.1f}"] = code[:, dimension]
+    st.plotly_chart(
+        curves(lines, "Position", "Value"), key="waves", config=BARE, alt="Two of the waves"
+    )
+
+
+def _show_dots(code: np.ndarray) -> None:
+    st.subheader("One position against all others")
+    last = len(code) - 1
+    recall("position", last // 2, range(last + 1))
+    position = st.slider("Position", 0, last, key="position") if last else 0
+    dots = code @ code[position]
+    st.plotly_chart(
+        curves({"dot product": dots}, "Position", "Dot product", marked=position),
+        key="dots",
+        config=BARE,
+        alt="Dot product of one position's code with all others",
+    )
+    st.caption(
+        f"The dot product of two codes depends on their distance only: it is the sum of "
+        f"cos(distance × frequency) over the pairs, and {code.shape[1] // 2} at distance 0."
+    )
+
+
+def _show_grid(grid: tuple[int, int], width: int, base: float) -> None:
+    st.subheader("The same code on a grid of patches")
+    rows, columns = grid
+    st.caption(
+        f"A vision transformer reads its patches row by row, here {rows} rows of {columns}, and "
+        "many give them this code of a sequence. Then the patch below is as far away as a whole "
+        "row. A code for grids spends half of its dimensions on the row and half on the column."
+    )
+    row, column = rows // 2, columns // 2
+    own = row * columns + column
+    flat = similarity(wave_code(rows * columns, width, base))[own].reshape(grid).numpy()
+    left, right = st.columns(2, gap="large")
+    with left:
+        _show_neighbours("One sequence", flat, row, column, "flat")
+    with right:
+        try:
+            both = wave_code_2d(grid, width, base)
+        except ValueError as problem:
+            st.markdown("**Rows and columns apart**")
+            st.info(str(problem))
+            return
+        apart = similarity(both)[own].reshape(grid).numpy()
+        _show_neighbours("Rows and columns apart", apart, row, column, "apart")
+
+
+def _show_neighbours(title: str, likeness: np.ndarray, row: int, column: int, key: str) -> None:
+    st.markdown(f"**{title}**")
+    figure = heatmap(
+        likeness,
+        "Column",
+        "Row",
+        "Row %{y}, column %{x}<br>cosine %{z:.3f}",
+        span=(min(0.0, float(likeness.min())), 1),
+        square=True,
+        first=1,
+        height=340,
+        scale_title="cosine",
+    )
+    st.plotly_chart(
+        mark(figure, row + 1, column + 1),
+        key=f"grid_{key}",
+        width=SQUARE,
+        config=BARE,
+        alt=f"{title}: likeness of the marked patch's code with all others",
+    )
+    rows, columns = likeness.shape
+    beside = likeness[row, column + 1] if column + 1 < columns else None
+    below = likeness[row + 1, column] if row + 1 < rows else None
+    parts = [f"the patch beside it {beside:.2f}"] if beside is not None else []
+    parts += [f"the patch below it {below:.2f}"] if below is not None else []
+    if parts:
+        st.caption(f"Cosine of the marked patch with {', with '.join(parts)}.")
+
+
+BARE = {"displayModeBar": False}

@@ -1,0 +1,73 @@
+"""Pictures of patches: cut apart, in a row, read in the wrong order; and of filters."""
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+GAP = 3
+
+
+def mosaic(
+    tiles: np.ndarray,
+    columns: int,
+    scale: int = 1,
+    gap: int = GAP,
+    marked: int | None = None,
+) -> Image.Image:
+    """Tiles (N, height, width, 3) uint8 in rows of ``columns``, with transparent gaps.
+
+    Args:
+        scale: pixels of the picture a pixel of a tile.
+        marked: a tile to outline.
+    """
+    count, height, width, _ = tiles.shape
+    rows = -(-count // columns)
+    big = tiles.repeat(scale, axis=1).repeat(scale, axis=2)
+    step_y, step_x = height * scale + gap, width * scale + gap
+    canvas = np.zeros((rows * step_y + gap, columns * step_x + gap, 4), dtype=np.uint8)
+    for index in range(count):
+        top, left = index // columns * step_y + gap, index % columns * step_x + gap
+        canvas[top : top + height * scale, left : left + width * scale, :3] = big[index]
+        canvas[top : top + height * scale, left : left + width * scale, 3] = 255
+    picture = Image.fromarray(canvas)
+    if marked is not None:
+        top, left = marked // columns * step_y, marked % columns * step_x
+        draw = ImageDraw.Draw(picture)
+        box = (left, top, left + step_x + gap - 1, top + step_y + gap - 1)
+        draw.rectangle(box, outline=(233, 123, 43, 255), width=gap)
+    return picture
+
+
+def join(tiles: np.ndarray, grid: tuple[int, int]) -> Image.Image:
+    """Tiles (N, height, width, 3) uint8 as the picture that they make on a grid, without gaps."""
+    rows, columns = grid
+    _, height, width, _ = tiles.shape
+    cells = tiles.reshape(rows, columns, height, width, 3).transpose(0, 2, 1, 3, 4)
+    return Image.fromarray(np.ascontiguousarray(cells.reshape(rows * height, columns * width, 3)))
+
+
+def enlarge(picture: Image.Image, side: int) -> Image.Image:
+    """Make the longer side at least ``side`` pixels, by whole factors, without blending."""
+    factor = max(1, -(-side // max(picture.size)))
+    return picture.resize((picture.width * factor, picture.height * factor), Image.NEAREST)
+
+
+def as_colors(filters: np.ndarray) -> np.ndarray:
+    """Filters (N, C, height, width) as tiles (N, height, width, 3) uint8; zero is mid-grey.
+
+    Each is scaled to its own largest weight. One channel is drawn grey; of more than three the
+    first three are drawn.
+    """
+    channels = filters.shape[1]
+    shown = filters[:, :3] if channels >= 3 else filters[:, :1].repeat(3, axis=1)
+    top = np.abs(shown).max(axis=(1, 2, 3), keepdims=True)
+    scaled = shown / np.where(top > 0, top, 1)
+    return np.rint(127.5 + 127.5 * scaled).astype(np.uint8).transpose(0, 2, 3, 1)
+
+
+def component_colors(coordinates: np.ndarray, grid: tuple[int, int]) -> Image.Image:
+    """The three leading coordinates (N, 3) as red, green and blue, one pixel a patch."""
+    low, high = coordinates.min(axis=0), coordinates.max(axis=0)
+    scaled = (coordinates - low) / np.where(high > low, high - low, 1)
+    if scaled.shape[1] < 3:
+        scaled = np.pad(scaled, ((0, 0), (0, 3 - scaled.shape[1])))
+    return Image.fromarray(np.rint(255 * scaled[:, :3]).astype(np.uint8).reshape(*grid, 3))
