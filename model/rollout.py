@@ -9,6 +9,7 @@ layer to the first, O(L · N²) instead of O(L · N³), exact, and no N x N matr
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -42,7 +43,7 @@ def rollout(
     """
     _check(records, fusion, residual, discard, start)
     batch, _, tokens, _ = records[0].shape
-    single = isinstance(query, int)
+    single = isinstance(query, Integral)
     queries = [query] if single else list(query)
     if any(not -tokens <= q < tokens for q in queries):
         raise IndexError(f"query={query} is outside the {tokens} tokens of this model.")
