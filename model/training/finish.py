@@ -44,6 +44,7 @@ def make_card(
         "data_licence": recipe.data.licence,
         "recipe": recipe.name,
         "command": command,
+        **_changed_length(curve),
         "seed": recipe.seed,
         "epochs": recipe.epochs,
         "parameters": sum(p.numel() for p in net.parameters()),
@@ -51,4 +52,17 @@ def make_card(
         "curve": curve,
         "licence": "MIT",
         "weak_at": recipe.weak_at,
+    }
+
+
+def _changed_length(curve: list[dict]) -> dict[str, str]:
+    """A note where the command alone does not make this very model again."""
+    planned = [row["epochs"] for row in curve]
+    if len(set(planned)) == 1:
+        return {}
+    done = sum(epochs == planned[0] for epochs in planned)
+    return {
+        "note": f"Begun as a run of {planned[0]} epochs and resumed after {done} as one of "
+        f"{planned[-1]}, so the learning rate of the first {done} differs a little from that of "
+        "the command."
     }

@@ -38,12 +38,14 @@ def train(
     log: Path | None = None,
 ) -> tuple[nn.Module, list[dict]]:
     """Train `net` as the recipe says; the trained net (the average where there is one) and the
-    curve: one dict an epoch with epoch, loss, accuracy, lr, seconds, images_per_second, and
-    test_accuracy where it was measured.
+    curve: one dict an epoch with epoch, epochs (planned), loss, accuracy, lr, seconds,
+    images_per_second, and test_accuracy where it was measured.
 
     The seed is set before `net` is built, by the caller. After each epoch everything is saved to
-    `state`; `resume` goes on from there, to the same end as a run never interrupted. `log` gets
-    the curve as JSON lines.
+    `state`; `resume` goes on from there, to the same end as a run never interrupted (on the CPU to
+    the bit; on CUDA the gradient of attention may add up in another order). With another number
+    of epochs than the run was begun with, the schedule goes on as if it had always had that many.
+    `log` gets the curve as JSON lines.
     Raises TrainingError.
     """
     run = _Run(net, train_data, test_data, recipe, device)
@@ -110,8 +112,9 @@ class _Run:
             total=self.steps,
             desc=f"epoch {self.epoch + 1}/{self.recipe.epochs}",
             disable=not sys.stderr.isatty(),
+            leave=False,
         )
-        for images, labels in bar:
+        for step, (images, labels) in enumerate(bar):
             images, targets = self.vary(images, labels)
             with _precision(self.device):
                 logits = self.net(images)
@@ -120,7 +123,7 @@ class _Run:
             seen += len(labels)
             loss_sum += loss.detach() * len(labels)
             right += (logits.argmax(1) == labels).sum()
-            if not bar.disable:
+            if not bar.disable and step % 10 == 0:  # each look waits for the device
                 bar.set_postfix(loss=f"{loss_sum / seen:.3f}", accuracy=f"{right / seen:.3f}")
         seconds = time.perf_counter() - started
         self.epoch += 1
@@ -149,6 +152,7 @@ class _Run:
             )
         row = {
             "epoch": self.epoch,
+            "epochs": self.recipe.epochs,
             "loss": round(loss, 5),
             "accuracy": round(accuracy, 5),
             "lr": self.scheduler.get_last_lr()[0],
@@ -181,23 +185,25 @@ class _Run:
     def restore(self, file: Path) -> None:
         try:
             state = torch.load(file, map_location=self.device, weights_only=True)
-            same = state["recipe"] == _json(self.recipe)
+            begun = json.loads(state["recipe"])
         except Exception as error:  # pickle, zip and key errors alike
             raise TrainingError(
                 f"{file} cannot be read ({type(error).__name__}). Delete it and start again "
                 "without --resume."
             ) from None
-        if not same:
+        same = begun | {"epochs": self.recipe.epochs} == json.loads(_json(self.recipe))
+        if not same or state["epoch"] > self.recipe.epochs:
             raise TrainingError(
-                f"{file} was begun with another recipe. Give the same recipe and --set values, "
-                "or delete the file to start again."
+                f"{file} was begun with another recipe. Give the same recipe and --set values "
+                "(only epochs may change, and not below those done), or delete the file."
             )
         for name, part in self._stateful().items():
             part.load_state_dict(state[name])
         torch.set_rng_state(state["random"].cpu())
         if self.device.type == "cuda" and "random_cuda" in state:
             torch.cuda.set_rng_state(state["random_cuda"].cpu(), self.device)
-        self.epoch, self.curve = state["epoch"], state["curve"]
+        self.epoch = state["epoch"]
+        self.curve = [{"epochs": begun["epochs"]} | row for row in state["curve"]]
 
 
 def optimiser(net: nn.Module, options: Optimiser) -> torch.optim.Optimizer:

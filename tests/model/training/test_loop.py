@@ -87,6 +87,17 @@ def test_killed_and_resumed_ends_as_if_never_killed(tmp_path, monkeypatch, step)
     ]
 
 
+def test_a_resumed_run_may_change_its_length(tmp_path):
+    state = tmp_path / "state.pt"
+    short = dataclasses.replace(RECIPE, epochs=2)
+    run(dataclasses.replace(RECIPE, epochs=1), state)
+    _, curve = run(short, state, resume=True)
+    assert [row["epochs"] for row in curve] == [1, 2]
+    assert curve[-1]["lr"] == 0
+    with pytest.raises(loop.TrainingError, match="not below those done"):
+        run(dataclasses.replace(RECIPE, epochs=1), state, resume=True)
+
+
 def test_killed_while_saving_leaves_the_state_before(tmp_path):
     file = tmp_path / "state"
     loop.replace(file, lambda unfinished: unfinished.write_bytes(b"whole"))
@@ -123,7 +134,7 @@ def test_a_state_of_another_recipe_or_damaged_is_refused(tmp_path):
     state = tmp_path / "state.pt"
     run(dataclasses.replace(RECIPE, epochs=1), state)
     with pytest.raises(loop.TrainingError, match="another recipe"):
-        run(state=state, resume=True)
+        run(dataclasses.replace(RECIPE, batch=4), state, resume=True)
     state.write_bytes(state.read_bytes()[:100])
     with pytest.raises(loop.TrainingError, match="cannot be read"):
         run(state=state, resume=True)
