@@ -19,6 +19,7 @@ header = {
     "model": "random",
     "layer": 0,
     "layers": [[heads, side, side]] * 12,
+    "numbers": list(range(1, 13)),
     "kind": "qk",
     "dim": dim,
     "scale": dim**-0.5,

@@ -91,6 +91,21 @@ class AttentionRecorder:
         The net runs on tensors that have shapes and no values. Raises NothingRecorded as
         recording would.
         """
+        return cls._dry_run(net, layers, args, kwargs).nbytes
+
+    @classmethod
+    def plan(cls, net: nn.Module, *args: Any, **kwargs: Any) -> list[tuple[str, int]]:
+        """(name, bytes) of every record that recording `net(*args, **kwargs)` would hold.
+
+        As cheap as `estimate`, and with the same errors.
+        """
+        records = cls._dry_run(net, None, args, kwargs).records
+        return [(record.name, record.nbytes) for record in records]
+
+    @classmethod
+    def _dry_run(
+        cls, net: nn.Module, layers: Sequence[int | str] | None, args: tuple, kwargs: dict[str, Any]
+    ) -> AttentionRecorder:
         from torch._subclasses.fake_tensor import FakeTensorMode
         from torch.utils._pytree import tree_map_only
 
@@ -98,7 +113,7 @@ class AttentionRecorder:
             args, kwargs = tree_map_only(Tensor, shapes.from_tensor, (args, kwargs))
             with cls(net, layers) as recorder:
                 net(*args, **kwargs)
-            return recorder.nbytes
+        return recorder
 
     def _keep(self, record: AttentionRecord) -> None:
         self._choice.see(record.name)

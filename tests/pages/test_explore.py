@@ -132,13 +132,9 @@ def test_a_file_that_is_no_picture_is_a_sentence_and_the_photo_stays(app, data):
 
 
 def test_two_people_with_one_photo_share_one_recording():
-    from viz.pages.look import load, look_at
-    from viz.pages.picture import _sample
+    from viz.pages.look import look_at
 
-    picture = _sample(samples.names()[0])
-    first, second = (AppTest.from_file(APP, default_timeout=60).run() for _ in range(2))
-    assert not first.exception and not second.exception
-    bundle = load(first.session_state["model"])
-    assert look_at(bundle, picture.key, picture.image) is look_at(
-        bundle, picture.key, picture.image
-    )
+    for _ in range(2):
+        before = look_at.cache.currsize
+        assert not AppTest.from_file(APP, default_timeout=60).run().exception
+    assert look_at.cache.currsize == before > 0

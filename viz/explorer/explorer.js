@@ -217,7 +217,7 @@ class Explorer {
   // -- the controls ----------------------------------------------------------------------
 
   build() {
-    const { layers, prefix, classes, note } = this.header;
+    const { layers, numbers, prefix, classes, note } = this.header;
     this.tokens = prefix.map((name, token) => {
       const share = element("small");
       const button = element("button", { type: "button", class: "token" }, label(name), share);
@@ -229,12 +229,12 @@ class Explorer {
     this.find(".tokens").replaceChildren(...this.tokens.map((t) => t.button), this.patchButton);
 
     this.layerInputs = layers.map((_, i) => {
-      const input = element("input", { type: "radio", name: "layer", "aria-label": `Layer ${i + 1}` });
+      const input = element("input", { type: "radio", name: "layer", "aria-label": `Layer ${numbers[i]}` });
       input.onchange = () => this.goTo(i);
       return input;
     });
     const chips = this.layerInputs.map((input, i) =>
-      element("label", { class: "chip" }, input, String(i + 1)),
+      element("label", { class: "chip" }, input, String(numbers[i])),
     );
     this.find(".layers").replaceChildren(...chips);
 
@@ -401,7 +401,7 @@ class Explorer {
   write(row, top) {
     const { view } = this;
     setText(this.find(".high"), `${percent(top)} of the attention`);
-    setText(this.find(".heads-title"), `Heads of layer ${view.layer + 1}`);
+    setText(this.find(".heads-title"), `Heads of layer ${this.header.numbers[view.layer]}`);
     const patches = row.subarray(this.first);
     const best = this.first + largest(patches);
     setText(this.find(".from"), `From ${this.place(this.query)}${view.held ? " (held)" : ""}`);
@@ -429,7 +429,7 @@ class Explorer {
   announce() {
     requestAnimationFrame(() => {
       const text = `${this.find(".from").textContent} ${this.find(".to").textContent}`;
-      setText(this.find(".announcer"), `Layer ${this.view.layer + 1}, head ${this.headName()}. ${text}`);
+      setText(this.find(".announcer"), `Layer ${this.header.numbers[this.view.layer]}, head ${this.headName()}. ${text}`);
     });
   }
 

@@ -95,7 +95,10 @@ class Sheet {
     for (let i = 0; i < columns; i++) {
       context.fillText(i + 1, label + (i + 0.5) * cell, label / 2);
     }
-    for (let i = 0; i < rows; i++) context.fillText(i + 1, label / 2, label + (i + 0.5) * height);
+    const { numbers } = this.header;
+    for (let i = 0; i < rows; i++) {
+      context.fillText(numbers[i], label / 2, label + (i + 0.5) * height);
+    }
   }
 
   frame(context, layer, head, color, line) {
@@ -127,12 +130,12 @@ class Sheet {
   }
 
   describe(layer, head) {
-    const { heads, shares } = this.header;
+    const { heads, numbers, shares } = this.header;
     const peak = percent(this.maxima[layer * heads + head]);
     const others = shares
       .map(([name, values]) => `, ${name} ${percent(values[layer * heads + head])}`)
       .join("");
-    return `Layer ${layer + 1}, head ${head + 1}: strongest patch ${peak}${others}`;
+    return `Layer ${numbers[layer]}, head ${head + 1}: strongest patch ${peak}${others}`;
   }
 
   open(cell) {

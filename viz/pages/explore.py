@@ -50,6 +50,7 @@ def _show_explorer(look: Look, bundle: zoo.Bundle, view: View) -> None:
         "model": bundle.name,
         "layer": view.layer,
         "layers": [[layer.heads, *layer.tokens.grid] for layer in look.layers],
+        "numbers": [number + 1 for number in look.numbers],
         "prefix": tokens.prefix,
         "view": asdict(view),
         "revision": st.session_state.revision,
@@ -87,6 +88,7 @@ def _show_sheet(look: Look, view: View) -> None:
         "colors": view.colors,
         "opacity": view.opacity,
         "shares": _prefix_shares(look, view),
+        "numbers": [number + 1 for number in look.numbers],
     }
     explorer.sheet(
         pack(header, photo=look.photo, values=values, maxima=maxima),
@@ -123,6 +125,13 @@ def _show_rollout(look: Look, view: View) -> None:
             "Rollout multiplies the maps of all layers, so each map must speak of the same "
             "tokens. In this model a layer attends within windows, or on a grid of its own: "
             "rollout is not defined for it.",
+            icon=":material/info:",
+        )
+        return
+    if not look.whole:
+        st.info(
+            "Rollout goes through every layer, and only some of this model's are recorded. "
+            "Choose all of them on the Models page.",
             icon=":material/info:",
         )
         return
@@ -267,6 +276,7 @@ def _numbers(look: Look, view: View) -> bytes:
     arrays = {"maps": maps_from(look, view.layer, view.query)}
     if not look.windowed:
         arrays["weights"] = rows_from(look, view.query)
+    if look.whole and not look.windowed:
         arrays["rollout"] = rollout_from(look, view.query, view.fusion, view.discard)
     buffer = io.BytesIO()
     np.savez_compressed(

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
-import streamlit as st
 import torch
 from cachetools import LRUCache, cached
 from PIL import Image
@@ -37,17 +36,21 @@ class Look:
     Attributes:
         records: one a layer that attends over the image, in the order in which they ran.
         layers: heads and tokens of each.
+        numbers: which of the model's layers they are, from zero.
         frame: the part of the picture that the model saw.
         photo: the same as JPEG for the browser.
         guesses: the likeliest classes with their probabilities; empty without classes.
+        whole: whether all layers were recorded, as rollout needs.
     """
 
     key: str
     records: list[AttentionRecord]
     layers: list[Layer]
+    numbers: tuple[int, ...]
     frame: Image.Image
     photo: bytes
     guesses: list[tuple[str, float]]
+    whole: bool
 
     @property
     def nbytes(self) -> int:
@@ -68,31 +71,40 @@ class Look:
         )
 
 
-@st.cache_resource(show_spinner="Opening the model…", max_entries=4)
-def load(name: str) -> zoo.Bundle:
-    """The model of this name, one for the whole server."""
-    return zoo.load(name)
-
-
 _looks = LRUCache(CACHE_BYTES, getsizeof=lambda look: look.nbytes)
 
 
-@cached(_looks, key=lambda bundle, key, image: (bundle.name, key), condition=threading.Condition())
-def look_at(bundle: zoo.Bundle, key: str, image: Image.Image) -> Look:
+def _key(bundle: zoo.Bundle, key: str, image: Image.Image, layers: tuple[int, ...] | None):
+    return bundle.name, key, layers
+
+
+@cached(_looks, key=_key, condition=threading.Condition())
+def look_at(
+    bundle: zoo.Bundle, key: str, image: Image.Image, layers: tuple[int, ...] | None
+) -> Look:
     """Run a picture through a model and keep what its attention needs.
 
     Args:
         key: what tells this picture from others, such as the sha256 of its file.
+        layers: which to keep, counted from zero, in order; None for all.
 
     Raises:
         NothingToShow: if no layer attends from the image's tokens to the image's tokens.
     """
-    with torch.inference_mode(), AttentionRecorder(bundle.net) as recorder:
-        logits = bundle.net(bundle.prepare(image))
+    with torch.inference_mode(), AttentionRecorder(bundle.net, layers) as recorder:
+        logits = bundle.net(bundle.prepare(image))[0]
     frame = bundle.frame(image)
-    token = sha256(f"{bundle.name} {key}".encode()).hexdigest()[:16]
-    records, layers = _image_layers(recorder.records, bundle.tokens)
-    return Look(token, records, layers, frame, photo_bytes(frame), _guesses(logits[0], bundle))
+    records, shapes = _image_layers(recorder.records, bundle.tokens)
+    return Look(
+        key=sha256(f"{bundle.name} {key} {layers}".encode()).hexdigest()[:16],
+        records=records,
+        layers=shapes,
+        numbers=tuple(range(len(records))) if layers is None else layers,
+        frame=frame,
+        photo=photo_bytes(frame),
+        guesses=_guesses(logits, bundle),
+        whole=layers is None,
+    )
 
 
 def _image_layers(
@@ -122,7 +134,7 @@ def _stage_tokens(grid: tuple[int, int], tokens: TokenLayout) -> TokenLayout:
 
 
 def _guesses(logits: torch.Tensor, bundle: zoo.Bundle) -> list[tuple[str, float]]:
-    if bundle.classes is None or logits.numel() != len(bundle.classes):
+    if bundle.classes is None or len(logits) != len(bundle.classes):
         return []
     best = logits.float().softmax(-1).topk(min(TOP_CLASSES, len(bundle.classes)))
     return [

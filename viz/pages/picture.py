@@ -19,6 +19,7 @@ from model.images import ImageRejected, open_image
 
 STORE_BYTES = 512 * 2**20
 MAX_SIDE = 1024
+MAX_MEGABYTES = 20
 TYPES = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]
 
 _store: LRUCache = LRUCache(STORE_BYTES, getsizeof=lambda image: 3 * image.width * image.height)
@@ -59,6 +60,7 @@ def sample_choice() -> None:
         [*samples.names(), *own],
         key="sample",
         required=True,
+        persist_state="session",
         format_func=lambda name: "Your photo" if name == "own" else samples.title(name),
     )
 
@@ -66,7 +68,11 @@ def sample_choice() -> None:
 def upload() -> None:
     """Show the upload field."""
     st.file_uploader(
-        "Your own: upload, drop or paste", key="upload", type=TYPES, on_change=_take_upload
+        "Your own: upload, drop or paste",
+        key="upload",
+        type=TYPES,
+        on_change=_take_upload,
+        max_upload_size=MAX_MEGABYTES,
     )
 
 

@@ -9,8 +9,8 @@ import streamlit as st
 
 from model import zoo
 from model.recorder import NothingRecorded
-from viz.pages import picture
-from viz.pages.look import Look, NothingToShow, load, look_at
+from viz.pages import picture, shelf
+from viz.pages.look import Look, NothingToShow, look_at
 from viz.pages.picture import Picture
 from viz.pages.view import View, fit, from_address, to_address
 
@@ -33,14 +33,13 @@ def begin(question: str, lead: str) -> Session:
         lead: what to do first, in one or two sentences of Markdown.
     """
     words = dict(st.query_params)
-    fresh = "view" not in st.session_state
-    notes = _start(words) if fresh else []
+    notes = start()
     st.title(question)
     st.markdown(lead)
-    bundle = load(_choose())
+    bundle = _open(_choose())
     shown = picture.current()
     look = _look(bundle, shown)
-    if fresh:
+    if "view" not in st.session_state:
         st.session_state.view, more = from_address(words, look.layers)
         notes += more
     if notes:
@@ -51,7 +50,7 @@ def begin(question: str, lead: str) -> Session:
 
 def _look(bundle: zoo.Bundle, shown: Picture) -> Look:
     try:
-        return look_at(bundle, shown.key, shown.image)
+        return look_at(bundle, shown.key, shown.image, chosen_layers(bundle.name))
     except (NothingRecorded, NothingToShow) as problem:
         st.error(str(problem), icon=":material/error:")
         st.stop()
@@ -69,16 +68,47 @@ def write_address(session: Session) -> None:
     st.query_params.from_dict(words | to_address(st.session_state.view, session.look.layers))
 
 
-def _start(words: dict[str, str]) -> list[str]:
-    """Begin a session from the address; notes for what could not be had."""
+def chosen_layers(model: str) -> tuple[int, ...] | None:
+    """Which layers of a model to record, from zero; None for all."""
+    return st.session_state.get("layers", {}).get(model)
+
+
+def start() -> list[str]:
+    """Begin a session from the address, once; notes for what could not be had."""
+    if "revision" in st.session_state:
+        return []
+    words = dict(st.query_params)
     st.session_state.revision = 0
     notes = [note] if (note := picture.start(words.get("photo"))) else []
-    names = zoo.names()
-    st.session_state.model = words.get("model", names[0])
-    if st.session_state.model not in names:
-        notes.append(f"There is no model of the name in the link; showing {names[0]}.")
-        st.session_state.model = names[0]
+    usual = zoo.names()[0]
+    model = words.get("model", usual)
+    if not shelf.is_open(model):
+        notes.append(f"The link names a model that is not open here; showing {usual}.")
+        model = usual
+    elif model not in shelf.names():
+        shelf.open_by_name(model)
+    st.session_state.model = model
     return notes
+
+
+def _open(name: str) -> zoo.Bundle:
+    """The model; the first one and a sentence where it is gone or broken."""
+    try:
+        return shelf.load(name)
+    except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
+        st.error(str(problem), icon=":material/error:")
+        return shelf.load(zoo.names()[0])
+
+
+def model_choice() -> str:
+    """The field in which a model is chosen; its name."""
+    return st.selectbox(
+        "Model",
+        shelf.names(),
+        key="model",
+        format_func=shelf.title,
+        persist_state="session",
+    )
 
 
 def _choose() -> str:
@@ -89,8 +119,4 @@ def _choose() -> str:
     with upload_column:
         picture.upload()
     with model_column:
-        return st.selectbox("Model", zoo.names(), key="model", format_func=_model_title)
-
-
-def _model_title(name: str) -> str:
-    return load(name).card.get("title", name)
+        return model_choice()

@@ -1,0 +1,245 @@
+"""Models: which model is looking, how good it is, and how to open another."""
+
+import streamlit as st
+import torch
+
+from model import zoo
+from model.recorder import AttentionRecorder, NothingRecorded
+from viz.pages import shelf
+from viz.pages.session import chosen_layers, model_choice, start
+
+FILE_TYPES = ["safetensors", "pt", "pth", "bin"]
+HUB_LEAD = (
+    "Names are `torchvision/vit_b_16`, `timm/deit_tiny_patch16_224` or "
+    "`hf/facebook/dino-vits8`. Weights are fetched once and kept on this computer."
+)
+FILE_LEAD = (
+    "A `.safetensors` file, or a `.pt` or `.pth` file that holds tensors only. The layout is read "
+    "off the file: this project's, the CS231n assignment's, D2L's, the einops tutorial's, CLIP's "
+    "image tower, torchvision's, timm's or Hugging Face's ViT. Nothing in the file is run."
+)
+NORMALISATIONS = {
+    "As the layout usually has it": None,
+    "Mean and deviation 0.5 (CS231n, Google's ViTs)": ((0.5,) * 3, (0.5,) * 3),
+    "ImageNet's (torchvision, DeiT, DINO)": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "CIFAR-10's": ((0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)),
+    "CLIP's": (
+        (0.48145466, 0.4578275, 0.40821073),
+        (0.26862954, 0.26130258, 0.27577711),
+    ),
+}
+
+
+def page() -> None:
+    """The whole page, top to bottom."""
+    start()
+    st.title("Which model is looking?")
+    st.markdown("Choose a model, see what it is and how well it does, or open your own.")
+    own_column, card_column = st.columns([2, 3], gap="large")
+    with own_column:
+        model_choice()
+        _open_another()
+    with card_column:
+        _show_model(st.session_state.model)
+
+
+# -- opening ------------------------------------------------------------------------------------
+
+
+def _open_another() -> None:
+    if sentence := st.session_state.pop("not_opened", None):
+        st.error(sentence, icon=":material/error:")
+    st.subheader("Open another")
+    untrained, hub, own = st.tabs(["The same, untrained", "From a hub", "Your own file"])
+    with untrained:
+        st.markdown(
+            "The same network with random weights. What its maps show comes from the "
+            "architecture and the picture, not from learning: compare before you read meaning "
+            "into a map."
+        )
+        name = st.session_state.model
+        st.button(
+            "Open it untrained",
+            on_click=_open_name,
+            args=(name + shelf.RANDOM,),
+            disabled=name.endswith(shelf.RANDOM) or name.startswith("your "),
+        )
+    with hub:
+        st.markdown(HUB_LEAD)
+        with st.form("hub", border=False):
+            st.text_input("Name", key="hub_name", placeholder="timm/deit_tiny_patch16_224")
+            st.checkbox("Random weights (nothing is fetched)", key="hub_random")
+            st.form_submit_button("Open", on_click=_open_hub)
+    with own:
+        st.markdown(FILE_LEAD)
+        with st.form("own_model", border=False):
+            st.file_uploader("File with weights", type=FILE_TYPES, key="own_file")
+            st.number_input(
+                "Heads",
+                min_value=1,
+                max_value=64,
+                value=None,
+                key="own_heads",
+                placeholder="as the layout usually has it",
+                help="No file says how many heads share a layer's width. Empty: 4 for CS231n, 8 "
+                "for D2L and einops, width / 64 otherwise.",
+            )
+            st.selectbox("Normalisation of the pictures", list(NORMALISATIONS), key="own_norm")
+            st.form_submit_button("Open", on_click=_open_own)
+
+
+def _open_name(name: str) -> None:
+    try:
+        shelf.open_by_name(name)
+    except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
+        st.session_state.not_opened = str(problem)
+        return
+    st.session_state.model = name
+
+
+def _open_hub() -> None:
+    name = (st.session_state.hub_name or "").strip()
+    if "/" not in name:
+        st.session_state.not_opened = (
+            "A hub's model has its hub's name first, as in timm/deit_tiny_patch16_224."
+        )
+        return
+    _open_name(name + (shelf.RANDOM if st.session_state.hub_random else ""))
+
+
+def _open_own() -> None:
+    upload = st.session_state.own_file
+    if upload is None:
+        st.session_state.not_opened = "Choose a file first."
+        return
+    mean, std = NORMALISATIONS[st.session_state.own_norm] or (None, None)
+    try:
+        name = shelf.open_file(
+            upload.name, upload.getvalue(), st.session_state.own_heads, mean, std
+        )
+    except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
+        st.session_state.not_opened = str(problem)
+        return
+    st.session_state.model = name
+
+
+# -- the card -----------------------------------------------------------------------------------
+
+
+def _show_model(name: str) -> None:
+    try:
+        bundle = shelf.load(name)
+    except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
+        st.error(str(problem), icon=":material/error:")
+        return
+    st.subheader(shelf.title(name))
+    _show_facts(bundle)
+    _show_card(bundle.card)
+    _show_layers(bundle)
+
+
+def _show_facts(bundle: zoo.Bundle) -> None:
+    rows, columns = bundle.tokens.grid
+    height, width = bundle.image_size
+    special = ", ".join(bundle.tokens.prefix) or "none"
+    facts = {
+        "Parameters": f"{shelf.parameter_count(bundle):,}",
+        "Picture": f"{width} x {height} pixels",
+        "Patches": f"{rows} x {columns} of {bundle.tokens.patch[1]} pixels",
+        "Tokens without a place": special,
+        "Classes": f"{len(bundle.classes):,}" if bundle.classes else "none",
+    }
+    st.table(facts, border="horizontal")
+
+
+def _show_card(card: dict) -> None:
+    if weak := card.get("weak_at"):
+        st.markdown(f"**What it is bad at.** {weak}")
+    if metrics := card.get("metrics"):
+        st.markdown("**Measured** on pictures that it was not trained on")
+        st.table(
+            {_words(key): _value(value) for key, value in metrics.items()}, border="horizontal"
+        )
+    curve = [row for row in card.get("curve", []) if "test_accuracy" in row]
+    if len(curve) > 1:
+        st.markdown("**Training**: accuracy after each epoch")
+        st.line_chart(
+            {
+                "epoch": [row["epoch"] for row in curve],
+                "training pictures": [row["accuracy"] for row in curve],
+                "test pictures": [row["test_accuracy"] for row in curve],
+            },
+            x="epoch",
+            y=["training pictures", "test pictures"],
+            height=220,
+        )
+    made = {
+        key: card[key]
+        for key in ("data", "data_licence", "licence", "seed", "epochs")
+        if key in card
+    }
+    if made:
+        st.table({_words(key): str(value) for key, value in made.items()}, border="horizontal")
+    if command := card.get("command"):
+        st.markdown("Made by")
+        st.code(command, language="sh", wrap_lines=True)
+
+
+def _words(key: str) -> str:
+    return {"ece": "calibration error (ECE)", "top5": "top-5 accuracy"}.get(
+        key, key.replace("_", " ")
+    )
+
+
+def _value(value: object) -> str:
+    return (
+        f"{value:.4g}"
+        if isinstance(value, float)
+        else f"{value:,}"
+        if isinstance(value, int)
+        else str(value)
+    )
+
+
+# -- what recording takes -----------------------------------------------------------------------
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _recording_bytes(name: str) -> list[int] | str:
+    """Bytes that a recording of each layer will hold, or why that cannot be said."""
+    bundle = shelf.load(name)
+    image = torch.zeros(1, len(bundle.mean), *bundle.image_size)
+    try:
+        return [size for _, size in AttentionRecorder.plan(bundle.net, image)]
+    except NothingRecorded as problem:
+        return str(problem)
+
+
+def _show_layers(bundle: zoo.Bundle) -> None:
+    st.markdown("**Recording** keeps queries and keys of each layer, not the maps")
+    sizes = _recording_bytes(bundle.name)
+    if isinstance(sizes, str):
+        st.warning(sizes)
+        return
+    chosen = chosen_layers(bundle.name) or tuple(range(len(sizes)))
+    numbers = st.pills(
+        "Layers to record",
+        list(range(1, len(sizes) + 1)),
+        selection_mode="multi",
+        default=[layer + 1 for layer in chosen],
+        key=f"layers of {bundle.name}",
+        required=True,
+        on_change=_take_layers,
+        args=(bundle.name, len(sizes)),
+    )
+    kept = sum(sizes[number - 1] for number in numbers)
+    st.caption(f"One picture takes {kept / 2**20:.1f} MiB of memory, shared by all who look at it.")
+
+
+def _take_layers(name: str, count: int) -> None:
+    numbers = sorted(st.session_state[f"layers of {name}"])
+    chosen = tuple(number - 1 for number in numbers)
+    st.session_state.setdefault("layers", {})[name] = None if len(chosen) == count else chosen
+
+
+page()

@@ -1,0 +1,92 @@
+"""The models that are open: the embedded ones, and what somebody fetched or uploaded.
+
+One shelf for the whole server, bounded in bytes; a session holds the names of its own.
+"""
+
+import tempfile
+import threading
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import streamlit as st
+from cachetools import LRUCache, cached
+
+from model import zoo
+
+SHELF_BYTES = 3 * 2**30
+RANDOM = " (random weights)"
+
+
+def parameter_count(bundle: zoo.Bundle) -> int:
+    """How many numbers the model has learned, or would."""
+    return sum(parameter.numel() for parameter in bundle.net.parameters())
+
+
+_shelf: LRUCache = LRUCache(SHELF_BYTES, getsizeof=lambda bundle: 4 * parameter_count(bundle))
+
+
+@cached(_shelf, key=lambda name: name, condition=threading.Condition())
+def load(name: str) -> zoo.Bundle:
+    """The model of this name, opened once for the whole server.
+
+    Raises:
+        zoo.ModelNotFound: if there is none, or an uploaded one had to make room.
+        zoo.ModelRejected: if it cannot be opened.
+    """
+    if name.startswith("your "):
+        raise zoo.ModelNotFound(f"{name} had to make room for others; upload it again.")
+    weights = "random" if name.endswith(RANDOM) else "trained"
+    return replace(zoo.load(name.removesuffix(RANDOM), weights=weights), name=name)
+
+
+def names() -> list[str]:
+    """What this session can choose from: the embedded models, then what it opened itself."""
+    return [*zoo.names(), *st.session_state.get("opened", [])]
+
+
+def is_open(name: str) -> bool:
+    """Whether a link may ask for this model: nothing is fetched because of a link."""
+    return name in zoo.names() or name.removesuffix(RANDOM) in zoo.names() or name in _shelf
+
+
+def open_by_name(name: str) -> None:
+    """Open a hub's or an untrained model and offer it in this session; raises as ``load``."""
+    load(name)
+    _offer(name)
+
+
+def open_file(file_name: str, data: bytes, heads: int | None, mean, std) -> str:
+    """Open uploaded weights and offer them in this session; the name under which.
+
+    Raises:
+        zoo.ModelRejected: with a sentence, if this is no model that can be read.
+    """
+    # The file's name is shown as text only; on disk it is ours, with the suffix that it claims.
+    name = f"your {Path(file_name).name[:60]} {_digest(data, heads, mean, std)}"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"upload{Path(file_name).suffix.lower()}"
+        path.write_bytes(data)
+        bundle = zoo.load(path, heads=heads, mean=mean, std=std)
+    with load.cache_condition:
+        _shelf[name] = replace(bundle, name=name)
+    _offer(name)
+    return name
+
+
+def _digest(data: bytes, *choices: object) -> str:
+    return sha256(data + repr(choices).encode()).hexdigest()[:6]
+
+
+def _offer(name: str) -> None:
+    opened = st.session_state.setdefault("opened", [])
+    if name not in names():
+        opened.append(name)
+
+
+def title(name: str) -> str:
+    """How the pages call a model."""
+    base = name.removesuffix(RANDOM)
+    if base not in zoo.names():
+        return name
+    return load(base).card.get("title", base) + (RANDOM if name != base else "")
