@@ -10,6 +10,8 @@ st.navigation(
             "viz/pages/explore.py", title="Explore", icon=":material/visibility:", default=True
         ),
         st.Page("viz/pages/positions.py", title="Positions", icon=":material/grid_on:"),
+        st.Page("viz/pages/heads.py", title="Heads", icon=":material/scatter_plot:"),
+        st.Page("viz/pages/models.py", title="Models", icon=":material/deployed_code:"),
     ],
     position="top",
 ).run()
