@@ -34,14 +34,15 @@ class ModelRejected(ValueError):
 class Resize:
     """How a photo of any size becomes the size that a model takes.
 
-    The largest central part of the model's shape is cut out, `share` of it in height and in
-    width, and resized. With `squash`, the whole photo is resized and its shape is lost.
+    The largest central part that has the model's shape is cut out and resized. Published models
+    come with another rule, which `resized` asks for: the whole photo is resized first, its
+    shorter side to that many pixels, or both sides to (height, width) whatever its shape, and
+    the centre is cut out of that.
     """
 
     size: tuple[int, int]  # height, width
-    share: float = 1.0
+    resized: int | tuple[int, int] | None = None
     interpolation: str = "bicubic"
-    squash: bool = False
 
     def __post_init__(self) -> None:
         if self.interpolation not in INTERPOLATIONS:
@@ -49,22 +50,45 @@ class Resize:
                 f"There is no interpolation “{self.interpolation}”: choose from "
                 f"{', '.join(INTERPOLATIONS)}."
             )
-        if not 0 < self.share <= 1:
-            raise ValueError(f"The share kept of a photo is above 0 and at most 1: {self.share}.")
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        height, width = self.size
+        pixels = INTERPOLATIONS[self.interpolation]
+        if self.resized is None:
+            return image.crop(self.box(*image.size)).resize((width, height), pixels)
+        whole = self._whole(*image.size)
+        return image.resize(whole, pixels).crop(_central((width, height), whole))
 
     def box(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """The part of a photo that is kept, (left, top, right, bottom) in its pixels."""
-        if self.squash:
-            return 0, 0, width, height
-        scale = self.share * min(height / self.size[0], width / self.size[1])
-        kept_height = min(height, max(1, round(self.size[0] * scale)))
-        kept_width = min(width, max(1, round(self.size[1] * scale)))
-        left, top = (width - kept_width) // 2, (height - kept_height) // 2
-        return left, top, left + kept_width, top + kept_height
+        """The part of a photo that is kept, (left, top, right, bottom) in its pixels.
 
-    def __call__(self, frame: Image.Image) -> Image.Image:
-        height, width = self.size
-        return frame.resize((width, height), INTERPOLATIONS[self.interpolation])
+        Exact where the part is cut out first; rounded to whole pixels where it is cut out of
+        the resized photo.
+        """
+        if self.resized is None:
+            scale = min(height / self.size[0], width / self.size[1])
+            kept = (max(1, round(self.size[1] * scale)), max(1, round(self.size[0] * scale)))
+            return _central(kept, (width, height))
+        whole = self._whole(width, height)
+        left, top, right, bottom = _central((self.size[1], self.size[0]), whole)
+        across, down = width / whole[0], height / whole[1]
+        left, top = max(0, round(left * across)), max(0, round(top * down))
+        right, bottom = min(width, round(right * across)), min(height, round(bottom * down))
+        return left, top, max(right, left + 1), max(bottom, top + 1)
+
+    def _whole(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of the whole photo after resizing."""
+        if isinstance(self.resized, int):
+            shorter = min(width, height)
+            return int(self.resized * width / shorter), int(self.resized * height / shorter)
+        height, width = self.resized
+        return width, height
+
+
+def _central(part: tuple[int, int], whole: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The box (left, top, right, bottom) of a centred part; sizes are (width, height)."""
+    left, top = (round((b - a) / 2) for a, b in zip(part, whole, strict=True))
+    return left, top, left + part[0], top + part[1]
 
 
 def normalisation(
@@ -118,11 +142,11 @@ class Bundle:
         return image.crop(self.resize.box(*image.size))
 
     def prepare(self, image: Image.Image) -> Tensor:
-        """A photo as the model takes it: `frame(image)` resized and normalised.
+        """A photo as the model takes it: what `frame` shows, resized and normalised.
 
         Returns float32 (1, C, H, W).
         """
-        small = self.resize(self.frame(image.convert("L" if len(self.mean) == 1 else "RGB")))
+        small = self.resize(image.convert("L" if len(self.mean) == 1 else "RGB"))
         pixels = np.asarray(small, dtype=np.float32).reshape(*self.image_size, len(self.mean))
         pixels = (pixels / 255 - np.float32(self.mean)) / np.float32(self.std)
         return torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy())
