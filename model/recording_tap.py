@@ -92,7 +92,7 @@ class Tap(TorchFunctionMode):
         )
 
     def _handwritten(
-        self, weights: Tensor, _: Tensor, dim: int | None = None, *__: Any, **___: Any
+        self, weights: Tensor, input: Tensor, dim: int | None = None, *_: Any, **__: Any
     ) -> None:
         if weights.ndim < 3 or dim not in (-1, weights.ndim - 1):
             return

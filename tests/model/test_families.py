@@ -392,6 +392,32 @@ def test_records_equal_the_familys_own_maps(case: Case) -> None:
         assert all((record.map is not None) == (case.route == SOFTMAX) for record in records)
 
 
+class Whole(nn.Module):
+    """A net and its input, called without arguments."""
+
+    def __init__(self, net: nn.Module, run: Callable) -> None:
+        super().__init__()
+        self.net, self.run = net, run
+
+    def forward(self) -> Any:
+        return self.run(self.net)
+
+
+@pytest.mark.hubs
+@pytest.mark.parametrize(
+    "family", ["torchvision vit_b_16", "timm beit", "timm swin, fused", "Hugging Face BLIP vision"]
+)
+@torch.no_grad()
+def test_memory_is_known_before_the_net_runs(family: str) -> None:
+    ensure()
+    (case,) = (case for case in CASES if case.family == family)
+    pytest.importorskip(case.package)
+    net = Whole(case.build().eval(), case.run)
+    with AttentionRecorder(net) as recorder:
+        net()
+    assert AttentionRecorder.estimate(net) == recorder.nbytes
+
+
 def table() -> str:
     """The conformance table, as Markdown."""
     rows = [

@@ -169,6 +169,29 @@ def test_handwritten_maps_of_stacked_heads_are_told_apart():
     assert record.key is None
 
 
+SOFTMAXES = {
+    "F.softmax": lambda x: F.softmax(x, dim=-1),
+    "F.softmax with a dtype": lambda x: F.softmax(x, -1, dtype=torch.float64),
+    "torch.softmax": lambda x: torch.softmax(x, 3),
+    "torch.softmax by name": lambda x: torch.softmax(input=x, dim=-1),
+    "torch.special.softmax": lambda x: torch.special.softmax(x, -1),
+    "Tensor.softmax": lambda x: x.softmax(-1),
+    "nn.Softmax": nn.Softmax(dim=-1),
+}
+
+
+@pytest.mark.parametrize("softmax", SOFTMAXES.values(), ids=SOFTMAXES.keys())
+def test_every_way_to_write_a_softmax_is_seen(softmax):
+    scores = random(2, 3, 5, 4)
+    record = record_of(Attend(softmax), scores)
+    assert torch.allclose(record.weights(), scores.softmax(-1))
+
+
+def test_softmax_over_another_dimension_is_not_attention(net, tokens):
+    gate = nn.Sequential(net[0], nn.Unflatten(-1, (4, 8)), nn.Softmax(dim=1))
+    assert record_of(gate, tokens).name == "0"
+
+
 def test_probabilities_are_not_attention(net, tokens):
     head = nn.Sequential(net[0], nn.Linear(32, 5), nn.Softmax(dim=-1))
     assert record_of(head, tokens).name == "0"
