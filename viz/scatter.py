@@ -90,5 +90,5 @@ def head_scatter(
         showgrid=False,
         zeroline=False,
     )
-    figure.update_yaxes(title=y_title, rangemode="tozero", zeroline=False)
+    figure.update_yaxes(title=y_title, zeroline=False)
     return figure

@@ -31,7 +31,9 @@ def page() -> None:
             with tab:
                 show(session)
     write_address(session)
-    note_down(tab=(st.session_state.tab, usual), **positions_waves.words())
+    note_down(
+        tab=(st.session_state.tab, usual), **positions_waves.words(), **positions_order.words()
+    )
 
 
 page()

@@ -14,6 +14,7 @@ from viz.patch_pictures import component_colors, enlarge
 from viz.tiles import shown_tiles, tiles, tiles_payload
 
 BARE = {"displayModeBar": False}
+PART = 340  # pixels across; as many side by side as there is room for
 ALSO = {
     "rotary": "It also turns its queries and keys by their place: see *Rotation*.",
     "relative": "It also adds a learned number to each score, by the offset of the two patches.",
@@ -86,13 +87,14 @@ def _show_tiles(code: PositionCode, layout: TokenLayout) -> None:
 
 
 def _show_more(code: PositionCode, layout: TokenLayout) -> None:
-    places = st.columns(3, gap="large")
-    with places[0]:
-        _show_norms(code, layout)
-    with places[1]:
-        _show_components(code, layout)
-    with places[2]:
-        _show_prefix(code)
+    with st.container(horizontal=True, gap="large"):
+        for show_part in (
+            lambda: _show_norms(code, layout),
+            lambda: _show_components(code, layout),
+            lambda: _show_prefix(code),
+        ):
+            with st.container(width=PART):
+                show_part()
 
 
 def _show_norms(code: PositionCode, layout: TokenLayout) -> None:
@@ -152,4 +154,4 @@ def _map(values: np.ndarray, what: str, key: str) -> None:
         first=1,
         height=300,
     )
-    st.plotly_chart(figure, key=key, width=370, config=BARE, alt=f"{what} of each patch's code")
+    st.plotly_chart(figure, key=key, config=BARE, alt=f"{what} of each patch's code")

@@ -80,6 +80,12 @@ def show(session: Session) -> None:
     _show_numbers(session, code, images)
 
 
+def words() -> dict[str, tuple[object, object]]:
+    """What the address should say of this tab."""
+    usual = {"way": SHUFFLE, "seed": 1}
+    return {key: (st.session_state.get(key), value) for key, value in usual.items()}
+
+
 def _run(session: Session, code: PositionCode, images: Tensor, way: str, seed: int = 1) -> Answer:
     bundle, view, look, layout = session.bundle, session.view, session.look, session.bundle.tokens
     net, order = bundle.net, torch.arange(layout.patches)

@@ -1,0 +1,303 @@
+"""Heads: how far does each head look, and at what?"""
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from hashlib import sha256
+
+import streamlit as st
+import torch
+from cachetools import LRUCache
+from PIL import Image
+from torch import Tensor
+
+from model import samples
+from model.images import ImageRejected, open_image
+from model.measures import KINDS, chance, dominant_kind, kind_scores, measure_layers
+from model.survey import survey
+from viz.pages.link import note_down, recall
+from viz.pages.picture import MAX_SIDE, TYPES
+from viz.pages.session import Session, begin, change_view, write_address
+from viz.scatter import head_scatter
+
+THIS, SAMPLES, OWN = "This photo", "The samples", "Many of yours"
+BEST = 3
+NOTICEABLE = 0.05
+BARE = {"displayModeBar": False}
+
+MEASURES = {
+    "distance": (
+        "Distance",
+        "Mean attention distance, pixels",
+        " px",
+        "*Mean attention distance*: how far from a patch the patches lie that it attends to, "
+        "each weighted by its attention. Special tokens are left out and the rest of each row "
+        "is made to sum to one (Dosovitskiy et al., 2021, fig. 7).",
+    ),
+    "distance_patches": (
+        "Distance in patches",
+        "Mean attention distance, patches",
+        " patches",
+        "The mean attention distance counted in patches, so that models with patches of other "
+        "sizes compare.",
+    ),
+    "entropy": (
+        "Entropy",
+        "Entropy, nats",
+        " nats",
+        "*Entropy* says how widely a row spreads: 0 if all attention is on one token, ln N if it "
+        "is even over all N tokens. It is −Σ a ln a, in nats.",
+    ),
+    "cls": (
+        "To CLS",
+        "Share of attention to CLS",
+        "",
+        "What patches give to *CLS*, the token that stands for the whole photo and is no patch "
+        "(with distilled models, to their second such token too).",
+    ),
+    "registers": (
+        "To registers",
+        "Share of attention to registers",
+        "",
+        "What patches give to *registers*, tokens that stand for nothing and give a model room "
+        "to work (Darcet et al., 2024).",
+    ),
+    "diagonal": (
+        "To itself",
+        "Share of attention to the patch itself",
+        "",
+        "What a patch keeps for itself: the *diagonal* of the attention map.",
+    ),
+    "neighbours": (
+        "To neighbours",
+        "Share of attention to the eight neighbours",
+        "",
+        "What falls on the up to eight patches around, of all that falls on patches.",
+    ),
+    "row": (
+        "To its row",
+        "Share of attention to the same row",
+        "",
+        "What falls on the other patches of the same row, of all that falls on patches.",
+    ),
+    "column": (
+        "To its column",
+        "Share of attention to the same column",
+        "",
+        "What falls on the other patches of the same column, of all that falls on patches.",
+    ),
+    "content": (
+        "Content",
+        "Share of the map that position does not explain",
+        "",
+        "The share of a map's variance that the offset between two patches does not explain: 0 "
+        "for the same pattern around every patch, 1 where only the photo decides.",
+    ),
+}
+KIND_NAMES = {
+    "neighbours": "Nearest neighbours",
+    "row": "Same row",
+    "column": "Same column",
+    "uniform": "Uniform",
+    "cls": "CLS",
+    "content": "Content",
+}
+KIND_HELP = {
+    "neighbours": "Attention to the eight patches around, above what chance gives.",
+    "row": "Attention along the row, above what chance gives.",
+    "column": "Attention along the column, above what chance gives.",
+    "uniform": "How evenly it attends: exp(entropy) / N, the share of tokens it spreads over.",
+    "cls": "Attention from patches to CLS, above what chance gives.",
+    "content": "What position does not explain of the map, in heads that are not uniform.",
+}
+
+_surveys: LRUCache = LRUCache(256)
+_lock = threading.Lock()
+
+
+def page() -> None:
+    """The whole page, top to bottom."""
+    session = begin(
+        "How far does each head look, and at what?",
+        "Each dot is a head. Click one to open it on the photo in Explore.",
+    )
+    layout = session.bundle.tokens
+    scope, measure = _choose(layout.prefix)
+    measures = _measured(session, scope)
+    if measures is not None:
+        scores = kind_scores(measures, layout)
+        _show_scatter(session, measures, scores, measure)
+        _show_kinds(scores)
+    write_address(session)
+    note_down(measure=(measure, "distance"), over=(scope if scope != OWN else THIS, THIS))
+
+
+def _choose(prefix: tuple[str, ...]) -> tuple[str, str]:
+    registers = any(name.startswith("reg") for name in prefix)
+    there = [
+        name
+        for name in MEASURES
+        if (name != "registers" or registers)
+        and (name != "cls" or any(not token.startswith("reg") for token in prefix))
+    ]
+    recall("over", THIS, [THIS, SAMPLES, OWN])
+    recall("measure", "distance", there)
+    left, right = st.columns([2, 3], gap="large")
+    with left:
+        measure = st.selectbox(
+            "Measure", there, key="measure", format_func=lambda name: MEASURES[name][0]
+        )
+    with right:
+        scope = st.segmented_control(
+            "Averaged over", [THIS, SAMPLES, OWN], key="over", required=True
+        )
+    return scope, measure
+
+
+# -- measuring ----------------------------------------------------------------------------------
+
+
+def _measured(session: Session, scope: str) -> dict[str, Tensor] | None:
+    """The measures of every head over the photos of this choice; None while there are none."""
+    bundle = session.bundle
+    if scope == THIS:
+        return _remember(
+            (bundle.name, session.look.key),
+            lambda: measure_layers(session.look.records, bundle.tokens),
+        )
+    if scope == SAMPLES:
+        names = samples.names()
+        return _remember(
+            (bundle.name, *names), lambda: _surveyed(session, [samples.load(n) for n in names])
+        )
+    uploads = st.file_uploader(
+        "Photos to average over", type=TYPES, accept_multiple_files=True, key="many"
+    )
+    if not uploads:
+        st.caption("Choose several photos at once; nothing of them is kept but the averages.")
+        return None
+    keys = sorted(sha256(upload.getvalue()).hexdigest() for upload in uploads)
+    return _remember((bundle.name, *keys), lambda: _surveyed(session, _opened(uploads)))
+
+
+def _remember(
+    key: tuple[str, ...], make: Callable[[], dict[str, Tensor] | None]
+) -> dict[str, Tensor] | None:
+    with _lock:
+        if key in _surveys:
+            return _surveys[key]
+    with torch.inference_mode():
+        measures = make()
+    if measures is not None:
+        with _lock:
+            _surveys[key] = measures
+    return measures
+
+
+def _opened(uploads: list) -> list[Callable[[], Image.Image]]:
+    return [partial(_open_upload, upload) for upload in uploads]
+
+
+def _open_upload(upload) -> Image.Image:
+    return open_image(upload.getvalue(), max_side=MAX_SIDE)
+
+
+def _surveyed(session: Session, photos: list) -> dict[str, Tensor] | None:
+    """Over photos, or functions that open one; with a progress bar, and one photo at a time."""
+    bar, refused = st.progress(0.0, "Measuring"), []
+
+    def images():
+        for photo in photos:
+            try:
+                yield photo() if callable(photo) else photo
+            except ImageRejected as problem:
+                refused.append(str(problem))
+
+    mean = None
+    for mean in survey(session.bundle, images()):
+        done = mean.count + len(refused)
+        bar.progress(done / len(photos), f"Photo {done} of {len(photos)}")
+    bar.empty()
+    if refused:
+        st.warning(f"{len(refused)} could not be opened. {refused[0]}", icon=":material/error:")
+    return None if mean is None else mean.mean()
+
+
+# -- the dots -----------------------------------------------------------------------------------
+
+
+def _show_scatter(
+    session: Session, measures: dict[str, Tensor], scores: dict[str, Tensor], measure: str
+) -> None:
+    _, title, unit, sentence = MEASURES[measure]
+    view = session.view
+    windowed = session.look.windowed
+    figure = head_scatter(
+        measures[measure].numpy(),
+        dominant_kind(scores),
+        KIND_NAMES,
+        title,
+        unit,
+        None if windowed else chance(session.bundle.tokens)[measure],
+        (view.layer, view.head) if isinstance(view.head, int) else None,
+    )
+    # A fresh key forgets the last click, so that coming back does not open Explore again.
+    key = f"dots_{st.session_state.setdefault('clicks', 0)}"
+    event = st.plotly_chart(
+        figure, key=key, on_select="rerun", selection_mode="points", config=BARE, alt=title
+    )
+    st.caption(sentence)
+    if windowed:
+        st.caption(
+            "This model attends within windows, so no head can look further than its window."
+        )
+    points = [point for point in event.selection.points if "customdata" in point]
+    if points:
+        layer, head = points[0]["customdata"][:2]
+        _open(int(layer) - 1, int(head) - 1)
+
+
+def _open(layer: int, head: int) -> None:
+    """Explore, on this head."""
+    st.session_state.clicks = st.session_state.get("clicks", 0) + 1
+    change_view(layer=layer, head=head)
+    st.switch_page("viz/pages/explore.py")
+
+
+# -- by what they do ----------------------------------------------------------------------------
+
+
+def _show_kinds(scores: dict[str, Tensor]) -> None:
+    st.subheader("Find heads by what they do")
+    st.caption(
+        "The heads that are most of each kind: 0 % is what a head would do by chance, 100 % is "
+        "nothing else."
+    )
+    for columns, kinds in zip((st.columns(3), st.columns(3)), (KINDS[:3], KINDS[3:]), strict=True):
+        for column, kind in zip(columns, kinds, strict=True):
+            with column.container(border=True, height="stretch"):
+                _show_kind(kind, _best(scores[kind]))
+
+
+def _show_kind(kind: str, best: list[tuple[int, int, float]]) -> None:
+    st.markdown(f"**{KIND_NAMES[kind]}**", help=KIND_HELP[kind])
+    for layer, head, score in best:
+        label = f"Layer {layer + 1}, head {head + 1}: {score:.0%}"
+        if st.button(label, key=f"{kind}_{layer}_{head}", width="stretch"):
+            _open(layer, head)
+    if not best:
+        st.caption("No head here does this noticeably more than chance.")
+
+
+def _best(scores: Tensor) -> list[tuple[int, int, float]]:
+    """The heads with the highest scores, if they are worth telling: layer, head, score."""
+    flat = scores.flatten().nan_to_num(-1)
+    values, indices = flat.topk(min(BEST, len(flat)))
+    return [
+        (index // scores.shape[1], index % scores.shape[1], value)
+        for value, index in zip(values.tolist(), indices.tolist(), strict=True)
+        if value >= NOTICEABLE
+    ]
+
+
+page()
