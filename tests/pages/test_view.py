@@ -4,17 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.look import Layer
 from model.patches import TokenLayout
 from viz.colors import COLOR_MAPS
 from viz.pages.view import (
     FUSIONS,
     SCALINGS,
-    Layer,
     View,
     fit,
     from_address,
     go_to_layer,
-    same_place,
     to_address,
     token_name,
 )
@@ -99,18 +98,6 @@ def test_tokens_are_named_as_people_count():
     assert token_name(TOKENS.index_of(0, 0), TOKENS) == "row 1, column 1"
 
 
-@given(st.integers(0, 95))
-def test_a_place_stays_itself_in_a_coarser_layer(token):
-    coarse = same_place(token, STAGES[0].tokens, STAGES[1].tokens)
-    row, column = STAGES[0].tokens.position_of(token)
-    assert STAGES[1].tokens.position_of(coarse) == (row // 2, column // 2)
-
-
 def test_another_layer_is_entered_at_the_same_place():
     view = fit(View(layer=1, query=23), STAGES)
     assert STAGES[0].tokens.position_of(go_to_layer(view, 0, STAGES).query) == (7, 11)
-
-
-def test_a_token_without_a_place_keeps_its_name():
-    assert same_place(1, TOKENS, TokenLayout((2, 2), ("cls", "dist", "reg0"))) == 2
-    assert same_place(1, TOKENS, PLAIN) == PLAIN.index_of(1, 2)

@@ -11,7 +11,7 @@ from PIL import Image
 from model import zoo
 from viz import explorer
 from viz.overlay import overlay
-from viz.pages.look import Look, layer_maps, layer_payload, maps_from, rollout_from, rows_from
+from viz.pages.look import Look, layer_payload, rollout_from
 from viz.pages.session import begin, change_view, write_address
 from viz.pages.view import FUSIONS, View, go_to_layer, prefix_name, token_name
 from viz.payload import pack
@@ -77,7 +77,7 @@ def _show_sheet(look: Look, view: View) -> None:
         f"From {place}. A row is a layer, a column a head; each map is scaled to its own "
         "maximum. Click one to open it above."
     )
-    maps = maps_from(look, view.layer, view.query)
+    maps = look.maps(view.layer, view.query)
     values, maxima = quantise(maps.reshape(*maps.shape[:2], -1))
     header = {
         "layers": maps.shape[0],
@@ -102,7 +102,7 @@ def _prefix_shares(look: Look, view: View) -> list[tuple[str, list[float]]]:
     prefix = look.layers[view.layer].tokens.prefix
     if not prefix:
         return []
-    rows = rows_from(look, view.query)[..., : len(prefix)].round(5)
+    rows = look.rows(view.query)[..., : len(prefix)].round(5)
     return [
         (prefix_name(name), rows[..., token].ravel().tolist()) for token, name in enumerate(prefix)
     ]
@@ -259,23 +259,23 @@ def _png(image: Image.Image) -> bytes:
 
 
 def _map_picture(look: Look, view: View) -> Image.Image:
-    maps = layer_maps(look.records[view.layer], look.layers[view.layer].tokens, view.query)
+    maps = look.layer_maps(view.layer, view.query)
     chosen = maps[view.head] if isinstance(view.head, int) else getattr(maps, view.head)(axis=0)
     top = float(maps.max()) if view.scaling == "layer" else None
     return overlay(look.frame, chosen, view.colors, view.opacity, top, view.smooth)
 
 
 def _sheet_picture(look: Look, view: View) -> Image.Image:
-    maps = maps_from(look, view.layer, view.query)
+    maps = look.maps(view.layer, view.query)
     flat = maps.reshape(*maps.shape[:2], -1)
     return sheet(look.frame, flat, maps.shape[2:], color_map=view.colors, opacity=view.opacity)
 
 
 def _numbers(look: Look, view: View) -> bytes:
     tokens = look.layers[view.layer].tokens
-    arrays = {"maps": maps_from(look, view.layer, view.query)}
+    arrays = {"maps": look.maps(view.layer, view.query)}
     if not look.windowed:
-        arrays["weights"] = rows_from(look, view.query)
+        arrays["weights"] = look.rows(view.query)
     if look.whole and not look.windowed:
         arrays["rollout"] = rollout_from(look, view.query, view.fusion, view.discard)
     buffer = io.BytesIO()

@@ -18,6 +18,9 @@ FILE_LEAD = (
     "off the file: this project's, the CS231n assignment's, D2L's, the einops tutorial's, CLIP's "
     "image tower, torchvision's, timm's or Hugging Face's ViT. Nothing in the file is run."
 )
+LINES = "horizontal"
+MADE_OF = ("data", "data_licence", "licence", "seed", "epochs")
+WORDS = {"ece": "calibration error (ECE)", "top5": "top-5 accuracy"}
 NORMALISATIONS = {
     "As the layout usually has it": None,
     "Mean and deviation 0.5 (CS231n, Google's ViTs)": ((0.5,) * 3, (0.5,) * 3),
@@ -149,56 +152,46 @@ def _show_facts(bundle: zoo.Bundle) -> None:
         "Tokens without a place": special,
         "Classes": f"{len(bundle.classes):,}" if bundle.classes else "none",
     }
-    st.table(facts, border="horizontal")
+    st.table(facts, border=LINES)
 
 
 def _show_card(card: dict) -> None:
     if weak := card.get("weak_at"):
         st.markdown(f"**What it is bad at.** {weak}")
-    if metrics := card.get("metrics"):
+    metrics = dict(card.get("metrics", {}))
+    seconds = metrics.pop("training_seconds", None)
+    if metrics:
         st.markdown("**Measured** on pictures that it was not trained on")
-        st.table(
-            {_words(key): _value(value) for key, value in metrics.items()}, border="horizontal"
-        )
-    curve = [row for row in card.get("curve", []) if "test_accuracy" in row]
-    if len(curve) > 1:
-        st.markdown("**Training**: accuracy after each epoch")
-        st.line_chart(
-            {
-                "epoch": [row["epoch"] for row in curve],
-                "training pictures": [row["accuracy"] for row in curve],
-                "test pictures": [row["test_accuracy"] for row in curve],
-            },
-            x="epoch",
-            y=["training pictures", "test pictures"],
-            height=220,
-        )
-    made = {
-        key: card[key]
-        for key in ("data", "data_licence", "licence", "seed", "epochs")
-        if key in card
-    }
-    if made:
-        st.table({_words(key): str(value) for key, value in made.items()}, border="horizontal")
+        st.table({_words(key): _number(value) for key, value in metrics.items()}, border=LINES)
+    _show_curve([row for row in card.get("curve", []) if "test_accuracy" in row])
+    facts = {_words(key): str(card[key]) for key in MADE_OF if key in card}
+    if seconds:
+        facts["training time"] = f"{seconds / 60:.0f} minutes"
+    if facts:
+        st.markdown("**Made of**")
+        st.table(facts, border=LINES)
     if command := card.get("command"):
-        st.markdown("Made by")
         st.code(command, language="sh", wrap_lines=True)
 
 
+def _show_curve(curve: list[dict]) -> None:
+    if len(curve) < 2:
+        return
+    st.markdown("**Training**: accuracy after each epoch")
+    lines = {"training pictures": "accuracy", "test pictures": "test_accuracy"}
+    columns = {name: [row[key] for row in curve] for name, key in lines.items()}
+    epochs = [row["epoch"] for row in curve]
+    st.line_chart({"epoch": epochs, **columns}, x="epoch", y=list(columns), height=220)
+
+
 def _words(key: str) -> str:
-    return {"ece": "calibration error (ECE)", "top5": "top-5 accuracy"}.get(
-        key, key.replace("_", " ")
-    )
+    return WORDS.get(key, key.replace("_", " "))
 
 
-def _value(value: object) -> str:
-    return (
-        f"{value:.4g}"
-        if isinstance(value, float)
-        else f"{value:,}"
-        if isinstance(value, int)
-        else str(value)
-    )
+def _number(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 # -- what recording takes -----------------------------------------------------------------------
@@ -228,18 +221,18 @@ def _show_layers(bundle: zoo.Bundle) -> None:
         selection_mode="multi",
         default=[layer + 1 for layer in chosen],
         key=f"layers of {bundle.name}",
-        required=True,
         on_change=_take_layers,
         args=(bundle.name, len(sizes)),
     )
-    kept = sum(sizes[number - 1] for number in numbers)
+    kept = sum(sizes[number - 1] for number in numbers or range(1, len(sizes) + 1))
     st.caption(f"One picture takes {kept / 2**20:.1f} MiB of memory, shared by all who look at it.")
 
 
 def _take_layers(name: str, count: int) -> None:
     numbers = sorted(st.session_state[f"layers of {name}"])
     chosen = tuple(number - 1 for number in numbers)
-    st.session_state.setdefault("layers", {})[name] = None if len(chosen) == count else chosen
+    everything = len(chosen) in (0, count)
+    st.session_state.setdefault("layers", {})[name] = None if everything else chosen
 
 
 page()

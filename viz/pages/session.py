@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from model import zoo
+from model.look import NothingToShow
 from model.recorder import NothingRecorded
 from viz.pages import picture, shelf
-from viz.pages.look import Look, NothingToShow, look_at
+from viz.pages.look import Look, look_at
 from viz.pages.picture import Picture
 from viz.pages.view import View, fit, from_address, to_address
 

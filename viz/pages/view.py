@@ -9,21 +9,14 @@ nearest valid view and a note.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import NamedTuple
 
+from model.look import Layer, same_place, usual_query
 from model.patches import TokenLayout
 from viz.colors import COLOR_MAPS
 
 FUSIONS = ("mean", "max", "min")
 SCALINGS = ("map", "layer")
 SWITCHES = ("held", "lines", "smooth")
-
-
-class Layer(NamedTuple):
-    """What can be chosen in a layer. Layers of a hierarchical model differ in both."""
-
-    heads: int
-    tokens: TokenLayout
 
 
 @dataclass(frozen=True)
@@ -49,25 +42,6 @@ class View:
         return replace(old, **known)
 
 
-def centre(tokens: TokenLayout) -> int:
-    """The token index of the patch in the middle of the grid."""
-    rows, columns = tokens.grid
-    return tokens.index_of(rows // 2, columns // 2)
-
-
-def same_place(token: int, old: TokenLayout, new: TokenLayout) -> int:
-    """The token of another layout that stands for the same place, or for the same name."""
-    place = old.position_of(token)
-    if place is None:
-        name = old.prefix[token]
-        return new.prefix.index(name) if name in new.prefix else centre(new)
-    row, column = (
-        int((at + 0.5) * after / before)
-        for at, before, after in zip(place, old.grid, new.grid, strict=True)
-    )
-    return new.index_of(row, column)
-
-
 def fit(view: View, layers: Sequence[Layer]) -> View:
     """The nearest view that a model with these layers can show."""
     last = len(layers) - 1
@@ -78,7 +52,7 @@ def fit(view: View, layers: Sequence[Layer]) -> View:
         head = min(max(head, 0), heads - 1)
     query = view.query
     if query is None or not 0 <= query < tokens.tokens:
-        query = 0 if tokens.prefix else centre(tokens)
+        query = usual_query(tokens)
     return replace(view, layer=layer, head=head, query=query)
 
 

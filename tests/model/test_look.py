@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torch import nn
+
+from model import samples
+from model.bundle import Bundle, Resize
+from model.look import NothingToShow, look, same_place, usual_query
+from model.patches import TokenLayout
+from model.vit import build
+
+PHOTO = samples.load("coffee")
+FINE, COARSE = TokenLayout((8, 12)), TokenLayout((4, 6))
+PREFIXED = TokenLayout((3, 5), ("cls", "reg0"))
+
+
+def bundle(net: nn.Module, tokens: TokenLayout, **more) -> Bundle:
+    return Bundle("tiny", net, tokens, (0.5,) * 3, (0.5,) * 3, Resize(tokens.image_size), **more)
+
+
+@pytest.fixture
+def tiny() -> Bundle:
+    torch.manual_seed(0)
+    net = build("vit", img_size=(32, 48), patch_size=8, dim=24, depth=3, heads=2, num_classes=4)
+    return bundle(net.eval(), net.tokens, classes=list("abcd"))
+
+
+def test_a_look_has_every_layer_and_the_models_own_answer(tiny):
+    seen = look(tiny, PHOTO)
+    assert [layer.heads for layer in seen.layers] == [2, 2, 2]
+    assert seen.whole and not seen.windowed
+    expected = tiny.net(tiny.prepare(PHOTO))[0].softmax(-1)
+    for name, probability in seen.guesses:
+        assert probability == pytest.approx(expected["abcd".index(name)].item(), abs=1e-6)
+    assert sum(probability for _, probability in seen.guesses) == pytest.approx(1, abs=1e-5)
+
+
+def test_rows_and_maps_are_the_records(tiny):
+    seen = look(tiny, PHOTO)
+    query = tiny.tokens.index_of(2, 3)
+    rows, maps = seen.rows(query), seen.maps(1, query)
+    assert rows.shape == (3, 2, 25) and maps.shape == (3, 2, 4, 6)
+    np.testing.assert_allclose(rows.sum(-1), 1, atol=1e-5)
+    np.testing.assert_allclose(rows[..., 1:].reshape(3, 2, 4, 6), maps, atol=1e-6)
+    for layer, record in enumerate(seen.records):
+        np.testing.assert_allclose(rows[layer], record.weights()[0, :, query].numpy(), atol=1e-6)
+
+
+def test_some_layers_only(tiny):
+    seen = look(tiny, PHOTO, layers=(0, 2))
+    assert seen.numbers == (0, 2) and not seen.whole
+    everything = look(tiny, PHOTO)
+    np.testing.assert_array_equal(seen.rows(0), everything.rows(0)[[0, 2]])
+
+
+class Pooling(nn.Module):
+    """Attends to the image from one learned query, never among patches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.randn(1, 2, 1, 8))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        tokens = images.flatten(2)[..., :128].reshape(1, 2, -1, 8)
+        attended = nn.functional.scaled_dot_product_attention(self.query, tokens, tokens)
+        return attended.flatten(1)
+
+
+def test_a_model_without_attention_among_patches_is_a_sentence():
+    with pytest.raises(NothingToShow, match="no layer does so among the 24 tokens"):
+        look(bundle(Pooling(), TokenLayout((4, 6), (), (8, 8))), PHOTO)
+
+
+@given(st.integers(0, 95))
+def test_a_place_stays_itself_in_a_coarser_layer(token):
+    row, column = FINE.position_of(token)
+    assert COARSE.position_of(same_place(token, FINE, COARSE)) == (row // 2, column // 2)
+
+
+@given(st.integers(0, 23))
+def test_a_place_comes_back_from_a_finer_layer(token):
+    assert same_place(same_place(token, COARSE, FINE), FINE, COARSE) == token
+
+
+def test_a_token_without_a_place_keeps_its_name():
+    assert same_place(1, PREFIXED, TokenLayout((2, 2), ("cls", "dist", "reg0"))) == 2
+    assert same_place(1, PREFIXED, COARSE) == COARSE.index_of(2, 3)
+
+
+def test_cls_asks_first_and_the_centre_where_there_is_none():
+    assert usual_query(PREFIXED) == 0
+    assert COARSE.position_of(usual_query(COARSE)) == (2, 3)
+
+
+def test_a_windowed_model_has_maps_on_the_finest_grid():
+    from model import torchvision_cpu
+
+    torchvision_cpu.ensure()
+    from torchvision.models import SwinTransformer
+
+    torch.manual_seed(0)
+    net = SwinTransformer([4, 4], 12, [2, 2], [2, 4], [4, 4], num_classes=3).eval()
+    seen = look(bundle(net, TokenLayout((16, 24), (), (4, 4))), Image.new("RGB", (96, 64)))
+    assert seen.windowed
+    maps = seen.maps(0, 5 * 24 + 7)
+    assert maps.shape == (4, 4, 16, 24)
+    np.testing.assert_allclose(maps[0, :2].sum((-1, -2)), 1, atol=1e-5)
+    assert maps[0, 0, 4:8, 4:8].sum() == pytest.approx(1, abs=1e-5), "its own window alone"

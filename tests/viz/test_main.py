@@ -1,0 +1,67 @@
+"""`python -m viz`: attention as files."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model import samples, zoo
+from model.look import look
+from viz.__main__ import main
+
+NAME = zoo.names()[-1]
+
+
+def test_one_picture_writes_sheet_layers_rollout_and_numbers(tmp_path):
+    picture = tmp_path / "cup.png"
+    samples.load("coffee").save(picture)
+    out = tmp_path / "out"
+    assert main([str(picture), "--model", NAME, "--out", str(out), "--query", "1,2"]) == 0
+    bundle = zoo.load(NAME)
+    seen = look(bundle, samples.load("coffee"))
+    names = {path.name for path in out.iterdir()}
+    layers = {f"layer-{i + 1:02d}-mean.png" for i in range(len(seen.records))}
+    assert names == layers | {"heads.png", "rollout.png", "attention.npz"}
+    numbers = np.load(out / "attention.npz")
+    query = bundle.tokens.index_of(0, 1)
+    assert numbers["query"] == query
+    np.testing.assert_array_equal(numbers["weights"], seen.rows(query))
+    np.testing.assert_allclose(numbers["rollout"].sum(), 1, atol=1e-5)
+    assert Image.open(out / "rollout.png").size == seen.frame.size
+
+
+def test_a_folder_goes_on_where_it_was_stopped(tmp_path, capsys):
+    for name in ("coffee", "rocket"):
+        samples.load(name).save(tmp_path / f"{name}.png")
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    out = tmp_path / "out"
+    command = [str(tmp_path), "--model", NAME, "--out", str(out)]
+    assert main(command) == 1, "one of them is no picture"
+    assert "broken.jpg" in capsys.readouterr().err
+    done = (out / "coffee" / "attention.npz").stat().st_mtime_ns
+    (out / "rocket" / "attention.npz").unlink()
+    main(command)
+    assert (out / "coffee" / "attention.npz").stat().st_mtime_ns == done
+    assert (out / "rocket" / "attention.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--model", "nothing"], "There is no model"),
+        (["--model", NAME, "--query", "99,1"], "give .*ROW,COLUMN from 1,1"),
+    ],
+)
+def test_what_cannot_be_done_is_a_sentence(tmp_path, capsys, arguments, sentence):
+    picture = tmp_path / "cup.png"
+    samples.load("coffee").save(picture)
+    assert main([str(picture), "--out", str(tmp_path / "out"), *arguments]) == 1
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert re.search(sentence, error)
+
+
+def test_an_empty_folder_says_so(tmp_path, capsys):
+    assert main([str(tmp_path), "--model", NAME, "--out", str(tmp_path / "out")]) == 1
+    assert "no picture" in capsys.readouterr().err

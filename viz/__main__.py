@@ -1,0 +1,137 @@
+"""Attention as files, without the app: `python -m viz IMAGE --model NAME --out DIR`.
+
+IMAGE is a picture or a folder of pictures. Each gets a folder of its own with the
+layers x heads sheet, every layer's mean map over the photo, rollout, and the numbers.
+A run that was stopped goes on where it ended: pictures with finished folders are passed over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from viz.overlay import overlay
+from viz.sheet import sheet
+
+if TYPE_CHECKING:
+    from model.bundle import Bundle
+    from model.look import Look
+    from model.patches import TokenLayout
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+NUMBERS = "attention.npz"  # written last: its presence says that the picture is done
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; 0 if every picture was drawn, 1 with a sentence otherwise."""
+    options = _parser().parse_args(arguments)
+    from model import zoo
+
+    try:
+        bundle = zoo.load(options.model, heads=options.heads, weights=options.weights)
+        pictures = _pictures(options.image)
+    except (zoo.ModelNotFound, zoo.ModelRejected, FileNotFoundError) as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    failures = 0
+    for path in tqdm(pictures, unit="picture", disable=len(pictures) == 1):
+        out = options.out / path.stem if options.image.is_dir() else options.out
+        if options.image.is_dir() and (out / NUMBERS).exists():
+            continue
+        try:
+            _draw(path, bundle, options, out)
+        except ValueError as problem:
+            failures += 1
+            tqdm.write(f"{path.name}: {problem}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m viz", description=__doc__)
+    parser.add_argument("image", type=Path, help="a picture, or a folder of pictures")
+    parser.add_argument("--model", default="cifar10", help="as zoo.load takes it")
+    parser.add_argument("--heads", type=int, help="for a file of weights that cannot tell")
+    parser.add_argument("--weights", default="trained", choices=("trained", "random"))
+    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+    parser.add_argument("--query", help="cls, or ROW,COLUMN from 1 (default: cls, or the centre)")
+    parser.add_argument("--colors", default="viridis")
+    parser.add_argument("--opacity", type=float, default=0.85)
+    parser.add_argument("--fusion", default="mean", choices=("mean", "max", "min"))
+    parser.add_argument("--discard", type=float, default=0.0)
+    return parser
+
+
+def _pictures(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+    if not found:
+        raise FileNotFoundError(f"There is no picture in {path}.")
+    return found
+
+
+def _draw(path: Path, bundle: Bundle, options: argparse.Namespace, out: Path) -> None:
+    """Write one picture's files; ValueError with a sentence if it cannot be."""
+    from model.images import open_image
+    from model.look import look
+
+    seen = look(bundle, open_image(path))
+    tokens = seen.layers[-1].tokens
+    query = _token(options.query, tokens)
+    maps = seen.maps(-1, query)
+    paint = partial(overlay, seen.frame, color_map=options.colors, opacity=options.opacity)
+    out.mkdir(parents=True, exist_ok=True)
+    style = {"color_map": options.colors, "opacity": options.opacity}
+    flat = maps.reshape(*maps.shape[:2], -1)
+    sheet(seen.frame, flat, maps.shape[2:], **style).save(out / "heads.png")
+    for layer, heads in enumerate(maps, start=1):
+        paint(weights=heads.mean(0)).save(out / f"layer-{layer:02d}-mean.png")
+    arrays = {"maps": maps, "query": query, "prefix": np.array(tokens.prefix, str)}
+    if not seen.windowed:
+        row = _rollout(seen, query, options)
+        paint(weights=row[tokens.patch_slice].reshape(tokens.grid)).save(out / "rollout.png")
+        arrays |= {"weights": seen.rows(query), "rollout": row}
+    _save(out / NUMBERS, arrays)
+
+
+def _rollout(seen: Look, query: int, options: argparse.Namespace) -> np.ndarray:
+    from model.rollout import rollout
+
+    rows = rollout(seen.records, query=query, fusion=options.fusion, discard=options.discard)
+    return rows[0].numpy()
+
+
+def _token(word: str | None, tokens: TokenLayout) -> int:
+    from model.look import usual_query
+
+    if word is None:
+        return usual_query(tokens)
+    if word in tokens.prefix:
+        return tokens.prefix.index(word)
+    try:
+        row, column = map(int, word.split(","))
+        return tokens.index_of(row - 1, column - 1)
+    except (ValueError, IndexError):
+        names = "".join(f"{name}, or " for name in tokens.prefix)
+        rows, columns = tokens.grid
+        raise ValueError(
+            f"--query {word}: give {names}ROW,COLUMN from 1,1 to {rows},{columns}."
+        ) from None
+
+
+def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Whole or not at all, because the file says that the picture is done."""
+    unfinished = path.with_suffix(".part")
+    with unfinished.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    unfinished.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
