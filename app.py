@@ -11,6 +11,8 @@ st.navigation(
         ),
         st.Page("viz/pages/positions.py", title="Positions", icon=":material/grid_on:"),
         st.Page("viz/pages/heads.py", title="Heads", icon=":material/scatter_plot:"),
+        st.Page("viz/pages/patches.py", title="Patches", icon=":material/view_comfy:"),
+        st.Page("viz/pages/cost.py", title="Cost", icon=":material/timer:"),
         st.Page("viz/pages/models.py", title="Models", icon=":material/deployed_code:"),
     ],
     position="top",

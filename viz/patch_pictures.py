@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 GAP = 3
+MARK = (240, 110, 20, 255)
 
 
 def mosaic(
@@ -32,8 +33,8 @@ def mosaic(
     if marked is not None:
         top, left = marked // columns * step_y, marked % columns * step_x
         draw = ImageDraw.Draw(picture)
-        box = (left, top, left + step_x + gap - 1, top + step_y + gap - 1)
-        draw.rectangle(box, outline=(233, 123, 43, 255), width=gap)
+        right, bottom = left + step_x + gap - 1, top + step_y + gap - 1
+        draw.rectangle((left, top, right, bottom), outline=MARK, width=max(gap + 1, step_x // 12))
     return picture
 
 

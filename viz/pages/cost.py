@@ -1,0 +1,248 @@
+"""Cost: what does a vision transformer cost, and what if something is doubled?"""
+
+import threading
+from dataclasses import replace
+
+import streamlit as st
+from cachetools import LRUCache
+
+from model.costs import Cost, Timing, cost_of, doubled, measure
+from model.vit import PRESETS, ViTConfig
+from viz.bars import cost_bars
+from viz.pages.link import note_down, recall
+from viz.pages.session import Session, begin, write_address
+
+BARE = {"displayModeBar": False}
+OWN = "This model"
+SIZES = {
+    "ViT-Ti/16": replace(PRESETS["vit"], dim=192, heads=3),
+    "ViT-S/16": replace(PRESETS["vit"], dim=384, heads=6),
+    "ViT-B/16": PRESETS["vit"],
+    "ViT-B/32": replace(PRESETS["vit"], patch_size=32),
+    "CS231n": PRESETS["cs231n"],
+    "D2L": PRESETS["d2l"],
+}
+MOST_OPERATIONS = 300e9
+"""What one run may cost to be measured here: about ten seconds on a slow machine."""
+
+NO_PATCH = " The patch cannot be doubled here: a stem, or an image that it would not tile."
+
+_timings: LRUCache = LRUCache(256)
+_lock = threading.Lock()
+
+
+def page() -> None:
+    """The whole page, top to bottom."""
+    session = begin(
+        "What does a vision transformer cost, and what if something is doubled?",
+        "Choose a model, read what doubling does to the counted operations, then measure it on "
+        "this machine.",
+    )
+    base, config = _choose(session)
+    variants = {"as it is": config, **{f"{name} doubled": c for name, c in doubled(config).items()}}
+    costs = {name: cost_of(variant) for name, variant in variants.items()}
+    timings = _known(variants)
+    _show_operations(costs)
+    _show_times(variants, costs, timings)
+    _show_memory(costs)
+    _show_formulae(config)
+    write_address(session)
+    usual = OWN if OWN in _bases(session) else next(iter(SIZES))
+    note_down(base=(base, usual))
+
+
+def _bases(session: Session) -> dict[str, ViTConfig]:
+    own = getattr(session.bundle.net, "config", None)
+    return ({OWN: own} if isinstance(own, ViTConfig) else {}) | SIZES
+
+
+def _choose(session: Session) -> tuple[str, ViTConfig]:
+    bases = _bases(session)
+    recall("base", next(iter(bases)), list(bases))
+    base = st.segmented_control("Begin from", list(bases), key="base", required=True)
+    config = bases[base]
+    height, width = config.tokens.image_size
+    st.caption(
+        f"{width} × {height} pixels, patches of {config.patch_size}: {config.tokens.tokens} "
+        f"tokens of width {config.dim}; {config.depth} layers of {config.heads} heads, MLP of "
+        f"{config.hidden_dim}."
+    )
+    return base, config
+
+
+# -- counted ------------------------------------------------------------------------------------
+
+
+def _show_operations(costs: dict[str, Cost]) -> None:
+    st.subheader("Operations of one photo, counted")
+    st.caption(
+        "*Linear* is what every token pays by itself: projections, MLP, patch step and head. "
+        "*Quadratic* is what every pair of tokens pays: the scores Q Kᵀ and the sum A V. Doubling "
+        "the image's side gives four times the tokens, so the linear part costs 4 times as much "
+        "and the quadratic part 16 times; the usual answer, 16, holds for the quadratic part only."
+    )
+    left, right = st.columns([3, 2], gap="large")
+    base = costs["as it is"]
+    lines = ["| | Tokens | Linear | Quadratic | Together |", "|:--|--:|--:|--:|--:|"]
+    for name, cost in costs.items():
+        parts = [
+            _with_factor(_count(getattr(cost, part)), getattr(cost, part), getattr(base, part))
+            for part in ("linear", "quadratic", "operations")
+        ]
+        lines.append(f"| {name.capitalize()} | {cost.tokens:,} | {' | '.join(parts)} |")
+    with left:
+        st.markdown("\n".join(lines))
+        st.caption(
+            "A multiplication and an addition are two operations; in brackets, how many times "
+            "more. With the width the number of heads is doubled, so each stays as wide."
+            + ("" if "patch side doubled" in costs else NO_PATCH)
+        )
+    with right:
+        st.plotly_chart(
+            cost_bars(
+                {name.capitalize(): cost.linear / 1e9 for name, cost in costs.items()},
+                {name.capitalize(): cost.quadratic / 1e9 for name, cost in costs.items()},
+                "Operations in thousand millions",
+            ),
+            key="bars",
+            config=BARE,
+            alt="Linear and quadratic operations of each variant",
+        )
+
+
+def _with_factor(text: str, value: float, base: float) -> str:
+    factor = value / base if base else 1.0
+    return text if abs(factor - 1) < 0.005 else f"{text} (×{_factor(factor)})"
+
+
+def _factor(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+def _count(operations: float) -> str:
+    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if operations >= size:
+            return f"{operations / size:.3g} {unit}"
+    return f"{operations:.0f}"
+
+
+# -- measured -----------------------------------------------------------------------------------
+
+
+def _known(variants: dict[str, ViTConfig]) -> dict[str, Timing]:
+    with _lock:
+        return {name: _timings[c] for name, c in variants.items() if c in _timings}
+
+
+def _show_times(
+    variants: dict[str, ViTConfig], costs: dict[str, Cost], timings: dict[str, Timing]
+) -> None:
+    st.subheader("Measured on this machine")
+    small = {n: c for n, c in variants.items() if costs[n].operations <= MOST_OPERATIONS}
+    place = st.empty()
+    if st.button("Measure again" if timings else "Measure", icon=":material/timer:"):
+        bar = st.progress(0.0, "Measuring")
+        for index, (name, config) in enumerate(small.items()):
+            bar.progress(index / len(small), f"Measuring: {name}")
+            timing = measure(config)
+            with _lock:
+                _timings[config] = timing
+        bar.empty()
+        timings = _known(variants)
+    with place.container():
+        if not timings:
+            st.caption(
+                "Builds each variant with random weights, runs one photo through it five times, "
+                "and gives the median. It takes a few seconds."
+            )
+        else:
+            _time_table(variants, timings)
+
+
+def _time_table(variants: dict[str, ViTConfig], timings: dict[str, Timing]) -> None:
+    base = timings.get("as it is")
+    lines = [
+        "| Milliseconds | Everything else | softmax(Q Kᵀ) V | Together |",
+        "|:--|--:|--:|--:|",
+    ]
+    for name in variants:
+        if name not in timings:
+            lines.append(f"| {name.capitalize()} | too large to measure here | | |")
+            continue
+        timing = timings[name]
+        parts = [
+            _with_factor(
+                f"{getattr(timing, part):,.1f}",
+                getattr(timing, part),
+                getattr(base or timing, part),
+            )
+            for part in ("rest", "attention", "whole")
+        ]
+        lines.append(f"| {name.capitalize()} | {' | '.join(parts)} |")
+    st.markdown("\n".join(lines))
+    st.caption(
+        "Medians of five runs of one photo. Time follows the count only roughly: small products "
+        "leave the processor waiting, the softmax is not counted, and others may use the machine."
+    )
+
+
+# -- memory and formulae ------------------------------------------------------------------------
+
+
+def _show_memory(costs: dict[str, Cost]) -> None:
+    st.subheader("Numbers and bytes")
+    base = costs["as it is"]
+    lines = [
+        "| | Parameters | Every attention map | Every query and key | Tokens of one layer |",
+        "|:--|--:|--:|--:|--:|",
+    ]
+    for name, cost in costs.items():
+        parts = [_with_factor(_count(cost.parameters), cost.parameters, base.parameters)]
+        for part in ("map_bytes", "qk_bytes", "token_bytes"):
+            value = getattr(cost, part)
+            parts.append(_with_factor(_bytes(value), value, getattr(base, part)))
+        lines.append(f"| {name.capitalize()} | {' | '.join(parts)} |")
+    st.markdown("\n".join(lines))
+    st.caption(
+        "In float32, for one photo. Maps grow with the square of the tokens; queries and keys do "
+        "not, which is why Saccade keeps those and computes a map's row where somebody looks."
+    )
+
+
+def _bytes(value: float) -> str:
+    for size, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.0f} B"
+
+
+def _show_formulae(config: ViTConfig) -> None:
+    st.subheader("The formulae")
+    st.markdown(
+        "With $N$ tokens ($P$ of them patches) of width $D$, $H$ heads, $L$ layers, an MLP of "
+        "$M$, patches of $p$ pixels and $C$ channels:"
+    )
+    embed = "as its convolutions cost" if config.embed == "stem" else "$2 P\\, C p^2 D$"
+    st.markdown(
+        "\n".join(
+            [
+                "| Part | Operations | Grows with N |",
+                "|:--|:--|:--|",
+                f"| Patch step | {embed} | linearly |",
+                "| Queries, keys, values, output | $L \\cdot 8 N D^2$ | linearly |",
+                "| MLP | $L \\cdot 4 N D M$ | linearly |",
+                "| Scores $Q K^\\top$ | $L \\cdot 2 N^2 D$ | quadratically |",
+                "| Sum $A V$ | $L \\cdot 2 N^2 D$ | quadratically |",
+                "| Every map, bytes | $4 L H N^2$ | quadratically |",
+                "| Every query and key, bytes | $8 L N D$ | linearly |",
+            ]
+        )
+    )
+    st.caption(
+        "The number of heads is in no count of operations: more heads are narrower ones. The "
+        "quadratic part overtakes the layers' linear part at N = 2 D + M tokens, here "
+        f"{2 * config.dim + config.hidden_dim:,}."
+    )
+
+
+page()
