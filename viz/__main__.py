@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
     parser.add_argument("--query", help="cls, or ROW,COLUMN from 1 (default: cls, or the centre)")
     parser.add_argument("--colors", default="viridis")
-    parser.add_argument("--opacity", type=float, default=0.85)
+    parser.add_argument("--opacity", type=float, default=0.75)
     parser.add_argument("--fusion", default="mean", choices=("mean", "max", "min"))
     parser.add_argument("--discard", type=float, default=0.0)
     return parser

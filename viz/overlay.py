@@ -18,7 +18,7 @@ def overlay(
     photo: Image.Image,
     weights: np.ndarray,
     color_map: str = "viridis",
-    opacity: float = 0.85,
+    opacity: float = 0.75,
     top: float | None = None,
     smooth: bool = False,
 ) -> Image.Image:

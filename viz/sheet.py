@@ -31,7 +31,7 @@ def sheet(
     cell: int = 96,
     gap: int = 4,
     color_map: str = "viridis",
-    opacity: float = 0.85,
+    opacity: float = 0.75,
     background: tuple[int, int, int] = (255, 255, 255),
 ) -> Image.Image:
     """Draw (layers, heads, patches) weights as small overlays: a row a layer, a column a head.

@@ -27,7 +27,7 @@ class View:
     head: int | str = "mean"  # a number, or how the heads are fused
     query: int | None = None  # token; None: CLS, or the centre patch where there is none
     held: bool = False
-    opacity: float = 0.85
+    opacity: float = 0.75
     colors: str = "viridis"
     scaling: str = "map"
     lines: bool = True
