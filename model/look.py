@@ -42,9 +42,14 @@ class Look:
     guesses: list[tuple[str, float]]  # likeliest classes, probabilities; empty without classes
 
     @property
+    def head_counts(self) -> list[int]:
+        """How many heads each layer has."""
+        return [layer.heads for layer in self.layers]
+
+    @property
     def heads(self) -> int:
         """The largest number of heads in a layer."""
-        return max(layer.heads for layer in self.layers)
+        return max(self.head_counts)
 
     @property
     def windowed(self) -> bool:
@@ -117,6 +122,30 @@ def layer_maps(record: AttentionRecord, tokens: TokenLayout, query: int) -> np.n
         return attention_in_image(record, *tokens.position_of(query))[0].numpy()
     row = record.weights(queries=[query])[0, :, 0, tokens.patch_slice]
     return row.unflatten(-1, tokens.grid).numpy()
+
+
+def sinks(
+    record: AttentionRecord, times: float = 8.0, most: int = 3, queries: int = 256
+) -> list[tuple[int, float]]:
+    """Tokens that draw far more than their share of a layer's attention, largest first.
+
+    Averaged over all heads and over at most `queries` evenly spaced tokens that ask. Such
+    tokens often hold no content of their own (Darcet et al. 2024, "Vision Transformers Need
+    Registers"; Xiao et al. 2024, "Efficient Streaming Language Models with Attention Sinks").
+
+    Args:
+        times: how many even shares (1 / N) a token must draw.
+
+    Returns:
+        (token, its share of the attention); empty for windowed layers.
+    """
+    if record.windows:
+        return []
+    asking = torch.linspace(0, record.shape[2] - 1, min(queries, record.shape[2])).round().long()
+    share = record.weights(queries=asking).mean((0, 1, 2))
+    best = share.topk(min(most, len(share)))
+    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return [(token, value) for token, value in pairs if value * len(share) >= times]
 
 
 def centre(tokens: TokenLayout) -> int:

@@ -89,7 +89,7 @@ def _draw(path: Path, bundle: Bundle, options: argparse.Namespace, out: Path) ->
     out.mkdir(parents=True, exist_ok=True)
     style = {"color_map": options.colors, "opacity": options.opacity}
     flat = maps.reshape(*maps.shape[:2], -1)
-    sheet(seen.frame, flat, maps.shape[2:], **style).save(out / "heads.png")
+    sheet(seen.frame, flat, maps.shape[2:], seen.head_counts, **style).save(out / "heads.png")
     for layer, heads in enumerate(maps, start=1):
         paint(weights=heads.mean(0)).save(out / f"layer-{layer:02d}-mean.png")
     arrays = {"maps": maps, "query": query, "prefix": np.array(tokens.prefix, str)}

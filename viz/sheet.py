@@ -1,5 +1,7 @@
 """The layers x heads sheet: every map of a model from one query, on one grid."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -28,6 +30,7 @@ def sheet(
     photo: Image.Image,
     weights: np.ndarray,
     grid: tuple[int, int],
+    counts: Sequence[int] | None = None,
     cell: int = 96,
     gap: int = 4,
     color_map: str = "viridis",
@@ -40,6 +43,7 @@ def sheet(
 
     Args:
         grid: (rows, columns) of patches.
+        counts: how many heads each layer has; all have the same number if None.
         cell: width of one small picture in pixels; the height follows the photo.
     """
     layers, heads, _ = weights.shape
@@ -55,8 +59,8 @@ def sheet(
         (LABEL + layers * (height + gap), LABEL + heads * (width + gap), 3), dtype=np.uint8
     )
     canvas[:] = background
-    for layer in range(layers):
-        for head in range(heads):
+    for layer, count in enumerate(counts or [heads] * layers):
+        for head in range(count):
             top, left = LABEL + layer * (height + gap), LABEL + head * (width + gap)
             canvas[top : top + height, left : left + width] = cells[layer, head]
     picture = Image.fromarray(canvas)

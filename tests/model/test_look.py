@@ -8,8 +8,9 @@ from torch import nn
 
 from model import samples
 from model.bundle import Bundle, Resize
-from model.look import NothingToShow, look, same_place, usual_query
+from model.look import NothingToShow, look, same_place, sinks, usual_query
 from model.patches import TokenLayout
+from model.recorder import AttentionRecord
 from model.vit import build
 
 PHOTO = samples.load("coffee")
@@ -54,6 +55,20 @@ def test_some_layers_only(tiny):
     assert seen.numbers == (0, 2) and not seen.whole
     everything = look(tiny, PHOTO)
     np.testing.assert_array_equal(seen.rows(0), everything.rows(0)[[0, 2]])
+
+
+def record_of(weights: torch.Tensor) -> AttentionRecord:
+    return AttentionRecord("attention", "self", tuple(weights.shape), map=weights)
+
+
+def test_a_token_that_everybody_looks_at_is_a_sink():
+    weights = torch.full((1, 2, 40, 40), 0.6 / 39)
+    weights[..., 7] = 0.4
+    assert sinks(record_of(weights)) == [(7, pytest.approx(0.4))]
+
+
+def test_even_attention_has_no_sinks():
+    assert sinks(record_of(torch.full((1, 2, 40, 40), 1 / 40))) == []
 
 
 class Pooling(nn.Module):

@@ -42,3 +42,10 @@ def test_a_model_that_looks_nowhere_leaves_the_photo():
     np.testing.assert_array_equal(
         picture[LABEL : LABEL + 48, LABEL : LABEL + 96], subdue(np.asarray(PHOTO))
     )
+
+
+def test_heads_that_a_layer_does_not_have_stay_empty():
+    weights = RNG.dirichlet(np.ones(8), size=(2, 3)).astype(np.float32)
+    picture = np.asarray(sheet(PHOTO, weights, (2, 4), counts=[3, 1], background=(9, 9, 9)))
+    assert (picture[LABEL + 52 : LABEL + 100, LABEL + 100 :] == 9).all()
+    assert (picture[LABEL : LABEL + 48, LABEL + 200 : LABEL + 296] != 9).any()

@@ -50,7 +50,8 @@ class Sheet {
 
   // As large as the width allows, but no taller than a screen and no larger than a thumbnail.
   get layout() {
-    const { layers, heads } = this.header;
+    const { layers } = this.header;
+    const heads = Math.max(...this.header.heads);
     const label = 22;
     const width = this.canvas.parentElement.clientWidth;
     const aspect = this.photo.width / this.photo.height;
@@ -75,6 +76,7 @@ class Sheet {
     let map;
     context.imageSmoothingEnabled = false;
     for (let i = 0; i < rows * columns; i++) {
+      if (!this.exists(Math.floor(i / columns), i % columns)) continue;
       const x = label + (i % columns) * cell;
       const y = label + Math.floor(i / columns) * height;
       map = tile(this.values.subarray(i * patches, (i + 1) * patches), 255, grid, table, map);
@@ -115,11 +117,16 @@ class Sheet {
   }
 
   cellAt(event) {
-    const { label, cell, height, rows, columns } = this.layout;
+    const { label, cell, height } = this.layout;
     const box = this.canvas.getBoundingClientRect();
     const head = Math.floor((event.clientX - box.left - label) / cell);
     const layer = Math.floor((event.clientY - box.top - label) / height);
-    return head >= 0 && layer >= 0 && head < columns && layer < rows ? [layer, head] : null;
+    return this.exists(layer, head) ? [layer, head] : null;
+  }
+
+  exists(layer, head) {
+    const { layers, heads } = this.header;
+    return layer >= 0 && layer < layers && head >= 0 && head < heads[layer];
   }
 
   point(cell) {
@@ -130,10 +137,11 @@ class Sheet {
   }
 
   describe(layer, head) {
-    const { heads, numbers, shares } = this.header;
-    const peak = percent(this.maxima[layer * heads + head]);
+    const { numbers, shares } = this.header;
+    const at = layer * this.layout.columns + head;
+    const peak = percent(this.maxima[at]);
     const others = shares
-      .map(([name, values]) => `, ${name} ${percent(values[layer * heads + head])}`)
+      .map(([name, values]) => `, ${name} ${percent(values[at])}`)
       .join("");
     return `Layer ${numbers[layer]}, head ${head + 1}: strongest patch ${peak}${others}`;
   }
@@ -149,10 +157,8 @@ class Sheet {
       const { layers, heads, layer, head } = this.header;
       const [row, column] = this.cursor ?? [layer, typeof head === "number" ? head : 0];
       const [down, right] = steps[event.key];
-      this.point([
-        Math.min(layers - 1, Math.max(0, row + down)),
-        Math.min(heads - 1, Math.max(0, column + right)),
-      ]);
+      const next = Math.min(layers - 1, Math.max(0, row + down));
+      this.point([next, Math.min(heads[next] - 1, Math.max(0, column + right))]);
     } else return;
     event.preventDefault();
   }

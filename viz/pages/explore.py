@@ -11,7 +11,7 @@ from PIL import Image
 from model import zoo
 from viz import explorer
 from viz.overlay import overlay
-from viz.pages.look import Look, layer_payload, rollout_from
+from viz.pages.look import Look, layer_payload, rollout_from, sinks_of
 from viz.pages.session import begin, change_view, write_address
 from viz.pages.view import FUSIONS, View, go_to_layer, prefix_name, token_name
 from viz.payload import pack
@@ -29,6 +29,7 @@ def page() -> None:
     )
     look, bundle, view = session.look, session.bundle, session.view
     _show_explorer(look, bundle, view)
+    _show_sinks(look, view)
     sheet_column, rollout_column = st.columns(2, gap="large")
     with sheet_column:
         _show_sheet(look, view)
@@ -61,6 +62,22 @@ def _show_explorer(look: Look, bundle: zoo.Bundle, view: View) -> None:
     explorer.explorer(pack(header | parts, photo=look.photo, **arrays), on_view=_take_view)
 
 
+def _show_sinks(look: Look, view: View) -> None:
+    """Point out the tokens that everybody in this layer looks at."""
+    tokens = look.layers[view.layer].tokens
+    named = [
+        f"{token_name(token, tokens)} draws {share:.0%} of it, "
+        f"{share * tokens.tokens:.0f} times an even share"
+        for token, share in sinks_of(look, view.layer)
+    ]
+    if named:
+        st.caption(
+            f"Attention sinks in layer {look.numbers[view.layer] + 1}, all heads and askers "
+            f"together: {'; '.join(named)}. Such a token is looked at whoever asks, so its "
+            "brightness says little about what the photo shows there."
+        )
+
+
 def _take_view() -> None:
     message = st.session_state.explorer.get("view")
     if message:
@@ -81,7 +98,7 @@ def _show_sheet(look: Look, view: View) -> None:
     values, maxima = quantise(maps.reshape(*maps.shape[:2], -1))
     header = {
         "layers": maps.shape[0],
-        "heads": maps.shape[1],
+        "heads": look.head_counts,
         "grid": maps.shape[2:],
         "layer": view.layer,
         "head": view.head,
@@ -268,7 +285,8 @@ def _map_picture(look: Look, view: View) -> Image.Image:
 def _sheet_picture(look: Look, view: View) -> Image.Image:
     maps = look.maps(view.layer, view.query)
     flat = maps.reshape(*maps.shape[:2], -1)
-    return sheet(look.frame, flat, maps.shape[2:], color_map=view.colors, opacity=view.opacity)
+    style = {"color_map": view.colors, "opacity": view.opacity}
+    return sheet(look.frame, flat, maps.shape[2:], look.head_counts, **style)
 
 
 def _numbers(look: Look, view: View) -> bytes:

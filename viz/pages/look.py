@@ -54,6 +54,13 @@ def look_at(
     return Look(**vars(look), key=token, photo=photo_bytes(look.frame))
 
 
+@cached(LRUCache(4096), key=lambda look, layer: (look.key, layer), condition=threading.Condition())
+def sinks_of(look: Look, layer: int) -> list[tuple[int, float]]:
+    """As ``model.look.sinks``, of one layer of a look."""
+    with torch.inference_mode():
+        return looking.sinks(look.records[layer])
+
+
 def layer_payload(record: AttentionRecord) -> tuple[dict[str, object], dict[str, np.ndarray]]:
     """What the browser needs to draw any row of a layer: header entries, and arrays.
 
