@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from PIL import Image
@@ -12,11 +12,16 @@ from model.measures import RunningMean, measure_layers
 from model.recorder import AttentionRecorder
 
 
-def survey(bundle: Bundle, images: Iterable[Image.Image]) -> Iterator[RunningMean]:
-    """Yields the running mean after each photo; the last one is that of all."""
+def survey(
+    bundle: Bundle, images: Iterable[Image.Image], layers: Sequence[int] | None = None
+) -> Iterator[RunningMean]:
+    """Yields the running mean after each photo; the last one is that of all.
+
+    `layers` are those to measure, as for AttentionRecorder; None is all.
+    """
     mean = RunningMean()
     for image in images:
-        with torch.inference_mode(), AttentionRecorder(bundle.net) as recorder:
+        with torch.inference_mode(), AttentionRecorder(bundle.net, layers) as recorder:
             bundle.net(bundle.prepare(image))
             mean.add(measure_layers(recorder.records, bundle.tokens))
         yield mean

@@ -17,7 +17,7 @@ from model.measures import KINDS, chance, dominant_kind, kind_scores, measure_la
 from model.survey import survey
 from viz.pages.link import note_down, recall
 from viz.pages.picture import MAX_SIDE, TYPES
-from viz.pages.session import Session, begin, change_view, write_address
+from viz.pages.session import Session, begin, change_view, chosen_layers, write_address
 from viz.scatter import head_scatter
 
 THIS, SAMPLES, OWN = "This photo", "The samples", "Many of yours"
@@ -160,15 +160,16 @@ def _choose(prefix: tuple[str, ...]) -> tuple[str, str]:
 def _measured(session: Session, scope: str) -> dict[str, Tensor] | None:
     """The measures of every head over the photos of this choice; None while there are none."""
     bundle = session.bundle
+    name = f"{bundle.name} {chosen_layers(bundle.name)}"
     if scope == THIS:
         return _remember(
-            (bundle.name, session.look.key),
+            (name, session.look.key),
             lambda: measure_layers(session.look.records, bundle.tokens),
         )
     if scope == SAMPLES:
         names = samples.names()
         return _remember(
-            (bundle.name, *names), lambda: _surveyed(session, [samples.load(n) for n in names])
+            (name, *names), lambda: _surveyed(session, [samples.load(each) for each in names])
         )
     uploads = st.file_uploader(
         "Photos to average over", type=TYPES, accept_multiple_files=True, key="many"
@@ -177,7 +178,7 @@ def _measured(session: Session, scope: str) -> dict[str, Tensor] | None:
         st.caption("Choose several photos at once; nothing of them is kept but the averages.")
         return None
     keys = sorted(sha256(upload.getvalue()).hexdigest() for upload in uploads)
-    return _remember((bundle.name, *keys), lambda: _surveyed(session, _opened(uploads)))
+    return _remember((name, *keys), lambda: _surveyed(session, _opened(uploads)))
 
 
 def _remember(
@@ -214,7 +215,7 @@ def _surveyed(session: Session, photos: list) -> dict[str, Tensor] | None:
                 refused.append(str(problem))
 
     mean = None
-    for mean in survey(session.bundle, images()):
+    for mean in survey(session.bundle, images(), chosen_layers(session.bundle.name)):
         done = mean.count + len(refused)
         bar.progress(done / len(photos), f"Photo {done} of {len(photos)}")
     bar.empty()

@@ -11,6 +11,7 @@ from torch import Tensor
 from model import AttentionRecorder
 from model.bundle import Bundle
 from model.codes import PositionCode, position_code
+from model.look import layer_maps
 from model.order import (
     largest_difference,
     random_order,
@@ -20,7 +21,6 @@ from model.order import (
 )
 from viz.overlay import overlay
 from viz.pages.link import recall
-from viz.pages.look import layer_maps
 from viz.pages.session import Session
 from viz.pages.view import token_name
 from viz.patch_pictures import join

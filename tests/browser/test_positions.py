@@ -1,0 +1,125 @@
+"""What only a browser shows of the pages on positions, heads, patches and cost."""
+
+import re
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+TABS = {
+    "Waves": "The same code on a grid of patches",
+    "This model's code": "Principal components",
+    "Rotation": "How a score falls with distance",
+    "Does order matter?": "In one number",
+}
+PAGES = {
+    "positions": "The same code on a grid of patches",
+    "heads": "Find heads by what they do",
+    "patches": "What the patch step looks for",
+    "cost": "The formulae",
+}
+IDLE = '[data-testid="stApp"][data-test-script-state="notRunning"]'
+
+
+@pytest.fixture
+def visit(browser, server):
+    """Call it with a page's path to get that page, once it has run and shows a heading."""
+    contexts = []
+
+    def visit_(path: str, heading: str, width: int = 1440, scheme: str = "light"):
+        context = browser.new_context(
+            viewport={"width": width, "height": 1000}, color_scheme=scheme
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.goto(f"{server}/{path}")
+        wait_for(page, heading)
+        return page
+
+    yield visit_
+    for context in contexts:
+        context.close()
+
+
+def wait_for(page, heading: str) -> None:
+    page.get_by_role("heading", name=heading).wait_for()
+    page.wait_for_selector(IDLE, state="attached")
+    page.wait_for_timeout(400)
+
+
+def test_each_tab_opens_and_says_so_in_the_address(visit):
+    page = visit("positions", TABS["Waves"])
+    for tab, heading in list(TABS.items())[1:]:
+        page.get_by_role("tab", name=tab).click()
+        wait_for(page, heading)
+        assert page.locator('[data-testid="stException"]').count() == 0
+        assert "tab=" in page.url
+    link = page.url
+    page.goto("about:blank")
+    page.goto(link)
+    wait_for(page, TABS["Does order matter?"])
+
+
+def test_hover_tells_value_frequency_and_wavelength(visit):
+    page = visit("positions", TABS["Waves"])
+    page.locator(".js-plotly-plot .nsewdrag").first.hover(position={"x": 200, "y": 100})
+    label = page.locator(".js-plotly-plot .hoverlayer").first
+    label.get_by_text("wavelength").wait_for()
+    assert "frequency" in label.text_content() and "value" in label.text_content()
+
+
+def test_the_mouse_over_a_tile_enlarges_it_in_every_code(visit):
+    page = visit("positions?tab=This+model%27s+code", TABS["This model's code"])
+    page.locator("canvas.mosaic").nth(2).wait_for()
+    large = page.locator("canvas.large")
+    before = [large.nth(i).evaluate("canvas => canvas.toDataURL()") for i in range(3)]
+    box = page.locator("canvas.mosaic").first.bounding_box()
+    page.mouse.move(box["x"] + 4, box["y"] + 4)
+    page.get_by_text("Patch at row 1, column 1.").first.wait_for()
+    assert page.get_by_text("Patch at row 1, column 1.").count() == 3
+    after = [large.nth(i).evaluate("canvas => canvas.toDataURL()") for i in range(3)]
+    assert all(new != old for new, old in zip(after, before, strict=True))
+    page.locator("canvas.mosaic").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.get_by_text("Patch at row 1, column 2.").first.wait_for()
+    large.first.hover(position={"x": 3, "y": 3})
+    page.get_by_text(re.compile(r"Cosine with row 1, column 1: -?\d\.\d\d")).wait_for()
+
+
+def test_a_click_on_a_dot_opens_explore_on_that_head(visit):
+    page = visit("heads", PAGES["heads"])
+    dot = page.locator(".scatterlayer .point").first
+    box = dot.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    label = page.locator(".hoverlayer").get_by_text("Layer")
+    label.wait_for()
+    layer, head = re.search(r"Layer (\d+), head (\d+)", label.text_content()).groups()
+    page.mouse.down()
+    page.mouse.up()
+    page.get_by_role("heading", name="Where does this patch look?").wait_for()
+    page.wait_for_function(f"location.search.includes('layer={layer}&head={head}')")
+    page.get_by_role("link", name="Heads").click()
+    wait_for(page, PAGES["heads"])
+    page.wait_for_timeout(1000)
+    assert "/heads" in page.url, "an old click does not open Explore again"
+
+
+def test_cost_is_measured_when_asked(visit):
+    page = visit("cost?base=CS231n", PAGES["cost"])
+    page.get_by_role("button", name="Measure").click()
+    page.get_by_text("Milliseconds").wait_for()
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (800, "dark")])
+def test_nothing_is_cut_off(visit, name, width, scheme):
+    page = visit(name, PAGES[name], width, scheme)
+    overflow = page.evaluate(
+        "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
+    assert overflow <= 0
+    assert page.locator('[data-testid="stException"]').count() == 0
+    for chart in page.locator(".js-plotly-plot").all():
+        box = chart.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width + 1

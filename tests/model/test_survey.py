@@ -1,0 +1,36 @@
+import pytest
+import torch
+from PIL import Image
+
+from model import samples
+from model.bundle import Bundle, Resize
+from model.measures import MEASURES, measure_layers
+from model.recorder import AttentionRecorder
+from model.survey import survey
+from model.vit import build
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    net = build("vit", img_size=32, patch_size=8, dim=32, depth=3, heads=2, num_classes=3).eval()
+    return Bundle("small", net, net.tokens, (0.5,) * 3, (0.5,) * 3, Resize((32, 32)))
+
+
+def test_the_last_mean_is_that_of_every_photo(bundle):
+    photos = [samples.load(name) for name in samples.names()]
+    means = [mean.count for mean in survey(bundle, iter(photos))]
+    assert means == [1, 2, 3, 4]
+    *_, last = survey(bundle, photos)
+    tables = []
+    for photo in photos:
+        with torch.inference_mode(), AttentionRecorder(bundle.net) as recorder:
+            bundle.net(bundle.prepare(photo))
+        tables.append(measure_layers(recorder.records, bundle.tokens))
+    for name in MEASURES:
+        expected = torch.stack([table[name] for table in tables]).mean(0)
+        torch.testing.assert_close(last.mean()[name], expected)
+
+
+def test_layers_can_be_chosen(bundle):
+    *_, last = survey(bundle, [Image.new("RGB", (50, 40))], layers=[0, -1])
+    assert last.mean()["entropy"].shape == (2, 2)
