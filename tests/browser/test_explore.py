@@ -201,3 +201,49 @@ def test_nothing_is_cut_off_in_any_light(open_page, width, scheme):
     color = page.locator(".explorer").evaluate("node => getComputedStyle(node).color")
     luma = [np.mean([float(n) for n in re.findall(r"[\d.]+", c)[:3]]) for c in (background, color)]
     assert (luma[0] < luma[1]) == (scheme == "dark")
+
+
+def test_queries_and_keys_are_sent_once(open_page):
+    page = open_page("?photo=coffee&layer=1")
+    page.mouse.click(*point(page, 0.3, 0.6))
+    page.wait_for_function("location.search.includes('held')")
+    received = []
+    page.evaluate(
+        """() => {
+            window.received = 0;
+            const descriptor = Object.getOwnPropertyDescriptor(MessageEvent.prototype, "data");
+            Object.defineProperty(MessageEvent.prototype, "data", {
+                get() {
+                    const data = descriptor.get.call(this);
+                    if (this.target instanceof WebSocket) {
+                        window.received += data.byteLength ?? data.size ?? data.length;
+                    }
+                    return data;
+                },
+            });
+        }"""
+    )
+    for layer in ("2", "1", "2", "1"):
+        page.evaluate("window.received = 0")
+        page.locator(".layers label", has_text=layer).click()
+        page.wait_for_function(f"location.search.includes('layer={layer}&')")
+        settle(page)
+        received.append(page.evaluate("window.received"))
+        assert f"Heads of layer {layer}" in page.locator(".heads-title").inner_text()
+    assert received[2] < received[0] - 10_000
+    assert max(received[2:]) < min(received[0], 10**6)
+
+
+def test_the_view_is_still_there_after_a_visit_to_another_page(open_page):
+    page = open_page("?photo=coffee&layer=2&head=1")
+    page.mouse.click(*point(page, 0.3, 0.6))
+    page.wait_for_function("location.search.includes('held')")
+    settle(page)
+    page.mouse.move(5, 5)
+    before = pixels(page), readout(page)
+    page.get_by_role("link", name="Models").click()
+    page.get_by_text("Which model is looking").wait_for()
+    page.get_by_role("link", name="Explore").click()
+    settle(page)
+    page.wait_for_function("location.search.includes('held')")
+    assert (pixels(page), readout(page)) == before

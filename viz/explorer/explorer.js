@@ -43,16 +43,9 @@ class Explorer {
     if (newPicture) {
       this.layers.clear();
       this.hovered = null;
-      this.base = null;
-      decodePhoto(arrays.photo).then((photo) => {
-        this.photo = photo;
-        this.base = null;
-        this.schedule();
-      });
+      this.photo = null;
     }
-    const [heads, rows, columns] = header.layers[header.layer];
-    const tokens = header.prefix.length + rows * columns;
-    this.layers.set(header.layer, { ...header, ...arrays, heads, tokens });
+    this.keep(header, arrays);
     if (header.revision !== this.revision) {
       this.revision = header.revision;
       this.view = header.view;
@@ -61,6 +54,25 @@ class Explorer {
     if (newModel || newPicture) this.build();
     this.showView();
     this.schedule();
+  }
+
+  // What was sent once is not sent again: see `has` in the message to Python.
+  keep(header, arrays) {
+    if (arrays.photo) {
+      decodePhoto(arrays.photo).then((photo) => {
+        this.photo = photo;
+        this.base = null;
+        this.schedule();
+      });
+    }
+    if (header.kind) {
+      const [heads, rows, columns] = header.layers[header.layer];
+      const tokens = header.prefix.length + rows * columns;
+      this.layers.set(header.layer, { ...header, ...arrays, heads, tokens });
+    } else if (!this.layers.has(header.layer)) {
+      this.sent = null; // it was taken to be here, but is not: ask for it
+      setTimeout(() => this.send(), 0);
+    }
   }
 
   get layer() {
@@ -93,7 +105,8 @@ class Explorer {
     const text = JSON.stringify(this.view);
     if (text === this.sent) return;
     this.sent = text;
-    this.setStateValue("view", { ...this.view });
+    const has = this.photo ? { image: this.header.image, layers: [...this.layers.keys()] } : null;
+    this.setStateValue("view", { ...this.view, has });
   }
 
   // -- mouse, keyboard, files ------------------------------------------------------------

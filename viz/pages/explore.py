@@ -45,6 +45,7 @@ def page() -> None:
 
 
 def _show_explorer(look: Look, bundle: zoo.Bundle, view: View) -> None:
+    """Mount the explorer; the browser says what it has, and only the rest is sent."""
     tokens = look.layers[view.layer].tokens
     header = {
         "image": look.key,
@@ -58,8 +59,13 @@ def _show_explorer(look: Look, bundle: zoo.Bundle, view: View) -> None:
         "classes": look.guesses,
         "note": UNSURE if look.guesses else "",
     }
-    parts, arrays = layer_payload(look.records[view.layer])
-    explorer.explorer(pack(header | parts, photo=look.photo, **arrays), on_view=_take_view)
+    has = (st.session_state.get("explorer", {}).get("view") or {}).get("has") or {}
+    known = has.get("layers", []) if has.get("image") == look.key else None
+    arrays = {"photo": look.photo} if known is None else {}
+    if known is None or view.layer not in known:
+        parts, layer_arrays = layer_payload(look.records[view.layer])
+        header, arrays = header | parts, arrays | layer_arrays
+    explorer.explorer(pack(header, **arrays), on_view=_take_view)
 
 
 def _show_sinks(look: Look, view: View) -> None:
