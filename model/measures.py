@@ -80,11 +80,11 @@ def measure_layers(records: Iterable[AttentionRecord], layout: TokenLayout) -> d
         or (record.kind == "self" and record.shape[2:] == (layout.tokens, layout.tokens))
     ]
     heads = max((layer["entropy"].shape[1] for layer in layers), default=0)
-    table = {name: torch.full((len(layers), heads), torch.nan) for name in MEASURES}
+    table = torch.full((len(MEASURES), len(layers), heads), torch.nan)
     for index, layer in enumerate(layers):
-        for name, values in layer.items():
-            table[name][index, : values.shape[1]] = values.mean(0).cpu()
-    return table
+        values = torch.stack([layer[name] for name in MEASURES])  # (measures, B, H)
+        table[:, index, : values.shape[2]] = values.mean(1).cpu()
+    return dict(zip(MEASURES, table, strict=True))
 
 
 class RunningMean:
@@ -94,12 +94,12 @@ class RunningMean:
         self.count = 0
         self._sums: dict[str, Tensor] = {}
 
-    def add(self, measures: dict[str, Tensor]) -> None:
-        self.count += 1
+    def add(self, measures: dict[str, Tensor], photos: int = 1) -> None:
+        """`measures` are the mean over so many photos."""
+        self.count += photos
         for name, values in measures.items():
-            previous = self._sums.get(name)
-            values = values.double()
-            self._sums[name] = values if previous is None else previous + values
+            total = values.double() * photos
+            self._sums[name] = self._sums[name] + total if name in self._sums else total
 
     def mean(self) -> dict[str, Tensor]:
         """float32 (L, H) each. Raises ValueError before the first photo."""
@@ -266,6 +266,8 @@ def _offset_count(layout: TokenLayout) -> int:
     return (2 * rows - 1) * (2 * columns - 1)
 
 
+@lru_cache(maxsize=4)
+@torch.inference_mode(False)
 def _offset_counts(layout: TokenLayout) -> Tensor:
     """How many pairs of patches lie at each offset: float32 (offsets,)."""
     rows, columns = layout.grid

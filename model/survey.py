@@ -1,8 +1,9 @@
-"""Measures of every head over many photos, in the memory of one."""
+"""Measures of every head over many photos, in the memory of a few."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 import torch
 from PIL import Image
@@ -11,17 +12,20 @@ from model.bundle import Bundle
 from model.measures import RunningMean, measure_layers
 from model.recorder import AttentionRecorder
 
+TOKENS = 1024  # tokens that go through the model at a time: more photos where they are small
+
 
 def survey(
     bundle: Bundle, images: Iterable[Image.Image], layers: Sequence[int] | None = None
 ) -> Iterator[RunningMean]:
-    """Yields the running mean after each photo; the last one is that of all.
+    """Yields the running mean after each few photos; the last one is that of all.
 
     `layers` are those to measure, as for AttentionRecorder; None is all.
     """
-    mean = RunningMean()
-    for image in images:
+    mean, images = RunningMean(), iter(images)
+    size = max(1, TOKENS // bundle.tokens.tokens)
+    while prepared := [bundle.prepare(image) for image in islice(images, size)]:
         with torch.inference_mode(), AttentionRecorder(bundle.net, layers) as recorder:
-            bundle.net(bundle.prepare(image))
-            mean.add(measure_layers(recorder.records, bundle.tokens))
+            bundle.net(torch.cat(prepared))
+            mean.add(measure_layers(recorder.records, bundle.tokens), len(prepared))
         yield mean

@@ -1,0 +1,118 @@
+"""Head statistics over many photos: `python benchmarks/heads.py` prints a table.
+
+The same photos go through the plain forward pass, one by one and in groups, and through
+`model.survey` (every measure of every head of every layer, in the same groups), interleaved in
+one process: medians of the time per photo, its preparation included. Peak
+memory comes from separate processes, after a tenth of the photos and after all of them: it
+should not grow with their number. Photos are random crops of scikit-image's, unless --data names
+a folder.
+"""
+
+import argparse
+import json
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from model import samples, zoo  # noqa: E402
+from model.images import open_image  # noqa: E402
+from model.survey import TOKENS, survey  # noqa: E402
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+
+
+def photos(count: int, folder: Path | None) -> Iterator[Image.Image]:
+    """`count` photos, one at a time."""
+    if folder is not None:
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        for index in range(count):
+            yield open_image(files[index % len(files)], max_side=512)
+        return
+    chance = random.Random(0)
+    whole = [samples.load(name) for name in samples.names()]
+    for index in range(count):
+        photo = whole[index % len(whole)]
+        side = chance.randint(160, min(photo.size))
+        left, top = (chance.randint(0, length - side) for length in photo.size)
+        yield photo.crop((left, top, left + side, top + side))
+
+
+def times(name: str, count: int, folder: Path | None) -> dict[str, float]:
+    """Milliseconds a photo, medians over groups of as many as `survey` takes at a time."""
+    bundle = zoo.load(name)
+    size = max(1, TOKENS // bundle.tokens.tokens)
+    spent = {"one": [], "group": [], "survey": []}
+    stream = photos(count, folder)
+    with torch.inference_mode():
+        while group := list(islice(stream, size)):
+            marks = [time.perf_counter()]
+            for photo in group:
+                bundle.net(bundle.prepare(photo))
+            marks.append(time.perf_counter())
+            bundle.net(torch.cat([bundle.prepare(photo) for photo in group]))
+            marks.append(time.perf_counter())
+            for _ in survey(bundle, group):
+                pass
+            marks.append(time.perf_counter())
+            for kind, start, end in zip(spent, marks, marks[1:], strict=False):
+                spent[kind].append(1000 * (end - start) / len(group))
+    return {kind: statistics.median(values) for kind, values in spent.items()}
+
+
+def peak(name: str, count: int, folder: Path | None) -> float:
+    """MiB that this process had at most, having measured the photos."""
+    bundle = zoo.load(name)
+    for _ in survey(bundle, photos(count, folder)):
+        pass
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def peak_elsewhere(arguments: argparse.Namespace, count: int) -> float:
+    command = [sys.executable, __file__, "--model", arguments.model, "--peak", str(count)]
+    if arguments.data:
+        command += ["--data", str(arguments.data)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default=zoo.names()[0])
+    parser.add_argument("--photos", type=int, default=1000)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--data", type=Path, help="a folder of photos")
+    parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    if arguments.peak:
+        print(peak(arguments.model, arguments.peak, arguments.data))
+        return
+    spent = times(arguments.model, arguments.photos, arguments.data)
+    few = max(1, arguments.photos // 10)
+    print(f"{arguments.model}, {arguments.photos} photos, {arguments.threads} threads")
+    for kind, label in (
+        ("one", "plain forward pass, one by one"),
+        ("group", "plain forward pass, in groups"),
+        ("survey", "with every measure of every head"),
+    ):
+        print(f"{label:<36}{spent[kind]:8.2f} ms a photo")
+    print(f"{'ratio to one by one':<36}{spent['survey'] / spent['one']:8.2f}")
+    print(f"{'ratio to groups':<36}{spent['survey'] / spent['group']:8.2f}")
+    for count in (few, arguments.photos):
+        megabytes = peak_elsewhere(arguments, count)
+        print(f"{f'peak memory after {count} photos':<36}{megabytes:8.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()
