@@ -19,7 +19,13 @@ COLORS = (
     "#6f8f2f",
 )
 GREY = "#8a8f98"
-DASHES = ("solid", "dash", "dot")
+
+
+def colors_of(names: Sequence[str], knows_nothing: str) -> dict[str, str]:
+    """A colour for each name, grey for the one that knows nothing."""
+    others = [name for name in names if name != knows_nothing]
+    found = {name: COLORS[i % len(COLORS)] for i, name in enumerate(others)}
+    return found | {knows_nothing: GREY}
 
 
 def score_curves(
@@ -28,31 +34,25 @@ def score_curves(
     title: str,
     x_title: str,
     y_title: str,
+    colors: Mapping[str, str],
     chosen: str | None = None,
-    baseline: str | None = None,
-    height: int = 420,
+    height: int = 560,
 ) -> go.Figure:
     """Named curves over shares of the patches, drawn together, each area in the legend.
 
     Args:
         curves: name -> (values, area).
+        colors: name -> colour, so that a method has the same in every chart.
         chosen: a curve to draw thicker.
-        baseline: a curve to draw in grey, which knows nothing.
     """
     figure = go.Figure()
-    colored = [name for name in curves if name != baseline]
     for name, (values, area) in curves.items():
-        number = colored.index(name) if name in colored else 0
         figure.add_scatter(
             x=np.asarray(shares, dtype=np.float32),
             y=np.asarray(values, dtype=np.float32),
             name=f"{name}  {area:.3f}",
             mode="lines",
-            line={
-                "color": GREY if name == baseline else COLORS[number % len(COLORS)],
-                "dash": "dash" if name == baseline else DASHES[number // 4 % len(DASHES)],
-                "width": 4 if name == chosen else 2,
-            },
+            line={"color": colors[name], "width": 4 if name == chosen else 2},
             hovertemplate=f"{name}: %{{y:.1%}} at %{{x:.0%}}<extra></extra>",
         )
     figure.update_layout(
@@ -64,7 +64,7 @@ def score_curves(
             "y": -0.22,
             "yanchor": "top",
             "x": 0,
-            "entrywidth": 0.48,
+            "entrywidth": 1,
             "entrywidthmode": "fraction",
         },
     )
@@ -84,7 +84,7 @@ def agreement_table(values: np.ndarray, names: Sequence[str], height: int = 460)
             y=list(names),
             zmin=-1,
             zmax=1,
-            colorscale=[[0, "#b2533e"], [0.5, "#f3f1ec"], [1, "#3b6fb4"]],
+            colorscale=[[0, "#b2533e"], [0.5, "#c3c7cd"], [1, "#3b6fb4"]],
             text=text,
             texttemplate="%{text}",
             textfont={"size": 12},

@@ -35,7 +35,7 @@ VIT_EXPLAIN = Method(
     title="As vit-explain draws it",
     group=ATTENTION,
     short="",
-    formula=r"\hat A_l=\tfrac12\big(\operatorname{keep}_{<kept>}(F_l)+I\big),\qquad "
+    formula=r"\hat A_l=\tfrac12\big(\operatorname{keep}_{<kept>}(F_l)+I\big),\\ "
     r"\hat A_l[i,j]\leftarrow\hat A_l[i,j]\,\Big/\,\textstyle\sum_k\hat A_l[j,k]",
     words="The tool behind most published rollout pictures, with its faults: weak attention is "
     "discarded over the whole matrix, so a row may lose everything; column *j* is divided by "
@@ -59,7 +59,7 @@ METHODS: dict[str, Method] = {
         title="Rollout",
         group=ATTENTION,
         short="Attention multiplied down through the layers",
-        formula=r"R=\hat A_{<last>}\cdots\hat A_{<first>},\qquad "
+        formula=r"R=\hat A_{<last>}\cdots\hat A_{<first>},\\ "
         r"\hat A_l=<skip>\,I+<rest>\,\operatorname{<fusion>}_h A_l^{(h)}<discarded>",
         words="Tokens mix in every layer, so by the last one a token is no longer one patch. "
         "Rollout follows the mixing back to the photo: it multiplies the layers' maps, each "
@@ -71,7 +71,7 @@ METHODS: dict[str, Method] = {
         title="Gradient rollout",
         group=BOTH,
         short="Rollout of the attention that raises the score",
-        formula=r"R=\hat A_L\cdots\hat A_{<first>},\qquad \hat A_l=\operatorname{rows}\Big("
+        formula=r"R=\hat A_L\cdots\hat A_{<first>},\\ \hat A_l=\operatorname{rows}\Big("
         r"<skip>\,I+<rest>\,\big[\operatorname{mean}_h A_l\odot"
         r"\tfrac{\partial y}{\partial A_l}\big]^+\Big)",
         words="The gradient ∂*y*/∂*A* says how the score *y* of the class would change if a token "
@@ -84,7 +84,7 @@ METHODS: dict[str, Method] = {
         title="Generic relevance",
         group=BOTH,
         short="Chefer's rule: relevance that grows layer by layer",
-        formula=r"R=(I+C_L)\cdots(I+C_{<first>}),\qquad C_l=\operatorname{mean}_h\big[A_l^{(h)}"
+        formula=r"R=(I+C_L)\cdots(I+C_{<first>}),\\ C_l=\operatorname{mean}_h\big[A_l^{(h)}"
         r"\odot\tfrac{\partial y}{\partial A_l^{(h)}}\big]^+",
         words="Each token begins as relevant to itself alone. Each layer adds what it moves in "
         "favour of the class, head by head, and nothing is rescaled, so layers in which the "
@@ -95,7 +95,7 @@ METHODS: dict[str, Method] = {
         title="Attention Grad-CAM",
         group=BOTH,
         short="The heads of one layer, weighted by what they do for the class",
-        formula=r"r=\Big[\operatorname{mean}_h\,w_h\,A_{<layer>}^{(h)}[\mathrm{cls}]\Big]^+,\qquad "
+        formula=r"r=\Big[\operatorname{mean}_h\,w_h\,A_{<layer>}^{(h)}[\mathrm{cls}]\Big]^+,\\ "
         r"w_h=\operatorname{mean}_j\tfrac{\partial y}{\partial A_{<layer>}^{(h)}[\mathrm{cls},j]}",
         words="Grad-CAM weighs the channels of a convolutional network by their mean gradient. "
         "Here the heads of one layer are the channels: a head counts as far as the score would "
@@ -117,7 +117,7 @@ METHODS: dict[str, Method] = {
         title="Grad-CAM on tokens",
         group=GRADIENT,
         short="Grad-CAM with the last layer's tokens as its feature maps",
-        formula=r"r_n=\Big[\sum_d w_d\,F_{nd}\Big]^+,\qquad "
+        formula=r"r_n=\Big[\sum_d w_d\,F_{nd}\Big]^+,\\ "
         r"w_d=\operatorname{mean}_n\tfrac{\partial y}{\partial F_{nd}}",
         words="*F* is what goes into the last attention layer: a number of channels for each "
         "patch, which laid out on the grid are feature maps like those of a convolutional "
@@ -140,7 +140,7 @@ METHODS: dict[str, Method] = {
         group=GRADIENT,
         short="The gradient along the way from an empty picture to this one",
         formula=r"r=\Big[\sum_{\text{patch}}(x-x_0)\int_0^1\tfrac{\partial y}{\partial x}"
-        r"\big(x_0+t\,(x-x_0)\big)\,dt\Big]^+,\qquad x_0:\ <baseline>,\ <steps>\text{ points}",
+        r"\big(x_0+t\,(x-x_0)\big)\,dt\Big]^+,\\ x_0:\ <baseline>,\ <steps>\text{ points}",
         words="Gradients are collected along the straight line from an empty picture *x*₀ to the "
         "photo. Before negative ones are cut off they add up to the rise of the score, so each "
         "patch has its exact share of it; but the share depends on what counts as empty.",
@@ -158,13 +158,17 @@ METHODS: dict[str, Method] = {
 
 
 def written_out(formula: str, settings: Mapping[str, str]) -> str:
-    """The formula with each ``<setting>`` replaced by its value, in the accent colour."""
+    """The formula with each ``<setting>`` replaced by its value, in the accent colour.
+
+    A double backslash in it begins a new line.
+    """
 
     def value(match: re.Match[str]) -> str:
         text = settings[match[1]]
         return rf"\textcolor{{{ACCENT}}}{{{text}}}" if text else ""
 
-    return re.sub(r"<(\w+)>", value, formula)
+    lines = re.sub(r"<(\w+)>", value, formula)
+    return rf"\begin{{gathered}}{lines}\end{{gathered}}"
 
 
 CAN_TELL = """

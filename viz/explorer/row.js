@@ -131,8 +131,7 @@ class Row {
   tell() {
     const { grid, hint } = this.header;
     for (const { values, ranks, value, note } of this.maps) {
-      const here = this.point === null ? note : `${percent(values[this.point])} of peak, rank ${ranks[this.point]}`;
-      setText(value, here);
+      setText(value, this.point === null ? note : describe(values[this.point], ranks[this.point]));
     }
     const place = this.point === null ? hint : `Row ${Math.floor(this.point / grid[1]) + 1}, column ${(this.point % grid[1]) + 1} in every map, of ${this.patches} patches.`;
     setText(this.readout, place);
@@ -151,6 +150,10 @@ class Row {
     } else return;
     event.preventDefault();
   }
+}
+
+function describe(value, rank) {
+  return value > 0 ? `${percent(value)} of peak, rank ${rank}` : "zero here";
 }
 
 // 1 for the largest value; equal values share the best rank among them.

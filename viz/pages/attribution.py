@@ -7,7 +7,7 @@ import torch
 from model import zoo
 from model.agreement import agreement, rank_correlation
 from viz import explorer
-from viz.faithful import agreement_table, score_curves
+from viz.faithful import agreement_table, colors_of, score_curves
 from viz.methods import CAN_TELL, METHODS
 from viz.pages import attribution_settings as settings
 from viz.pages import shelf
@@ -186,7 +186,7 @@ def _show_row(
     for name, found in maps.items():
         words = METHODS[name]
         missing = found if isinstance(found, str) else ""
-        drawn, notes = [] if missing else [found], [""]
+        drawn, notes = [] if missing else [found], [_zero_note(found)]
         if other and not missing:
             drawn.append(_map(other, session, target, name, size))
             notes.append(_agreement_note(*drawn))
@@ -205,9 +205,13 @@ def _show_row(
     row(payload, on_choose=_take_method, key="row")
 
 
+def _zero_note(found: np.ndarray | str) -> str:
+    return "" if isinstance(found, str) or found.any() else "zero: nothing speaks for it"
+
+
 def _agreement_note(one: np.ndarray, other: np.ndarray) -> str:
     value = float(rank_correlation(torch.from_numpy(one), torch.from_numpy(other)))
-    return "the same everywhere" if np.isnan(value) else f"agreement {value:.2f}"
+    return "one of them is flat" if np.isnan(value) else f"agreement {value:.2f}"
 
 
 def _take_method() -> None:
@@ -262,8 +266,7 @@ def _show_scores(
         "large (Petsiuk, Das and Saenko, 2018)."
     )
     recall("background", "blurred", list(BACKGROUNDS))
-    choice, button = st.columns([3, 2], vertical_alignment="bottom")
-    with choice:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         kind = st.segmented_control(
             "What a patch is replaced by",
             list(BACKGROUNDS),
@@ -272,13 +275,14 @@ def _show_scores(
             format_func=BACKGROUNDS.get,
             persist_state="session",
         )
-    question = session.bundle.name, session.picture.key, target, kind
-    with button:
+        question = session.bundle.name, session.picture.key, target, kind
         if st.button("Measure all methods", type="primary"):
             st.session_state.measured = question
     if st.session_state.get("measured") != question:
         return
     curves = _measure(session, target, methods, size, kind)
+    titles = [words.title for words in METHODS.values()]
+    colors = colors_of(titles, METHODS["random_map"].title)
     columns = st.columns(2, gap="large")
     for column, which in zip(columns, ("deletion", "insertion"), strict=True):
         ending = "removed" if which == "deletion" else "shown"
@@ -290,8 +294,8 @@ def _show_scores(
             f"{which.title()}, best method first",
             f"Patches {ending}",
             f"Probability of {name}",
+            colors,
             chosen=METHODS[method].title,
-            baseline=METHODS["random_map"].title,
         )
         with column:
             st.plotly_chart(figure, key=f"{which}_chart", config=BARE, alt=f"Curves of {which}")

@@ -1,0 +1,141 @@
+"""The Attribution page in a browser: a class changes its maps, the mouse marks one point in all."""
+
+import re
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+SAME_FOR_ALL_CLASSES = {"attention", "rollout", "random_map"}
+PICTURES = """
+cells => Object.fromEntries(cells.map(cell =>
+    [cell.dataset.method, [...cell.querySelectorAll("canvas")].map(c => c.toDataURL())]))
+"""
+
+
+@pytest.fixture
+def open_attribution(browser, server):
+    contexts = []
+
+    def open_(query: str = "?photo=coffee", width: int = 1440, scheme: str = "light"):
+        context = browser.new_context(
+            viewport={"width": width, "height": 1000}, color_scheme=scheme
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.goto(f"{server}/attribution{query}")
+        settle(page)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+
+
+def settle(page) -> None:
+    """Wait until the row of maps is drawn and the script has ended."""
+    page.locator(".row .cell").nth(9).wait_for()
+    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
+    page.wait_for_timeout(300)
+
+
+def pictures(page) -> dict[str, list[str]]:
+    return page.locator(".row .cell").evaluate_all(PICTURES)
+
+
+def nothing_shown(page) -> set[str]:
+    """Methods whose map is zero everywhere."""
+    cells = page.locator(".row .cell").filter(has_text="nothing speaks for it")
+    return set(cells.evaluate_all("cells => cells.map(cell => cell.dataset.method)"))
+
+
+def middle(page, method: str, x: float = 0.4, y: float = 0.6) -> tuple[float, float]:
+    box = page.locator(f".cell[data-method={method}] canvas").first.bounding_box()
+    return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+
+def test_another_class_changes_every_map_that_depends_on_the_class(open_attribution):
+    page = open_attribution()
+    before, silent = pictures(page), nothing_shown(page)
+    assert len(before) == 10 and all(len(drawn) == 1 for drawn in before.values())
+    page.get_by_test_id("stButtonGroup").get_by_role("radio").filter(has_text="%").nth(1).click()
+    page.wait_for_function("location.search.includes('class=')")
+    settle(page)
+    page.mouse.move(5, 5)
+    page.wait_for_timeout(200)
+    after = pictures(page)
+    changed = {method for method in before if before[method] != after[method]}
+    silent &= nothing_shown(page)
+    assert changed == set(before) - SAME_FOR_ALL_CLASSES - silent and len(changed) >= 5
+    again = open_attribution("?" + page.url.split("?", 1)[1])
+    assert pictures(again) == after, "the link opens the same maps"
+
+
+def test_the_mouse_marks_one_patch_in_every_map(open_attribution):
+    page = open_attribution()
+    before = pictures(page)
+    page.evaluate(
+        """() => {
+            window.sentToServer = 0;
+            const send = WebSocket.prototype.send;
+            WebSocket.prototype.send = function (data) {
+                window.sentToServer += 1;
+                return send.call(this, data);
+            };
+        }"""
+    )
+    page.mouse.move(*middle(page, "chefer"))
+    page.wait_for_timeout(200)
+    during = pictures(page)
+    assert all(before[method] != during[method] for method in before)
+    assert "Row" in page.locator(".row .readout").inner_text()
+    assert re.search(r"rank \d|zero here", page.locator(".cell .value").first.inner_text())
+    page.mouse.move(5, 5)
+    page.wait_for_timeout(200)
+    assert pictures(page) == before
+    assert page.evaluate("window.sentToServer") == 0
+    page.locator(".row").focus()
+    page.keyboard.press("ArrowRight")
+    assert "Row" in page.locator(".row .readout").inner_text()
+
+
+def test_a_click_opens_the_formula_and_a_setting_acts(open_attribution):
+    page = open_attribution()
+    page.locator(".cell[data-method=integrated_gradients] .name").click()
+    page.get_by_text("Empty picture", exact=True).wait_for()
+    page.wait_for_function("location.search.includes('method=integrated_gradients')")
+    settle(page)
+    before = pictures(page)
+    page.get_by_text("blurred", exact=True).click()
+    page.wait_for_function("location.search.includes('integrated_gradients_baseline=blurred')")
+    settle(page)
+    page.mouse.move(5, 5)
+    page.wait_for_timeout(200)
+    after = pictures(page)
+    assert {m for m in before if before[m] != after[m]} == {"integrated_gradients"}
+
+
+def test_curves_and_random_weights(open_attribution):
+    page = open_attribution()
+    page.get_by_text("Beside the same model with random weights").click()
+    page.wait_for_function("location.search.includes('compare=True')")
+    settle(page)
+    assert all(len(drawn) == 2 for drawn in pictures(page).values())
+    page.get_by_role("button", name="Measure all methods").click()
+    page.get_by_text("Insertion, best method first").wait_for()
+    legend = page.locator(".legendtext").all_text_contents()
+    assert any(re.fullmatch(r"Rollout\s+0\.\d{3}", text) for text in legend)
+
+
+@pytest.mark.parametrize("width", [1440, 800])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_cut_off_in_any_light(open_attribution, width, scheme):
+    page = open_attribution(width=width, scheme=scheme)
+    overflow = page.evaluate(
+        "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    )
+    assert overflow <= 0
+    for cell in page.locator(".row .cell").all():
+        box = cell.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width
