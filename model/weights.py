@@ -64,7 +64,8 @@ def read(path: Path) -> Weights:
                 content, notes = _read_safetensors(path)
             else:
                 _refuse_programs(path, kind, file)
-                content = torch.load(path, map_location="cpu", weights_only=True)
+                file.seek(0)  # the file, not its path, whose ending torch would believe
+                content = torch.load(file, map_location="cpu", weights_only=True)
     except (ModelRejected, ModelNotFound):
         raise
     except FileNotFoundError as error:

@@ -19,7 +19,6 @@ from model.bundle import (
     with_fixed_seed,
 )
 from model.checkpoints import CheckpointError
-from model.vit import VisionTransformer
 
 __all__ = ["Bundle", "ModelNotFound", "ModelRejected", "Resize", "load", "names"]
 
@@ -47,13 +46,15 @@ def load(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     weights: str = "trained",
+    **settings: Any,
 ) -> Bundle:
     """The model called `name`, on the CPU, in eval mode, with float32 weights.
 
     `name` is an embedded checkpoint (see `names`), "torchvision/NAME", "timm/NAME",
-    "hf/ORG/NAME", or the path of a file with weights. `heads`, `mean` and `std` say what such a
-    file cannot tell; they are for files only. `weights="random"` gives the same model untrained
-    (always the same random weights), and downloads nothing.
+    "hf/ORG/NAME", or the path of a file with weights. `heads`, `mean`, `std` and `settings` say
+    what such a file cannot tell; they are for files only. Settings are `classes` (names) and
+    fields of ViTConfig, such as `img_size` where positions are not learned. `weights="random"`
+    gives the same model untrained (always the same random weights), and downloads nothing.
 
     Raises ModelNotFound where there is no such model, or its weights cannot be fetched, and
     ModelRejected where there is one that cannot be opened.
@@ -61,13 +62,14 @@ def load(
     if weights not in ("trained", "random"):
         raise ModelRejected(f"Weights are “trained” or “random”, not “{weights}”.")
     path = Path(name)
-    own = {"heads": heads, "mean": mean, "std": std}
+    own = {"heads": heads, "mean": mean, "std": std, **settings}
+    own = {key: value for key, value in own.items() if value is not None}
     if isinstance(name, os.PathLike) or path.suffix.lower() in SUFFIXES:
         bundle = _load_file(path, **own)
         return _untrained(bundle) if weights == "random" else bundle
-    if any(value is not None for value in own.values()):
+    if own:
         raise ModelRejected(
-            f"“{name}” knows its own heads, mean and std. Give them only with a file of weights."
+            f"“{name}” knows its own {', '.join(own)}. Say such things only with a file of weights."
         )
     hub, _, rest = name.partition("/")
     if hub in HUBS and rest:
@@ -86,7 +88,7 @@ def _load_embedded(name: str) -> Bundle:
 
 
 def _untrained(bundle: Bundle) -> Bundle:
-    net = with_fixed_seed(lambda: VisionTransformer(bundle.net.config)).eval()
+    net = with_fixed_seed(lambda: type(bundle.net)(bundle.net.config)).eval()
     return replace(bundle, name=f"{bundle.name} (random weights)", net=net)
 
 
@@ -94,7 +96,7 @@ def _load_file(path: Path, **own: Any) -> Bundle:
     """One of our checkpoints where its card lies beside it, anybody's weights otherwise."""
     if not path.is_file():
         raise ModelNotFound(f"There is no file {path}. Check its name and folder.")
-    if all(value is None for value in own.values()) and path.with_suffix(".json").is_file():
+    if not own and path.with_suffix(".json").is_file():
         return _from_checkpoint(path)
     from model import layouts
 
