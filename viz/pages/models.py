@@ -18,6 +18,12 @@ FILE_LEAD = (
     "off the file: this project's, the CS231n assignment's, D2L's, the einops tutorial's, CLIP's "
     "image tower, torchvision's, timm's or Hugging Face's ViT. Nothing in the file is run."
 )
+SCALINGS = {
+    "As the layout usually has it": None,
+    "By the square root of a head's width": "head",
+    "By the square root of the whole width": "width",
+    "By the square root of the whole width, after the softmax": "after_softmax",
+}
 LINES = "horizontal"
 MADE_OF = ("data", "data_licence", "licence", "seed", "epochs")
 WORDS = {"ece": "calibration error (ECE)", "top5": "top-5 accuracy"}
@@ -87,7 +93,24 @@ def _open_another() -> None:
                 help="No file says how many heads share a layer's width. Empty: 4 for CS231n, 8 "
                 "for D2L and einops, width / 64 otherwise.",
             )
+            st.number_input(
+                "Side of the pictures in pixels",
+                min_value=8,
+                max_value=1024,
+                value=None,
+                key="own_side",
+                placeholder="as the file or the layout has it",
+                help="Needed where the positions are a fixed table, as in CS231n's class: 32 if "
+                "empty there.",
+            )
             st.selectbox("Normalisation of the pictures", list(NORMALISATIONS), key="own_norm")
+            st.selectbox(
+                "Scaling of the scores",
+                list(SCALINGS),
+                key="own_scaling",
+                help="The einops tutorial divides by the square root of the whole width; its "
+                "first listing does so after the softmax. No file can tell.",
+            )
             st.form_submit_button("Open", on_click=_open_own)
 
 
@@ -116,10 +139,16 @@ def _open_own() -> None:
         st.session_state.not_opened = "Choose a file first."
         return
     mean, std = NORMALISATIONS[st.session_state.own_norm] or (None, None)
+    said = {
+        "heads": st.session_state.own_heads,
+        "mean": mean,
+        "std": std,
+        "img_size": st.session_state.own_side,
+        "scale_by": SCALINGS[st.session_state.own_scaling],
+    }
+    said = {name: value for name, value in said.items() if value is not None}
     try:
-        name = shelf.open_file(
-            upload.name, upload.getvalue(), st.session_state.own_heads, mean, std
-        )
+        name = shelf.open_file(upload.name, upload.getvalue(), **said)
     except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
         st.session_state.not_opened = str(problem)
         return

@@ -56,26 +56,26 @@ def open_by_name(name: str) -> None:
     _offer(name)
 
 
-def open_file(file_name: str, data: bytes, heads: int | None, mean, std) -> str:
+def open_file(file_name: str, data: bytes, **said: object) -> str:
     """Open uploaded weights and offer them in this session; the name under which.
+
+    Args:
+        said: what the file cannot tell, as ``zoo.load`` takes it: heads, mean, std, img_size...
 
     Raises:
         zoo.ModelRejected: with a sentence, if this is no model that can be read.
     """
     # The file's name is shown as text only; on disk it is ours, with the suffix that it claims.
-    name = f"your {Path(file_name).name[:60]} {_digest(data, heads, mean, std)}"
+    digest = sha256(data + repr(sorted(said.items())).encode()).hexdigest()[:6]
+    name = f"your {Path(file_name).name[:60]} {digest}"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"upload{Path(file_name).suffix.lower()}"
         path.write_bytes(data)
-        bundle = zoo.load(path, heads=heads, mean=mean, std=std)
+        bundle = zoo.load(path, **said)
     with load.cache_condition:
         _shelf[name] = replace(bundle, name=name)
     _offer(name)
     return name
-
-
-def _digest(data: bytes, *choices: object) -> str:
-    return sha256(data + repr(choices).encode()).hexdigest()[:6]
 
 
 def _offer(name: str) -> None:
