@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import pairwise
 from pathlib import Path
 
 from torch import nn
@@ -57,12 +58,12 @@ def make_card(
 
 def _changed_length(curve: list[dict]) -> dict[str, str]:
     """A note where the command alone does not make this very model again."""
-    planned = [row["epochs"] for row in curve]
-    if len(set(planned)) == 1:
+    plans = [(row["epochs"], row["epoch"]) for row in curve]
+    turns = [now for before, now in pairwise(plans) if before[0] != now[0]]
+    if not turns:
         return {}
-    done = sum(epochs == planned[0] for epochs in planned)
+    told = ", ".join(f"then {epochs} from epoch {epoch} on" for epochs, epoch in turns)
     return {
-        "note": f"Begun as a run of {planned[0]} epochs and resumed after {done} as one of "
-        f"{planned[-1]}, so the learning rate of the first {done} differs a little from that of "
-        "the command."
+        "note": f"The planned number of epochs was changed while it ran: {plans[0][0]}, {told}. "
+        "The command alone gives a slightly different model."
     }

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from model import checkpoints
-from model.training import data, loop, recipe
+from model.training import data, finish, loop, recipe
 from model.training.__main__ import main
 
 TINY = """
@@ -91,6 +91,15 @@ def _save_and_stop(save):
         raise KeyboardInterrupt
 
     return stop
+
+
+def test_a_card_tells_of_a_changed_length():
+    def curve(*planned):
+        return [{"epoch": i + 1, "epochs": epochs} for i, epochs in enumerate(planned)]
+
+    assert finish._changed_length(curve(3, 3, 3)) == {}
+    note = finish._changed_length(curve(9, 9, 4, 5, 5))["note"]
+    assert "9, then 4 from epoch 3 on, then 5 from epoch 4 on." in note
 
 
 @pytest.mark.parametrize(
