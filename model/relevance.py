@@ -178,7 +178,7 @@ def integrated_pixels(trace: Trace, start: str = "zeroed", steps: int = 10) -> T
     origin = baseline(end, start, trace.layout)
     places, shares = np.polynomial.legendre.leggauss(steps)
     total = torch.zeros_like(end)
-    for place, share in zip((places + 1) / 2, shares / 2, strict=True):
+    for place, share in zip(((places + 1) / 2).tolist(), (shares / 2).tolist(), strict=True):
         point = (origin + place * (end - origin)).requires_grad_()
         with torch.enable_grad():
             y = trace.score(trace.net(point)).sum()

@@ -1,4 +1,4 @@
-"""The command: `python -m model.evaluate classify NAME --data DIR`."""
+"""The command: `python -m model.evaluate classify|attribution NAME --data DIR`."""
 
 from __future__ import annotations
 
@@ -78,7 +78,14 @@ def _parser() -> argparse.ArgumentParser:
     classify.add_argument(
         "--no-write", dest="write", action="store_false", help="leave the card as it is"
     )
+    _add_attribution(kinds.add_parser("attribution", help="every relevance method's scores"))
     return parser
+
+
+def _add_attribution(parser: argparse.ArgumentParser) -> None:
+    from model.evaluate import attribution
+
+    attribution.add_arguments(parser)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,354 @@
+"""Score every relevance method over a data set.
+
+`python -m model.evaluate attribution NAME --data DIR --limit 500 --out FILE.jsonl`
+
+One line of the file is one photo; run again, it goes on where it was stopped. The table over all
+photos is printed at the end and lies beside the file, as Markdown and as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from model import zoo
+from model.agreement import rank_correlation
+from model.bundle import Bundle
+from model.evaluate.pointing import inside, peaks, shares
+from model.faithfulness import Curve, deletion, insertion, perturbation
+from model.localisation import box_mask, mass_mask, overlap
+from model.relevance import METHODS, explain, why_not
+from model.trace import Trace, trace_class
+
+STEPS = 10  # Chefer's test wants tenths
+MASS = 0.6
+
+COLUMNS = {
+    "deletion": "deletion ↓",
+    "insertion": "insertion ↑",
+    "deletion_zeroed": "deletion, zeroed ↓",
+    "insertion_zeroed": "insertion, zeroed ↑",
+    "positive": "positive ↓",
+    "negative": "negative ↑",
+    "pointing": "pointing ↑",
+    "iou": "IoU ↑",
+    "untrained": "agrees with random weights ↓",
+    "milliseconds": "ms a photo",
+}
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A picture of a data set; `box` is left, top, right, bottom with the last pixels inside."""
+
+    image: Image.Image
+    label: str
+    box: Sequence[int] | None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.set_defaults(measure=measure)
+    parser.add_argument("name", help="a model's name, as model.zoo.load takes it")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    parser.add_argument("--limit", type=int, default=500, help="only the first pictures")
+    parser.add_argument("--out", type=Path, help="attribution-NAME.jsonl where it is not given")
+    parser.add_argument(
+        "--target",
+        choices=("prediction", "label"),
+        default="prediction",
+        help="the class to explain: the model's answer, or the data's",
+    )
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Run the command; the table over all photos. Raises ValueError with a sentence."""
+    from tqdm import tqdm
+
+    name = options.name.replace("/", "-")
+    out = options.out or Path(f"attribution-{name}.jsonl")
+    bundle = zoo.load(options.name)
+    untrained = zoo.load(options.name, weights="random")
+    bundle.net.to(options.device)
+    untrained.net.to(options.device)
+    photos = read_photos(options.data, bundle, options.limit)
+    head = {
+        "model": options.name,
+        "sha256": bundle.card.get("sha256"),
+        "data": options.data.resolve().name,
+        "target": options.target,
+        "steps": STEPS,
+    }
+    done = _begin(out, head)
+    with out.open("a", encoding="utf-8") as file:
+        for number, photo in enumerate(tqdm(photos, unit="photo")):
+            if number in done:
+                continue
+            line = {"photo": number} | score_photo(bundle, untrained, photo, options.target, number)
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+    lines = [line for line in _lines(out)[1:] if line["photo"] < len(photos)]
+    summary = head | summarise(lines)
+    text = table(summary)
+    out.with_suffix(".md").write_text(text, encoding="utf-8")
+    out.with_suffix(".json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    print(text)
+    return summary
+
+
+def read_photos(folder: Path, bundle: Bundle, limit: int | None) -> list[Photo]:
+    """The test pictures of a data set."""
+    from model.training import data
+
+    split = data.read(folder, "test", min(bundle.image_size)).first(limit)
+    boxes = [None] * len(split) if split.boxes is None else split.boxes.tolist()
+    pictures = (image.permute(1, 2, 0).squeeze(-1).numpy() for image in split.images)
+    labels = (split.classes[label] for label in split.labels.tolist())
+    return [
+        Photo(Image.fromarray(pixels), label, box)
+        for pixels, label, box in zip(pictures, labels, boxes, strict=True)
+    ]
+
+
+# -- one photo ------------------------------------------------------------------------------------
+
+
+def score_photo(
+    bundle: Bundle, untrained: Bundle, photo: Photo, target: str, seed: int
+) -> dict[str, Any]:
+    """Every score of every method that makes sense on this model."""
+    device = next(bundle.net.parameters()).device
+    images = bundle.prepare(photo.image).to(device)
+    with torch.inference_mode():
+        answer = int(bundle.net(images)[0].argmax())
+    explained = answer if target == "prediction" else _class_of(bundle, photo.label)
+    started = _now(device)
+    trace = trace_class(bundle.net, images, bundle.tokens, explained)
+    seconds = _now(device) - started
+    maps, times = _maps(trace, seed)
+    other = trace_class(untrained.net, images, bundle.tokens, explained)
+    found: dict[str, dict[str, float]] = {name: {} for name in maps}
+    for scores in (
+        _faithful(bundle, images, maps, explained),
+        _on_the_object(bundle, photo, maps),
+        _like_untrained(other, maps, seed),
+        [{"milliseconds": 1000 * value} for value in times],
+    ):
+        for name, values in zip(maps, scores, strict=True):
+            found[name] |= values
+    return {
+        "label": photo.label,
+        "class": explained,
+        "right": bundle.classes is not None and bundle.classes[answer] == photo.label,
+        "pass_milliseconds": 1000 * seconds,
+        "box": _chance(bundle, photo),
+        "methods": found,
+    }
+
+
+def _maps(trace: Trace, seed: int) -> tuple[dict[str, Tensor], list[float]]:
+    maps, times = {}, []
+    for name in METHODS:
+        if why_not(trace, name):
+            continue
+        started = _now(trace.images.device)
+        maps[name] = explain(trace, name, **_settings(name, seed))
+        times.append(_now(trace.images.device) - started)
+    return maps, times
+
+
+def _settings(name: str, seed: int) -> dict[str, int]:
+    """Another random map for each photo."""
+    return {"seed": seed} if name == "random_map" else {}
+
+
+def _faithful(
+    bundle: Bundle, images: Tensor, maps: dict[str, Tensor], target: int
+) -> list[dict[str, float]]:
+    """All methods' curves in one go: the same photo, once a method."""
+    together = torch.cat(list(maps.values()))
+    copies = images.expand(len(together), -1, -1, -1)
+
+    def curve(which: Any, kind: str) -> Curve:
+        return which(bundle.net, copies, together, target, bundle.tokens, kind, STEPS)
+
+    blurred = curve(deletion, "blurred"), curve(insertion, "blurred")
+    zeroed = curve(deletion, "zeroed"), curve(insertion, "zeroed")
+    columns = {
+        "deletion": blurred[0].area,
+        "insertion": blurred[1].area,
+        "deletion_zeroed": zeroed[0].area,
+        "insertion_zeroed": zeroed[1].area,
+    }
+    columns["positive"], columns["negative"] = perturbation(*zeroed)
+    rows = zip(*(values.tolist() for values in columns.values()), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def _on_the_object(bundle: Bundle, photo: Photo, maps: dict[str, Tensor]) -> list[dict[str, float]]:
+    placed = _box_in_frame(bundle, photo)
+    if placed is None:
+        return [{}] * len(maps)
+    box, size = placed
+    together = torch.cat(list(maps.values())).cpu()
+    boxes = box.expand(len(together), -1)
+    hits = inside(peaks(together, size), boxes)
+    edges = boxes + torch.tensor([0, 0, 1, 1])
+    overlaps = overlap(mass_mask(together, MASS), box_mask(edges, size, bundle.tokens.grid))
+    return [
+        {"pointing": float(hit), "iou": iou}
+        for hit, iou in zip(hits.tolist(), overlaps.tolist(), strict=True)
+    ]
+
+
+def _like_untrained(other: Trace, maps: dict[str, Tensor], seed: int) -> list[dict[str, float]]:
+    """How far a map is that of the same model with random weights; 1 would be damning."""
+    found = []
+    for name, values in maps.items():
+        map_ = explain(other, name, **_settings(name, seed))
+        value = float(rank_correlation(values, map_))
+        found.append({"untrained": value} if value == value else {})  # no order, no correlation
+    return found
+
+
+def _chance(bundle: Bundle, photo: Photo) -> dict[str, float] | None:
+    """How often a random point, and the middle of the photo, lie in the box."""
+    placed = _box_in_frame(bundle, photo)
+    if placed is None:
+        return None
+    box, (height, width) = placed
+    middle = torch.tensor([[width / 2, height / 2]])
+    return {
+        "chance": float(shares(box, (height, width))),
+        "centre": float(inside(middle, box)),
+    }
+
+
+def _box_in_frame(bundle: Bundle, photo: Photo) -> tuple[Tensor, tuple[int, int]] | None:
+    """The box (1, 4) in the part of the photo that the model sees, and that part's size.
+
+    None where no box is known, or the model does not see it.
+    """
+    if photo.box is None:
+        return None
+    left, top, right, bottom = bundle.resize.box(*photo.image.size)
+    x0, y0, x1, y1 = photo.box
+    box = max(x0, left), max(y0, top), min(x1, right - 1), min(y1, bottom - 1)
+    if box[2] < box[0] or box[3] < box[1]:
+        return None
+    return torch.tensor([box]) - torch.tensor([left, top, left, top]), (bottom - top, right - left)
+
+
+def _class_of(bundle: Bundle, label: str) -> int:
+    if bundle.classes is None or label not in bundle.classes:
+        raise ValueError(
+            f"{bundle.name} has no class “{label}”. Give data that it was trained on, or explain "
+            "its own answers with --target prediction."
+        )
+    return bundle.classes.index(label)
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+# -- all photos -----------------------------------------------------------------------------------
+
+
+def summarise(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means over the photos (of the times: medians), a method each, beside chance."""
+    methods: dict[str, dict[str, float]] = {}
+    for name in lines[0]["methods"] if lines else ():
+        found = [line["methods"][name] for line in lines]
+        methods[name] = {
+            column: round(summary(values), 4)
+            for column in COLUMNS
+            if (values := [scores[column] for scores in found if column in scores])
+            for summary in [median if column == "milliseconds" else fmean]
+        }
+    boxes = [line["box"] for line in lines if line["box"]]
+    chance = {
+        f"pointing_{kind}": round(fmean(box[kind] for box in boxes), 4)
+        for kind in ("chance", "centre")
+        if boxes
+    }
+    return {
+        "photos": len(lines),
+        "right": round(fmean(line["right"] for line in lines), 4) if lines else None,
+        "pass_milliseconds": round(median(line["pass_milliseconds"] for line in lines), 2)
+        if lines
+        else None,
+        **chance,
+        "methods": methods,
+    }
+
+
+def table(summary: dict[str, Any]) -> str:
+    """The summary as Markdown."""
+    methods = summary["methods"]
+    columns = [c for c in COLUMNS if any(c in scores for scores in methods.values())]
+    rows = [
+        ["method", *(COLUMNS[c] for c in columns)],
+        ["---", *("---:" for _ in columns)],
+        *([name, *(_cell(c, s.get(c)) for c in columns)] for name, s in methods.items()),
+    ]
+    text = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    notes = [
+        f"{summary['photos']} photos of {summary['data']}, explained for the {summary['target']} "
+        f"of {summary['model']}",
+        f"one pass forward and back, shared by all methods: {summary['pass_milliseconds']} ms",
+    ]
+    if "pointing_chance" in summary:
+        notes.append(
+            f"pointing by chance {summary['pointing_chance']:.3f}, at the middle of the photo "
+            f"{summary['pointing_centre']:.3f}"
+        )
+    return f"{text}\n\n{'; '.join(notes)}.\n"
+
+
+def _cell(column: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.1f}" if column == "milliseconds" else f"{value:.3f}"
+
+
+# -- the file -------------------------------------------------------------------------------------
+
+
+def _begin(out: Path, head: dict[str, Any]) -> set[int]:
+    """Start the file, or see which photos it has; ValueError where it is of another run."""
+    if not out.exists() or out.stat().st_size == 0:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(head) + "\n", encoding="utf-8")
+        return set()
+    lines = _lines(out)
+    if not lines or lines[0] != head:
+        raise ValueError(f"{out} is of another run. Delete it, or name another file with --out.")
+    # A line that was cut short when the run was stopped is left out, and its photo done again.
+    out.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return {line["photo"] for line in lines[1:]}
+
+
+def _lines(file: Path) -> list[dict[str, Any]]:
+    return list(_whole(file.read_text(encoding="utf-8").splitlines()))
+
+
+def _whole(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        try:
+            yield json.loads(line)
+        except ValueError:
+            return
