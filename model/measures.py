@@ -6,7 +6,7 @@ time: no N x N map is ever whole, whatever the number of tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import torch
@@ -127,19 +127,24 @@ def chance(layout: TokenLayout) -> dict[str, float]:
     }
 
 
-def kind_scores(measures: dict[str, Tensor], layout: TokenLayout) -> dict[str, Tensor]:
+def kind_scores(
+    measures: dict[str, Tensor], layouts: TokenLayout | Sequence[TokenLayout]
+) -> dict[str, Tensor]:
     """How much each head is of each kind of KINDS, (L, H): 0 is chance, 1 is nothing else.
 
     Shares count above what a uniform head gives, (share - chance) / (1 - chance). "uniform" is
     the spread; "content" is what position does not explain, of heads that are not uniform.
+    `layouts`: one for all layers, or one a layer where they attend over other tokens (within
+    windows: those of one window).
     """
-    usual = chance(layout)
-    scores = {
-        kind: ((measures[kind] - usual[kind]) / (1 - usual[kind])).clamp_min(0)
-        if usual[kind] < 1
-        else torch.zeros_like(measures[kind])
-        for kind in ("neighbours", "row", "column", "cls")
-    }
+    layers = len(measures["spread"])
+    if isinstance(layouts, TokenLayout):
+        layouts = [layouts] * layers
+    by_layout = {layout: chance(layout) for layout in set(layouts)}
+    scores = {}
+    for kind in ("neighbours", "row", "column", "cls"):
+        usual = torch.tensor([[by_layout[layout][kind]] for layout in layouts]).clamp_max(1 - 1e-6)
+        scores[kind] = ((measures[kind] - usual) / (1 - usual)).clamp_min(0)
     scores["uniform"] = measures["spread"]
     patches_only = 1 - measures["cls"] - measures["registers"]
     scores["content"] = measures["content"] * (1 - measures["spread"]) * patches_only

@@ -34,7 +34,7 @@ def head_scatter(
         chosen: layer and head to circle, from zero.
     """
     layers, heads = values.shape
-    offsets = SPREAD * np.linspace(-1, 1, heads) if heads > 1 else np.zeros(1)
+    offsets = [_side_by_side(int(np.isfinite(row).sum())) for row in values]
     figure = go.Figure()
     for index, (kind, name) in enumerate(names.items()):
         dots = [
@@ -44,7 +44,7 @@ def head_scatter(
             if kinds[layer][head] == kind and np.isfinite(values[layer, head])
         ]
         figure.add_scatter(
-            x=[layer + 1 + offsets[head] for layer, head in dots],
+            x=[layer + 1 + offsets[layer][head] for layer, head in dots],
             y=[float(values[layer, head]) for layer, head in dots],
             customdata=[[layer + 1, head + 1] for layer, head in dots],
             name=name,
@@ -69,7 +69,7 @@ def head_scatter(
         )
     if chosen is not None and np.isfinite(values[chosen]):
         figure.add_scatter(
-            x=[chosen[0] + 1 + offsets[chosen[1]]],
+            x=[chosen[0] + 1 + offsets[chosen[0]][chosen[1]]],
             y=[float(values[chosen])],
             mode="markers",
             marker={"size": 20, "symbol": "circle-open", "color": "#8a8f98", "line": {"width": 2}},
@@ -79,6 +79,7 @@ def head_scatter(
     figure.update_layout(
         height=height,
         margin={**MARGIN, "t": 40},
+        showlegend=True,
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
         clickmode="event+select",
         dragmode=False,
@@ -92,3 +93,7 @@ def head_scatter(
     )
     figure.update_yaxes(title=y_title, zeroline=False)
     return figure
+
+
+def _side_by_side(heads: int) -> np.ndarray:
+    return SPREAD * np.linspace(-1, 1, heads) if heads > 1 else np.zeros(heads)

@@ -203,6 +203,11 @@ def test_windows_are_measured_inside():
     windows = Windows(grid=(2, 4), size=(2, 2))
     record = record_of(torch.full((2, 1, 4, 4), 0.25), windows=windows)
     found = head_measures(record, TokenLayout((4, 8), (), (4, 4)))
+    measured = measure_layers([record], TokenLayout((4, 8), (), (4, 4)))
+    scores = kind_scores(measured, [TokenLayout((2, 2))])
+    assert [scores[kind].item() for kind in ("neighbours", "row")] == pytest.approx(
+        [0, 0], abs=1e-6
+    )
     assert found["distance"].shape == (1, 1)
     assert found["distance"].item() == pytest.approx(8 * (1 + 1 + math.sqrt(2)) / 4, rel=1e-5)
 

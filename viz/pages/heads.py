@@ -14,6 +14,8 @@ from torch import Tensor
 from model import samples
 from model.images import ImageRejected, open_image
 from model.measures import KINDS, chance, dominant_kind, kind_scores, measure_layers
+from model.patches import TokenLayout
+from model.recorder import AttentionRecord
 from model.survey import survey
 from viz.pages.link import note_down, recall
 from viz.pages.picture import MAX_SIDE, TYPES
@@ -125,7 +127,9 @@ def page() -> None:
     scope, measure = _choose(layout.prefix)
     measures = _measured(session, scope)
     if measures is not None:
-        scores = kind_scores(measures, layout)
+        scores = kind_scores(
+            measures, [_attended(record, layout) for record in session.look.records]
+        )
         _show_scatter(session, measures, scores, measure)
         _show_kinds(scores)
     write_address(session)
@@ -152,6 +156,11 @@ def _choose(prefix: tuple[str, ...]) -> tuple[str, str]:
             "Averaged over", [THIS, SAMPLES, OWN], key="over", required=True
         )
     return scope, measure
+
+
+def _attended(record: AttentionRecord, layout: TokenLayout) -> TokenLayout:
+    """The tokens that a token of this layer can look at."""
+    return TokenLayout(record.windows.size) if record.windows else layout
 
 
 # -- measuring ----------------------------------------------------------------------------------
