@@ -7,6 +7,7 @@ from model import zoo
 from model.recorder import AttentionRecorder, NothingRecorded
 from viz.pages import shelf
 from viz.pages.session import chosen_layers, model_choice, start
+from viz.pages.text import plain
 
 FILE_TYPES = ["safetensors", "pt", "pth", "bin"]
 HUB_LEAD = (
@@ -57,7 +58,7 @@ def page() -> None:
 
 def _open_another() -> None:
     if sentence := st.session_state.pop("not_opened", None):
-        st.error(sentence, icon=":material/error:")
+        st.error(plain(sentence), icon=":material/error:")
     st.subheader("Open another")
     untrained, hub, own = st.tabs(["The same, untrained", "From a hub", "Your own file"])
     with untrained:
@@ -162,9 +163,9 @@ def _show_model(name: str) -> None:
     try:
         bundle = shelf.load(name)
     except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
-        st.error(str(problem), icon=":material/error:")
+        st.error(plain(str(problem)), icon=":material/error:")
         return
-    st.subheader(shelf.title(name))
+    st.subheader(plain(shelf.title(name)))
     _show_facts(bundle)
     _show_card(bundle.card)
     _show_layers(bundle)
@@ -241,7 +242,7 @@ def _show_layers(bundle: zoo.Bundle) -> None:
     st.markdown("**Recording** keeps queries and keys of each layer, not the maps")
     sizes = _recording_bytes(bundle.name)
     if isinstance(sizes, str):
-        st.warning(sizes)
+        st.warning(plain(sizes))
         return
     chosen = chosen_layers(bundle.name) or tuple(range(len(sizes)))
     numbers = st.pills(

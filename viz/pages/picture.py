@@ -16,6 +16,7 @@ from PIL import Image
 
 from model import samples
 from model.images import ImageRejected, open_image
+from viz.pages.text import plain
 
 STORE_BYTES = 512 * 2**20
 MAX_SIDE = 1024
@@ -79,7 +80,7 @@ def upload() -> None:
 def current() -> Picture:
     """The picture that is chosen now; says above it why an upload was refused."""
     if sentence := st.session_state.get("rejected"):
-        st.error(sentence, icon=":material/error:")
+        st.error(plain(sentence), icon=":material/error:")
     choice = st.session_state.sample
     if choice != "own":
         return _sample(choice)

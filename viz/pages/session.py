@@ -13,6 +13,7 @@ from model.recorder import NothingRecorded
 from viz.pages import picture, shelf
 from viz.pages.look import Look, look_at
 from viz.pages.picture import Picture
+from viz.pages.text import plain
 from viz.pages.view import View, fit, from_address, to_address
 
 
@@ -53,7 +54,7 @@ def _look(bundle: zoo.Bundle, shown: Picture) -> Look:
     try:
         return look_at(bundle, shown.key, shown.image, chosen_layers(bundle.name))
     except (NothingRecorded, NothingToShow) as problem:
-        st.error(str(problem), icon=":material/error:")
+        st.error(plain(str(problem)), icon=":material/error:")
         st.stop()
 
 
@@ -97,7 +98,7 @@ def _open(name: str) -> zoo.Bundle:
     try:
         return shelf.load(name)
     except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
-        st.error(str(problem), icon=":material/error:")
+        st.error(plain(str(problem)), icon=":material/error:")
         return shelf.load(zoo.names()[0])
 
 
