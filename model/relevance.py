@@ -26,6 +26,8 @@ from model.compat import TOOLS, vit_explain_gradient_rollout, vit_explain_rollou
 from model.early_exit import exit_gradients
 from model.trace import Trace
 
+TOKENS = 1300  # on the way back at a time: 1 GiB for a ViT-B
+
 
 class MethodUnsuitable(ValueError):
     """The method makes no sense on this model; the message says why."""
@@ -176,13 +178,18 @@ def integrated_pixels(trace: Trace, start: str = "zeroed", steps: int = 10) -> T
     """
     end = trace.images
     origin = baseline(end, start, trace.layout)
-    places, shares = np.polynomial.legendre.leggauss(steps)
+    nodes, shares = (torch.from_numpy(v).to(end) for v in np.polynomial.legendre.leggauss(steps))
+    places = (nodes + 1) / 2
     total = torch.zeros_like(end)
-    for place, share in zip(((places + 1) / 2).tolist(), (shares / 2).tolist(), strict=True):
-        point = (origin + place * (end - origin)).requires_grad_()
+    together = max(1, TOKENS // (len(end) * trace.layout.tokens))
+    for place, share in zip(places.split(together), (shares / 2).split(together), strict=True):
+        weight = share[:, None, None, None, None]
+        points = origin + place[:, None, None, None, None] * (end - origin)  # (points, B, C, H, W)
+        points.requires_grad_()
         with torch.enable_grad():
-            y = trace.score(trace.net(point)).sum()
-        total += share * torch.autograd.grad(y, point)[0]
+            answers = trace.net(points.flatten(0, 1)).chunk(len(points))
+            y = sum(trace.score(answer).sum() for answer in answers)
+        total += (weight * torch.autograd.grad(y, points)[0]).sum(0)
     return total * (end - origin)
 
 
