@@ -39,7 +39,9 @@ def _component(name: str) -> Callable[..., Any]:
     )
 
 
-_explorer, _sheet, _overlay = map(_component, ("explorer", "sheet", "overlay"))
+_explorer, _sheet, _overlay, _captions = map(
+    _component, ("explorer", "sheet", "overlay", "captions")
+)
 
 
 def explorer(payload: bytes, on_view: Callable[[], None], key: str = "explorer") -> None:
@@ -61,3 +63,24 @@ def sheet(payload: bytes, on_choose: Callable[[], None], key: str = "sheet") -> 
 def overlay(payload: bytes, key: str) -> None:
     """Mount one finished map over the photo."""
     _overlay(data=payload, key=key)
+
+
+def captions(
+    payload: bytes,
+    on_view: Callable[[], None],
+    on_continue: Callable[[], None],
+    on_beam: Callable[[], None],
+    key: str = "captions",
+) -> None:
+    """Mount a caption with its maps (see ``viz.captions``).
+
+    What the user did is at ``st.session_state[key]``: "view" (layer, head, word, looks),
+    "continue" (a word's place and what to put there), "beam" (the number of a beam).
+    """
+    _captions(
+        data=payload,
+        key=key,
+        on_view_change=on_view,
+        on_continue_change=on_continue,
+        on_beam_change=on_beam,
+    )
