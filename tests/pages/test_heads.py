@@ -44,9 +44,16 @@ def test_a_measure_that_the_model_does_not_have_is_not_offered(app):
 def test_photos_of_ones_own_are_averaged_and_bad_ones_told_of(app):
     app.query_params["over"] = "Many of yours"
     app.run()
-    app.file_uploader(key="many").upload("cat.jpg", photo("chelsea"), "image/jpeg")
+    assert not app.get("plotly_chart")
+    app.file_uploader(key="many").set_value(
+        [
+            ("cat.jpg", photo("chelsea"), "image/jpeg"),
+            ("notes.jpg", b"These are my notes.", "image/jpeg"),
+        ]
+    )
     app.run()
     assert not app.exception and len(app.get("plotly_chart")) == 1
+    assert app.warning[0].value.startswith("1 could not be opened.")
 
 
 def test_a_head_found_by_what_it_does_opens_in_explore(app):
