@@ -10,10 +10,16 @@ from playwright.sync_api import sync_playwright
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.explore import first_picture, served, wait_for  # noqa: E402
+from benchmarks.explore import served, wait_for  # noqa: E402
 from tests.browser.conftest import FLAGS, find_browser  # noqa: E402
 
-VIEW = "?photo=chelsea&layer=3&head=mean&from=r3c3&held=yes"
+VIEW = "photo=chelsea&layer=3&head=mean&from=r3c3&held=yes"
+PAGES = {  # name of the picture -> address, what is there once the page is, height in pixels
+    "explore": (f"?{VIEW}", ".explorer", 900),
+    "attribution": ("attribution?photo=chelsea", ".row", 900),
+    "positions": ("positions?tab=This+model%27s+code", ".tiles", 900),
+    "heads": ("heads?over=The+samples", ".js-plotly-plot", 900),
+}
 
 
 def main() -> None:
@@ -21,14 +27,16 @@ def main() -> None:
         browser = driver.chromium.launch(executable_path=find_browser(), args=FLAGS)
         wait_for(address)
         for scheme in ("light", "dark"):
-            page = browser.new_page(
-                viewport={"width": 1440, "height": 900}, color_scheme=scheme, device_scale_factor=1
-            )
-            first_picture(page, f"{address}/{VIEW}")
-            page.wait_for_timeout(1500)
-            picture = Image.open(io.BytesIO(page.screenshot()))
-            picture.convert("RGB").save(ROOT / "docs" / f"explore-{scheme}.webp", quality=88)
-            page.close()
+            for name, (path, there, height) in PAGES.items():
+                page = browser.new_page(
+                    viewport={"width": 1440, "height": height}, color_scheme=scheme
+                )
+                page.goto(f"{address}/{path}")
+                page.locator(there).first.wait_for(timeout=60_000)
+                page.wait_for_timeout(4000)
+                picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+                picture.save(ROOT / "docs" / f"{name}-{scheme}.webp", quality=88)
+                page.close()
         browser.close()
 
 

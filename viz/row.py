@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from viz.explorer import _component
+from viz.explorer import component
 from viz.overlay import normalise
 from viz.payload import pack
 
-_row = _component("row")
+_row = component("row")
 
 
 @dataclass(frozen=True)

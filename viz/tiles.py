@@ -8,13 +8,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from viz.explorer import _component
+from viz.explorer import component
 from viz.payload import pack
 
 MAX_TILES = 256
 """More tiles than this are thinned out: each would be too small to see anyway."""
 
-_tiles = _component("tiles")
+_tiles = component("tiles")
 
 
 def shown_tiles(grid: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:

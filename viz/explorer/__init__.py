@@ -27,7 +27,9 @@ def _style() -> str:
     return f"const STYLE = {json.dumps(style)};\n"
 
 
-def _component(name: str) -> Callable[..., Any]:
+def component(name: str) -> Callable[..., Any]:
+    """Register the component whose files are NAME.html, .css and .js; what mounts it."""
+
     def text(file: str) -> str:
         return (_FOLDER / file).read_text(encoding="utf-8")
 
@@ -40,7 +42,7 @@ def _component(name: str) -> Callable[..., Any]:
 
 
 _explorer, _sheet, _overlay, _captions = map(
-    _component, ("explorer", "sheet", "overlay", "captions")
+    component, ("explorer", "sheet", "overlay", "captions")
 )
 
 
