@@ -6,6 +6,7 @@ import torch
 
 from model import zoo
 from model.agreement import agreement, rank_correlation
+from model.relevance import why_not
 from viz import explorer
 from viz.faithful import agreement_table, colors_of, score_curves
 from viz.methods import CAN_TELL, METHODS
@@ -39,12 +40,15 @@ def page() -> None:
     target = _choose_class(session)
     method = recall("method", "rollout", list(METHODS))
     place, compare = st.container(), _compare_switch(session)
-    size = _size(session, target)
+    picture = session.picture
+    trace = trace_of(session.bundle, picture.key, picture.image, target)
+    # Of the whole model, also where the other pages record a part of it.
+    size = Size(trace.depth, min(record.shape[1] for record in trace.records))
     left, right = st.columns([2, 3], gap="large")
     with right:
-        _show_method(method, size)
+        _show_method(method, size, suits=why_not(trace, method) is None)
     with left:
-        _show_large(session, target, method, size, compare)
+        _show_large(session, target, method, size)
     maps = {name: _map(session.bundle, session, target, name, size) for name in METHODS}
     with place:
         _show_row(session, target, maps, method, size, compare)
@@ -85,7 +89,7 @@ def _choose_class(session: Session) -> int:
             required=True,
             on_change=_take_class,
             args=("likely_class", _about(session)),
-            format_func=lambda i: f"{_class_name(bundle, i)}  {likely[i]:.0%}",
+            format_func=lambda i: f"{_class_name(bundle, i)}  {_percent(likely[i])}",
         )
     with other_column:
         st.selectbox(
@@ -99,6 +103,10 @@ def _choose_class(session: Session) -> int:
             format_func=lambda i: _class_name(bundle, i),
         )
     return target
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.01 else f"{share:.1%}"
 
 
 def _begin_class(session: Session, classes: int) -> None:
@@ -130,13 +138,6 @@ def _take_class(key: str, about: tuple[str, str]) -> None:
 
 def _class_name(bundle: zoo.Bundle, index: int) -> str:
     return bundle.classes[index] if bundle.classes else f"output {index + 1}"
-
-
-def _size(session: Session, target: int) -> Size:
-    """Of the whole model, also where the other pages record a part of it."""
-    picture = session.picture
-    trace = trace_of(session.bundle, picture.key, picture.image, target)
-    return Size(trace.depth, min(record.shape[1] for record in trace.records))
 
 
 # -- the maps -------------------------------------------------------------------------------------
@@ -219,15 +220,16 @@ def _take_method() -> None:
         st.session_state.method = chosen
 
 
-def _show_method(method: str, size: Size) -> None:
+def _show_method(method: str, size: Size, suits: bool) -> None:
     words, formula = settings.explained(method, size)
     st.subheader(words.title)
     st.latex(formula)
     st.markdown(words.words + (f" [{words.source[0]}]({words.source[1]})." if words.source else ""))
-    settings.show(method, size)
+    if suits:
+        settings.show(method, size)
 
 
-def _show_large(session: Session, target: int, method: str, size: Size, compare: bool) -> None:
+def _show_large(session: Session, target: int, method: str, size: Size) -> None:
     found = _map(session.bundle, session, target, method, size)
     if isinstance(found, str):
         st.info(found)
@@ -325,7 +327,7 @@ def _show_agreement(maps: dict[str, np.ndarray]) -> None:
     names = [METHODS[name].title for name in maps]
     values = agreement(torch.from_numpy(np.stack(list(maps.values())))).numpy()
     st.plotly_chart(
-        agreement_table(values, names),
+        agreement_table(values, names, height=160 + 30 * len(names)),
         key="agreement_chart",
         config=BARE,
         alt="Rank correlation of each pair of methods",
