@@ -40,12 +40,14 @@ class Objects:
     """What was drawn, where that is known.
 
     ``boxes`` are (left, top, right, bottom) as shares of the photo, ``labels`` their names;
-    ``named`` pairs a word of the caption with the object that it names.
+    ``named`` pairs a word of the caption with the object that it names, and ``hits`` of these
+    words have the peak of their attention in its box.
     """
 
     boxes: Sequence[tuple[float, float, float, float]] = ()
     labels: Sequence[str] = ()
     named: Sequence[tuple[int, int]] = ()
+    hits: int = 0
 
     @property
     def chance(self) -> float:
@@ -60,10 +62,12 @@ def caption_payload(
     grid: tuple[int, int],
     view: dict[str, object],
     prefix: Sequence[str] = (),
-    given: int = 0,
+    beams: Sequence[tuple[str, float]] = (),
     beam: int = 0,
+    given: int = 0,
     objects: Objects | None = None,
     memory_of_one: bool = False,
+    summary: str = "",
     key: str = "",
 ) -> bytes:
     """What the browser needs to show a caption.
@@ -73,9 +77,10 @@ def caption_payload(
         grid: (rows, columns) of the memory's patches.
         view: where to begin: layer, head (or "mean"), word, and how maps are drawn.
         prefix: names of memory tokens before the patches.
+        beams: captions to choose from, with their log-probabilities; ``beam`` is this one.
         given: how many words at the beginning somebody has chosen.
-        beam: which of the caption's beams this is.
         objects: what was drawn, if that is known.
+        summary: plain text that stands under the words.
         key: tells this caption from others in what the browser reports.
     """
     objects = objects or Objects()
@@ -85,10 +90,11 @@ def caption_payload(
         "probabilities": np.exp(caption.logprobs).tolist(),
         "logprobs": np.maximum(caption.logprobs, -999).tolist(),
         "alternatives": [[(w, float(p)) for w, p in words] for words in caption.alternatives],
-        "beams": [(text, float(logprob)) for text, logprob in caption.beams],
+        "beams": [(text, float(logprob)) for text, logprob in beams],
         "beam": beam,
         "unknown": list(caption.unknown),
         "given": given,
+        "summary": summary,
         "layers": [len(layer) for layer in caption.cross],
         "grid": grid,
         "prefix": list(prefix),

@@ -77,7 +77,7 @@ def captions(
     """Mount a caption with its maps (see ``viz.captions``).
 
     What the user did is at ``st.session_state[key]``: "view" (layer, head, word, looks),
-    "continue" (a word's place and what to put there), "beam" (the number of a beam).
+    "continue" (the words to begin with), "beam" (the number of a beam).
     """
     _captions(
         data=payload,

@@ -128,7 +128,7 @@ class Captions {
     this.find(".colors").onchange = (event) => this.change({ colors: event.target.value });
     this.find(".smooth").onchange = (event) => this.change({ smooth: event.target.checked });
     const triangle = this.find(".triangle");
-    triangle.onpointermove = (event) => this.trace(event.target.dataset);
+    triangle.onpointermove = (event) => this.trace(event.target.closest("[data-row]")?.dataset ?? {});
     triangle.onpointerleave = () => this.trace({});
     this.resizes = new ResizeObserver(() => this.schedule());
     this.resizes.observe(this.find(".panes"));
@@ -261,7 +261,8 @@ class Captions {
     this.buildHeads();
     this.buildTriangle();
     this.buildStrip();
-    const { boxes } = this.header;
+    const { boxes, summary } = this.header;
+    setText(this.find(".summary"), summary);
     this.find(".scale").hidden = !this.maps;
     this.find(".readout").hidden = !this.count;
     this.find(".player").hidden = this.find(".chosen").hidden = !this.count;
@@ -276,8 +277,8 @@ class Captions {
     this.words = words.map((text, i) => {
       const button = element(
         "button",
-        { type: "button", class: "word", dir: "auto" },
-        element("span", { class: "text" }, text),
+        { type: "button", class: "word" },
+        element("bdi", { class: "text" }, text),
         bar(probabilities[i]),
         element("small", {}, percent(probabilities[i])),
       );
@@ -300,7 +301,7 @@ class Captions {
   buildBeams() {
     const { beams, beam } = this.header;
     const items = beams.map(([text, logprob], i) => {
-      const name = element("span", { class: "name", dir: "auto" }, text);
+      const name = element("bdi", { class: "name" }, text);
       const value = element("span", { class: "value" }, decimals(logprob));
       const button = element("button", { type: "button", "aria-pressed": i === beam }, name, value);
       button.onclick = () => this.setTriggerValue("beam", i);
@@ -357,7 +358,7 @@ class Captions {
         this.squares.push({ square, i, j });
         parts.push(square);
       }
-      const name = element("span", { class: "name", dir: "auto" }, i < 0 ? "start" : words[i]);
+      const name = element("span", { class: "name" }, element("bdi", {}, i < 0 ? "start" : words[i]));
       name.style.gridArea = `${i + 2} / ${i + 2} / auto / -1`;
       if (i >= 0) {
         name.dataset.row = i;
@@ -374,7 +375,7 @@ class Captions {
     this.find(".strip-group").hidden = !this.maps;
     this.shots = this.header.words.map((text, word) => {
       const canvas = element("canvas", { "aria-hidden": "true" });
-      const button = element("button", { type: "button", class: "shot", tabindex: "-1", dir: "auto" }, canvas, element("span", {}, text));
+      const button = element("button", { type: "button", class: "shot", tabindex: "-1" }, canvas, element("bdi", {}, text));
       button.onpointerenter = () => this.show(word);
       button.onpointerleave = () => this.show(null);
       button.onclick = () => this.choose(word);
@@ -549,7 +550,7 @@ class Captions {
     const x = ((best % columns) + 0.5) / columns;
     const y = (Math.floor(best / columns) + 0.5) / rows;
     const [left, top, right, bottom] = this.header.boxes[object];
-    return x >= left && x <= right && y >= top && y <= bottom;
+    return x >= left && x < right && y >= top && y < bottom;
   }
 
   showWord() {
@@ -574,11 +575,11 @@ class Captions {
     const own = this.header.words[word];
     const shown = list.some(([text]) => text === own) ? list : [...list, [own, this.header.probabilities[word]]];
     return shown.map(([text, probability]) => {
-      const name = element("span", { class: "name", title: text, dir: "auto" }, text);
+      const name = element("bdi", { class: "name", title: text }, text);
       const value = element("span", { class: "value" }, percent(probability));
       const button = element("button", { type: "button" }, name, bar(probability), value);
       button.disabled = text === own;
-      button.onclick = () => this.setTriggerValue("continue", { word, text, id: this.header.id });
+      button.onclick = () => this.setTriggerValue("continue", [...this.header.words.slice(0, word), text]);
       const item = element("li", {}, button);
       item.classList.toggle("taken", text === own);
       return item;

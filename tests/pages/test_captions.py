@@ -1,0 +1,243 @@
+"""The Captions page, run by Streamlit's own test runner over a captioner without weights."""
+
+import io
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from model import scenes, zoo
+from tests.pages.fake_captioner import MOST, SAYS, FakeCaptioner
+from viz.captions import MEMORY_OF_ONE, Objects, caption_payload
+from viz.pages import caption_of, shelf
+from viz.payload import unpack
+
+PAGE = str(Path(__file__).parents[2] / "viz/pages/captions.py")
+
+
+@pytest.fixture
+def captioners(monkeypatch):
+    """The captioners that the page finds, by name; to be changed before it runs."""
+    fakes = {"scenes-captioner": FakeCaptioner()}
+    names, load = zoo.names, zoo.load
+
+    def fake_names(task="classify"):
+        return list(fakes) if task == "caption" else names()
+
+    monkeypatch.setattr(zoo, "names", fake_names)
+    monkeypatch.setattr(zoo, "load", lambda name, **how: fakes.get(name) or load(name, **how))
+    caption_of.answer.cache.clear()
+    yield fakes
+    for name in fakes:
+        shelf.load.cache.pop(name, None)
+
+
+def opened(**words: str) -> AppTest:
+    app = AppTest.from_file(PAGE, default_timeout=60)
+    app.query_params.update(words)
+    app.run()
+    assert not app.exception
+    return app
+
+
+def shown(app: AppTest):
+    return unpack(app.get("bidi_component")[0].proto.bytes)
+
+
+def texts(app: AppTest) -> str:
+    return " ".join(part.value for part in [*app.markdown, *app.caption, *app.info])
+
+
+def test_without_a_captioner_the_page_says_which_command_makes_one(captioners):
+    captioners.clear()
+    app = opened()
+    assert "No captioner is trained yet" in app.info[0].value
+    assert "python -m model.training" in app.code[0].value
+    assert not app.get("bidi_component")
+
+
+def test_the_first_screen_is_a_scene_with_its_caption_and_all_its_maps(captioners):
+    app = opened()
+    header, arrays = shown(app)
+    assert header["words"] == SAYS
+    assert header["layers"] == [3, 3] and header["grid"] == [5, 4]
+    assert header["view"] | {"layer": 1, "head": "mean", "word": 0} == header["view"]
+    caption = captioners["scenes-captioner"].caption(None)
+    for layer in range(2):
+        np.testing.assert_allclose(arrays[f"cross_{layer}"], caption.cross[layer], atol=1e-3)
+        np.testing.assert_allclose(arrays[f"self_{layer}"], caption.self_[layer], atol=1e-3)
+    Image.open(io.BytesIO(arrays["photo"].tobytes())).verify()
+    assert len(header["boxes"]) == len(scenes.draw(1).objects)
+    assert "least of" in header["summary"]
+
+
+def test_a_new_scene_is_another_one_and_its_number_is_in_the_address(captioners):
+    app = opened(scene="7")
+    before = shown(app)[1]["photo"].tobytes()
+    assert app.query_params["scene"] == "7"
+    app.button[0].click().run()
+    assert not app.exception
+    assert app.query_params["scene"] == "8"
+    assert shown(app)[1]["photo"].tobytes() != before
+    again = opened(scene="7")
+    assert shown(again)[1]["photo"].tobytes() == before
+
+
+def test_the_pointing_score_is_shown_beside_chance(captioners, monkeypatch):
+    first = scenes.draw(1).objects[0]
+    monkeypatch.setattr("tests.pages.fake_captioner.SAYS", ["a", *first.words])
+    app = opened(scene="1")
+    header = shown(app)[0]
+    assert header["names"] == [[1, 0], [2, 0], [3, 0]]
+    assert "of 3 words that name an object" in texts(app)
+    left, top, right, bottom = header["boxes"][0]
+    chance = 3 * (right - left) * (bottom - top)
+    assert f"would hit {chance:.1f}" in texts(app)
+
+
+def test_a_photo_gets_a_caption_and_a_warning(captioners):
+    app = opened(photo="coffee")
+    header, _ = shown(app)
+    assert "drawn scenes alone" in app.info[0].value
+    assert "How sure the model is" in header["summary"]
+    assert not header["boxes"]
+    assert app.query_params["photo"] == "coffee"
+
+
+def test_beams_are_shown_and_one_can_be_chosen(captioners):
+    app = opened(beams="3")
+    header, _ = shown(app)
+    assert len(header["beams"]) == 3 and header["beam"] == 0
+    app.session_state["beam"] = (header["id"], 2)
+    app.run()
+    chosen, _ = shown(app)
+    assert chosen["beam"] == 2 and chosen["beams"] == header["beams"]
+    assert " ".join(chosen["words"]) == header["beams"][2][0]
+    assert captioners["scenes-captioner"].asked[-1] == ("score", header["beams"][2][0])
+
+
+def test_a_caption_goes_on_from_a_chosen_word(captioners):
+    app = opened()
+    app.session_state["given"] = ["a", "large"]
+    app.run()
+    header, _ = shown(app)
+    assert header["words"][:2] == ["a", "large"] and header["given"] == 2
+    assert header["view"]["word"] == 1
+    assert app.query_params["given"] == "a large"
+    app.button[0].click().run()
+    assert shown(app)[0]["given"] == 0, "a new scene gets the model's own caption"
+
+
+def test_a_typed_caption_is_judged_word_by_word(captioners):
+    app = opened()
+    app.text_input(key="typed").set_value("a red dragon").run()
+    header, _ = shown(app)
+    assert header["words"] == ["a", "red", "dragon"] and header["unknown"] == [2]
+    assert "log-probability" in header["summary"] and "One word is not" in header["summary"]
+    assert app.query_params["text"] == "a red dragon"
+    assert not header["beams"]
+    app.button[-1].click().run()
+    assert shown(app)[0]["words"] == SAYS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "   ",
+        "word " * 500,
+        "\N{DOG FACE} \N{FAMILY}",
+        "שלום עולם",
+        "<img src=x onerror=alert(1)> **bold** $x$",
+        "x" * 5000,
+    ],
+    ids=["blank", "500 words", "emoji", "right to left", "markup", "one long word"],
+)
+def test_odd_captions_are_shown_safely(captioners, text):
+    app = opened()
+    app.text_input(key="typed").set_value(text).run()
+    assert not app.exception and not app.error
+    header, _ = shown(app)
+    assert 0 < len(header["words"]) <= MOST
+    assert text.strip() == "" or text.strip() not in texts(app), "typed text is never Markdown"
+    if len(text.split()) > MOST:
+        assert f"first {MOST} words" in header["summary"]
+    if len(text) > 2000:
+        assert "characters are read" in header["summary"]
+    assert opened(text=text)
+
+
+def test_a_memory_of_one_vector_has_no_maps_and_the_page_says_why(captioners):
+    captioners.clear()
+    captioners["cs231n-captioner"] = FakeCaptioner("cs231n-captioner", memory_of_one=True)
+    header, arrays = shown(opened())
+    assert header["memoryOfOne"] and header["noMaps"] == MEMORY_OF_ONE
+    assert header["words"] == SAYS and "self_0" in arrays
+
+
+def test_a_recurrent_decoder_has_no_attention_among_words(captioners):
+    captioners["scenes-recurrent"] = FakeCaptioner("scenes-recurrent", recurrent=True)
+    header, arrays = shown(opened(captioner="scenes-recurrent"))
+    assert header["layers"] == [1] and "self_0" not in arrays
+    assert "recurrent" in header["noSelf"]
+
+
+def test_the_address_opens_the_same_view(captioners):
+    header, _ = shown(opened(scene="2", layer="1", head="3", word="4"))
+    assert header["view"] | {"layer": 0, "head": 2, "word": 3} == header["view"]
+
+
+def test_a_wrong_link_opens_the_nearest_view(captioners):
+    words = {"captioner": "gpt", "scene": "-1", "layer": "99", "head": "x", "word": "99"}
+    app = opened(**words, beams="4", photo="dog")
+    header, _ = shown(app)
+    assert header["view"] | {"layer": 1, "head": "mean", "word": 8} == header["view"]
+    assert "head" in texts(app)
+
+
+def test_nothing_is_sent_again_while_one_steps_through(captioners):
+    app = opened()
+    before = app.get("bidi_component")[0].proto.bytes
+    app.session_state["captions"] = {"view": {}}
+    app.session_state["caption_view"]["word"] = 5
+    app.run()
+    assert app.get("bidi_component")[0].proto.bytes == before
+    assert app.query_params["word"] == "6"
+
+
+def test_captions_are_told_once_for_everybody(captioners):
+    for _ in range(2):
+        opened()
+    assert len(captioners["scenes-captioner"].asked) == 1
+
+
+def test_many_askers_at_once_get_their_own_answers(captioners):
+    fake, picture = FakeCaptioner(), type("Shown", (), {"image": None})()
+    questions = [caption_of.Question("fake", "p", given=("a",) * (i % 4)) for i in range(12)]
+    found = {}
+
+    def ask(i):
+        found[i] = caption_of.answer(fake, picture, questions[i])
+
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for i in range(12):
+        assert found[i].words[: i % 4] == ["a"] * (i % 4)
+
+
+def test_chance_is_the_area_of_the_boxes():
+    objects = Objects([(0, 0, 0.5, 0.5), (0, 0, 1, 0.1)], ["a", "b"], [(1, 0), (2, 0), (4, 1)])
+    assert objects.chance == pytest.approx(0.25 + 0.25 + 0.1)
+
+
+def test_an_impossible_word_can_be_sent():
+    """JSON has no minus infinity."""
+    caption = FakeCaptioner().score(None, "a red dragon")
+    caption.logprobs = np.array([-0.1, -np.inf, -2.0])
+    header, _ = unpack(caption_payload(caption, b"", (5, 4), {}))
+    assert header["probabilities"][1] == 0 and header["logprobs"][1] == -999

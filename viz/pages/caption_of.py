@@ -1,0 +1,48 @@
+"""What captioners said of pictures, computed once for everybody who asks the same.
+
+One cache for the whole server, bounded in bytes; sessions hold keys.
+"""
+
+import threading
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+from cachetools import LRUCache, cached
+
+from viz.captions import Caption
+from viz.pages.picture import Picture
+
+CACHE_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a captioner about a picture: to tell, to go on, or to judge."""
+
+    captioner: str
+    picture: str  # its key
+    beams: int = 1
+    given: tuple[str, ...] = ()  # words to begin with
+    typed: str | None = None  # a caption to judge, instead
+
+    @property
+    def key(self) -> str:
+        """A short text that tells this question from others."""
+        return sha256(repr(self).encode()).hexdigest()[:16]
+
+
+def _size(caption: Caption) -> int:
+    return 10_000 + sum(np.asarray(layer).nbytes for layer in (*caption.cross, *caption.self_))
+
+
+@cached(
+    LRUCache(CACHE_BYTES, getsizeof=_size),
+    key=lambda bundle, picture, question: question,
+    condition=threading.Condition(),
+)
+def answer(bundle, picture: Picture, question: Question) -> Caption:
+    """The caption, or the judgement of one (see ``Caption`` in ``viz.captions``)."""
+    if question.typed is not None:
+        return bundle.score(picture.image, question.typed)
+    return bundle.caption(picture.image, beams=question.beams, start=question.given)

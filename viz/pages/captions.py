@@ -1,0 +1,440 @@
+"""Captions: which patches chose each word?"""
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+from model import zoo
+from viz import explorer
+from viz.caption_strip import animation, strip
+from viz.captions import MEMORY_OF_ONE, Caption, Objects, caption_payload
+from viz.pages import picture, shelf
+from viz.pages.caption_of import Question, answer
+from viz.pages.link import note_down, recall
+from viz.pages.picture import Picture
+from viz.pages.session import start
+from viz.payload import photo_bytes
+
+SCENES = "scenes"  # captioners of this family know drawn scenes alone
+DECODING = {1: "Greedy", 3: "Beam 3", 5: "Beam 5"}
+DECODING_HELP = (
+    "Greedy takes the likeliest word at each step. A beam keeps the 3 or 5 likeliest beginnings, "
+    "and takes the best whole caption at the end."
+)
+MOST_TYPED = 2_000  # characters
+MOST_LINKED = 200
+LEAST_SIDE = 480  # pixels
+MOST_SEEDS = 10**6
+LOOKS = {"colors": "viridis", "opacity": 0.75, "smooth": False, "boxes": False}
+NONE_TRAINED = (
+    "No captioner is trained yet. This command trains one on scenes that the project draws "
+    "itself, in under an hour on two cores; then open this page again:"
+)
+TRAIN = (
+    "python -m model.training scenes-captioner --data . "
+    "--out checkpoints/scenes-captioner.safetensors"
+)
+STRANGE = (
+    "This captioner was trained on drawn scenes alone. It names coloured shapes whatever the photo "
+    "shows: watch how sure it is of each word."
+)
+
+
+@dataclass(frozen=True)
+class Told:
+    """The caption on the page, and what the model says when nobody types."""
+
+    question: Question  # what the caption answers
+    caption: Caption
+    own: Caption
+    beam: int = 0  # which of the own caption's beams it is
+    typed: bool = False
+
+
+def page() -> None:
+    """The whole page, top to bottom."""
+    notes = start()
+    st.title("Which patches chose each word?")
+    st.markdown(
+        "A captioner writes word after word, and looks at the photo anew for each. Step through "
+        "the words, or move the mouse over the photo: the words that looked there stand out."
+    )
+    names = zoo.names("caption")
+    if not names:
+        st.info(NONE_TRAINED, icon=":material/info:")
+        st.code(TRAIN, language="bash")
+        return
+    notes += _read_address(names)
+    bundle, shown, scene = _choose(names)
+    if notes:
+        st.caption(" ".join(notes))
+    if bundle.name.startswith(SCENES) and scene is None:
+        st.info(STRANGE, icon=":material/info:")
+    told = _tell(bundle, shown)
+    objects = _objects(bundle, told.caption, scene)
+    _show(bundle, shown, told, objects)
+    if objects.named:
+        st.caption(_pointing(objects))
+    with st.container(horizontal=True):
+        _show_meaning(bundle)
+        _show_export(bundle, shown, told.caption)
+    _write_address(shown, scene)
+
+
+# -- the choices ----------------------------------------------------------------------------------
+
+
+def _read_address(names: Sequence[str]) -> list[str]:
+    """Begin the page's own part of the session from the address, once."""
+    words = dict(st.query_params)
+    recall("captioner", names[0], names)
+    recall("beams", 1, list(DECODING))
+    recall("scene", 1, lambda seed: 0 <= seed < MOST_SEEDS)
+    if "subject" not in st.session_state:
+        st.session_state.subject = "photo" if {"photo"} <= words.keys() - {"scene"} else "scene"
+    if "caption_view" in st.session_state:
+        return []
+    st.session_state.typed = words.get("text", "")[:MOST_LINKED]
+    st.session_state.given = words.get("given", "")[:MOST_LINKED].split()
+    st.session_state.given_about = None  # any picture: the link's own
+    st.session_state.beam = None
+    st.session_state.caption_view = dict(LOOKS, layer=None, head="mean", word=0)
+    return _read_view(words)
+
+
+def _read_view(words: dict[str, str]) -> list[str]:
+    view, notes = st.session_state.caption_view, []
+    for name, usual in (("layer", None), ("head", "mean"), ("word", 0)):
+        text = words.get(name, "")
+        if text.isascii() and text.isdigit() and 0 < len(text) < 4 and int(text):
+            view[name] = int(text) - 1
+        elif text and text != usual:
+            notes.append(f"The link's {name} is not one of this page; showing the usual one.")
+    return notes
+
+
+def _choose(names: Sequence[str]) -> tuple[zoo.Bundle, Picture, object | None]:
+    """The choices: the captioner, the picture, and the scene if it is one."""
+    what, how = st.columns([5, 6], gap="large")
+    with how:
+        name_column, decoding_column = st.columns([4, 6], gap="small")
+        with name_column:
+            name = st.selectbox(
+                "Captioner", names, key="captioner", format_func=_title, persist_state="session"
+            )
+        with decoding_column:
+            st.segmented_control(
+                "Words are chosen",
+                list(DECODING),
+                key="beams",
+                required=True,
+                format_func=DECODING.get,
+                help=DECODING_HELP,
+                wrap=True,
+                persist_state="session",
+            )
+        _type()
+    bundle = shelf.load(name)
+    with what:
+        if name.startswith(SCENES) and _subject() == "scene":
+            return bundle, *_scene()
+        picture.sample_choice()
+        picture.upload()
+        return bundle, picture.current(), None
+
+
+def _title(name: str) -> str:
+    return shelf.load(name).card.get("title", name)
+
+
+def _subject() -> str:
+    return st.segmented_control(
+        "Look at",
+        ["scene", "photo"],
+        key="subject",
+        required=True,
+        format_func={"scene": "A drawn scene", "photo": "A photo"}.get,
+        persist_state="session",
+    )
+
+
+def _scene() -> tuple[Picture, object]:
+    from model import scenes
+
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button("New scene", icon=":material/refresh:", type="primary", on_click=_next_scene)
+        seed = st.session_state.scene
+        scene = scenes.draw(seed)
+        st.caption(f"Scene {seed}. What was drawn: {scene.caption}.")
+    return Picture(f"scene {seed}", scene.image), scene
+
+
+def _next_scene() -> None:
+    st.session_state.scene = (st.session_state.scene + 1) % MOST_SEEDS
+
+
+def _type() -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.text_input(
+            "Your own caption",
+            key="typed",
+            placeholder="Type one: what does the model think of it?",
+            on_change=_drop_changes,
+            persist_state="session",
+        )
+        st.button(
+            "Clear",
+            on_click=_start_again,
+            disabled=not (st.session_state.typed or st.session_state.given),
+            help="Back to the model's own caption",
+        )
+
+
+def _drop_changes() -> None:
+    st.session_state.given, st.session_state.beam = [], None
+
+
+def _start_again() -> None:
+    st.session_state.typed = ""
+    _drop_changes()
+
+
+# -- the caption ----------------------------------------------------------------------------------
+
+
+def _tell(bundle: zoo.Bundle, shown: Picture) -> Told:
+    """The model's caption, one of its beams, or what it thinks of the typed one."""
+    state, about = st.session_state, (bundle.name, shown.key)
+    if state.given_about not in (None, about):
+        state.given = []  # words were chosen for another picture
+    state.given_about = about
+    question = Question(*about, state.beams, tuple(state.given))
+    own = answer(bundle, shown, question)
+    if state.typed.strip():
+        judged = replace(question, typed=state.typed[:MOST_TYPED])
+        caption = answer(bundle, shown, judged)
+        if caption.words:
+            return Told(judged, caption, own, typed=True)
+        st.info("There is no word in what you typed; this is the model's own caption.")
+    asked, beam = state.beam or ("", 0)
+    if asked == question.key and 0 < beam < len(own.beams):
+        judged = replace(question, typed=own.beams[beam][0])
+        return Told(judged, answer(bundle, shown, judged), own, beam)
+    return Told(question, own, own)
+
+
+def _show(bundle: zoo.Bundle, shown: Picture, told: Told, objects: Objects) -> None:
+    """Mount the caption; nothing is sent again until there is another one."""
+    _fit_view(told)
+    payload = caption_payload(
+        told.caption,
+        photo_bytes(_enlarged(bundle.frame(shown.image))),
+        bundle.tokens.grid,
+        st.session_state.caption_sent[1],
+        bundle.tokens.prefix,
+        beams=[] if told.typed else told.own.beams,
+        beam=told.beam,
+        given=0 if told.question.typed else len(told.question.given),
+        objects=objects,
+        memory_of_one=bundle.memory_of_one,
+        summary=_summary(told),
+        key=told.question.key,
+    )
+    explorer.captions(
+        payload,
+        on_view=_take_view,
+        on_continue=_take_word,
+        on_beam=partial(_take_beam, replace(told.question, typed=None).key),
+    )
+
+
+def _fit_view(told: Told) -> None:
+    """Make the view one that this caption has; note what the browser begins with."""
+    state, view, caption = st.session_state, st.session_state.caption_view, told.caption
+    before, now = state.get("caption_sent"), told.question.key
+    if before and before[0] != now:
+        view["word"] = max(0, len(told.question.given) - 1)
+    last = len(caption.cross) - 1
+    view["layer"] = last if view["layer"] is None else min(max(view["layer"], 0), last)
+    if view["head"] != "mean":
+        view["head"] = min(max(view["head"], 0), len(caption.cross[view["layer"]]) - 1)
+    view["word"] = min(max(view["word"], 0), max(0, len(caption.words) - 1))
+    if not before or before[0] != now or "captions" not in state:
+        state.caption_sent = now, dict(view)
+
+
+def _enlarged(frame: Image.Image) -> Image.Image:
+    """Small pictures with their pixels as squares: JPEG and the browser would blur them."""
+    times = LEAST_SIDE // max(frame.size)
+    if times < 2:
+        return frame
+    return frame.resize((frame.width * times, frame.height * times), Image.Resampling.NEAREST)
+
+
+def _summary(told: Told) -> str:
+    """How sure the model is, and what was cut or replaced, in sentences of plain text."""
+    caption = told.caption
+    if not caption.words:
+        return f"The model says nothing here. {caption.note}"
+    least = int(np.argmin(caption.logprobs))
+    if told.typed:
+        total, own = float(caption.logprobs.sum()), float(told.own.logprobs.sum())
+        sentences = [
+            f"The model gives this caption a log-probability of {total:.1f}, and its own one "
+            f"{own:.1f}. It is most surprised by “{caption.words[least]}”."
+        ]
+    else:
+        mean = math.exp(float(np.mean(caption.logprobs)))
+        sentences = [
+            f"How sure the model is: {100 * mean:.0f} % a word (geometric mean), least of "
+            f"“{caption.words[least]}”, {100 * math.exp(caption.logprobs[least]):.0f} %."
+        ]
+    if count := len(caption.unknown):
+        which = "One word is" if count == 1 else f"{count} words are"
+        sentences.append(
+            f"{which} not among those the model knows; underlined, and read as unknown."
+        )
+    if len(st.session_state.typed) > MOST_TYPED:
+        sentences.append(f"Only the first {MOST_TYPED:,} characters are read.")
+    return " ".join([*sentences, caption.note]).strip()
+
+
+def _take_view() -> None:
+    message = st.session_state.captions.get("view") or {}
+    if message.get("id") == st.session_state.caption_sent[0]:
+        view = st.session_state.caption_view
+        view.update((name, message[name]) for name in view.keys() & message.keys())
+
+
+def _take_word() -> None:
+    """Go on from a word that was chosen among the alternatives."""
+    if words := st.session_state.captions.get("continue"):
+        st.session_state.typed, st.session_state.beam = "", None
+        st.session_state.given = [str(word) for word in words]
+
+
+def _take_beam(question: str) -> None:
+    if (beam := st.session_state.captions.get("beam")) is not None:
+        st.session_state.beam = question, beam
+
+
+# -- what was drawn -------------------------------------------------------------------------------
+
+
+def _objects(bundle: zoo.Bundle, caption: Caption, scene: object | None) -> Objects:
+    if scene is None:
+        return Objects()
+    from model import scenes
+
+    width, height = scene.image.size
+    boxes = [
+        (left / width, top / height, right / width, bottom / height)
+        for left, top, right, bottom in (thing.box for thing in scene.objects)
+    ]
+    labels = [f"{thing.size} {thing.colour} {thing.shape}" for thing in scene.objects]
+    found = () if bundle.memory_of_one else scenes.pointing(caption, scene, bundle.tokens)
+    named = [(word, thing) for word, thing, _ in found]
+    return Objects(boxes, labels, named, sum(hit for _, _, hit in found))
+
+
+def _pointing(objects: Objects) -> str:
+    return (
+        f"Pointing score of this caption: of {len(objects.named)} words that name an object, "
+        f"{objects.hits} have the peak of their attention (last layer, mean of the heads) inside "
+        f"its box. A place chosen blindly would hit {objects.chance:.1f}."
+    )
+
+
+# -- what it means, and to keep -------------------------------------------------------------------
+
+
+def _show_meaning(bundle: zoo.Bundle) -> None:
+    with st.popover("What am I seeing?", icon=":material/help:"):
+        st.markdown(
+            "The encoder turns the photo into a *memory*: one vector for each patch. To choose "
+            "word $i$ the decoder asks a question, its *query* $q_i$, made of the words so far, "
+            "and takes from each patch $j$ according to how well its *key* $k_j$ fits. This is "
+            "**cross-attention**, one row for each word, head and layer:"
+        )
+        st.latex(r"A_{ij} = \operatorname{softmax}_j\left(q_i \cdot k_j \,/\, \sqrt{d}\right)")
+        st.markdown(
+            "A row sums to one. The triangle is the **self-attention** of the decoder: how much "
+            "of each earlier word went into the question. The percentage under a word is the "
+            "probability $p(w_i \\mid w_1 \\dots w_{i-1}, \\text{photo})$ that the model gave "
+            "it; the log-probability of a caption is the sum of their logarithms.\n\n"
+            "**What it is not.** A patch that was looked at is not thereby the reason for the "
+            "word: a sharp map can point beside the object and the word be right all the same."
+        )
+        if bundle.memory_of_one:
+            st.markdown(f"**Here:** {MEMORY_OF_ONE}")
+
+
+def _show_export(bundle: zoo.Bundle, shown: Picture, caption: Caption) -> None:
+    if bundle.memory_of_one or not caption.words:
+        return
+    with st.popover("Save", icon=":material/download:"):
+        st.download_button(
+            "All words side by side (PNG)",
+            lambda: _strip(bundle, shown, caption),
+            "saccade-caption.png",
+            "image/png",
+            on_click="ignore",
+        )
+        for kind in ("gif", "webp"):
+            st.download_button(
+                f"Word by word ({ {'gif': 'GIF', 'webp': 'WebP'}[kind] })",
+                partial(_animation, bundle, shown, caption, kind),
+                f"saccade-caption.{kind}",
+                f"image/{kind}",
+                on_click="ignore",
+            )
+
+
+def _strip(bundle: zoo.Bundle, shown: Picture, caption: Caption) -> bytes:
+    buffer = io.BytesIO()
+    probabilities = np.exp(caption.logprobs)
+    photo, maps = _enlarged(bundle.frame(shown.image)), _maps(bundle, caption)
+    strip(photo, maps, caption.words, probabilities, **_style()).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _animation(bundle: zoo.Bundle, shown: Picture, caption: Caption, kind: str) -> bytes:
+    photo, maps = _enlarged(bundle.frame(shown.image)), _maps(bundle, caption)
+    return animation(photo, maps, caption.words, kind, **_style())
+
+
+def _style() -> dict[str, object]:
+    view = st.session_state.caption_view
+    return {"color_map": view["colors"], "opacity": view["opacity"], "smooth": view["smooth"]}
+
+
+def _maps(bundle: zoo.Bundle, caption: Caption) -> np.ndarray:
+    """(words, rows, columns) of the layer and head that are shown."""
+    view, tokens = st.session_state.caption_view, bundle.tokens
+    head = None if view["head"] == "mean" else view["head"]
+    return caption.attention(view["layer"], head)[:, tokens.patch_slice].reshape(-1, *tokens.grid)
+
+
+def _write_address(shown: Picture, scene: object | None) -> None:
+    """Let the address say what is shown; the last thing that the page does."""
+    state, view = st.session_state, st.session_state.caption_view
+    place = {"photo": shown.sample or "own"} if scene is None else {"scene": state.scene}
+    head = view["head"] if view["head"] == "mean" else view["head"] + 1
+    words = {"captioner": state.captioner, **place, "layer": view["layer"] + 1, "head": head}
+    st.query_params.from_dict({name: str(value) for name, value in words.items()})
+    given = " ".join(state.given)
+    note_down(
+        word=(view["word"] + 1, 1),
+        beams=(state.beams, 1),
+        given=(given if len(given) <= MOST_LINKED else "", ""),
+        text=(state.typed if len(state.typed) <= MOST_LINKED else "", ""),
+    )
+
+
+page()
