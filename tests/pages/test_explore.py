@@ -88,18 +88,17 @@ def test_a_wrong_link_opens_the_nearest_view_with_a_quiet_note(app):
     assert "sample photo" in note and "model" in note and "layer" in note
 
 
-def test_every_sample_opens(app):
-    for name in samples.names():
-        app.query_params["photo"] = name
-        app.run()
-        assert not app.exception
-    app.session_state["sample"] = samples.names()[-1]
+@pytest.mark.parametrize("name", samples.names())
+def test_every_sample_opens(app, name):
+    app.query_params["photo"] = name
+    app.run()
+    assert not app.exception
+    assert app.query_params["photo"] == name
 
 
 def test_fusion_and_discard_change_the_rollout(app):
     app.run()
     seen = {payload(app, ROLLOUT)[1]["values"].tobytes()}
-    app.get("button_group")
     app.slider(key="discard").set_value(0.9).run()
     seen.add(payload(app, ROLLOUT)[1]["values"].tobytes())
     assert len(seen) == 2
@@ -113,7 +112,7 @@ def test_an_upload_is_shown(app):
     app.file_uploader(key="upload").upload("mine.jpg", encoded(photo), "image/jpeg").run()
     assert not app.exception
     assert payload(app, EXPLORER)[0]["image"] != before
-    assert app.session_state["sample"] == "own"
+    assert app.session_state["photo"] == "own"
     assert app.query_params["photo"] == "own"
 
 

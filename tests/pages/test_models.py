@@ -21,16 +21,14 @@ def app():
 
 def explorer(app):
     """What Explore sends to the browser for the model that is chosen now."""
-    name = app.session_state["model"]
     app.switch_page("viz/pages/explore.py").run()
-    app.selectbox(key="model").select(name).run()  # a browser keeps it, the runner does not
     assert not app.exception
     return unpack(app.get("bidi_component")[0].proto.bytes)
 
 
 def test_the_card_of_every_embedded_model_is_shown(app):
     for name in zoo.names():
-        app.selectbox(key="model").select(name).run()
+        app.selectbox(key="model_choice").select(name).run()
         assert not app.exception
         card = zoo.load(name).card
         assert card["title"] in [heading.value for heading in app.subheader]

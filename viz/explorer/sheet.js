@@ -55,7 +55,7 @@ class Sheet {
     const label = 22;
     const width = this.canvas.parentElement.clientWidth;
     const aspect = this.photo.width / this.photo.height;
-    const cell = Math.min(112, (width - label) / heads, Math.max(40, (heads < 5 ? 900 : 640) / layers) * aspect);
+    const cell = Math.min(150, (width - label) / heads, Math.max(40, (heads < 5 ? 900 : 640) / layers) * aspect);
     return { label, cell, height: cell / aspect, rows: layers, columns: heads, width };
   }
 

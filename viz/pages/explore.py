@@ -166,7 +166,7 @@ def _show_rollout(look: Look, view: View) -> None:
     place = st.container()
     fusion_column, discard_column = st.columns(2)
     with fusion_column:
-        st.session_state.setdefault("fusion", view.fusion)
+        st.session_state.fusion = view.fusion
         st.segmented_control(
             "Heads fused by",
             FUSIONS,
@@ -176,7 +176,7 @@ def _show_rollout(look: Look, view: View) -> None:
             on_change=_take_rollout,
         )
     with discard_column:
-        st.session_state.setdefault("discard", view.discard)
+        st.session_state.discard = view.discard
         st.slider(
             "Weakest attention discarded",
             0.0,

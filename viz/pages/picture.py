@@ -45,7 +45,7 @@ def _sample(name: str) -> Picture:
 def start(name: str | None) -> str | None:
     """Begin a session with a sample from the address; returns a note if there is none such."""
     known = samples.names()
-    st.session_state.sample = name if name in known else known[0]
+    st.session_state.photo = name if name in known else known[0]
     if name is None or name in known:
         return None
     if name == "own":
@@ -56,14 +56,19 @@ def start(name: str | None) -> str | None:
 def sample_choice() -> None:
     """Show the samples, and beside them one's own photo once there is one."""
     own = ["own"] if st.session_state.get("own") else []
+    st.session_state.sample = st.session_state.photo  # a widget forgets when its page is left
     st.pills(
         "Photo",
         [*samples.names(), *own],
         key="sample",
         required=True,
-        persist_state="session",
+        on_change=_take_sample,
         format_func=lambda name: "Your photo" if name == "own" else samples.title(name),
     )
+
+
+def _take_sample() -> None:
+    st.session_state.photo = st.session_state.sample
 
 
 def upload() -> None:
@@ -81,7 +86,7 @@ def current() -> Picture:
     """The picture that is chosen now; says above it why an upload was refused."""
     if sentence := st.session_state.get("rejected"):
         st.error(plain(sentence), icon=":material/error:")
-    choice = st.session_state.sample
+    choice = st.session_state.photo
     if choice != "own":
         return _sample(choice)
     with _lock:
@@ -108,4 +113,4 @@ def _take_upload() -> None:
     with _lock:
         _store[key] = image
     st.session_state.own = key
-    st.session_state.sample = "own"
+    st.session_state.photo = "own"

@@ -104,13 +104,19 @@ def _open(name: str) -> zoo.Bundle:
 
 def model_choice() -> str:
     """The field in which a model is chosen; its name."""
-    return st.selectbox(
+    st.session_state.model_choice = st.session_state.model  # a widget forgets between pages
+    st.selectbox(
         "Model",
         shelf.names(),
-        key="model",
+        key="model_choice",
         format_func=shelf.title,
-        persist_state="session",
+        on_change=_take_model,
     )
+    return st.session_state.model
+
+
+def _take_model() -> None:
+    st.session_state.model = st.session_state.model_choice
 
 
 def _choose() -> str:
