@@ -45,7 +45,7 @@ def strip(
     style = {"color_map": color_map, "opacity": opacity, "smooth": smooth}
     pictures = [small, *(overlay(small, weights, **style) for weights in maps)]
     titles = ["", *words]
-    notes = ["", *(f"{p:.0%}" for p in (() if probabilities is None else probabilities))]
+    notes = ["", *(f"{100 * p:.0f} %" for p in (() if probabilities is None else probabilities))]
     label = 40 if probabilities is not None else 24
     across = min(columns, len(pictures))
     down = -(-len(pictures) // across)

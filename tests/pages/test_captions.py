@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from model import scenes, zoo
+from model import zoo
 from tests.pages.fake_captioner import MOST, SAYS, FakeCaptioner
 from viz.captions import MEMORY_OF_ONE, Objects, caption_payload
 from viz.pages import caption_of, shelf
+from viz.pages.caption_of import scene_of
 from viz.payload import unpack
 
 PAGE = str(Path(__file__).parents[2] / "viz/pages/captions.py")
@@ -70,7 +71,7 @@ def test_the_first_screen_is_a_scene_with_its_caption_and_all_its_maps(captioner
         np.testing.assert_allclose(arrays[f"cross_{layer}"], caption.cross[layer], atol=1e-3)
         np.testing.assert_allclose(arrays[f"self_{layer}"], caption.self_[layer], atol=1e-3)
     Image.open(io.BytesIO(arrays["photo"].tobytes())).verify()
-    assert len(header["boxes"]) == len(scenes.draw(1).objects)
+    assert len(header["boxes"]) == len(scene_of(1).objects)
     assert "least of" in header["summary"]
 
 
@@ -87,7 +88,7 @@ def test_a_new_scene_is_another_one_and_its_number_is_in_the_address(captioners)
 
 
 def test_the_pointing_score_is_shown_beside_chance(captioners, monkeypatch):
-    first = scenes.draw(1).objects[0]
+    first = scene_of(1).objects[0]
     monkeypatch.setattr("tests.pages.fake_captioner.SAYS", ["a", *first.words])
     app = opened(scene="1")
     header = shown(app)[0]

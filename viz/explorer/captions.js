@@ -2,6 +2,7 @@
 // One payload holds every layer, head and word, so stepping through them asks nobody.
 
 const STEP = 900; // milliseconds that a word stays while playing
+const END = "<end>"; // how the model's vocabulary writes it
 const instances = new WeakMap();
 
 export default function (component) {
@@ -575,10 +576,11 @@ class Captions {
     const own = this.header.words[word];
     const shown = list.some(([text]) => text === own) ? list : [...list, [own, this.header.probabilities[word]]];
     return shown.map(([text, probability]) => {
-      const name = element("bdi", { class: "name", title: text }, text);
+      const said = text === END ? "(the end)" : text;
+      const name = element("bdi", { class: "name", title: said }, said);
       const value = element("span", { class: "value" }, percent(probability));
       const button = element("button", { type: "button" }, name, bar(probability), value);
-      button.disabled = text === own;
+      button.disabled = text === own || (text === END ? word === 0 : /^<.+>$/.test(text));
       button.onclick = () => this.setTriggerValue("continue", [...this.header.words.slice(0, word), text]);
       const item = element("li", {}, button);
       item.classList.toggle("taken", text === own);

@@ -10,10 +10,13 @@ from hashlib import sha256
 import numpy as np
 from cachetools import LRUCache, cached
 
+from model import scenes
+from model.bundle import Bundle
 from viz.captions import Caption
 from viz.pages.picture import Picture
 
 CACHE_BYTES = 64 * 2**20
+FIRST_SCENE = 1 << 41  # training and tests draw scenes of lower numbers
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,13 @@ def _size(caption: Caption) -> int:
     key=lambda bundle, picture, question: question,
     condition=threading.Condition(),
 )
-def answer(bundle, picture: Picture, question: Question) -> Caption:
+def answer(bundle: Bundle, picture: Picture, question: Question) -> Caption:
     """The caption, or the judgement of one (see ``Caption`` in ``viz.captions``)."""
     if question.typed is not None:
         return bundle.score(picture.image, question.typed)
     return bundle.caption(picture.image, beams=question.beams, start=question.given)
+
+
+def scene_of(seed: int) -> scenes.Scene:
+    """A drawn scene that no captioner was trained on."""
+    return scenes.draw(FIRST_SCENE + seed)

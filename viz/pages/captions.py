@@ -10,12 +10,12 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from model import zoo
+from model import scenes, zoo
 from viz import explorer
 from viz.caption_strip import animation, strip
 from viz.captions import MEMORY_OF_ONE, Caption, Objects, caption_payload
 from viz.pages import picture, shelf
-from viz.pages.caption_of import Question, answer
+from viz.pages.caption_of import Question, answer, scene_of
 from viz.pages.link import note_down, recall
 from viz.pages.picture import Picture
 from viz.pages.session import start
@@ -27,6 +27,7 @@ DECODING_HELP = (
     "Greedy takes the likeliest word at each step. A beam keeps the 3 or 5 likeliest beginnings, "
     "and takes the best whole caption at the end."
 )
+END = "<end>"  # how a vocabulary writes it
 MOST_TYPED = 2_000  # characters
 MOST_LINKED = 200
 LEAST_SIDE = 480  # pixels
@@ -119,7 +120,7 @@ def _read_view(words: dict[str, str]) -> list[str]:
     return notes
 
 
-def _choose(names: Sequence[str]) -> tuple[zoo.Bundle, Picture, object | None]:
+def _choose(names: Sequence[str]) -> tuple[zoo.Bundle, Picture, scenes.Scene | None]:
     """The choices: the captioner, the picture, and the scene if it is one."""
     what, how = st.columns([5, 6], gap="large")
     with how:
@@ -164,13 +165,11 @@ def _subject() -> str:
     )
 
 
-def _scene() -> tuple[Picture, object]:
-    from model import scenes
-
+def _scene() -> tuple[Picture, scenes.Scene]:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("New scene", icon=":material/refresh:", type="primary", on_click=_next_scene)
         seed = st.session_state.scene
-        scene = scenes.draw(seed)
+        scene = scene_of(seed)
         st.caption(f"Scene {seed}. What was drawn: {scene.caption}.")
     return Picture(f"scene {seed}", scene.image), scene
 
@@ -313,10 +312,14 @@ def _take_view() -> None:
 
 
 def _take_word() -> None:
-    """Go on from a word that was chosen among the alternatives."""
+    """Go on from a word that was chosen among the alternatives, or end there."""
     if words := st.session_state.captions.get("continue"):
-        st.session_state.typed, st.session_state.beam = "", None
-        st.session_state.given = [str(word) for word in words]
+        _start_again()
+        *before, last = (str(word) for word in words)
+        if last == END:
+            st.session_state.typed = " ".join(before)
+        else:
+            st.session_state.given = [*before, last]
 
 
 def _take_beam(question: str) -> None:
@@ -327,11 +330,9 @@ def _take_beam(question: str) -> None:
 # -- what was drawn -------------------------------------------------------------------------------
 
 
-def _objects(bundle: zoo.Bundle, caption: Caption, scene: object | None) -> Objects:
+def _objects(bundle: zoo.Bundle, caption: Caption, scene: scenes.Scene | None) -> Objects:
     if scene is None:
         return Objects()
-    from model import scenes
-
     width, height = scene.image.size
     boxes = [
         (left / width, top / height, right / width, bottom / height)
@@ -421,7 +422,7 @@ def _maps(bundle: zoo.Bundle, caption: Caption) -> np.ndarray:
     return caption.attention(view["layer"], head)[:, tokens.patch_slice].reshape(-1, *tokens.grid)
 
 
-def _write_address(shown: Picture, scene: object | None) -> None:
+def _write_address(shown: Picture, scene: scenes.Scene | None) -> None:
     """Let the address say what is shown; the last thing that the page does."""
     state, view = st.session_state, st.session_state.caption_view
     place = {"photo": shown.sample or "own"} if scene is None else {"scene": state.scene}
