@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from model import samples, scenes, zoo
 from model.checkpoints import DIRECTORY
@@ -233,6 +234,17 @@ def test_beams_play_and_trace(open_captions):
     assert stopped >= 1
     page.wait_for_timeout(1200)
     assert now(page) == stopped
+
+
+def test_the_caption_can_be_saved(open_captions):
+    page = open_captions("?scene=5&word=2")
+    page.get_by_role("button", name="Save").click()
+    for title, kind in (("side by side", "PNG"), ("GIF", "GIF"), ("WebP", "WEBP")):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=title).click()
+        picture = Image.open(download.value.path())
+        assert picture.format == kind
+        assert getattr(picture, "n_frames", 1) == (1 if kind == "PNG" else len(words(page)))
 
 
 def test_the_view_is_still_there_after_a_visit_to_another_page(open_captions):

@@ -47,6 +47,9 @@ STRANGE = (
 )
 
 
+View = dict[str, object]  # layer, head, word, and how maps are drawn
+
+
 @dataclass(frozen=True)
 class Told:
     """The caption on the page, and what the model says when nobody types."""
@@ -379,47 +382,50 @@ def _show_meaning(bundle: zoo.Bundle) -> None:
 def _show_export(bundle: zoo.Bundle, shown: Picture, caption: Caption) -> None:
     if bundle.memory_of_one or not caption.words:
         return
+    # A file is made when it is asked for, by a thread that has no session: the view goes along.
+    told = bundle, shown, caption, dict(st.session_state.caption_view)
     with st.popover("Save", icon=":material/download:"):
         st.download_button(
             "All words side by side (PNG)",
-            lambda: _strip(bundle, shown, caption),
+            partial(_strip, *told),
             "saccade-caption.png",
             "image/png",
             on_click="ignore",
         )
-        for kind in ("gif", "webp"):
+        for kind, title in (("gif", "GIF"), ("webp", "WebP")):
             st.download_button(
-                f"Word by word ({ {'gif': 'GIF', 'webp': 'WebP'}[kind] })",
-                partial(_animation, bundle, shown, caption, kind),
+                f"Word by word ({title})",
+                partial(_animation, *told, kind),
                 f"saccade-caption.{kind}",
                 f"image/{kind}",
                 on_click="ignore",
             )
 
 
-def _strip(bundle: zoo.Bundle, shown: Picture, caption: Caption) -> bytes:
+def _strip(bundle: zoo.Bundle, shown: Picture, caption: Caption, view: View) -> bytes:
     buffer = io.BytesIO()
+    photo, maps = _enlarged(bundle.frame(shown.image)), _maps(bundle, caption, view)
     probabilities = np.exp(caption.logprobs)
-    photo, maps = _enlarged(bundle.frame(shown.image)), _maps(bundle, caption)
-    strip(photo, maps, caption.words, probabilities, **_style()).save(buffer, "PNG")
+    strip(photo, maps, caption.words, probabilities, **_style(view)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def _animation(bundle: zoo.Bundle, shown: Picture, caption: Caption, kind: str) -> bytes:
-    photo, maps = _enlarged(bundle.frame(shown.image)), _maps(bundle, caption)
-    return animation(photo, maps, caption.words, kind, **_style())
+def _animation(
+    bundle: zoo.Bundle, shown: Picture, caption: Caption, view: View, kind: str
+) -> bytes:
+    photo, maps = _enlarged(bundle.frame(shown.image)), _maps(bundle, caption, view)
+    return animation(photo, maps, caption.words, kind, **_style(view))
 
 
-def _style() -> dict[str, object]:
-    view = st.session_state.caption_view
+def _style(view: View) -> dict[str, object]:
     return {"color_map": view["colors"], "opacity": view["opacity"], "smooth": view["smooth"]}
 
 
-def _maps(bundle: zoo.Bundle, caption: Caption) -> np.ndarray:
+def _maps(bundle: zoo.Bundle, caption: Caption, view: View) -> np.ndarray:
     """(words, rows, columns) of the layer and head that are shown."""
-    view, tokens = st.session_state.caption_view, bundle.tokens
     head = None if view["head"] == "mean" else view["head"]
-    return caption.attention(view["layer"], head)[:, tokens.patch_slice].reshape(-1, *tokens.grid)
+    rows = caption.attention(view["layer"], head)[:, bundle.tokens.patch_slice]
+    return rows.reshape(-1, *bundle.tokens.grid)
 
 
 def _write_address(shown: Picture, scene: scenes.Scene | None) -> None:
