@@ -60,10 +60,10 @@ class FakeCaptioner:
     def score(self, image, text):
         self.asked.append(("score", text))
         words = text.lower().split()
-        note = f"Only the first {MOST} words are read." if len(words) > MOST else ""
         caption = self._about(words[:MOST], [])
         caption.unknown = [i for i, w in enumerate(caption.words) if w not in VOCABULARY]
-        caption.note = note
+        if len(words) > MOST or len(text) > 2000:
+            caption.note = f"The caption was cut: this captioner reads {MOST} words."
         return caption
 
     def _about(self, words, beams):

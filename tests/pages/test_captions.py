@@ -137,7 +137,7 @@ def test_a_typed_caption_is_judged_word_by_word(captioners):
     app.text_input(key="typed").set_value("a red dragon").run()
     header, _ = shown(app)
     assert header["words"] == ["a", "red", "dragon"] and header["unknown"] == [2]
-    assert "log-probability" in header["summary"] and "One word is not" in header["summary"]
+    assert "log-probability" in header["summary"] and "“dragon”" in header["summary"]
     assert app.query_params["text"] == "a red dragon"
     assert not header["beams"]
     app.button[-1].click().run()
@@ -163,10 +163,8 @@ def test_odd_captions_are_shown_safely(captioners, text):
     header, _ = shown(app)
     assert 0 < len(header["words"]) <= MOST
     assert text.strip() == "" or text.strip() not in texts(app), "typed text is never Markdown"
-    if len(text.split()) > MOST:
-        assert f"first {MOST} words" in header["summary"]
     if len(text) > 2000:
-        assert "characters are read" in header["summary"]
+        assert "The caption was cut" in header["summary"]
     assert opened(text=text)
 
 

@@ -28,7 +28,7 @@ DECODING_HELP = (
     "and takes the best whole caption at the end."
 )
 END = "<end>"  # how a vocabulary writes it
-MOST_TYPED = 2_000  # characters
+MOST_TYPED = 10_000  # characters; a captioner reads fewer, and says so
 MOST_LINKED = 200
 LEAST_SIDE = 480  # pixels
 MOST_SEEDS = 10**6
@@ -287,24 +287,21 @@ def _summary(told: Told) -> str:
     least = int(np.argmin(caption.logprobs))
     if told.typed:
         total, own = float(caption.logprobs.sum()), float(told.own.logprobs.sum())
-        sentences = [
+        said = (
             f"The model gives this caption a log-probability of {total:.1f}, and its own one "
             f"{own:.1f}. It is most surprised by “{caption.words[least]}”."
-        ]
+        )
     else:
         mean = math.exp(float(np.mean(caption.logprobs)))
-        sentences = [
-            f"How sure the model is: {100 * mean:.0f} % a word (geometric mean), least of "
-            f"“{caption.words[least]}”, {100 * math.exp(caption.logprobs[least]):.0f} %."
-        ]
-    if count := len(caption.unknown):
-        which = "One word is" if count == 1 else f"{count} words are"
-        sentences.append(
-            f"{which} not among those the model knows; underlined, and read as unknown."
+        said = (
+            f"How sure the model is: {_percent(mean)} a word (geometric mean), least of "
+            f"“{caption.words[least]}”, {_percent(math.exp(caption.logprobs[least]))}."
         )
-    if len(st.session_state.typed) > MOST_TYPED:
-        sentences.append(f"Only the first {MOST_TYPED:,} characters are read.")
-    return " ".join([*sentences, caption.note]).strip()
+    return f"{said} {caption.note}".strip()
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.1g} %"
 
 
 def _take_view() -> None:
