@@ -56,11 +56,8 @@ function rowsFromQueriesAndKeys({ query, key, bias, heads, tokens, dim, scale },
     const row = rows.subarray(head * tokens, (head + 1) * tokens);
     const biasAt = ((oneBias ? 0 : head) * tokens + token) * tokens;
     let top = -Infinity;
-    let at = head * tokens * dim;
     for (let j = 0; j < tokens; j++) {
-      let score = 0;
-      for (let i = 0; i < dim; i++) score += q[i] * key[at++];
-      score *= scale;
+      let score = scale * dot(q, key, (head * tokens + j) * dim);
       if (bias) score += bias[biasAt + j];
       row[j] = score;
       if (score > top) top = score;
@@ -69,6 +66,20 @@ function rowsFromQueriesAndKeys({ query, key, bias, heads, tokens, dim, scale },
     else softmax(row, top);
   }
   return rows;
+}
+
+// Four sums at a time: one alone would wait for each addition before the next.
+function dot(q, key, at) {
+  const whole = q.length - (q.length % 4);
+  let [a, b, c, d] = [0, 0, 0, 0];
+  for (let i = 0; i < whole; i += 4) {
+    a += q[i] * key[at + i];
+    b += q[i + 1] * key[at + i + 1];
+    c += q[i + 2] * key[at + i + 2];
+    d += q[i + 3] * key[at + i + 3];
+  }
+  for (let i = whole; i < q.length; i++) a += q[i] * key[at + i];
+  return a + b + c + d;
 }
 
 function softmax(row, top) {
@@ -101,22 +112,16 @@ function rowsOfWindows({ maps, slots, area, heads, tokens }, token) {
   return rows;
 }
 
-const FUSIONS = {
-  mean: (values) => values.reduce((sum, value) => sum + value, 0) / values.length,
-  max: (values) => Math.max(...values),
-  min: (values) => Math.min(...values),
-};
-
 // One map of a layer: a head's own row, or the mean, max or min of all heads.
 function chosenRow(rows, heads, tokens, head) {
   if (typeof head === "number") return rows.subarray(head * tokens, (head + 1) * tokens);
-  const fuse = FUSIONS[head];
-  const values = new Array(heads);
-  const fused = new Float32Array(tokens);
-  for (let j = 0; j < tokens; j++) {
-    for (let h = 0; h < heads; h++) values[h] = rows[h * tokens + j];
-    fused[j] = fuse(values);
+  const fused = rows.slice(0, tokens);
+  for (let i = tokens; i < heads * tokens; i++) {
+    const j = i % tokens;
+    if (head === "mean") fused[j] += rows[i];
+    else if (head === "max" ? rows[i] > fused[j] : rows[i] < fused[j]) fused[j] = rows[i];
   }
+  if (head === "mean") for (let j = 0; j < tokens; j++) fused[j] /= heads;
   return fused;
 }
 
