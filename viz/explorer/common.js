@@ -213,10 +213,7 @@ function drawScale(canvas, name) {
 }
 
 function percent(value) {
-  const hundredths = value * 100;
-  if (hundredths >= 10) return `${hundredths.toFixed(0)} %`;
-  if (hundredths >= 1) return `${hundredths.toFixed(1)} %`;
-  return `${hundredths.toFixed(2)} %`;
+  return `${(100 * value).toFixed(value < 0.01 ? 2 : 1)} %`;
 }
 
 function element(tag, attributes = {}, ...children) {
