@@ -12,7 +12,7 @@ from model.windows import Windows
 
 Selection = int | slice | Sequence[int] | Tensor | None
 
-CHUNK = 1 << 20  # scores computed at a time: 4 MiB, which stay in a CPU's cache
+CHUNK = 1 << 21  # scores computed at a time, 8 MiB: less wastes threads, more wastes cache
 
 
 @dataclass(eq=False)

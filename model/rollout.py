@@ -71,12 +71,11 @@ def _step(
     for first in range(0, tokens, size):
         part = slice(first, first + size)
         fused = _without_smallest(fuse(record.weights(queries=part), fusion), discard)
-        fused = fused * (1 - residual)
-        total = fused.sum(-1) + residual  # (B, n): row sums of residual · I + fused
+        total = (1 - residual) * fused.sum(-1) + residual  # (B, n): row sums of the mixture
         lost = total == 0
         share = row[..., part] / total.masked_fill(lost, 1.0)[:, None]
-        result += share @ fused
-        result[..., part] += torch.where(lost[:, None], row[..., part], share * residual)
+        result += (1 - residual) * share @ fused
+        result[..., part] += torch.where(lost[:, None], row[..., part], residual * share)
     return result
 
 
