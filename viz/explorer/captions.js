@@ -318,7 +318,7 @@ class Captions {
     const several = this.header.layers.reduce((sum, heads) => sum + heads, 0) > 1;
     const columns = ["mean", ...Array(most).keys()];
     const place = this.find(".heads");
-    place.style.gridTemplateColumns = `2.6rem repeat(${columns.length}, minmax(0, 4.6rem))`;
+    place.style.gridTemplateColumns = `2.6rem repeat(${columns.length}, minmax(0, ${columns.length > 6 ? 4.6 : 5.6}rem))`;
     const names = columns.map((head) => element("span", { class: "name" }, headName(head)));
     this.cells = [];
     const rows = this.layers.map(({ heads }, layer) => [
@@ -396,7 +396,6 @@ class Captions {
     this.find(".colors").value = view.colors;
     this.find(".smooth").checked = view.smooth;
     drawScale(this.find(".bar"), view.colors);
-    this.stale = true; // the maps of all words have changed
     this.schedule();
   }
 
@@ -411,15 +410,19 @@ class Captions {
     if (!this.header) return;
     this.mark();
     this.showWord();
-    this.drawTriangle();
+    this.names.forEach((name, i) => name.classList.toggle("now", i === this.word));
+    for (const { word, button } of this.shots) button.classList.toggle("now", word === this.word);
     if (!this.photo) return;
     this.drawPhoto();
+    const { word, boxes, ...looks } = this.view;
+    const style = JSON.stringify([looks, this.shots[0]?.canvas.clientWidth, window.devicePixelRatio]);
+    const changed = this.drawnPhoto !== this.photo || this.drawnStyle !== style;
+    if (changed) this.drawTriangle();
     if (!this.maps) return;
     for (const cell of this.cells) this.drawSmall(cell, this.patches(this.word, cell.layer, cell.head));
-    for (const shot of this.shots) {
-      shot.button.classList.toggle("now", shot.word === this.word);
-      this.drawSmall(shot, this.patches(shot.word));
-    }
+    if (changed) for (const shot of this.shots) this.drawSmall(shot, this.patches(shot.word));
+    this.drawnPhoto = this.photo;
+    this.drawnStyle = style;
   }
 
   drawPhoto() {
@@ -489,7 +492,6 @@ class Captions {
     if (!this.squares.length) return;
     const rows = this.words.map((_, i) => this.row(i, this.view.layer, this.view.head, "own"));
     for (const { square, i, j } of this.squares) square.style.setProperty("--strength", rows[i][j].toFixed(3));
-    this.names.forEach((name, i) => name.classList.toggle("now", i === this.word));
   }
 
   // -- words and numbers -----------------------------------------------------------------

@@ -37,10 +37,7 @@ NONE_TRAINED = (
     "No captioner is trained yet. This command trains one on scenes that the project draws "
     "itself, in under an hour on two cores; then open this page again:"
 )
-TRAIN = (
-    "python -m model.training scenes-captioner --data . "
-    "--out checkpoints/scenes-captioner.safetensors"
-)
+TRAIN = "python -m model.training scenes-captioner --out checkpoints/scenes-captioner.safetensors"
 STRANGE = (
     "This captioner was trained on drawn scenes alone. It names coloured shapes whatever the photo "
     "shows: watch how sure it is of each word."
