@@ -17,11 +17,11 @@ from safetensors.torch import load as parse_safetensors
 from safetensors.torch import save as write_safetensors
 from torch import Tensor, nn
 
-from model import vit
+from model import captioner, vit
 
 DIRECTORY = Path(__file__).parents[1] / "checkpoints"
 
-_BUILDERS = {"classify": lambda config: vit.build("vit", **config)}
+_BUILDERS = {"classify": lambda config: vit.build("vit", **config), "caption": captioner.build}
 
 
 class CheckpointError(ValueError):

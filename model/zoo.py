@@ -18,24 +18,38 @@ from model.bundle import (
     normalisation,
     with_fixed_seed,
 )
+from model.captions import Caption, CaptionBundle
 from model.checkpoints import CheckpointError
 
-__all__ = ["Bundle", "ModelNotFound", "ModelRejected", "Resize", "load", "names"]
+__all__ = [
+    "Bundle",
+    "Caption",
+    "CaptionBundle",
+    "ModelNotFound",
+    "ModelRejected",
+    "Resize",
+    "load",
+    "names",
+]
 
-DEFAULTS = ("photos", "cifar10")  # the first of them that is there opens first
+# The first of them that is there opens first.
+DEFAULTS = ("photos", "cifar10", "flickr8k-captioner", "scenes-captioner")
 HUBS = ("torchvision", "timm", "hf")
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
 
-def names() -> list[str]:
-    """The classifiers that need no network, the one to open with first."""
+def names(task: str = "classify") -> list[str]:
+    """The classifiers (or with "caption" the captioners) that need no network.
+
+    The one to open with comes first.
+    """
     found = []
     for path in sorted(checkpoints.DIRECTORY.glob("*.safetensors")):
         try:
             card = checkpoints.read_card(path)
         except CheckpointError:
             continue  # `load` says what is wrong with it
-        if card["task"] == "classify":
+        if card["task"] == task:
             found.append(path.stem)
     return sorted(found, key=lambda name: (*DEFAULTS, name).index(name))
 
@@ -108,8 +122,9 @@ def _from_checkpoint(path: Path) -> Bundle:
         net, card = checkpoints.load(path)
     except CheckpointError as error:
         raise ModelRejected(str(error)) from error
+    kind = CaptionBundle if card["task"] == "caption" else Bundle
     try:
-        return Bundle(
+        return kind(
             name=path.stem,
             net=net,
             tokens=net.tokens,
@@ -126,7 +141,7 @@ def _from_checkpoint(path: Path) -> Bundle:
 
 
 def _unknown(name: str) -> str:
-    embedded = names()
+    embedded = [*names(), *names("caption")]
     near = difflib.get_close_matches(name.lower(), embedded, n=1, cutoff=0.5)
     meant = f" Did you mean “{near[0]}”?" if near else ""
     here = f"Embedded are {', '.join(embedded)}" if embedded else "No checkpoint is embedded"

@@ -1,4 +1,4 @@
-"""The command: `python -m model.evaluate classify|attribution NAME --data DIR`."""
+"""The command: `python -m model.evaluate classify|attribution|caption NAME --data DIR`."""
 
 from __future__ import annotations
 
@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         "--no-write", dest="write", action="store_false", help="leave the card as it is"
     )
     _add_attribution(kinds.add_parser("attribution", help="every relevance method's scores"))
+    _add_caption(kinds.add_parser("caption", help="captions right, pointing of their words"))
     return parser
 
 
@@ -86,6 +87,12 @@ def _add_attribution(parser: argparse.ArgumentParser) -> None:
     from model.evaluate import attribution
 
     attribution.add_arguments(parser)
+
+
+def _add_caption(parser: argparse.ArgumentParser) -> None:
+    from model.evaluate import caption
+
+    caption.add_arguments(parser)
 
 
 if __name__ == "__main__":

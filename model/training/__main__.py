@@ -43,9 +43,13 @@ def _train(arguments: list[str]) -> int:
 
     torch.manual_seed(recipe.seed)
     torch.backends.cudnn.deterministic = True
+    if isinstance(recipe, recipes.CaptionRecipe):
+        return _train_captioner(options, recipe, device, out, state)
     overrides = {key: value for key, value in recipe.model.items() if key != "preset"}
     net = build(recipe.model["preset"], **overrides)
     side = min(net.tokens.image_size)
+    if options.data is None:
+        raise data.DataError("Give the data set's folder with --data.")
     train = data.read(options.data, "train", side, options.limit)
     test = data.read(options.data, "test", side, options.limit).with_classes(train.classes)
     loop.check(net.config, train, test, recipe)
@@ -54,6 +58,20 @@ def _train(arguments: list[str]) -> int:
 
     command = _command(options, out)
     card = finish.ship(trained, out, recipe, test, curve, command)
+    state.unlink(missing_ok=True)
+    summary = {key: card[key] for key in ("name", "epochs", "parameters")}
+    print(json.dumps(summary | card["metrics"] | {"file": str(out)}))
+    return 0
+
+
+def _train_captioner(options, recipe: recipes.CaptionRecipe, device: str, out: Path, state: Path):
+    from model.training import captioning
+
+    train, test = captioning.read(recipe, options.data, options.limit)
+    net = captioning.build(recipe, train, out.parent)
+    log = out.with_suffix(".log.jsonl")
+    trained, curve = captioning.train(net, train, test, recipe, device, state, options.resume, log)
+    card = captioning.ship(trained, out, recipe, test, curve, _command(options, out))
     state.unlink(missing_ok=True)
     summary = {key: card[key] for key in ("name", "epochs", "parameters")}
     print(json.dumps(summary | card["metrics"] | {"file": str(out)}))
@@ -77,7 +95,7 @@ def _train_parser() -> argparse.ArgumentParser:
         epilog="python -m model.training pack FROM TO makes the packed form of a data set.",
     )
     parser.add_argument("recipe", help=f"one of {', '.join(recipes.names())}, or a .toml file")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    parser.add_argument("--data", type=Path, help="folder of the data set; none for drawn scenes")
     parser.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     parser.add_argument(
@@ -100,7 +118,8 @@ def _pack_parser() -> argparse.ArgumentParser:
 def _command(options: argparse.Namespace, out: Path) -> str:
     """What to type to make this file again, without this machine's folders."""
     words = ["python", "-m", "model.training", Path(options.recipe).name]
-    words += ["--data", f"data/{options.data.resolve().name}", "--out", f"checkpoints/{out.name}"]
+    words += ["--data", f"data/{options.data.resolve().name}"] if options.data else []
+    words += ["--out", f"checkpoints/{out.name}"]
     for change in options.set:
         words += ["--set", change]
     if options.limit:

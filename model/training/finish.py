@@ -45,7 +45,7 @@ def make_card(
         "data_licence": recipe.data.licence,
         "recipe": recipe.name,
         "command": command,
-        **_changed_length(curve),
+        **changed_length(curve),
         "seed": recipe.seed,
         "epochs": recipe.epochs,
         "parameters": sum(p.numel() for p in net.parameters()),
@@ -56,7 +56,7 @@ def make_card(
     }
 
 
-def _changed_length(curve: list[dict]) -> dict[str, str]:
+def changed_length(curve: list[dict]) -> dict[str, str]:
     """A note where the command alone does not make this very model again."""
     plans = [(row["epochs"], row["epoch"]) for row in curve]
     turns = [now for before, now in pairwise(plans) if before[0] != now[0]]

@@ -48,7 +48,7 @@ def train(
     `log` gets the curve as JSON lines.
     Raises TrainingError.
     """
-    run = _Run(net, train_data, test_data, recipe, device)
+    run = Run(net, train_data, test_data, recipe, device)
     if resume and state is not None and state.exists():
         run.restore(state)
     while run.epoch < recipe.epochs:
@@ -80,22 +80,28 @@ def check(config, train_data: Split, test_data: Split, recipe: Recipe) -> None:
         )
 
 
-class _Run:
+class Run:
     """All that an epoch changes, and so all that is saved after it."""
 
     def __init__(self, net, train_data: Split, test_data: Split, recipe: Recipe, device: str):
         self.recipe, self.device = recipe, torch.device(device)
         self.net = net.to(self.device)
-        self.data = _to(train_data, self.device)
-        self.test_data = _to(test_data, self.device)
+        self.data, self.test_data = self._place(train_data), self._place(test_data)
         self.steps = max(1, len(train_data) // recipe.batch)
         self.optimiser = optimiser(self.net, recipe.optimiser)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(
             self.optimiser, schedule(recipe.schedule, self.steps * recipe.epochs)
         )
         self.average = average(self.net, recipe.ema) if recipe.ema else None
-        self.vary = variation(recipe.augment, recipe.data, net.config, len(train_data.classes))
+        classes = len(getattr(train_data, "classes", ()))
+        self.vary = variation(recipe.augment, recipe.data, net.config, classes)
         self.epoch, self.curve = 0, []
+
+    def _place(self, data: Split) -> Split:
+        """The data where the net is."""
+        return dataclasses.replace(
+            data, images=data.images.to(self.device), labels=data.labels.to(self.device)
+        )
 
     @property
     def shown(self) -> nn.Module:
@@ -116,7 +122,7 @@ class _Run:
         )
         for step, (images, labels) in enumerate(bar):
             images, targets = self.vary(images, labels)
-            with _precision(self.device):
+            with precision(self.device):
                 logits = self.net(images)
                 loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
             self._step(loss)
@@ -160,11 +166,14 @@ class _Run:
             "images_per_second": round(seen / seconds, 1),
         }
         if self.epoch % self.recipe.test_every == 0 or self.epoch == self.recipe.epochs:
-            logits = predict(self.shown, self.test_data, self.recipe.data, self.device)
-            right = logits.argmax(1) == self.test_data.labels
-            row["test_accuracy"] = round(right.float().mean().item(), 5)
+            row |= self._test()
         self.curve.append(row)
         return row
+
+    def _test(self) -> dict[str, float]:
+        logits = predict(self.shown, self.test_data, self.recipe.data, self.device)
+        right = logits.argmax(1) == self.test_data.labels
+        return {"test_accuracy": round(right.float().mean().item(), 5)}
 
     # Saving and going on ---------------------------------------------------------------------
 
@@ -301,7 +310,7 @@ def predict(net: nn.Module, split: Split, data, device, batch: int = 500) -> Ten
     logits = []
     for images in split.images.split(batch):
         prepared = normalise(as_float(images.to(device), net.config), data.mean, data.std)
-        with _precision(torch.device(device)):
+        with precision(torch.device(device)):
             logits.append(net(prepared).float())
     return torch.cat(logits)
 
@@ -313,14 +322,9 @@ def replace(file: Path, write: Callable[[Path], object]) -> None:
     os.replace(unfinished, file)
 
 
-def _precision(device: torch.device):
+def precision(device: torch.device):
+    """The context in which a net runs: bfloat16 on a GPU."""
     return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
-
-
-def _to(split: Split, device: torch.device) -> Split:
-    return dataclasses.replace(
-        split, images=split.images.to(device), labels=split.labels.to(device)
-    )
 
 
 def _json(recipe: Recipe) -> str:

@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 
 class RecipeError(ValueError):
@@ -77,19 +77,51 @@ class Recipe:
     ema: float = 0.0
     test_every: int = 1
     weak_at: str = ""
+    task: ClassVar[str] = "classify"
+
+
+@dataclass(frozen=True)
+class CaptionRecipe:
+    """`encoder`: fields of ViTConfig; `decoder`: fields of CaptionerConfig, but for the vocabulary.
+
+    `pictures`: how many are drawn for an epoch, where they are drawn. `rarest`: how often a word
+    comes at least in the training captions to get into the vocabulary. `start`: a checkpoint
+    beside the one to write whose encoder is taken over where it fits and exists.
+    """
+
+    name: str
+    title: str
+    data: Data
+    encoder: dict[str, Any]
+    decoder: dict[str, Any]
+    epochs: int
+    batch: int
+    task: str = "caption"
+    pictures: int = 0
+    rarest: int = 1
+    start: str = ""
+    seed: int = 0
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    schedule: Schedule = field(default_factory=Schedule)
+    augment: Augment = field(default_factory=Augment)
+    label_smoothing: float = 0.0
+    ema: float = 0.0
+    test_every: int = 1
+    weak_at: str = ""
 
 
 _PARTS = {"data": Data, "optimiser": Optimiser, "schedule": Schedule, "augment": Augment}
 _CHOICES = {"optimiser": ("adam", "adamw", "sgd"), "schedule": ("constant", "cosine")}
 
 
-def names() -> list[str]:
-    """The recipes that come with the project."""
+def names(task: str | None = None) -> list[str]:
+    """The recipes that come with the project, those of one task ("classify", "caption") or all."""
     files = resources.files(__package__).joinpath("recipes").iterdir()
-    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+    found = sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+    return [name for name in found if task is None or load(name).task == task]
 
 
-def load(name: str, changes: list[str] | tuple[str, ...] = ()) -> Recipe:
+def load(name: str, changes: list[str] | tuple[str, ...] = ()) -> Recipe | CaptionRecipe:
     """The recipe of that name, or of the TOML file at that path.
 
     `changes`: "epochs=30", "optimiser.lr=1e-3", ...: values as TOML writes them.
@@ -129,13 +161,14 @@ def _change(table: dict, change: str) -> None:
     table[last] = value
 
 
-def _recipe(name: str, table: dict) -> Recipe:
+def _recipe(name: str, table: dict) -> Recipe | CaptionRecipe:
     table = {"name": name, **table}
     for key, part in _PARTS.items():
         if key in table:
             table[key] = _build(part, table[key], f"[{key}] of recipe {name}")
-    recipe = _build(Recipe, table, f"recipe {name}")
-    if "preset" not in recipe.model:
+    captions = table.get("task") == "caption"
+    recipe = _build(CaptionRecipe if captions else Recipe, table, f"recipe {name}")
+    if not captions and "preset" not in recipe.model:
         raise RecipeError(f"The recipe {name} names no preset under [model].")
     for key, choices in _CHOICES.items():
         if getattr(recipe, key).name not in choices:

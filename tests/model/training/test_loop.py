@@ -64,7 +64,7 @@ def test_killed_and_resumed_ends_as_if_never_killed(tmp_path, monkeypatch, step)
     whole, curve = run()
     state = tmp_path / "state.pt"
 
-    steps, plain = 0, loop._Run._step
+    steps, plain = 0, loop.Run._step
 
     def step_until_killed(self, loss):
         nonlocal steps
@@ -74,7 +74,7 @@ def test_killed_and_resumed_ends_as_if_never_killed(tmp_path, monkeypatch, step)
         plain(self, loss)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop._Run, "_step", step_until_killed)
+        patch.setattr(loop.Run, "_step", step_until_killed)
         with pytest.raises(Killed):
             run(state=state)
     assert state.exists() == (step >= 5)  # at most one epoch is lost

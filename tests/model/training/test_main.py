@@ -71,7 +71,7 @@ def test_trains_and_ships_the_measured_file(folder, capsys):
 
 def test_an_unfinished_run_is_not_overwritten_but_resumed(folder, monkeypatch, capsys):
     with monkeypatch.context() as patch:
-        patch.setattr(loop._Run, "save", _save_and_stop(loop._Run.save))
+        patch.setattr(loop.Run, "save", _save_and_stop(loop.Run.save))
         assert main(command(folder, "--device", "cpu")) == 130
     assert "--resume" in capsys.readouterr().err
     assert main(command(folder, "--device", "cpu")) == 1
@@ -93,12 +93,12 @@ def _save_and_stop(save):
     return stop
 
 
-def test_a_card_tells_of_a_changed_length():
+def test_a_card_tells_of_achanged_length():
     def curve(*planned):
         return [{"epoch": i + 1, "epochs": epochs} for i, epochs in enumerate(planned)]
 
-    assert finish._changed_length(curve(3, 3, 3)) == {}
-    note = finish._changed_length(curve(9, 9, 4, 5, 5))["note"]
+    assert finish.changed_length(curve(3, 3, 3)) == {}
+    note = finish.changed_length(curve(9, 9, 4, 5, 5))["note"]
     assert "9, then 4 from epoch 3 on, then 5 from epoch 4 on." in note
 
 

@@ -7,7 +7,7 @@ from model.training.split import Split
 from model.vit import build
 
 
-@pytest.mark.parametrize("name", recipe.names())
+@pytest.mark.parametrize("name", recipe.names("classify"))
 def test_shipped_recipes_make_a_model(name):
     r = recipe.load(name)
     net = build(r.model["preset"], **{k: v for k, v in r.model.items() if k != "preset"})
@@ -17,7 +17,7 @@ def test_shipped_recipes_make_a_model(name):
     assert r.data.licence
 
 
-@pytest.mark.parametrize("name", recipe.names())
+@pytest.mark.parametrize("name", recipe.names("classify"))
 def test_shipped_recipes_take_a_step(name):
     r = recipe.load(name, ["epochs=1", "batch=2"])
     torch.manual_seed(0)

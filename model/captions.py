@@ -1,0 +1,158 @@
+"""What a captioner says of a picture, word by word, and the bundle that asks it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from model import decoding
+from model.bundle import Bundle
+from model.captioner import SPECIAL, START, UNKNOWN
+
+ALTERNATIVES = 5  # words that are told for each step
+LONGEST_INPUT = 2000  # characters of a typed caption that are read at all
+
+
+@dataclass
+class Caption:
+    """A caption and how it came about. Everything is aligned with `words`."""
+
+    words: list[str]  # without <start> and <end>
+    text: str
+    logprobs: np.ndarray  # (words,), natural logarithms, each given the words before
+    alternatives: list[list[tuple[str, float]]]  # the likeliest words there, with probabilities
+    cross: list[np.ndarray]  # per decoder layer: (heads, words, memory tokens); rows sum to one
+    self_: list[np.ndarray]  # per layer: (heads, words, 1 + words), <start> first; rows sum to one
+    beams: list[tuple[str, float]] = field(default_factory=list)  # text and log-probability
+    unknown: list[int] = field(default_factory=list)  # indices of words that it does not know
+    note: str = ""  # what was cut or replaced
+
+    def attention(self, layer: int = -1, head: int | None = None) -> np.ndarray:
+        """(words, memory tokens): row i is the cross-attention that chose word i.
+
+        `head` None is the mean of the heads. Raises IndexError for a layer or head beyond.
+        """
+        heads = self.cross[layer]
+        return heads.mean(0) if head is None else heads[head]
+
+
+@dataclass
+class CaptionBundle(Bundle):
+    """A captioner under its name. `tokens` is the layout of what its words look at."""
+
+    @property
+    def memory_of_one(self) -> bool:
+        """Whether all of the picture is one vector, so that cross-attention is 1 everywhere."""
+        return self.net.config.memory == "one"
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The words that it can write."""
+        return self.net.config.vocabulary[len(SPECIAL) :]
+
+    def caption(
+        self,
+        image: Image.Image,
+        beams: int = 1,
+        temperature: float = 0.0,
+        max_words: int = 24,
+        start: Sequence[str] = (),
+    ) -> Caption:
+        """What it writes about a photo.
+
+        `start`: words that are given, the rest is continued. `beams`: so many captions are
+        followed at once, and the likeliest is told; with one, each word is the likeliest.
+        `temperature` above 0 draws words by chance instead, with one beam only. A beam's
+        log-probability counts all its words, those given too, and the end where it ended.
+        Raises ValueError where beams or max_words are below 1.
+        """
+        if beams < 1 or max_words < 1 or temperature < 0:
+            raise ValueError(
+                "beams and max_words are 1 or more, and the temperature is not below 0."
+            )
+        longest = self.net.config.max_words
+        given, notes = list(start)[:longest], []
+        if len(start) > longest:
+            notes.append(f"Only the first {longest} of the words given were used.")
+        ids, max_words = self._ids(given), min(max(max_words, len(given)), longest)
+        memory = self._memory(image)
+        if temperature > 0 and beams > 1:
+            notes.append("Beams follow the likeliest words, so the temperature was not used.")
+        if temperature > 0 and beams == 1:
+            found = [decoding.sample(self.net, memory, temperature, max_words, ids)]
+        else:
+            found = decoding.beam_search(self.net, memory, beams, max_words, ids)
+        best = found[0]
+        if not best.finished:
+            notes.append(f"It did not come to an end within {max_words} words.")
+        words = given + [self.net.config.vocabulary[i] for i in best.words[len(given) :]]
+        caption = self._read(memory, words, best.words, notes)
+        caption.beams = [(self._text(beam.words, given), beam.logprob) for beam in found]
+        return caption
+
+    def score(self, image: Image.Image, text: str) -> Caption:
+        """What it thinks of a caption that somebody typed, word by word (teacher forcing).
+
+        Words that it does not know count as <unknown>; a text that is too long is cut, with a
+        note. Raises nothing for any text.
+        """
+        words, notes = typed_words(text[:LONGEST_INPUT]), []
+        longest = self.net.config.max_words
+        if len(words) > longest or len(text) > LONGEST_INPUT:
+            notes.append(f"The caption was cut: this captioner reads {longest} words.")
+        words = words[:longest]
+        if not words:
+            notes.append("There are no words in this caption.")
+        return self._read(self._memory(image), words, self._ids(words), notes)
+
+    @torch.inference_mode()
+    def _memory(self, image: Image.Image) -> Tensor:
+        return self.net.remember(self.prepare(image))
+
+    @torch.inference_mode()
+    def _read(
+        self, memory: Tensor, words: list[str], ids: Sequence[int], notes: list[str]
+    ) -> Caption:
+        """Everything that is told of a finished caption: one pass over all its words."""
+        count = len(ids)
+        reading = self.net.read(memory, torch.tensor([[START, *ids]]))
+        logprobs = reading.logits[0, :count].log_softmax(-1)
+        unknown = [i for i, number in enumerate(ids) if number == UNKNOWN]
+        if unknown:
+            told = ", ".join(f"“{words[i]}”" for i in unknown[:5])
+            notes = [*notes, f"Words that it does not know count as {SPECIAL[UNKNOWN]}: {told}."]
+        return Caption(
+            words=list(words),
+            text=" ".join(words),
+            logprobs=logprobs[range(count), list(ids)].numpy(),
+            alternatives=[self._likeliest(row) for row in logprobs],
+            cross=[maps[0, :, :count].numpy() for maps in reading.cross],
+            self_=[maps[0, :, :count].numpy() for maps in reading.self_],
+            unknown=unknown,
+            note=" ".join(notes),
+        )
+
+    def _likeliest(self, logprobs: Tensor) -> list[tuple[str, float]]:
+        best = logprobs.exp().topk(min(ALTERNATIVES, len(logprobs)))
+        names = self.net.config.vocabulary
+        return [
+            (names[i], p) for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        ]
+
+    def _ids(self, words: Sequence[str]) -> list[int]:
+        number = {word: i + len(SPECIAL) for i, word in enumerate(self.vocabulary)}
+        return [number.get(word.lower(), UNKNOWN) for word in words]
+
+    def _text(self, ids: Sequence[int], given: Sequence[str]) -> str:
+        return " ".join([*given, *(self.net.config.vocabulary[i] for i in ids[len(given) :])])
+
+
+def typed_words(text: str) -> list[str]:
+    """The words of a typed caption: lower case, without the punctuation around them."""
+    stripped = (word.strip(".,;:!?\"'()[]…“”‘’") for word in text.lower().split())
+    return [word for word in stripped if word]

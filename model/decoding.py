@@ -1,0 +1,107 @@
+"""How a captioner finds its words: the likeliest each time, by chance, or several ways at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from model.captioner import END, PAD, START, UNKNOWN
+
+
+@dataclass(frozen=True)
+class Beam:
+    """`words` without <start> and <end>; `logprob` of all of them, and of the end if `finished`.
+
+    Words that were given count as well.
+    """
+
+    words: tuple[int, ...]
+    logprob: float
+    finished: bool
+
+
+@torch.inference_mode()
+def beam_search(
+    net: nn.Module, memory: Tensor, beams: int, max_words: int, given: Sequence[int] = ()
+) -> list[Beam]:
+    """The best captions of one image, the best first, at most `beams` of them.
+
+    `memory` (1, M, D). `given` are words to begin with. With one beam, each word is the likeliest
+    one (greedy decoding). Captions that did not end within `max_words` are returned unfinished.
+    """
+    logprobs, state, total = _begin(net, memory, given)
+    live, totals, finished = [tuple(given)], logprobs.new_tensor([total]), []
+    while True:
+        best = (totals[:, None] + logprobs).flatten().topk(min(2 * beams, logprobs.numel()))
+        found = [divmod(i, logprobs.shape[1]) for i in best.indices.tolist()]
+        ranked = list(zip(best.values.tolist(), found, strict=True))
+        finished += [Beam(live[row], s, True) for s, (row, word) in ranked[:beams] if word == END]
+        finished = sorted(finished, key=_likeliest)[:beams]
+        going = [(s, at) for s, at in ranked if at[1] != END and s > -torch.inf][:beams]
+        hopeless = len(finished) == beams and going[0][0] <= finished[-1].logprob
+        if hopeless or len(live[0]) >= max_words:
+            break
+        live = [(*live[row], word) for _, (row, word) in going]
+        totals = logprobs.new_tensor([s for s, _ in going])
+        rows = torch.tensor([row for _, (row, _) in going], device=memory.device)
+        words = torch.tensor([[word] for _, (_, word) in going], device=memory.device)
+        logits, state = net.advance(words, state.select(rows))
+        logprobs = _writable(logits[:, -1])
+    cut = [Beam(words, total, False) for words, total in zip(live, totals.tolist(), strict=True)]
+    return (finished or sorted(cut, key=_likeliest))[:beams]
+
+
+@torch.inference_mode()
+def sample(
+    net: nn.Module, memory: Tensor, temperature: float, max_words: int, given: Sequence[int] = ()
+) -> Beam:
+    """A caption whose words are drawn by chance, from softmax(logits / temperature)."""
+    logprobs, state, total = _begin(net, memory, given)
+    words = tuple(given)
+    while len(words) < max_words:
+        word = int((logprobs[0] / temperature).softmax(-1).multinomial(1))
+        total += float(logprobs[0, word])
+        if word == END:
+            return Beam(words, total, True)
+        words = (*words, word)
+        logits, state = net.advance(torch.tensor([[word]], device=memory.device), state)
+        logprobs = _writable(logits[:, -1])
+    return Beam(words, total, False)
+
+
+def _begin(net: nn.Module, memory: Tensor, given: Sequence[int]):
+    """Log-probabilities of the word after those given, the state, and what those given have."""
+    words = torch.tensor([[START, *given]], device=memory.device)
+    logits, state = net.advance(words, net.begin(memory))
+    steps = logits[0].log_softmax(-1)
+    total = sum(float(steps[i, word]) for i, word in enumerate(given))
+    return _writable(logits[:, -1]), state, total
+
+
+def _writable(logits: Tensor) -> Tensor:
+    """Log-probabilities (B, V), -inf for what is no word to write."""
+    logprobs = logits.log_softmax(-1)
+    logprobs[:, [PAD, START, UNKNOWN]] = -torch.inf
+    return logprobs
+
+
+def _likeliest(beam: Beam) -> float:
+    return -beam.logprob
+
+
+@torch.inference_mode()
+def greedy(net: nn.Module, memory: Tensor, max_words: int) -> list[tuple[int, ...]]:
+    """The likeliest next word each time, for many images (B, M, D) at once."""
+    words = torch.full((len(memory), 1), START, device=memory.device)
+    state, written = net.begin(memory), []
+    for _ in range(max_words):
+        logits, state = net.advance(words, state)
+        words = _writable(logits[:, -1]).argmax(-1, keepdim=True)
+        written.append(words)
+        if all((torch.cat(written, 1) == END).any(1)):
+            break
+    rows = torch.cat(written, 1).tolist()
+    return [tuple(row[: row.index(END)] if END in row else row) for row in rows]

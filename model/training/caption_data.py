@@ -1,0 +1,99 @@
+"""Pictures and their captions for training, in batches."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model import scenes
+from model.captioner import END, PAD, SPECIAL, START, UNKNOWN
+from model.training import packed
+from model.training.split import DataError
+
+UNSEEN = 1 << 40  # scenes of this number and above are for tests
+
+
+@dataclass(frozen=True)
+class DrawnScenes:
+    """Scenes drawn when they are asked for: picture i is scene number `first` + i."""
+
+    count: int
+    first: int = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def batch(self, epoch: int, chosen: Sequence[int]) -> tuple[Tensor, list[str]]:
+        """uint8 (B, 3, H, W), and a caption each. Every epoch has scenes of its own."""
+        start = self.first + epoch * self.count
+        drawn = [scenes.draw(start + i) for i in chosen]
+        pixels = np.stack([np.asarray(scene.image) for scene in drawn])
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2), [scene.caption for scene in drawn]
+
+    def words(self) -> list[str]:
+        return list(scenes.vocabulary())
+
+
+@dataclass(frozen=True, eq=False)
+class Photos:
+    """Photos with several human captions each, of which an epoch takes one."""
+
+    images: Tensor  # uint8 (N, 3, H, W)
+    captions: list[list[str]]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, epoch: int, chosen: Sequence[int]) -> tuple[Tensor, list[str]]:
+        """uint8 (B, 3, H, W), and a caption each: another one every epoch."""
+        picked = [self.captions[i][(epoch + i) % len(self.captions[i])] for i in chosen]
+        return self.images[torch.as_tensor(chosen)], picked
+
+    def words(self, rarest: int = 1) -> list[str]:
+        """The words that come at least so often, the commonest first."""
+        counts = Counter(word for texts in self.captions for t in texts for word in plain_words(t))
+        return [word for word, count in counts.most_common() if count >= rarest]
+
+
+def read_photos(folder: Path, split: str, limit: int | None = None) -> Photos:
+    """A split of packed photos with captions: SPLIT.npz, and SPLIT.json with `captions`.
+
+    Raises DataError.
+    """
+    pictures = packed.read(folder, split, None, limit)
+    try:
+        captions = json.loads((folder / f"{split}.json").read_text(encoding="utf-8"))["captions"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{folder} has no readable {split}.json with captions ({error}). Give the folder of "
+            "the packed Flickr8k with --data."
+        ) from None
+    if pictures is None or len(captions) < len(pictures):
+        raise DataError(f"{folder} has not as many {split} pictures as captions. Pack it again.")
+    return Photos(pictures.images, captions[: len(pictures)])
+
+
+def plain_words(text: str) -> list[str]:
+    """Lower-case words, without punctuation."""
+    return re.findall(r"[a-z0-9]+(?:['’-][a-z0-9]+)*", text.lower())
+
+
+def as_ids(texts: Sequence[str], vocabulary: Sequence[str], longest: int) -> tuple[Tensor, Tensor]:
+    """What goes in, from <start> on, and what should come out, up to <end>: int64 (B, N) each.
+
+    Captions are cut to `longest` words and filled up with <pad>.
+    """
+    number = {word: i for i, word in enumerate(vocabulary) if i >= len(SPECIAL)}
+    rows = [[number.get(word, UNKNOWN) for word in plain_words(text)[:longest]] for text in texts]
+    width = max(map(len, rows)) + 1
+    inputs = [[START, *row] + [PAD] * (width - 1 - len(row)) for row in rows]
+    outputs = [[*row, END] + [PAD] * (width - 1 - len(row)) for row in rows]
+    return torch.tensor(inputs), torch.tensor(outputs)

@@ -1,0 +1,208 @@
+"""Training of captioners: the next word, given the words before it and the picture."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from model import captioner, checkpoints, decoding
+from model.captioner import PAD, CaptionerConfig, as_dict
+from model.training import caption_data, finish, loop
+from model.training.caption_data import UNSEEN, DrawnScenes, Photos
+from model.training.recipe import CaptionRecipe
+
+TEST_SCENES = 1000
+GLANCE = 200  # test pictures that are captioned after an epoch
+Data = DrawnScenes | Photos
+
+
+def read(recipe: CaptionRecipe, folder: Path | None, limit: int | None) -> tuple[Data, Data]:
+    """Training and validation data. Raises DataError."""
+    if recipe.pictures:
+        count = min(recipe.pictures, limit or recipe.pictures)
+        return DrawnScenes(count), DrawnScenes(min(TEST_SCENES, limit or TEST_SCENES), UNSEEN)
+    if folder is None:
+        raise caption_data.DataError("Give the folder of the photos and captions with --data.")
+    return tuple(caption_data.read_photos(folder, split, limit) for split in ("train", "val"))
+
+
+def build(recipe: CaptionRecipe, data: Data, folder: Path) -> nn.Module:
+    """The captioner of the recipe for the words of the data; `folder` may hold its start."""
+    words = data.words() if recipe.pictures else data.words(recipe.rarest)
+    net = captioner.build(
+        CaptionerConfig(
+            encoder={"num_classes": 0, "cls_token": False, "pool": "mean"} | recipe.encoder,
+            vocabulary=(*captioner.SPECIAL, *words),
+            **recipe.decoder,
+        )
+    )
+    start = folder / f"{recipe.start}.safetensors"
+    if recipe.start and start.is_file():
+        _take_over(net.encoder, checkpoints.load(start)[0])
+    return net
+
+
+def _take_over(encoder: nn.Module, trained: nn.Module) -> None:
+    """Every weight of the same name and shape."""
+    known = encoder.state_dict()
+    fits = {
+        name: value
+        for name, value in trained.state_dict().items()
+        if name in known and known[name].shape == value.shape
+    }
+    encoder.load_state_dict(known | fits)
+
+
+def train(
+    net: nn.Module,
+    train_data: Data,
+    test_data: Data,
+    recipe: CaptionRecipe,
+    device: str = "cpu",
+    state: Path | None = None,
+    resume: bool = False,
+    log: Path | None = None,
+) -> tuple[nn.Module, list[dict]]:
+    """As `model.training.loop.train`, for captions: the trained net, and the curve.
+
+    A row of the curve has epoch, epochs, loss, accuracy (of words, given those before), lr,
+    seconds, images_per_second, and, where it was measured, test_loss, test_accuracy (of words)
+    and test_exact (captions written word for word as the data has them).
+    Raises TrainingError.
+    """
+    run = _Run(net, train_data, test_data, recipe, device)
+    if resume and state is not None and state.exists():
+        run.restore(state)
+    while run.epoch < recipe.epochs:
+        row = run.train_epoch()
+        print(json.dumps(row), flush=True)
+        if state is not None:
+            run.save(state)
+        if log is not None:
+            lines = "".join(json.dumps(row) + "\n" for row in run.curve)
+            loop.replace(log, lambda unfinished, lines=lines: unfinished.write_text(lines))
+    return run.shown.to("cpu").eval(), run.curve
+
+
+class _Run(loop.Run):
+    """An epoch of captions; saving, resuming, optimiser and average are those of any run."""
+
+    def _place(self, data: Data) -> Data:
+        """Batches are moved one by one."""
+        return data
+
+    def train_epoch(self) -> dict:
+        self.net.train()
+        started, seen, losses, right = time.perf_counter(), 0, 0.0, 0.0
+        order = torch.randperm(len(self.data)).split(self.recipe.batch)[: self.steps]
+        bar = tqdm(
+            order,
+            desc=f"epoch {self.epoch + 1}/{self.recipe.epochs}",
+            disable=not sys.stderr.isatty(),
+            leave=False,
+        )
+        for chosen in bar:
+            loss, accuracy = self._learn(*self.data.batch(self.epoch, chosen.tolist()))
+            seen += len(chosen)
+            losses, right = losses + loss * len(chosen), right + accuracy * len(chosen)
+            bar.set_postfix(loss=f"{losses / seen:.3f}", accuracy=f"{right / seen:.3f}")
+        seconds = time.perf_counter() - started
+        self.epoch += 1
+        return self._record(losses / seen, right / seen, seen, seconds)
+
+    def _learn(self, images: Tensor, texts: list[str]) -> tuple[float, float]:
+        images, _ = self.vary(images.to(self.device), torch.zeros(len(images)))
+        inputs, outputs = self._ids(texts)
+        with loop.precision(self.device):
+            logits = self.net(images, inputs)
+            loss = word_loss(logits, outputs, self.recipe.label_smoothing)
+        self._step(loss)
+        return loss.item(), word_accuracy(logits, outputs)
+
+    def _ids(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+        config = self.net.config
+        pair = caption_data.as_ids(texts, config.vocabulary, config.max_words)
+        return pair[0].to(self.device), pair[1].to(self.device)
+
+    @torch.inference_mode()
+    def _test(self) -> dict[str, float]:
+        net = self.shown.eval()
+        images, texts = self.test_data.batch(0, range(min(GLANCE, len(self.test_data))))
+        images = self._prepared(images)
+        inputs, outputs = self._ids(texts)
+        memory = torch.cat([net.remember(part) for part in images.split(100)])
+        logits = net.teach(memory, inputs)
+        written = decoding.greedy(net, memory, net.config.max_words)
+        said = [" ".join(net.config.vocabulary[i] for i in row) for row in written]
+        exact = sum(
+            a == " ".join(caption_data.plain_words(b)) for a, b in zip(said, texts, strict=True)
+        )
+        return {
+            "test_loss": round(word_loss(logits, outputs).item(), 5),
+            "test_accuracy": round(word_accuracy(logits, outputs), 5),
+            "test_exact": round(exact / len(said), 4),
+        }
+
+    def _prepared(self, images: Tensor) -> Tensor:
+        data = self.recipe.data
+        images = loop.as_float(images.to(self.device), self.net.config.encoder)
+        return loop.normalise(images, data.mean, data.std)
+
+
+def word_loss(logits: Tensor, outputs: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Mean cross-entropy of logits (B, N, V) at the words (B, N) that are not <pad>."""
+    return F.cross_entropy(
+        logits.flatten(0, 1).float(), outputs.flatten(), ignore_index=PAD, label_smoothing=smoothing
+    )
+
+
+def word_accuracy(logits: Tensor, outputs: Tensor) -> float:
+    """Share of the words, and ends, that were the likeliest."""
+    counted = outputs != PAD
+    return (logits.argmax(-1) == outputs)[counted].float().mean().item()
+
+
+def ship(
+    net: nn.Module, file: Path, recipe: CaptionRecipe, test_data: Data, curve: list, command: str
+) -> dict:
+    """Save `net` in float16 with a card, and measure it as it is shipped. Returns the card."""
+    card = make_card(net, file.stem, recipe, curve, command)
+    checkpoints.save(net, file, card)
+    if isinstance(test_data, DrawnScenes):
+        from model import zoo
+        from model.evaluate import caption
+
+        card["metrics"] |= caption.scenes_figures(zoo.load(file), len(test_data), test_data.first)
+        checkpoints.save(net, file, card)
+    return card
+
+
+def make_card(
+    net: nn.Module, name: str, recipe: CaptionRecipe, curve: list[dict], command: str
+) -> dict:
+    return {
+        "name": name,
+        "title": recipe.title,
+        "task": "caption",
+        "config": as_dict(net.config),
+        "normalisation": {"mean": list(recipe.data.mean), "std": list(recipe.data.std)},
+        "data": recipe.data.name,
+        "data_licence": recipe.data.licence,
+        "recipe": recipe.name,
+        "command": command,
+        **finish.changed_length(curve),
+        "seed": recipe.seed,
+        "epochs": recipe.epochs,
+        "parameters": sum(p.numel() for p in net.parameters()),
+        "metrics": {"training_seconds": round(sum(row["seconds"] for row in curve))},
+        "curve": curve,
+        "licence": "MIT",
+        "weak_at": recipe.weak_at,
+    }

@@ -1,0 +1,37 @@
+"""Small captioners with random weights for the tests."""
+
+import torch
+
+from model.captioner import SPECIAL, CaptionerConfig, build
+
+WORDS = ("a", "red", "blue", "circle", "square", "above", "left", "of")
+ENCODER = {
+    "img_size": 32,
+    "patch_size": 8,
+    "dim": 16,
+    "depth": 1,
+    "heads": 2,
+    "num_classes": 0,
+    "cls_token": False,
+    "pool": "mean",
+}
+
+
+def captioner(seed: int = 0, sure: float = 3.0, **changes):
+    """A captioner in eval mode; `sure` scales its logits, so that its words differ."""
+    torch.manual_seed(seed)
+    settings = {"dim": 24, "layers": 2, "heads": 3, "mlp_dim": 32, "max_words": 16}
+    encoder = ENCODER | changes.pop("encoder", {})
+    net = build(
+        CaptionerConfig(encoder=encoder, vocabulary=(*SPECIAL, *WORDS), **settings | changes)
+    )
+    with torch.no_grad():
+        net.head.weight *= sure
+        for parameter in net.encoder.parameters():
+            if parameter.ndim > 1:
+                parameter *= 5  # the usual small first weights would make all photos alike
+    return net.eval()
+
+
+def images(count: int = 1, seed: int = 0):
+    return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
