@@ -183,6 +183,16 @@ def test_a_recurrent_decoder_has_no_attention_among_words(captioners):
     assert "recurrent" in header["noSelf"]
 
 
+def test_a_broken_captioner_is_a_sentence(captioners, monkeypatch):
+    def refuse(name, **how):
+        raise zoo.ModelRejected("The file is damaged. Train it again.")
+
+    monkeypatch.setattr(zoo, "load", refuse)
+    monkeypatch.setattr(zoo, "names", lambda task="classify": ["broken"])
+    app = opened()
+    assert [error.value for error in app.error] == ["The file is damaged. Train it again."]
+
+
 def test_the_address_opens_the_same_view(captioners):
     header, _ = shown(opened(scene="2", layer="1", head="3", word="4"))
     assert header["view"] | {"layer": 0, "head": 2, "word": 3} == header["view"]

@@ -141,7 +141,7 @@ def _choose(names: Sequence[str]) -> tuple[zoo.Bundle, Picture, scenes.Scene | N
                 persist_state="session",
             )
         _type()
-    bundle = shelf.load(name)
+    bundle = _open(name)
     with what:
         if name.startswith(SCENES) and _subject() == "scene":
             return bundle, *_scene()
@@ -150,8 +150,20 @@ def _choose(names: Sequence[str]) -> tuple[zoo.Bundle, Picture, scenes.Scene | N
         return bundle, picture.current(), None
 
 
+def _open(name: str) -> zoo.Bundle:
+    """The captioner; a sentence and no more where its file is gone or broken."""
+    try:
+        return shelf.load(name)
+    except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
+        st.error(str(problem), icon=":material/error:")
+        st.stop()
+
+
 def _title(name: str) -> str:
-    return shelf.load(name).card.get("title", name)
+    try:
+        return shelf.load(name).card.get("title", name)
+    except (zoo.ModelNotFound, zoo.ModelRejected):
+        return name
 
 
 def _subject() -> str:
