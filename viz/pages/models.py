@@ -202,6 +202,8 @@ def _show_card(card: dict) -> None:
         st.table(facts, border=LINES)
     if command := card.get("command"):
         st.code(command, language="sh", wrap_lines=True)
+    if note := card.get("note"):
+        st.caption(plain(note))
 
 
 def _show_curve(curve: list[dict]) -> None:
