@@ -223,10 +223,22 @@ class Captioner(nn.Module):
 def remember(net: nn.Module, images: Tensor) -> Tensor:
     """Memory (B, M, D) of a net with an `encoder` and a `bridge` to the decoder's width."""
     encoder = net.encoder
+    if encoder.config.embed == "stem":
+        images = _centred(images, encoder.config.patch_size // 2)
     if net.config.memory == "one":
         return net.bridge(encoder(images))[:, None]
     tokens = encoder.encode(images)[:, encoder.tokens.patch_slice]
     return net.bridge(encoder.projection(encoder.norm(tokens)))
+
+
+def _centred(images: Tensor, step: int) -> Tensor:
+    """Images moved up and to the left; the pixels of the far edges go on.
+
+    A convolution with stride 2 and padding 1 is centred on the first of the two pixels that it
+    steps over, so what a stem's token sees is centred on the upper left corner of its patch. Half
+    a patch puts that into the middle, where the attention is drawn.
+    """
+    return F.pad(images, (0, step, 0, step), "replicate")[..., step:, step:]
 
 
 def build(config: CaptionerConfig | dict[str, Any]) -> nn.Module:

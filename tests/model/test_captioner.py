@@ -118,6 +118,22 @@ def test_with_a_memory_of_one_there_is_nothing_to_choose():
     assert not torch.allclose(other, net.teach(memory, SENTENCE), atol=1e-4)
 
 
+@pytest.mark.parametrize("patch", [4, 8])
+def test_a_token_sees_what_lies_about_the_middle_of_its_patch(patch):
+    stem = {"embed": "stem", "stem": (8,) * (patch.bit_length() - 1), "positions": "none"}
+    net = captioner(encoder={"patch_size": patch} | stem)
+    net.encoder.blocks = nn.ModuleList()  # each token by itself
+    pictures = images().requires_grad_()
+    row, column = 16 // patch, 16 // patch - 1
+    token = net.remember(pictures)[0, net.tokens.index_of(row, column)]
+    token.square().sum().backward()
+    seen = pictures.grad[0].abs().sum(0) > 0
+    for axis, place in ((1, row), (0, column)):
+        pixels = seen.any(axis).nonzero()
+        middle = (pixels[0] + pixels[-1] + 1).item() / 2
+        assert abs(middle - patch * (place + 0.5)) <= 0.5
+
+
 def test_prefix_tokens_are_not_remembered():
     net = captioner(encoder={"cls_token": True, "registers": 2})
     assert net.remember(images(2)).shape == (2, 16, 24)
