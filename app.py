@@ -10,6 +10,7 @@ st.navigation(
             "viz/pages/explore.py", title="Explore", icon=":material/visibility:", default=True
         ),
         st.Page("viz/pages/attribution.py", title="Attribution", icon=":material/target:"),
+        st.Page("viz/pages/captions.py", title="Captions", icon=":material/subtitles:"),
         st.Page("viz/pages/positions.py", title="Positions", icon=":material/grid_on:"),
         st.Page("viz/pages/heads.py", title="Heads", icon=":material/scatter_plot:"),
         st.Page("viz/pages/patches.py", title="Patches", icon=":material/view_comfy:"),

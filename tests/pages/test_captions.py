@@ -16,6 +16,7 @@ from viz.pages import caption_of, shelf
 from viz.pages.caption_of import scene_of
 from viz.payload import unpack
 
+APP = str(Path(__file__).parents[2] / "app.py")
 PAGE = str(Path(__file__).parents[2] / "viz/pages/captions.py")
 
 
@@ -250,3 +251,10 @@ def test_an_impossible_word_can_be_sent():
     caption.logprobs = np.array([-0.1, -np.inf, -2.0])
     header, _ = unpack(caption_payload(caption, b"", (5, 4), {}))
     assert header["probabilities"][1] == 0 and header["logprobs"][1] == -999
+
+
+def test_the_page_is_one_of_the_app(captioners):
+    app = AppTest.from_file(APP, default_timeout=60)
+    app.switch_page(PAGE).run()
+    assert not app.exception
+    assert shown(app)[0]["words"] == SAYS

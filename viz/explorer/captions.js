@@ -629,7 +629,7 @@ function headName(head) {
 }
 
 function decimals(value) {
-  return value.toFixed(2).replace("-", "−");
+  return value.toFixed(2).replace(/^-(?!0\.00)/, "−").replace("-", "");
 }
 
 function capital(text) {
