@@ -110,6 +110,13 @@ def test_the_commands(tmp_path, capsys, monkeypatch):
     assert zoo.load("mine").card["metrics"]["test_scenes"] == 32
 
 
+def test_what_cannot_be_evaluated(capsys):
+    assert evaluation(["caption", "cifar10"]) == 1
+    assert "classify" in capsys.readouterr().err
+    assert evaluation(["caption", "no-such"]) == 1
+    assert "no-such.safetensors" in capsys.readouterr().err
+
+
 class Perfect:
     """Says what is there, and looks at the middle of each object."""
 
