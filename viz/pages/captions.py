@@ -295,10 +295,9 @@ def _summary(told: Told) -> str:
         return f"The model says nothing here. {caption.note}"
     least = int(np.argmin(caption.logprobs))
     if told.typed:
-        total, own = float(caption.logprobs.sum()), float(told.own.logprobs.sum())
         said = (
-            f"The model gives this caption a log-probability of {total:.1f}, and its own one "
-            f"{own:.1f}. It is most surprised by “{caption.words[least]}”."
+            f"The model gives this caption a log-probability of {_logprob(caption)}; its own one "
+            f"gets {_logprob(told.own)}. It is most surprised by “{caption.words[least]}”."
         )
     else:
         mean = math.exp(float(np.mean(caption.logprobs)))
@@ -307,6 +306,12 @@ def _summary(told: Told) -> str:
             f"“{caption.words[least]}”, {_percent(math.exp(caption.logprobs[least]))}."
         )
     return f"{said} {caption.note}".strip()
+
+
+def _logprob(caption: Caption) -> str:
+    total = float(caption.logprobs.sum())
+    mean = total / len(caption.words) if caption.words else 0.0
+    return f"{total:.1f}, {mean:.1f} a word".replace("-", "−")
 
 
 def _percent(share: float) -> str:
