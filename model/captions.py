@@ -130,19 +130,19 @@ class CaptionBundle(Bundle):
             words=list(words),
             text=" ".join(words),
             logprobs=logprobs[range(count), list(ids)].numpy(),
-            alternatives=[self._likeliest(row) for row in logprobs],
+            alternatives=self._likeliest(logprobs),
             cross=[maps[0, :, :count].numpy() for maps in reading.cross],
             self_=[maps[0, :, :count].numpy() for maps in reading.self_],
             unknown=unknown,
             note=" ".join(notes),
         )
 
-    def _likeliest(self, logprobs: Tensor) -> list[tuple[str, float]]:
-        best = logprobs.exp().topk(min(ALTERNATIVES, len(logprobs)))
+    def _likeliest(self, logprobs: Tensor) -> list[list[tuple[str, float]]]:
+        """The likeliest words of each row, with their probabilities."""
+        best = logprobs.exp().topk(min(ALTERNATIVES, logprobs.shape[1]))
         names = self.net.config.vocabulary
-        return [
-            (names[i], p) for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-        ]
+        rows = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        return [[(names[i], p) for p, i in zip(*row, strict=True)] for row in rows]
 
     def _ids(self, words: Sequence[str]) -> list[int]:
         number = {word: i + len(SPECIAL) for i, word in enumerate(self.vocabulary)}
