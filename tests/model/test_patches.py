@@ -105,7 +105,10 @@ def test_the_tokens_of_a_stem_lie_where_the_patches_lie():
     changed = images.clone()
     changed[:, :, 9:11, 21:23] = 1  # inside the patch at row 2, column 5
     change = (stem(changed) - stem(images)).abs().sum(-1).reshape(8, 8)
-    assert divmod(change.argmax().item(), 8) == (2, 5)
+    # A token sees three pixels beyond its patch, to the left and above.
+    places = {tuple(place) for place in change.nonzero().tolist()}
+    assert (2, 5) in places
+    assert places <= {(2, 5), (2, 6), (3, 5), (3, 6)}
 
 
 @pytest.mark.parametrize(
