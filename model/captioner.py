@@ -223,7 +223,7 @@ class Captioner(nn.Module):
 def remember(net: nn.Module, images: Tensor) -> Tensor:
     """Memory (B, M, D) of a net with an `encoder` and a `bridge` to the decoder's width."""
     encoder = net.encoder
-    if encoder.config.embed == "stem":
+    if encoder.config.embed == "stem" and not encoder.config.stem_centred:
         images = _centred(images, encoder.config.patch_size // 2)
     if net.config.memory == "one":
         return net.bridge(encoder(images))[:, None]

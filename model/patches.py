@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 def pair(size: int | Sequence[int]) -> tuple[int, int]:
@@ -151,15 +152,28 @@ class StemPatches(nn.Module):
     The last log2(patch) stages halve the image, the ones before keep its size. Neighbouring
     tokens share some pixels. Xiao et al. 2021, "Early Convolutions Help Transformers See
     Better".
+
+    A 3x3 convolution with stride 2 is centred on one of the two pixels it steps over. With the
+    usual padding that is the first in each stage, and a token would see the surroundings of its
+    patch's upper left corner. `centred` lets the last stage take the second, which brings the
+    token to within half a pixel of the patch's middle.
     """
 
     def __init__(
-        self, patch: int, channels: int, dim: int, stages: Sequence[int], bias: bool = True
+        self,
+        patch: int,
+        channels: int,
+        dim: int,
+        stages: Sequence[int],
+        bias: bool = True,
+        centred: bool = True,
     ) -> None:
         super().__init__()
         channels_in = (channels, *stages[:-1])
-        steps = zip(channels_in, stages, stem_strides(patch, stages), strict=True)
-        self.stages = nn.Sequential(*(_stage(*step) for step in steps))
+        steps = list(zip(channels_in, stages, stem_strides(patch, stages), strict=True))
+        self.stages = nn.Sequential(*(_stage(nn.Conv2d, *step) for step in steps[:-1]))
+        last = _SecondPixelConv if centred and patch > 1 else nn.Conv2d
+        self.stages.append(_stage(last, *steps[-1]))
         self.proj = nn.Conv2d(stages[-1], dim, kernel_size=1, bias=bias)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -187,7 +201,15 @@ def stem_strides(patch: int, stages: Sequence[int]) -> tuple[int, ...]:
     return (1,) * (len(stages) - halvings) + (2,) * halvings
 
 
-def _stage(channels: int, width: int, stride: int) -> nn.Sequential:
+class _SecondPixelConv(nn.Conv2d):
+    """A 3x3 convolution with stride 2 centred on the second of the two pixels it steps over."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        below_and_right = F.pad(features, (0, 1, 0, 1))
+        return F.conv2d(below_and_right, self.weight, self.bias, self.stride)
+
+
+def _stage(conv: type[nn.Conv2d], channels: int, width: int, stride: int) -> nn.Sequential:
     # BatchNorm has a shift of its own, so the convolution needs no bias.
-    conv = nn.Conv2d(channels, width, kernel_size=3, stride=stride, padding=1, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(width), nn.GELU())
+    filters = conv(channels, width, kernel_size=3, stride=stride, padding=1, bias=False)
+    return nn.Sequential(filters, nn.BatchNorm2d(width), nn.GELU())

@@ -65,6 +65,7 @@ class ViTConfig:
     mlp_dim: int = 0  # 0: four times dim
     embed: str = "conv"  # "linear": flattened patches; "stem": small convolutions
     stem: tuple[int, ...] = ()  # channels of the stem's stages
+    stem_centred: bool = True  # tokens see around the middle of their patch, not its corner
     patch_bias: bool = True
     norm: str = "pre"  # before each sublayer, or "post": after its residual
     norm_embedding: bool = False  # a LayerNorm between the embedding and the first block
@@ -308,7 +309,9 @@ def make_embedding(config: ViTConfig) -> nn.Module:
     """The module that turns images into patch tokens, (B, C, H, W) -> (B, N, D)."""
     patch, channels, dim = config.patch_size, config.in_channels, config.dim
     if config.embed == "stem":
-        return StemPatches(patch, channels, dim, config.stem, bias=config.patch_bias)
+        return StemPatches(
+            patch, channels, dim, config.stem, bias=config.patch_bias, centred=config.stem_centred
+        )
     embedding = LinearPatches if config.embed == "linear" else ConvPatches
     return embedding(patch, channels, dim, bias=config.patch_bias)
 

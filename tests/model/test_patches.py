@@ -103,12 +103,27 @@ def test_the_tokens_of_a_stem_lie_where_the_patches_lie():
     stem = StemPatches(4, 3, 24, (8, 16)).eval()
     images = torch.zeros(1, 3, 32, 32)
     changed = images.clone()
-    changed[:, :, 9:11, 21:23] = 1  # inside the patch at row 2, column 5
+    changed[:, :, 10:11, 22:23] = 1  # inside the patch at row 2, column 5
     change = (stem(changed) - stem(images)).abs().sum(-1).reshape(8, 8)
-    # A token sees three pixels beyond its patch, to the left and above.
-    places = {tuple(place) for place in change.nonzero().tolist()}
-    assert (2, 5) in places
-    assert places <= {(2, 5), (2, 6), (3, 5), (3, 6)}
+    # A token sees one pixel before its patch and two after.
+    assert change.nonzero().tolist() == [[2, 5]]
+
+
+@pytest.mark.parametrize(("patch", "stages"), [(2, (8,)), (4, (8, 8, 8)), (8, (8, 8, 8))])
+@pytest.mark.parametrize("centred", [True, False])
+def test_a_stem_sees_around_the_middle_of_a_patch(patch, stages, centred):
+    """The outermost pixels on which a token depends, by gradient."""
+    stem = StemPatches(patch, 3, 24, stages, centred=centred).eval()
+    images = torch.randn(1, 3, 64, 64, requires_grad=True)
+    side = 64 // patch
+    token = (side // 2) * side + side // 2
+    stem(images)[0, token].sum().backward()
+    rows = images.grad[0].abs().sum((0, 2)).nonzero().flatten()
+    middle = (rows.min() + rows.max() + 1).item() / 2
+    offset = middle - (side // 2 + 0.5) * patch
+    assert abs(offset) <= (0.5 if centred else patch / 2)
+    if not centred:
+        assert offset == (1 - patch) / 2
 
 
 @pytest.mark.parametrize(
