@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from torch import Tensor
 from model import decoding
 from model.bundle import Bundle
 from model.captioner import SPECIAL, START, UNKNOWN
+from model.patches import TokenLayout
+from model.word_trace import Word
 
 ALTERNATIVES = 5  # words that are told for each step
 LONGEST_INPUT = 2000  # characters of a typed caption that are read at all
@@ -49,6 +51,13 @@ class CaptionBundle(Bundle):
     def memory_of_one(self) -> bool:
         """Whether all of the picture is one vector, so that cross-attention is 1 everywhere."""
         return self.net.config.memory == "one"
+
+    @property
+    def patch_layout(self) -> TokenLayout:
+        """The image's patches, also where the words cannot tell them apart."""
+        if not self.memory_of_one:
+            return self.tokens
+        return replace(self.net.config.encoder.tokens, prefix=())
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
@@ -94,6 +103,11 @@ class CaptionBundle(Bundle):
         caption = self._read(memory, words, best.words, notes)
         caption.beams = [(self._text(beam.words, given), beam.logprob) for beam in found]
         return caption
+
+    def word(self, words: Sequence[str], index: int) -> Word:
+        """A word of a caption, given those before it, as `model.word_trace` takes it."""
+        *before, number = self._ids(words[: index + 1])
+        return Word(tuple(before), number)
 
     def score(self, image: Image.Image, text: str) -> Caption:
         """What it thinks of a caption that somebody typed, word by word (teacher forcing).

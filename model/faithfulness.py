@@ -27,7 +27,7 @@ from model.patches import TokenLayout
 BATCH = 32  # pictures at a time
 
 Net = Callable[[Tensor], Tensor]
-"""Images (B, C, H, W) -> logits (B, classes)."""
+"""Images (B, C, H, W) -> logits (B, classes), or of words: see `model.word_trace.NextWord`."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,13 @@ class Curve:
     """What becomes of a class while patches go or come; B images, S + 1 points each."""
 
     shares: Tensor  # (S + 1,), of the patches that are gone (deletion) or shown (insertion)
-    probability: Tensor  # (B, S + 1)
+    logprob: Tensor  # natural logarithm of the class's probability, (B, S + 1)
     answered: Tensor  # bool (B, S + 1): the class is the model's answer
+
+    @property
+    def probability(self) -> Tensor:
+        """Of the class, (B, S + 1)."""
+        return self.logprob.exp()
 
     @property
     def area(self) -> Tensor:
@@ -135,5 +140,5 @@ def _curve(
     logits = torch.cat([net(part) for part in pictures.split(BATCH)])
     logits = logits.float().unflatten(0, (len(images), steps + 1))
     index = torch.as_tensor(classes, device=logits.device).expand(len(images))
-    probability = logits.softmax(-1).gather(2, index[:, None, None].expand(-1, steps + 1, 1))
-    return Curve(shares, probability[..., 0], logits.argmax(-1) == index[:, None])
+    logprob = logits.log_softmax(-1).gather(2, index[:, None, None].expand(-1, steps + 1, 1))
+    return Curve(shares, logprob[..., 0], logits.argmax(-1) == index[:, None])

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from model.trace import Trace
+from model.word_trace import crossings, decoder_start
 
 
 def layer_relevance(trace: Trace, layer: int) -> Tensor:
@@ -49,31 +50,32 @@ def image_relevance(trace: Trace) -> Tensor:
     return self_relevance(layers, identity(batch, tokens, trace.images.device))
 
 
-def word_relevance(trace: Trace) -> tuple[Tensor, Tensor]:
-    """R_qq (B, Q, Q) and R_qi (B, Q, K) of a decoder over a memory of image tokens.
+def word_relevance(trace: Trace, start: int = 0) -> tuple[Tensor, Tensor]:
+    """R_qq (B, Q, Q) and R_qi (B, Q, N) of a decoder over a memory of image tokens.
 
     Records come in the order in which they ran. Self-attention before the first record of the
-    decoder is the image's own; where the trace has none, the memory's tokens stand for
-    themselves. The row of the word that is explained says which image tokens it comes from.
-    Raises ValueError where nothing attends to a memory.
+    decoder is the image's own, and counts from layer `start` on; where the trace has none, the
+    memory's tokens stand for themselves. N counts the image's tokens, the encoder's prefix
+    tokens before those of the memory. The row of the word that is explained says which of them
+    it comes from. Raises ValueError where nothing attends to a memory.
     """
-    crossings = [i for i, record in enumerate(trace.records) if record.kind == "cross"]
-    if not crossings:
+    crossing = crossings(trace.records)
+    if not crossing:
         raise ValueError("This model has no cross-attention, so no word looks at the image.")
-    batch, _, words, tokens = trace.records[crossings[0]].shape
-    device = trace.images.device
-    # The decoder starts with the self-attention just before its first cross-attention.
-    before = crossings[0] - 1
-    begins = before if before >= 0 and trace.records[before].shape[2] == words else crossings[0]
+    batch, _, words, memory = trace.records[crossing[0]].shape
+    begins, device = decoder_start(trace.records), trace.images.device
+    tokens = trace.records[0].shape[2] if begins else memory
     image = self_relevance(
-        (layer_relevance(trace, layer) for layer in range(begins)), identity(batch, tokens, device)
+        (layer_relevance(trace, layer) for layer in range(start, begins)),
+        identity(batch, tokens, device),
     )
+    remembered = without_start(image)[:, -memory:]
     over_words = identity(batch, words, device)
     over_image = torch.zeros(batch, words, tokens, device=device)
     for layer in range(begins, trace.depth):
         moved = layer_relevance(trace, layer)
-        if layer in crossings:
-            over_image = over_image + without_start(over_words).mT @ moved @ without_start(image)
+        if layer in crossing:
+            over_image = over_image + without_start(over_words).mT @ moved @ remembered
         else:
             over_words, over_image = (
                 over_words + moved @ over_words,

@@ -13,6 +13,7 @@ the score is read from: the class token as a rule, and otherwise see `Trace.read
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from model.baselines import baseline
 from model.compat import TOOLS, vit_explain_gradient_rollout, vit_explain_rollout
 from model.early_exit import exit_gradients
 from model.trace import Trace
+from model.word_trace import WordTrace
 
 TOKENS = 1300  # on the way back at a time: 1 GiB for a ViT-B
 
@@ -224,14 +226,20 @@ ANYWHERE = ("token_gradcam", "input_gradient", "integrated_gradients", "random_m
 
 
 def explain(trace: Trace, method: str, **settings: Any) -> Tensor:
-    """The map of a method by name. Raises MethodUnsuitable where it makes no sense here."""
+    """The map of a method by name. Raises MethodUnsuitable where it makes no sense here.
+
+    `trace` is of a class, or of a word of a caption (see `model.word_relevance`).
+    """
     if reason := why_not(trace, method):
         raise MethodUnsuitable(reason)
-    return METHODS[method](trace, **settings)
+    methods = _of_words().METHODS if isinstance(trace, WordTrace) else METHODS
+    return methods[method](trace, **settings)
 
 
 def why_not(trace: Trace, method: str) -> str | None:
     """Why a method makes no sense on this model, in a sentence; None where it does."""
+    if isinstance(trace, WordTrace):
+        return _of_words().why_not(trace, method)
     if method in ANYWHERE:
         return None
     tokens = trace.layout.tokens
@@ -247,6 +255,12 @@ def why_not(trace: Trace, method: str) -> str | None:
                 f"needs self-attention among all {tokens} tokens in every layer."
             )
     return None
+
+
+def _of_words() -> ModuleType:
+    from model import word_relevance  # which needs the formulae above
+
+    return word_relevance
 
 
 # -- from tokens to patches -----------------------------------------------------------------------

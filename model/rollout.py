@@ -70,7 +70,7 @@ def _step(
     result = torch.zeros_like(row)
     for first in range(0, tokens, size):
         part = slice(first, first + size)
-        fused = _without_smallest(fuse(record.weights(queries=part), fusion), discard)
+        fused = without_smallest(fuse(record.weights(queries=part), fusion), discard)
         total = (1 - residual) * fused.sum(-1) + residual  # (B, n): row sums of the mixture
         lost = total == 0
         share = row[..., part] / total.masked_fill(lost, 1.0)[:, None]
@@ -79,7 +79,7 @@ def _step(
     return result
 
 
-def _without_smallest(fused: Tensor, discard: float) -> Tensor:
+def without_smallest(fused: Tensor, discard: float) -> Tensor:
     """(B, n, N) with the smallest int(N · discard) values of each row set to zero."""
     count = int(fused.shape[-1] * discard)
     if count == 0:

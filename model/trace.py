@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,8 @@ from model.recording_maps import Selection, storage_bytes
 
 Score = Callable[[Tensor], Tensor]
 """What is to be explained: the net's output (B, ...) -> one number y an image, (B,)."""
+
+Traced = TypeVar("Traced", bound="Trace")
 
 CHUNK = 1 << 22  # attention values in memory at a time
 
@@ -115,17 +117,31 @@ def trace_class(
     images = images.detach().clone().requires_grad_()
     with torch.enable_grad(), AttentionRecorder(double) as recorder:
         output = double(images)
-    y = score(output).sum()
     tokens = inputs[recorder.records[-1].name]
-    anchors = [record.anchor for record in recorder.records]
+    return finish(Trace, net, images, layout, score, output, recorder.records, tokens)
+
+
+def finish(
+    kind: type[Traced],
+    net: nn.Module,
+    images: Tensor,
+    layout: TokenLayout,
+    score: Score,
+    output: Tensor,
+    records: list[AttentionRecord],
+    tokens: Tensor,
+) -> Traced:
+    """The way back, from the score of an output that was recorded: a trace without a graph."""
+    anchors = [record.anchor for record in records]
+    y = score(output).sum()
     *gradients, token_gradient, image_gradient = gradients_of(y, [*anchors, tokens, images])
-    return Trace(
+    return kind(
         net=net,
         images=images.detach(),
         layout=layout,
         score=score,
         output=output.detach(),
-        records=[without_graph(record) for record in recorder.records],
+        records=[without_graph(record) for record in records],
         gradients=gradients,
         tokens=tokens.detach(),
         token_gradient=token_gradient,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from model.captioner import Captioner
 from model.vit import VisionTransformer
 
 
@@ -66,3 +67,50 @@ def gradients(net: VisionTransformer, images: Tensor, classes: list[int]):
     """The maps A and ∂y/∂A of every layer."""
     logits, maps, _ = forward(net, images)
     return maps, torch.autograd.grad(score(logits, classes), maps)
+
+
+def write(
+    net: Captioner, images: Tensor, words: Tensor, nudges: dict[int, Tensor] | None = None
+) -> tuple[Tensor, list[Tensor], Tensor, list[Tensor]]:
+    """A captioner: logits (B, N, V), the maps, the memory, and the encoder's tokens by block.
+
+    The maps are the encoder's, then each decoder layer's self- and cross-attention.
+    """
+    nudges = nudges or {}
+    _, maps, after = forward(net.encoder, images, nudges)
+    memory = remembered(net, after[-1])
+    return decode(net, memory, words, maps, nudges), maps, memory, after
+
+
+def remembered(net: Captioner, tokens: Tensor) -> Tensor:
+    """The memory that is made of the encoder's tokens (B, N, D)."""
+    return net.bridge(net.encoder.norm(tokens[:, net.encoder.tokens.patch_slice]))
+
+
+def decode(
+    net: Captioner,
+    memory: Tensor,
+    words: Tensor,
+    maps: list[Tensor],
+    nudges: dict[int, Tensor] | None = None,
+) -> Tensor:
+    """Logits (B, N, V); the maps are added to `maps`."""
+    count, heads = words.shape[1], net.config.heads
+    x = net.embed(words) + net.positions.code[:count]
+
+    def attend(layer, x, seen, causal):
+        q, k, v = (
+            part(t).unflatten(-1, (heads, -1)).transpose(1, 2)
+            for part, t in ((layer.query, x), (layer.key, seen), (layer.value, seen))
+        )
+        scores = torch.einsum("bhqd,bhkd->bhqk", q, k) * (net.config.dim // heads) ** -0.5
+        if causal:
+            scores = scores - torch.ones(count, count).triu(1) * 1e9
+        maps.append(scores.softmax(-1) + (nudges or {}).get(len(maps), 0))
+        return layer.proj(torch.einsum("bhqk,bhkd->bqhd", maps[-1], v).flatten(2))
+
+    for layer in net.layers:
+        x = layer.norm_self(x + attend(layer.self_attention, x, x, True))
+        x = layer.norm_cross(x + attend(layer.cross_attention, x, memory, False))
+        x = layer.norm_mlp(x + layer.mlp(x))
+    return net.head(x)

@@ -1,0 +1,216 @@
+"""Where a word of a caption comes from: the methods of `model.relevance`, for captioners.
+
+The score y is the logit of the word, given the words before it. A layer is one of three:
+self-attention among the image's tokens, self-attention among the words so far, and
+cross-attention from the words to the memory, which is the encoder's tokens. The map is read
+from the last word's place, where the word is chosen. `model.relevance.explain` finds the right
+module for a trace.
+
+Methods that need a gradient with respect to pixels or memory only are those of
+`model.relevance`, as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from model import generic_relevance
+from model import rollout as plain
+from model.early_exit import exit_gradients
+from model.relevance import (
+    MethodUnsuitable,
+    input_gradient,
+    integrated_gradients,
+    random_map,
+    token_gradcam,
+)
+from model.word_trace import WordTrace
+
+ONE_VECTOR = (
+    "The encoder hands this captioner one single vector of the whole picture, so nothing between "
+    "its words and the patches could be followed back to one of them."
+)
+RECURRENT = (
+    "This decoder writes its words with a recurrent network. It has no layers of attention among "
+    "words and patches, which the method needs; its one map is on the Captions page."
+)
+WINDOWED = (
+    "This captioner's encoder attends inside small windows and merges patches between its "
+    "layers, so its layers' maps cannot be multiplied."
+)
+NO_ENCODER = "The encoder of this captioner does not attend, so it has no maps to ask about."
+
+
+def attention(trace: WordTrace, layer: int = -1, head: int | str = "mean") -> Tensor:
+    """Raw cross-attention of one decoder layer, from the place where the word is chosen.
+
+    One head of it (a number), or "mean", "max" or "min" over its heads.
+    """
+    rows = trace.weights(trace.crossings[layer], -1)
+    rows = rows[:, head] if isinstance(head, int) else plain.fuse(rows, head)
+    return _picture(trace, rows[:, 0])
+
+
+def rollout(
+    trace: WordTrace,
+    fusion: str = "mean",
+    residual: float = 0.5,
+    discard: float = 0.0,
+    start: int = 0,
+    stop: int | None = None,
+) -> Tensor:
+    """Ahat_L ... Ahat_1 over words and patches together, of the encoder under the decoder.
+
+    Abnar & Zuidema 2020, "Quantifying Attention Flow in Transformers". A word is mixed from words
+    by self-attention and from patches by cross-attention, each with the share of the skip
+    connection; what arrives at the patches goes down through the encoder's layers `start` to
+    before `stop`. Settings as of `model.rollout`.
+    """
+
+    def fused(layer: int) -> Tensor:
+        return plain.without_smallest(plain.fuse(trace.weights(layer), fusion), discard)
+
+    return _rolled(trace, fused, residual, start, stop)
+
+
+def gradient_rollout(trace: WordTrace, residual: float = 0.5, start: int = 0) -> Tensor:
+    """Rollout of relu(mean_H(A ⊙ G)): only attention that raises the word's logit counts.
+
+    Gildenblat 2020, "Exploring Explainability for Vision Transformers", over words and patches
+    as in `rollout`.
+    """
+
+    def fused(layer: int) -> Tensor:
+        return trace.fused(layer, lambda a, g: (a * g).mean(1).relu())
+
+    return _rolled(trace, fused, residual, start, None)
+
+
+def chefer(trace: WordTrace, start: int = 0) -> Tensor:
+    """The word's row of R_qi, see `model.generic_relevance`; encoder layers from `start` count.
+
+    Chefer, Gur & Wolf 2021, "Generic Attention-model Explainability for Interpreting Bi-Modal
+    and Encoder-Decoder Transformers" (ICCV).
+    """
+    _, over_image = generic_relevance.word_relevance(trace, start)
+    return _picture(trace, over_image[:, -1])
+
+
+def attention_gradcam(trace: WordTrace, layer: int = -1) -> Tensor:
+    """relu(mean_H(w A)) of one layer's cross-attention, with w = mean over the patches of G.
+
+    Grad-CAM (Selvaraju et al. 2017) with heads for channels, as in Chefer, Gur & Wolf 2021,
+    "Transformer Interpretability Beyond Attention Visualization" (CVPR).
+    """
+    place = trace.crossings[layer]
+    weights, gradient = trace.weights(place, -1)[:, :, 0], trace.gradient(place, -1)[:, :, 0]
+    importance = gradient[..., -trace.layout.patches :].mean(-1, keepdim=True)
+    return _picture(trace, (importance * weights).mean(1).relu())
+
+
+def legrad(trace: WordTrace, start: int = 0) -> Tensor:
+    """mean over the encoder's layers l, heads and queries of relu(∂s_l/∂A_l).
+
+    Bousselham et al. 2024, "LeGrad: An Explainability Method for Vision Transformers via
+    Feature Formation Sensitivity". s_l is the word's logit as if the encoder ended after block
+    l; the decoder stands where a classifier has its head.
+    """
+    names = [record.name for record in trace.records[: trace.decoder]]
+    try:
+        records, gradients = exit_gradients(trace.net, trace.images, trace.score, names)
+    except ValueError as error:
+        raise MethodUnsuitable(str(error)) from error
+    layers = list(zip(records, gradients, strict=True))[start : len(names)]
+    moved = torch.stack([r.map_gradient(g).relu().mean((1, 2)) for r, g in layers])
+    return _picture(trace, moved.mean(0))
+
+
+METHODS: dict[str, Callable[..., Tensor]] = {
+    method.__name__: method
+    for method in (
+        attention,
+        rollout,
+        gradient_rollout,
+        chefer,
+        attention_gradcam,
+        legrad,
+        token_gradcam,
+        input_gradient,
+        integrated_gradients,
+        random_map,
+    )
+}
+"""The same names, in the same order, as in `model.relevance`."""
+
+PIXELS = ("input_gradient", "integrated_gradients", "random_map")
+CROSS = ("attention", "attention_gradcam")
+
+
+def why_not(trace: WordTrace, method: str) -> str | None:
+    """Why a method makes no sense for a word of this captioner; None where it does."""
+    if method in PIXELS:
+        return None
+    if method == "legrad":
+        return _encoder_trouble(trace) if trace.decoder else NO_ENCODER
+    if trace.tokens.shape[1] < trace.layout.patches:
+        return ONE_VECTOR
+    if method == "token_gradcam":
+        return None
+    if not trace.crossings:
+        return RECURRENT
+    return None if method in CROSS else _encoder_trouble(trace)
+
+
+def _encoder_trouble(trace: WordTrace) -> str | None:
+    """What keeps the encoder's maps from being multiplied; None where nothing does."""
+    records = trace.records[: trace.decoder]
+    if any(record.windows is not None for record in records):
+        return WINDOWED
+    for record in records:
+        queries, keys = record.shape[2:]
+        if (queries, keys) != records[0].shape[2:] or not trace.layout.patches <= queries == keys:
+            return (
+                f"The map of {record.name} is {queries} x {keys}; the method needs "
+                "self-attention among the same tokens in every layer of the encoder."
+            )
+    return None
+
+
+def _rolled(
+    trace: WordTrace,
+    fused: Callable[[int], Tensor],
+    residual: float,
+    start: int,
+    stop: int | None,
+) -> Tensor:
+    """The word's row of Ahat_L ... Ahat_1, over all tokens; `fused(layer)` is (B, Q, K)."""
+    words = trace.readout
+    memory = trace.tokens.shape[1]
+    tokens = trace.records[0].shape[2] if trace.decoder else memory
+    image = torch.zeros(len(words), tokens, device=words.device)
+    for layer in reversed(range(trace.decoder, trace.depth)):
+        words, moved = _step(words, fused(layer), residual)
+        if layer in trace.crossings:
+            image[:, -memory:] += moved
+        else:
+            words = words + moved
+    for layer in reversed(range(trace.decoder)[start:stop]):
+        image = sum(_step(image, fused(layer), residual))
+    return _picture(trace, image)
+
+
+def _step(row: Tensor, fused: Tensor, residual: float) -> tuple[Tensor, Tensor]:
+    """Of (B, Q): what the skip connection keeps, (B, Q), and what attention moves, (B, K)."""
+    total = residual + (1 - residual) * fused.sum(-1)
+    lost = total == 0  # a token that looks nowhere keeps itself
+    share = row / total.masked_fill(lost, 1.0)
+    moved = ((1 - residual) * share[:, None] @ fused)[:, 0]
+    return torch.where(lost, row, residual * share), moved
+
+
+def _picture(trace: WordTrace, values: Tensor) -> Tensor:
+    """(B, N) -> (B, rows, columns), without tokens before the patches."""
+    return values[:, -trace.layout.patches :].unflatten(1, trace.layout.grid)
