@@ -37,8 +37,8 @@ RELATIONS = ("above", "left of", "right of")
 KINDS = ("size", "colour", "shape")  # of the words that name something to be seen
 
 GAP = 3  # pixels between two boxes, and between a box and the edge
-STEP = 4  # pixels by which two centres differ in height at least: they say who is named first
-CLEARLY = 1.3  # the longer part of a distance, across or down, over the shorter: no diagonals
+STEP = 6  # pixels by which two centres differ in height at least: they say who is named first
+CLEARLY = 1.6  # the longer part of a distance, across or down, over the shorter: no diagonals
 FINER = 2  # shapes are drawn so much larger, then shrunk, for smooth edges
 
 

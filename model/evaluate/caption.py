@@ -5,21 +5,29 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 
+import torch
+from torch import Tensor
 from tqdm import tqdm
 
-from model import scenes
+from model import decoding, scenes
 from model.captions import CaptionBundle
+from model.evaluate import caption_scores
+from model.training import caption_data, loop
 
-UNSEEN = 1 << 40  # numbers of scenes from here on are for tests
+UNSEEN = 1 << 41  # numbers of scenes from here on were seen neither in training nor in choosing
 SCENES = 1000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(measure=measure)
     parser.add_argument("name", help="a shipped captioner, or its .safetensors file")
+    parser.add_argument(
+        "--data", type=Path, help="folder of the photos and captions; none for drawn scenes"
+    )
     parser.add_argument("--beams", type=int, default=1, help="1, the default, is greedy")
     parser.add_argument("--limit", type=int, help="only so many pictures; not on the card")
     parser.add_argument(
@@ -37,9 +45,10 @@ def measure(options: argparse.Namespace) -> dict:
     bundle = zoo.load(file)
     if not isinstance(bundle, CaptionBundle):
         raise ValueError(f"{options.name} writes no captions; its task is {bundle.card['task']}.")
-    if not set(scenes.vocabulary()) <= set(bundle.vocabulary):
-        raise ValueError(f"{options.name} does not describe drawn scenes, the only data known yet.")
-    figures = scenes_figures(bundle, options.limit or SCENES, beams=options.beams)
+    if set(bundle.vocabulary) == set(scenes.vocabulary()):
+        figures = scenes_figures(bundle, options.limit or SCENES, beams=options.beams)
+    else:
+        figures = photo_figures(bundle, options.data, options.limit, options.beams)
     if options.write and options.limit is None:
         how = "" if options.beams == 1 else f"_beam{options.beams}"
         written = {f"{name}{how}": value for name, value in figures.items()}
@@ -76,3 +85,55 @@ def scenes_figures(
         figures |= {f"pointing_{kind}": fmean(hits[kind]) for kind in scenes.KINDS}
         figures |= {"pointing_chance": fmean(blind), "pointing_centre": fmean(centre)}
     return {name: round(value, 4) for name, value in figures.items()}
+
+
+def photo_figures(
+    bundle: CaptionBundle, folder: Path | None, limit: int | None = None, beams: int = 1
+) -> dict[str, float]:
+    """Figures on the test photos in `folder`: those of `caption_scores.scores`, and, for greedy
+    captions, those of two baselines: the commonest training caption for all photos
+    (`commonest_...`), and the caption of the most similar training photo (`nearest_...`).
+
+    Raises ValueError where there are no photos.
+    """
+    if folder is None:
+        raise ValueError("Give the folder of the photos and captions with --data.")
+    net, test = bundle.net, caption_data.read_photos(folder, "test", limit)
+    prepare = preparation(bundle)
+    memory = caption_scores.memories(net, test.images, prepare)
+    figures = caption_scores.scores(_written(bundle, memory, beams), test.captions)
+    if beams == 1:
+        train = caption_data.read_photos(folder, "train", limit)
+        common = [caption_scores.commonest(train)] * len(test)
+        # A part of the training photos at a time: their memories together are large.
+        means = [
+            caption_scores.memories(net, part, prepare).mean(1) for part in train.images.split(500)
+        ]
+        near = caption_scores.nearest(train, torch.cat(means), memory.mean(1))
+        for name, texts in {"commonest": common, "nearest": near}.items():
+            found = caption_scores.scores(texts, test.captions)
+            figures |= {f"{name}_{kind}": found[kind] for kind in ("bleu1", "bleu4", "cider")}
+    rounded = {name: round(value, 4) for name, value in figures.items()}
+    return {"test_photos": len(test)} | rounded
+
+
+def _written(bundle: CaptionBundle, memory: Tensor, beams: int) -> list[str]:
+    """The captions of many photos, of which `memory` (N, M, D) is what their words look at."""
+    net, longest = bundle.net, bundle.net.config.max_words
+    if beams == 1:
+        rows = decoding.greedy(net, memory, longest)
+    else:
+        bar = tqdm(memory.split(1), disable=not sys.stderr.isatty(), leave=False)
+        rows = [decoding.beam_search(net, one, beams, longest)[0].words for one in bar]
+    return [" ".join(net.config.vocabulary[i] for i in row) for row in rows]
+
+
+def preparation(bundle: CaptionBundle) -> Callable[[Tensor], Tensor]:
+    """What makes the captioner's input of uint8 images (B, C, H, W)."""
+
+    def prepare(images: Tensor) -> Tensor:
+        return loop.normalise(
+            loop.as_float(images, bundle.net.config.encoder), bundle.mean, bundle.std
+        )
+
+    return prepare

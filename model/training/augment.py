@@ -24,6 +24,19 @@ def crop(images: Tensor, padding: int) -> Tensor:
     return padded[which, channel, rows, columns]
 
 
+def zoom(images: Tensor, least: float) -> Tensor:
+    """A window somewhere in each picture of (B, C, H, W), enlarged to the whole; its area is
+    `least` to 1 of the picture's."""
+    device, count = images.device, len(images)
+    side = torch.empty(count, device=device).uniform_(least, 1).sqrt()
+    shift = torch.empty(count, 2, device=device).uniform_(-1, 1) * (1 - side)[:, None]
+    window = torch.zeros(count, 2, 3, device=device)
+    window[:, 0, 0] = window[:, 1, 1] = side
+    window[:, :, 2] = shift
+    grid = F.affine_grid(window, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
 def flip(images: Tensor) -> Tensor:
     """Mirror each picture of (B, C, H, W) left to right with probability one half."""
     chosen = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5

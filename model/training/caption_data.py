@@ -15,10 +15,10 @@ from torch import Tensor
 
 from model import scenes
 from model.captioner import END, PAD, SPECIAL, START, UNKNOWN
-from model.training import packed
+from model.training import flickr8k, packed
 from model.training.split import DataError
 
-UNSEEN = 1 << 40  # scenes of this number and above are for tests
+UNSEEN = 1 << 40  # scenes of this number and above show how the training goes
 
 
 @dataclass(frozen=True)
@@ -44,18 +44,25 @@ class DrawnScenes:
 
 @dataclass(frozen=True, eq=False)
 class Photos:
-    """Photos with several human captions each, of which an epoch takes one."""
+    """Photos with several human captions each, of which an epoch takes `each`."""
 
     images: Tensor  # uint8 (N, 3, H, W)
     captions: list[list[str]]
+    each: int = 1
 
     def __len__(self) -> int:
         return len(self.images)
 
     def batch(self, epoch: int, chosen: Sequence[int]) -> tuple[Tensor, list[str]]:
-        """uint8 (B, 3, H, W), and a caption each: another one every epoch."""
-        picked = [self.captions[i][(epoch + i) % len(self.captions[i])] for i in chosen]
+        """uint8 (B, 3, H, W), and `each` captions of the first, of the second, ...: others every
+        epoch."""
+        picked = [text for i in chosen for text in self._some(i, epoch)]
         return self.images[torch.as_tensor(chosen)], picked
+
+    def _some(self, photo: int, epoch: int) -> list[str]:
+        captions = self.captions[photo]
+        first = photo + epoch * self.each
+        return [captions[(first + k) % len(captions)] for k in range(self.each)]
 
     def words(self, rarest: int = 1) -> list[str]:
         """The words that come at least so often, the commonest first."""
@@ -63,22 +70,29 @@ class Photos:
         return [word for word, count in counts.most_common() if count >= rarest]
 
 
-def read_photos(folder: Path, split: str, limit: int | None = None) -> Photos:
-    """A split of packed photos with captions: SPLIT.npz, and SPLIT.json with `captions`.
+def read_photos(folder: Path, split: str, limit: int | None = None, each: int = 1) -> Photos:
+    """A split ("train", "val", "test") of photos with captions: Flickr8k as published, or packed
+    as SPLIT.npz with SPLIT.json, whose `captions` has a list a photo.
 
     Raises DataError.
     """
-    pictures = packed.read(folder, split, None, limit)
+    published = flickr8k.read(folder, split, limit)
+    images, captions = published or _packed(folder, split, limit)
+    return Photos(images, captions, each)
+
+
+def _packed(folder: Path, split: str, limit: int | None) -> tuple[Tensor, list[list[str]]]:
     try:
         captions = json.loads((folder / f"{split}.json").read_text(encoding="utf-8"))["captions"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{folder} has no readable {split}.json with captions ({error}). Give the folder of "
-            "the packed Flickr8k with --data."
+            f"{folder} has no {flickr8k.CAPTIONS}, and no readable {split}.json with captions "
+            f"({error}). Give the folder of Flickr8k with --data."
         ) from None
-    if pictures is None or len(captions) < len(pictures):
-        raise DataError(f"{folder} has not as many {split} pictures as captions. Pack it again.")
-    return Photos(pictures.images, captions[: len(pictures)])
+    pictures = packed.read_pictures(folder / f"{split}.npz", limit)
+    if len(captions) < len(pictures):
+        raise DataError(f"{folder} has not as many {split} captions as pictures. Pack it again.")
+    return pictures, captions[: len(pictures)]
 
 
 def plain_words(text: str) -> list[str]:

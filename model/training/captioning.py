@@ -14,9 +14,11 @@ from tqdm import tqdm
 
 from model import captioner, checkpoints, decoding
 from model.captioner import PAD, CaptionerConfig, as_dict
+from model.patches import TokenLayout
 from model.training import caption_data, finish, loop
 from model.training.caption_data import UNSEEN, DrawnScenes, Photos
 from model.training.recipe import CaptionRecipe
+from model.vit import VisionTransformer
 
 TEST_SCENES = 1000
 GLANCE = 200  # test pictures that are captioned after an epoch
@@ -30,7 +32,8 @@ def read(recipe: CaptionRecipe, folder: Path | None, limit: int | None) -> tuple
         return DrawnScenes(count), DrawnScenes(min(TEST_SCENES, limit or TEST_SCENES), UNSEEN)
     if folder is None:
         raise caption_data.DataError("Give the folder of the photos and captions with --data.")
-    return tuple(caption_data.read_photos(folder, split, limit) for split in ("train", "val"))
+    train = caption_data.read_photos(folder, "train", limit, recipe.captions)
+    return train, caption_data.read_photos(folder, "val", limit)
 
 
 def build(recipe: CaptionRecipe, data: Data, folder: Path) -> nn.Module:
@@ -49,15 +52,27 @@ def build(recipe: CaptionRecipe, data: Data, folder: Path) -> nn.Module:
     return net
 
 
-def _take_over(encoder: nn.Module, trained: nn.Module) -> None:
-    """Every weight of the same name and shape."""
-    known = encoder.state_dict()
+def _take_over(encoder: VisionTransformer, trained: VisionTransformer) -> None:
+    """Every weight of the same name and shape; positions are stretched to the encoder's grid."""
+    known, found = encoder.state_dict(), trained.state_dict()
+    if {"positions.code"} <= known.keys() & found.keys():
+        layouts = trained.tokens, encoder.tokens
+        found["positions.code"] = _stretched(found["positions.code"], *layouts)
     fits = {
         name: value
-        for name, value in trained.state_dict().items()
+        for name, value in found.items()
         if name in known and known[name].shape == value.shape
     }
     encoder.load_state_dict(known | fits)
+
+
+def _stretched(code: Tensor, old: TokenLayout, new: TokenLayout) -> Tensor:
+    """Learned positions (prefix + patches, D) of one grid, for another. Dosovitskiy et al. 2021,
+    section 3.2."""
+    before = len(code) - old.patches
+    grid = code[before:].unflatten(0, old.grid).movedim(-1, 0)[None]
+    grid = F.interpolate(grid, new.grid, mode="bicubic", antialias=False)[0]
+    return torch.cat((code[:before], grid.movedim(0, -1).flatten(0, 1)))
 
 
 def train(
@@ -100,6 +115,7 @@ class _Run(loop.Run):
 
     def train_epoch(self) -> dict:
         self.net.train()
+        self._freeze_encoder(self.epoch < self.recipe.frozen)
         started, seen, losses, right = time.perf_counter(), 0, 0.0, 0.0
         order = torch.randperm(len(self.data)).split(self.recipe.batch)[: self.steps]
         bar = tqdm(
@@ -117,14 +133,26 @@ class _Run(loop.Run):
         self.epoch += 1
         return self._record(losses / seen, right / seen, seen, seconds)
 
+    def _freeze_encoder(self, frozen: bool) -> None:
+        """Neither its weights nor its BatchNorm statistics change, and no gradient is computed."""
+        self.net.encoder.requires_grad_(not frozen)
+        self.net.encoder.train(not frozen)
+
     def _learn(self, images: Tensor, texts: list[str]) -> tuple[float, float]:
         images, _ = self.vary(images.to(self.device), torch.zeros(len(images)))
         inputs, outputs = self._ids(texts)
         with loop.precision(self.device):
-            logits = self.net(images, inputs)
+            logits = self._answers(images, inputs)
             loss = word_loss(logits, outputs, self.recipe.label_smoothing)
         self._step(loss)
         return loss.item(), word_accuracy(logits, outputs)
+
+    def _answers(self, images: Tensor, inputs: Tensor) -> Tensor:
+        """Logits of the captions (B, N), of which each image has as many, one after the other."""
+        looked_at = torch.arange(len(images), device=self.device)
+        looked_at = looked_at.repeat_interleave(len(inputs) // len(images))
+        ready = self.net.begin(self.net.remember(images)).select(looked_at)
+        return self.net.advance(inputs, ready)[0]
 
     def _ids(self, texts: list[str]) -> tuple[Tensor, Tensor]:
         config = self.net.config
@@ -179,7 +207,7 @@ def ship(
         from model import zoo
         from model.evaluate import caption
 
-        card["metrics"] |= caption.scenes_figures(zoo.load(file), len(test_data), test_data.first)
+        card["metrics"] |= caption.scenes_figures(zoo.load(file), len(test_data))
         checkpoints.save(net, file, card)
     return card
 

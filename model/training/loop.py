@@ -275,6 +275,8 @@ def variation(options: Augment, data, config, classes: int) -> Callable:
         if options.flip:
             images = augment.flip(images)
         images = as_float(images, config)
+        if options.zoom:
+            images = augment.zoom(images, options.zoom)
         if options.colour:
             images = augment.colour(images, options.colour)
         images = normalise(images, data.mean, data.std)

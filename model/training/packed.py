@@ -8,6 +8,8 @@ where objects have boxes.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -32,6 +34,12 @@ def read(folder: Path, name: str, size: int | None, limit: int | None) -> Split 
     return _joined(parts).first(limit) if parts else None
 
 
+def read_pictures(file: Path, limit: int | None) -> Tensor:
+    """uint8 (N, 3, H, W): the pictures of a packed file that has no labels. Raises DataError."""
+    with _opened(file) as arrays:
+        return _pictures(arrays, limit)
+
+
 def write(file: Path, split: Split, order: Tensor) -> None:
     arrays = {"labels": split.labels[order].numpy().astype(np.int16)}
     arrays["classes"] = np.array(split.classes)
@@ -41,15 +49,20 @@ def write(file: Path, split: Split, order: Tensor) -> None:
 
 
 def _read_file(file: Path, limit: int | None) -> Split:
+    with _opened(file) as arrays:
+        images = _pictures(arrays, limit)
+        labels = torch.from_numpy(arrays["labels"][:limit].astype(np.int64))
+        classes = tuple(map(str, arrays["classes"]))
+        boxes = torch.from_numpy(arrays["boxes"][:limit]) if "boxes" in arrays else None
+    return Split(images, labels, classes, boxes)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Mapping[str, np.ndarray]]:
+    """The arrays of a file; what goes wrong while they are read becomes a sentence."""
     try:
         with np.load(file, allow_pickle=False) as arrays:
-            if "images" in arrays:
-                images = arrays["images"][:limit]
-            else:
-                images = _decode(arrays["blob"], arrays["offsets"], limit)
-            labels = torch.from_numpy(arrays["labels"][:limit].astype(np.int64))
-            classes = tuple(map(str, arrays["classes"]))
-            boxes = torch.from_numpy(arrays["boxes"][:limit]) if "boxes" in arrays else None
+            yield arrays
     except KeyError as error:
         raise DataError(
             f"{file} is not a packed data set: {error.args[0]}. "
@@ -57,8 +70,15 @@ def _read_file(file: Path, limit: int | None) -> Split:
         ) from None
     except Exception as error:  # zip, header and JPEG damage each raise something of their own
         raise DataError(f"{file} is damaged ({error}). Fetch or pack it again.") from None
+
+
+def _pictures(arrays: Mapping[str, np.ndarray], limit: int | None) -> Tensor:
+    if "images" in arrays:
+        images = arrays["images"][:limit]
+    else:
+        images = _decode(arrays["blob"], arrays["offsets"], limit)
     images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
-    return Split(torch.from_numpy(np.ascontiguousarray(images)), labels, classes, boxes)
+    return torch.from_numpy(np.ascontiguousarray(images))
 
 
 def _decode(blob: np.ndarray, offsets: np.ndarray, limit: int | None) -> np.ndarray:

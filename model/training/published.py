@@ -61,7 +61,7 @@ def tiny_imagenet(folder: Path, name: str, size: int | None, limit: int | None) 
             "Fetch them again from their publisher."
         ) from None
     chosen = _spread(len(samples), limit)
-    images = _load([samples[i][0] for i in chosen], 64)
+    images = load_pictures([samples[i][0] for i in chosen], 64)
     boxes = None if boxes is None else boxes[chosen]
     return Split(images, torch.tensor(labels)[chosen], classes, boxes)
 
@@ -72,7 +72,7 @@ def folders(folder: Path, name: str, size: int | None, limit: int | None) -> Spl
     data = _torchvision("picture", folder, lambda sets: sets.ImageFolder(folder / name))
     chosen = _spread(len(data), limit)
     paths = [data.samples[i][0] for i in chosen]
-    images = _load(paths, size or min(_open(paths[0]).size))
+    images = load_pictures(paths, size or min(_open(paths[0]).size))
     return Split(images, torch.tensor(data.targets)[chosen], tuple(data.classes))
 
 
@@ -103,11 +103,15 @@ def _spread(count: int, limit: int | None) -> list[int]:
     return [i * count // limit for i in range(limit)]
 
 
-def _load(paths: Sequence[str | Path], size: int) -> Tensor:
-    """uint8 (N, 3, size, size): each picture resized and cropped to its middle."""
+def load_pictures(paths: Sequence[str | Path], size: int, cut: bool = True) -> Tensor:
+    """uint8 (N, 3, size, size): each picture resized and cropped to its middle, or squashed.
+
+    Raises DataError.
+    """
     images = torch.empty(len(paths), 3, size, size, dtype=torch.uint8)
     for image, path in zip(images, paths, strict=True):
-        picture = ImageOps.fit(_open(path), (size, size), Image.Resampling.BICUBIC)
+        fit = ImageOps.fit if cut else Image.Image.resize
+        picture = fit(_open(path), (size, size), Image.Resampling.BICUBIC)
         image.copy_(torch.from_numpy(np.array(picture)).permute(2, 0, 1))
     return images
 

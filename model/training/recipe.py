@@ -48,6 +48,7 @@ class Augment:
     """Zero or false leaves a variation out. See `augment` for each."""
 
     crop: int = 0
+    zoom: float = 0.0
     flip: bool = False
     colour: float = 0.0
     erase: float = 0.0
@@ -86,7 +87,9 @@ class CaptionRecipe:
 
     `pictures`: how many are drawn for an epoch, where they are drawn. `rarest`: how often a word
     comes at least in the training captions to get into the vocabulary. `start`: a checkpoint
-    beside the one to write whose encoder is taken over where it fits and exists.
+    beside the one to write whose encoder is taken over where it fits and exists. `frozen`: so many
+    epochs long the encoder stays as it started. `captions`: how many of a photo's captions are
+    learnt in one step, for one look at the photo.
     """
 
     name: str
@@ -100,6 +103,8 @@ class CaptionRecipe:
     pictures: int = 0
     rarest: int = 1
     start: str = ""
+    frozen: int = 0
+    captions: int = 1
     seed: int = 0
     optimiser: Optimiser = field(default_factory=Optimiser)
     schedule: Schedule = field(default_factory=Schedule)

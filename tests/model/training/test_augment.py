@@ -64,3 +64,18 @@ def test_mixing_makes_soft_labels():
     assert images.shape == (8, 3, 4, 4)
     torch.testing.assert_close(labels.sum(1), torch.ones(8))
     assert augment.mixer(0.0, 0.0, 4) is None
+
+
+def test_zoom_shows_a_window_of_the_picture():
+    rows = torch.linspace(0, 1, 64)[:, None].expand(64, 64)
+    images = torch.stack((rows, rows.T, rows))[None].repeat(40, 1, 1, 1)
+    torch.manual_seed(0)
+    zoomed = augment.zoom(images, 0.25)
+    assert zoomed.shape == images.shape
+    # The share of the side that is seen, from the slopes down and across.
+    down = (zoomed[:, 0, 48, 32] - zoomed[:, 0, 16, 32]) / (rows[48, 0] - rows[16, 0])
+    across = (zoomed[:, 1, 32, 48] - zoomed[:, 1, 32, 16]) / (rows[48, 0] - rows[16, 0])
+    assert torch.allclose(down, across, atol=1e-3)
+    assert 0.5 <= down.min() < 0.6 and 0.9 < down.max() <= 1.001
+    assert zoomed.min() >= 0 and zoomed.max() <= 1
+    assert torch.allclose(augment.zoom(images, 1.0), images, atol=1e-5)

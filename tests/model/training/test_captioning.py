@@ -1,14 +1,18 @@
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from model import checkpoints, scenes, zoo
 from model.captioner import END, PAD, SPECIAL, START, UNKNOWN
 from model.captions import CaptionBundle
 from model.evaluate import caption as evaluate
+from model.evaluate import caption_scores
 from model.evaluate.__main__ import main as evaluation
+from model.patches import TokenLayout
 from model.training import caption_data, captioning, packed, recipe
 from model.training.__main__ import main
 from model.training.split import DataError, Split
@@ -44,7 +48,7 @@ def test_every_epoch_draws_other_scenes_and_none_of_the_tests():
     scene = scenes.draw(23)
     assert texts[1] == scene.caption
     assert np.array_equal(images[1].permute(1, 2, 0).numpy(), np.asarray(scene.image))
-    assert 10**6 * len(data) < caption_data.UNSEEN and caption_data.UNSEEN == evaluate.UNSEEN
+    assert 10**6 * len(data) < caption_data.UNSEEN < caption_data.UNSEEN + 10**9 < evaluate.UNSEEN
 
 
 @pytest.mark.parametrize("name", recipe.names("caption"))
@@ -170,6 +174,62 @@ def test_photos_with_captions(folder):
     assert len(caption_data.read_photos(folder, "train", limit=2)) == 2
 
 
+def test_several_captions_of_a_photo_at_once(folder):
+    data = caption_data.read_photos(folder, "train", each=2)
+    images, texts = data.batch(0, [0, 3])
+    assert len(images) == 2 and set(texts[:2]) == {"A dog, number 0!", "a cat"}
+    assert set(texts[2:]) == {"A dog, number 3!", "a cat"}
+
+    r = recipe.load("flickr8k-captioner", ["decoder.dropout=0.0", "encoder.dropout=0.0"])
+    net = captioning.build(r, data, folder).eval()
+    run = captioning._Run(net, data, data, r, "cpu")
+    inputs, _ = run._ids(texts)
+    prepared = run._prepared(images)
+    one_by_one = [
+        net(prepared[i // 2][None], inputs[i][None])[0].detach() for i in range(len(texts))
+    ]
+    together = run._answers(prepared, inputs)
+    assert torch.allclose(together, torch.stack(one_by_one), atol=1e-5)
+
+
+def test_a_frozen_encoder_stays_as_it_was(folder):
+    changes = ["epochs=2", "frozen=1", "batch=4", "encoder.img_size=32", "encoder.depth=1"]
+    r = recipe.load("flickr8k-captioner", [*changes, "rarest=1"])
+    data, test = captioning.read(r, folder, None)
+    torch.manual_seed(0)
+    run = captioning._Run(captioning.build(r, data, folder), data, test, r, "cpu")
+    before = {name: value.clone() for name, value in run.net.state_dict().items()}
+
+    def changed():
+        return {n for n, value in run.net.state_dict().items() if not torch.equal(value, before[n])}
+
+    run.train_epoch()
+    assert changed() and not any(name.startswith("encoder.") for name in changed())
+    run.train_epoch()
+    assert any(name.startswith("encoder.") for name in changed())
+
+
+def test_flickr8k_as_published(tmp_path):
+    photos = tmp_path / "Flicker8k_Dataset"
+    photos.mkdir()
+    for i in range(3):
+        Image.new("RGB", (50 + i, 40), (80 * i, 0, 0)).save(photos / f"{i}.jpg")
+    lines = [f"{i}.jpg#{k}\tPhoto {i} , caption {k} ." for i in range(3) for k in range(5)]
+    (tmp_path / "Flickr8k.token.txt").write_text("\n".join(lines))
+    (tmp_path / "Flickr_8k.trainImages.txt").write_text("2.jpg\n0.jpg\n")
+    (tmp_path / "Flickr_8k.devImages.txt").write_text("1.jpg\n")
+    data = caption_data.read_photos(tmp_path, "train")
+    assert data.images.shape == (2, 3, 160, 160)
+    assert abs(int(data.images[0, 0].float().mean()) - 160) <= 2
+    assert data.captions[1] == [f"Photo 0 , caption {k} ." for k in range(5)]
+    assert len(caption_data.read_photos(tmp_path, "val")) == 1
+    with pytest.raises(DataError, match=r"testImages\.txt"):
+        caption_data.read_photos(tmp_path, "test")
+    (photos / "0.jpg").unlink()
+    with pytest.raises(DataError, match=r"0\.jpg"):
+        caption_data.read_photos(tmp_path, "train")
+
+
 def test_photos_without_captions(folder):
     (folder / "train.json").write_text("{}")
     with pytest.raises(DataError, match=r"train\.json"):
@@ -190,4 +250,98 @@ def test_an_encoder_is_taken_over(tmp_path, folder):
     checkpoints.save(trained, tmp_path / "photos.safetensors", card)
     net = captioning.build(r, data, tmp_path)
     half = trained.blocks[0].mlp.fc1.weight.half().float()
+    assert torch.equal(net.encoder.positions.code, trained.positions.code.half().float())
     assert torch.equal(net.encoder.blocks[0].mlp.fc1.weight, half)
+
+
+def test_positions_are_stretched_to_a_finer_grid():
+    old, new = TokenLayout((8, 8), ("cls",)), TokenLayout((16, 16), ("cls",))
+    rows, columns = torch.arange(8.0).repeat_interleave(8), torch.arange(8.0).repeat(8)
+    code = torch.cat((torch.tensor([[9.0, 7.0]]), torch.stack((rows, columns), 1)))
+    stretched = captioning._stretched(code, old, new)
+    assert stretched.shape == (257, 2)
+    assert stretched[0].tolist() == [9, 7]
+    middle = stretched[1:].unflatten(0, (16, 16))[4:12, 4:12]
+    expected = (torch.arange(4, 12) + 0.5) / 2 - 0.5  # a straight line away from the edges
+    assert torch.allclose(middle[..., 0], expected[:, None].expand(8, 8), atol=1e-5)
+    assert torch.allclose(middle[..., 1], expected.expand(8, 8), atol=1e-5)
+    assert torch.allclose(captioning._stretched(code, old, old), code)
+
+
+# -- scores of captions of photos ------------------------------------------------------------------
+
+
+def by_hand_bleu(written, references, n):
+    """Corpus BLEU-n of Papineni et al. 2002, from its formulae."""
+
+    def grams(words, k):
+        return Counter(tuple(words[i : i + k]) for i in range(len(words) - k + 1))
+
+    logs, length, closest = 0.0, 0, 0
+    for k in range(1, n + 1):
+        matched = total = 0
+        for said, texts in zip(written, references, strict=True):
+            allowed = Counter()
+            for text in texts:
+                allowed |= grams(text.split(), k)
+            found = grams(said.split(), k)
+            matched += sum((found & allowed).values())
+            total += sum(found.values())
+        logs += np.log(matched / total) / n
+    for said, texts in zip(written, references, strict=True):
+        size = len(said.split())
+        length += size
+        closest += min((abs(len(t.split()) - size), len(t.split())) for t in texts)[1]
+    return np.exp(min(0, 1 - closest / length) + logs)
+
+
+def test_scores_are_those_of_their_formulae():
+    pytest.importorskip("pycocoevalcap", reason="the scores of captions need pycocoevalcap")
+    written = [
+        "a brown dog runs over the green grass",
+        "two men in a small boat",
+        "two men in a small boat",
+    ]
+    references = [
+        ["a brown dog runs over grass", "the dog runs over the green grass"],
+        ["two men sit in a small boat", "people on the water"],
+        ["a man in a small boat on the water", "fishing"],
+    ]
+    shown = [[text.capitalize() + " ." for text in texts] for texts in references]
+    figures = caption_scores.scores([text.upper() for text in written], shown)
+    for n in (1, 2, 3, 4):
+        assert figures[f"bleu{n}"] == pytest.approx(by_hand_bleu(written, references, n), abs=1e-6)
+    assert figures["distinct"] == 2
+    same = caption_scores.scores(["a dog runs over grass"], [["a dog runs over grass"]])
+    assert same["bleu4"] == pytest.approx(1, abs=1e-6) and same["rouge_l"] == pytest.approx(1)
+
+
+def test_baselines():
+    texts = [["A dog.", "Some dog"], ["a cat", "a dog"], ["a bird", "a cow"]]
+    train = caption_data.Photos(torch.zeros(3, 3, 8, 8, dtype=torch.uint8), texts)
+    assert caption_scores.commonest(train) == "a dog"
+    features = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
+    asked = torch.tensor([[-3.0, -2.0], [0.1, 2.0]])
+    assert caption_scores.nearest(train, features, asked) == ["a bird", "a cat"]
+
+
+def test_figures_of_photos(tmp_path, folder, monkeypatch, capsys):
+    pytest.importorskip("pycocoevalcap", reason="the scores of captions need pycocoevalcap")
+    monkeypatch.setattr(checkpoints, "DIRECTORY", tmp_path)
+    for kind in ("npz", "json"):
+        (folder / f"test.{kind}").write_bytes((folder / f"val.{kind}").read_bytes())
+    changes = ["epochs=1", "rarest=1", "encoder.img_size=32", "encoder.depth=1", "batch=3"]
+    words = [word for change in changes for word in ("--set", change)]
+    out = str(tmp_path / "photo-captions.safetensors")
+    assert main(["flickr8k-captioner", "--data", str(folder), "--out", out, *words]) == 0
+    capsys.readouterr()
+    asked = ["caption", "photo-captions", "--data", str(folder)]
+    assert evaluation(asked) == 0
+    printed = json.loads(capsys.readouterr().out)
+    metrics = zoo.load("photo-captions").card["metrics"]
+    assert printed["test_photos"] == 6 and metrics["cider"] == printed["cider"]
+    assert 0 <= printed["nearest_bleu4"] <= 1 and 1 <= printed["distinct"] <= 6
+    assert evaluation([*asked, "--beams", "2"]) == 0
+    assert "bleu4_beam2" in zoo.load("photo-captions").card["metrics"]
+    assert evaluation(["caption", "photo-captions"]) == 1
+    assert "--data" in capsys.readouterr().err
