@@ -71,7 +71,7 @@ def _stretched(code: Tensor, old: TokenLayout, new: TokenLayout) -> Tensor:
     section 3.2."""
     before = len(code) - old.patches
     grid = code[before:].unflatten(0, old.grid).movedim(-1, 0)[None]
-    grid = F.interpolate(grid, new.grid, mode="bicubic", antialias=False)[0]
+    grid = F.interpolate(grid, new.grid, mode="bicubic", antialias=True)[0]
     return torch.cat((code[:before], grid.movedim(0, -1).flatten(0, 1)))
 
 
