@@ -1,9 +1,10 @@
-"""Score every relevance method over a data set.
+"""Score every relevance method over many pictures.
 
 `python -m model.evaluate attribution NAME --data DIR --limit 500 --out FILE.jsonl`
 
-One line of the file is one photo; run again, it goes on where it was stopped. The table over all
-photos is printed at the end and lies beside the file, as Markdown and as JSON.
+For a captioner of drawn scenes there is no DIR: see `model.evaluate.attribution_words`. One line
+of the file is one picture; run again, it goes on where it was stopped. The table over all of them
+is printed at the end and lies beside the file, as Markdown and as JSON.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
@@ -24,6 +25,7 @@ from torch import Tensor
 from model import zoo
 from model.agreement import rank_correlation
 from model.bundle import Bundle
+from model.captions import CaptionBundle
 from model.evaluate.pointing import inside, peaks, shares
 from model.faithfulness import Curve, deletion, insertion, perturbation
 from model.localisation import box_mask, mass_mask, overlap
@@ -43,7 +45,7 @@ COLUMNS = {
     "pointing": "pointing ↑",
     "iou": "IoU ↑",
     "untrained": "agrees with random weights ↓",
-    "milliseconds": "ms a photo",
+    "milliseconds": "ms a map",
 }
 
 
@@ -56,11 +58,20 @@ class Photo:
     box: Sequence[int] | None
 
 
+@dataclass(frozen=True)
+class Task:
+    """What is measured: `score` makes the file's line for each of the pictures, from 0."""
+
+    head: dict[str, Any]  # the file's first line, which tells this run from others
+    pictures: int
+    score: Callable[[int], dict[str, Any]]
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
     parser.set_defaults(measure=measure)
     parser.add_argument("name", help="a model's name, as model.zoo.load takes it")
-    parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    parser.add_argument("--data", type=Path, help="folder of the data set; none for drawn scenes")
     parser.add_argument("--limit", type=int, default=500, help="only the first pictures")
     parser.add_argument("--out", type=Path, help="attribution-NAME.jsonl where it is not given")
     parser.add_argument(
@@ -73,15 +84,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Run the command; the table over all photos. Raises ValueError with a sentence."""
+    """Run the command; the table over all pictures. Raises ValueError with a sentence."""
     from tqdm import tqdm
 
-    name = options.name.replace("/", "-")
-    out = options.out or Path(f"attribution-{name}.jsonl")
+    name = Path(options.name).stem if options.name.endswith(".safetensors") else options.name
+    out = options.out or Path(f"attribution-{name.replace('/', '-')}.jsonl")
+    task = _task(options)
+    done = _begin(out, task.head)
+    with out.open("a", encoding="utf-8") as file:
+        for number in tqdm(range(task.pictures), unit="picture"):
+            if number in done:
+                continue
+            file.write(json.dumps({"photo": number} | task.score(number)) + "\n")
+            file.flush()
+    lines = [line for line in _lines(out)[1:] if line["photo"] < task.pictures]
+    summary = task.head | summarise(lines)
+    text = table(summary)
+    out.with_suffix(".md").write_text(text, encoding="utf-8")
+    out.with_suffix(".json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    print(text)
+    return summary
+
+
+def _task(options: argparse.Namespace) -> Task:
     bundle = zoo.load(options.name)
+    if isinstance(bundle, CaptionBundle):
+        from model.evaluate import attribution_words
+
+        return attribution_words.task(options, bundle)
+    if options.data is None:
+        raise ValueError(f"{options.name} is a classifier: name a folder of photos with --data.")
     untrained = zoo.load(options.name, weights="random")
-    bundle.net.to(options.device)
-    untrained.net.to(options.device)
+    for model in (bundle, untrained):
+        model.net.to(options.device)
     photos = read_photos(options.data, bundle, options.limit)
     head = {
         "model": options.name,
@@ -90,21 +125,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "target": options.target,
         "steps": STEPS,
     }
-    done = _begin(out, head)
-    with out.open("a", encoding="utf-8") as file:
-        for number, photo in enumerate(tqdm(photos, unit="photo")):
-            if number in done:
-                continue
-            line = {"photo": number} | score_photo(bundle, untrained, photo, options.target, number)
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-    lines = [line for line in _lines(out)[1:] if line["photo"] < len(photos)]
-    summary = head | summarise(lines)
-    text = table(summary)
-    out.with_suffix(".md").write_text(text, encoding="utf-8")
-    out.with_suffix(".json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    print(text)
-    return summary
+
+    def score(number: int) -> dict[str, Any]:
+        return score_photo(bundle, untrained, photos[number], options.target, number)
+
+    return Task(head, len(photos), score)
 
 
 def read_photos(folder: Path, bundle: Bundle, limit: int | None) -> list[Photo]:
@@ -133,24 +158,49 @@ def score_photo(
     with torch.inference_mode():
         answer = int(bundle.net(images)[0].argmax())
     explained = answer if target == "prediction" else _class_of(bundle, photo.label)
-    started = _now(device)
-    trace = trace_class(bundle.net, images, bundle.tokens, explained)
-    seconds = _now(device) - started
-    maps, times = _maps(trace, seed)
-    other = trace_class(untrained.net, images, bundle.tokens, explained)
-    found: dict[str, dict[str, float]] = {name: {} for name in maps}
-    for scores in (
-        _faithful(bundle, images, maps, explained),
-        _on_the_object(bundle, photo, maps),
-        _like_untrained(other, maps, seed),
-        [{"milliseconds": 1000 * value} for value in times],
-    ):
-        for name, values in zip(maps, scores, strict=True):
-            found[name] |= values
+    found = scores(
+        lambda model: trace_class(model.net, images, model.tokens, explained),
+        (bundle, untrained),
+        photo,
+        explained,
+        seed,
+    )
     return {
         "label": photo.label,
         "class": explained,
         "right": bundle.classes is not None and bundle.classes[answer] == photo.label,
+        **found,
+    }
+
+
+def scores(
+    trace_of: Callable[[Bundle], Trace],
+    models: tuple[Bundle, Bundle],
+    photo: Photo,
+    target: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Of one photo and one target, a class or the number of a word: what a line tells of it.
+
+    `models`: the one that is explained, and the same one with random weights. `trace_of` makes a
+    trace of either.
+    """
+    bundle, untrained = models
+    device = next(bundle.net.parameters()).device
+    started = _now(device)
+    trace = trace_of(bundle)
+    seconds = _now(device) - started
+    maps, times = _maps(trace, seed)
+    found: dict[str, dict[str, float]] = {name: {} for name in maps}
+    for columns in (
+        _faithful(trace, maps, target),
+        _on_the_object(bundle, photo, maps),
+        _like_untrained(trace_of(untrained), maps, seed),
+        [{"milliseconds": 1000 * value} for value in times],
+    ):
+        for name, values in zip(maps, columns, strict=True):
+            found[name] |= values
+    return {
         "pass_milliseconds": 1000 * seconds,
         "box": _chance(bundle, photo),
         "methods": found,
@@ -173,15 +223,13 @@ def _settings(name: str, seed: int) -> dict[str, int]:
     return {"seed": seed} if name == "random_map" else {}
 
 
-def _faithful(
-    bundle: Bundle, images: Tensor, maps: dict[str, Tensor], target: int
-) -> list[dict[str, float]]:
+def _faithful(trace: Trace, maps: dict[str, Tensor], target: int) -> list[dict[str, float]]:
     """All methods' curves in one go: the same photo, once a method."""
     together = torch.cat(list(maps.values()))
-    copies = images.expand(len(together), -1, -1, -1)
+    copies = trace.images.expand(len(together), -1, -1, -1)
 
     def curve(which: Any, kind: str) -> Curve:
-        return which(bundle.net, copies, together, target, bundle.tokens, kind, STEPS)
+        return which(trace.net, copies, together, target, trace.layout, kind, STEPS)
 
     blurred = curve(deletion, "blurred"), curve(insertion, "blurred")
     zeroed = curve(deletion, "zeroed"), curve(insertion, "zeroed")
@@ -205,7 +253,7 @@ def _on_the_object(bundle: Bundle, photo: Photo, maps: dict[str, Tensor]) -> lis
     boxes = box.expand(len(together), -1)
     hits = inside(peaks(together, size), boxes)
     edges = boxes + torch.tensor([0, 0, 1, 1])
-    overlaps = overlap(mass_mask(together, MASS), box_mask(edges, size, bundle.tokens.grid))
+    overlaps = overlap(mass_mask(together, MASS), box_mask(edges, size, together.shape[1:]))
     return [
         {"pointing": float(hit), "iou": iou}
         for hit, iou in zip(hits.tolist(), overlaps.tolist(), strict=True)
@@ -269,28 +317,30 @@ def _now(device: torch.device) -> float:
 
 
 def summarise(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Means over the photos (of the times: medians), a method each, beside chance."""
+    """Means over the photos, or over all their words (of the times: medians), a method each."""
+    targets = [target for line in lines for target in line.get("words", [line])]
     methods: dict[str, dict[str, float]] = {}
-    for name in lines[0]["methods"] if lines else ():
-        found = [line["methods"][name] for line in lines]
+    for name in targets[0]["methods"] if targets else ():
+        found = [target["methods"][name] for target in targets]
         methods[name] = {
             column: round(summary(values), 4)
             for column in COLUMNS
             if (values := [scores[column] for scores in found if column in scores])
             for summary in [median if column == "milliseconds" else fmean]
         }
-    boxes = [line["box"] for line in lines if line["box"]]
+    boxes = [target["box"] for target in targets if target["box"]]
     chance = {
         f"pointing_{kind}": round(fmean(box[kind] for box in boxes), 4)
         for kind in ("chance", "centre")
         if boxes
     }
+    passes = [target["pass_milliseconds"] for target in targets]
+    words = {"words": len(targets)} if any("words" in line for line in lines) else {}
     return {
         "photos": len(lines),
+        **words,
         "right": round(fmean(line["right"] for line in lines), 4) if lines else None,
-        "pass_milliseconds": round(median(line["pass_milliseconds"] for line in lines), 2)
-        if lines
-        else None,
+        "pass_milliseconds": round(median(passes), 2) if passes else None,
         **chance,
         "methods": methods,
     }
@@ -306,14 +356,20 @@ def table(summary: dict[str, Any]) -> str:
         *([name, *(_cell(c, s.get(c)) for c in columns)] for name, s in methods.items()),
     ]
     text = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    what = (
+        f"{summary['words']} words in the captions of {summary['photos']} {summary['data']}, each "
+        f"a {summary['target']} that {summary['model']} named rightly"
+        if "words" in summary
+        else f"{summary['photos']} photos of {summary['data']}, explained for the "
+        f"{summary['target']} of {summary['model']}"
+    )
     notes = [
-        f"{summary['photos']} photos of {summary['data']}, explained for the {summary['target']} "
-        f"of {summary['model']}",
+        what,
         f"one pass forward and back, shared by all methods: {summary['pass_milliseconds']} ms",
     ]
     if "pointing_chance" in summary:
         notes.append(
-            f"pointing by chance {summary['pointing_chance']:.3f}, at the middle of the photo "
+            f"pointing by chance {summary['pointing_chance']:.3f}, at the middle of the picture "
             f"{summary['pointing_centre']:.3f}"
         )
     return f"{text}\n\n{'; '.join(notes)}.\n"

@@ -21,10 +21,9 @@ def captioner(seed: int = 0, sure: float = 3.0, **changes):
     """A captioner in eval mode; `sure` scales its logits, so that its words differ."""
     torch.manual_seed(seed)
     settings = {"dim": 24, "layers": 2, "heads": 3, "mlp_dim": 32, "max_words": 16}
+    settings["vocabulary"] = (*SPECIAL, *WORDS)
     encoder = ENCODER | changes.pop("encoder", {})
-    net = build(
-        CaptionerConfig(encoder=encoder, vocabulary=(*SPECIAL, *WORDS), **settings | changes)
-    )
+    net = build(CaptionerConfig(encoder=encoder, **settings | changes))
     with torch.no_grad():
         net.head.weight *= sure
         for parameter in net.encoder.parameters():
