@@ -212,12 +212,17 @@ class Captioner(nn.Module):
 
     def read(self, memory: Tensor, words: Tensor) -> Reading:
         """Teacher forcing, with the attention of every layer."""
-        with AttentionRecorder(self) as recorder:
-            logits = self.teach(memory, words)
-        maps = {"self": [], "cross": []}
-        for record in recorder.records:
-            maps[record.kind].append(record.weights())
-        return Reading(logits, maps["cross"], maps["self"])
+        return read(self, memory, words)
+
+
+def read(net: nn.Module, memory: Tensor, words: Tensor) -> Reading:
+    """What a net that has `teach` answers to `words` (B, N), with the attention of every layer."""
+    with AttentionRecorder(net) as recorder:
+        logits = net.teach(memory, words)
+    maps = {"self": [], "cross": []}
+    for record in recorder.records:
+        maps[record.kind].append(record.weights())
+    return Reading(logits, maps["cross"], maps["self"])
 
 
 def remember(net: nn.Module, images: Tensor) -> Tensor:

@@ -85,10 +85,11 @@ class CaptionBundle(Bundle):
                 "beams and max_words are 1 or more, and the temperature is not below 0."
             )
         longest = self.net.config.max_words
-        given, notes = list(start)[:longest], []
-        if len(start) > longest:
+        (given, ids), notes = self._spell(start), []
+        if len(ids) > longest:
             notes.append(f"Only the first {longest} of the words given were used.")
-        ids, max_words = self._ids(given), min(max(max_words, len(given)), longest)
+        given, ids = given[:longest], ids[:longest]
+        max_words = min(max(max_words, len(ids)), longest)
         memory = self._memory(image)
         if temperature > 0 and beams > 1:
             notes.append("Beams follow the likeliest words, so the temperature was not used.")
@@ -99,14 +100,13 @@ class CaptionBundle(Bundle):
         best = found[0]
         if not best.finished:
             notes.append(f"It did not come to an end within {max_words} words.")
-        words = given + [self.net.config.vocabulary[i] for i in best.words[len(given) :]]
-        caption = self._read(memory, words, best.words, notes)
-        caption.beams = [(self._text(beam.words, given), beam.logprob) for beam in found]
+        caption = self._read(memory, self._words(best.words, given), best.words, notes)
+        caption.beams = [(" ".join(self._words(b.words, given)), b.logprob) for b in found]
         return caption
 
     def word(self, words: Sequence[str], index: int) -> Word:
         """A word of a caption, given those before it, as `model.word_trace` takes it."""
-        *before, number = self._ids(words[: index + 1])
+        *before, number = self._spell(words[: index + 1])[1]
         return Word(tuple(before), number)
 
     def score(self, image: Image.Image, text: str) -> Caption:
@@ -115,14 +115,14 @@ class CaptionBundle(Bundle):
         Words that it does not know count as <unknown>; a text that is too long is cut, with a
         note. Raises nothing for any text.
         """
-        words, notes = typed_words(text[:LONGEST_INPUT]), []
+        (words, ids), notes = self._spell(self._split(text[:LONGEST_INPUT])), []
         longest = self.net.config.max_words
         if len(words) > longest or len(text) > LONGEST_INPUT:
             notes.append(f"The caption was cut: this captioner reads {longest} words.")
-        words = words[:longest]
+        words, ids = words[:longest], ids[:longest]
         if not words:
             notes.append("There are no words in this caption.")
-        return self._read(self._memory(image), words, self._ids(words), notes)
+        return self._read(self._memory(image), words, ids, notes)
 
     @torch.inference_mode()
     def _memory(self, image: Image.Image) -> Tensor:
@@ -154,16 +154,31 @@ class CaptionBundle(Bundle):
     def _likeliest(self, logprobs: Tensor) -> list[list[tuple[str, float]]]:
         """The likeliest words of each row, with their probabilities."""
         best = logprobs.exp().topk(min(ALTERNATIVES, logprobs.shape[1]))
-        names = self.net.config.vocabulary
         rows = zip(best.values.tolist(), best.indices.tolist(), strict=True)
-        return [[(names[i], p) for p, i in zip(*row, strict=True)] for row in rows]
+        return [
+            [(self._word(i, place), p) for p, i in zip(*row, strict=True)]
+            for place, row in enumerate(rows)
+        ]
 
-    def _ids(self, words: Sequence[str]) -> list[int]:
+    def _words(self, ids: Sequence[int], given: Sequence[str]) -> list[str]:
+        """The words of a caption; those that were given stay as they were written."""
+        places = range(len(given), len(ids))
+        return [*given, *(self._word(ids[place], place) for place in places)]
+
+    # How this captioner's words are written: others' captioners have another way.
+
+    def _split(self, text: str) -> list[str]:
+        """The words of a typed caption."""
+        return typed_words(text)
+
+    def _spell(self, words: Sequence[str]) -> tuple[list[str], list[int]]:
+        """Words as they will be shown, and their numbers; as many as there are words, or more."""
         number = {word: i + len(SPECIAL) for i, word in enumerate(self.vocabulary)}
-        return [number.get(word.lower(), UNKNOWN) for word in words]
+        return list(words), [number.get(word.lower(), UNKNOWN) for word in words]
 
-    def _text(self, ids: Sequence[int], given: Sequence[str]) -> str:
-        return " ".join([*given, *(self.net.config.vocabulary[i] for i in ids[len(given) :])])
+    def _word(self, number: int, position: int) -> str:
+        """The word of this number at this position, from 0."""
+        return self.net.config.vocabulary[number]
 
 
 def typed_words(text: str) -> list[str]:

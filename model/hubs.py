@@ -254,6 +254,8 @@ def _hugging_face(name: str, trained: bool) -> Bundle:
         )
 
     config = fetch(transformers.AutoConfig, "config.json")
+    if kind := _captioner_kind(config):
+        return _hf_captioner(full, getattr(transformers, kind), config, fetch, trained)
     auto = transformers.AutoModel
     if any("ForImageClassification" in kind for kind in config.architectures or ()):
         auto = transformers.AutoModelForImageClassification
@@ -270,27 +272,86 @@ def _hugging_face(name: str, trained: bool) -> Bundle:
         return auto.from_config(config)
 
     _check(full, make)
-    if trained:
-        options = {"config": config, "dtype": torch.float32, "output_loading_info": True}
-        net, report = fetch(auto, "model.safetensors", **options)
-        _check_complete(full, report)
-    else:
-        net = with_fixed_seed(make)
+    net = _hf_weights(full, auto, config, fetch) if trained else with_fixed_seed(make)
     resize = _hf_resize(full, config, processor)
     prefix = _HF_PREFIX[config.model_type] + _registers(getattr(config, "num_register_tokens", 0))
     labels = list(config.id2label.values())
     has_head = auto is not transformers.AutoModel and not labels[0].startswith("LABEL_")
-    normalised = processor.do_normalize
     return _bundle(
         full,
         Classifier(net, "cls" in prefix),
         trained,
         tokens=_layout(resize.size, pair(config.patch_size), prefix),
         resize=resize,
-        mean=processor.image_mean if normalised else (0.0,) * 3,
-        std=processor.image_std if normalised else (1.0,) * 3,
+        **_hf_normalisation(processor),
         classes=_first_words(labels) if has_head else None,
     )
+
+
+def _captioner_kind(config: Any) -> str | None:
+    """The class that writes captions with this config, if one does."""
+    if config.model_type == "vision-encoder-decoder":
+        return "VisionEncoderDecoderModel"
+    blip = "BlipForConditionalGeneration"
+    return blip if config.model_type == "blip" and blip in (config.architectures or ()) else None
+
+
+def _hf_captioner(
+    name: str, kind: Any, config: Any, fetch: Callable[..., Any], trained: bool
+) -> Bundle:
+    from model.hub_captioners import HubCaptionBundle, HubCaptioner, Wording, numbering_of
+
+    transformers = _package("transformers")
+    seen = getattr(config, "vision_config", None) or config.encoder
+    prefixes = _HF_PREFIX | {"blip_vision_model": ("cls",)}
+    if seen.model_type not in prefixes:
+        raise ModelRejected(
+            f"{name} looks through an encoder of kind “{seen.model_type}”, whose tokens Saccade "
+            f"does not know. Known are {', '.join(prefixes)}."
+        )
+    processor = fetch(transformers.AutoImageProcessor, "preprocessor_config.json")
+    tokenizer = fetch(transformers.AutoTokenizer, "tokenizer.json")
+
+    def make() -> nn.Module:
+        return kind(config)
+
+    _check(name, make)
+    net = _hf_weights(name, kind, config, fetch) if trained else with_fixed_seed(make)
+    try:
+        numbering = numbering_of(net, tokenizer)
+    except ValueError as error:
+        raise ModelRejected(f"{name} cannot be asked. {error} Choose another model.") from error
+    wording = Wording(tokenizer, numbering)
+    resize = _hf_resize(name, seen, processor)
+    prefix = prefixes[seen.model_type] + _registers(getattr(seen, "num_register_tokens", 0))
+    merged = 2 ** (len(getattr(seen, "depths", [0])) - 1)  # Swin's stages halve the grid
+    patch = tuple(side * merged for side in pair(seen.patch_size))
+    tokens = _layout(resize.size, patch, prefix)
+    bundle = _bundle(
+        name,
+        HubCaptioner(net, numbering, wording.names, tokens),
+        trained,
+        tokens=tokens,
+        resize=resize,
+        **_hf_normalisation(processor),
+        classes=None,
+        kind=HubCaptionBundle,
+    )
+    bundle.wording = wording
+    return bundle
+
+
+def _hf_weights(name: str, auto: Any, config: Any, fetch: Callable[..., Any]) -> nn.Module:
+    options = {"config": config, "dtype": torch.float32, "output_loading_info": True}
+    net, report = fetch(auto, "model.safetensors", **options)
+    _check_complete(name, report)
+    return net
+
+
+def _hf_normalisation(processor: Any) -> dict[str, Iterable[float]]:
+    if not processor.do_normalize:
+        return {"mean": (0.0,) * 3, "std": (1.0,) * 3}
+    return {"mean": processor.image_mean, "std": processor.image_std}
 
 
 def _check_complete(name: str, report: dict[str, Any]) -> None:
@@ -359,19 +420,20 @@ def _bundle(
     std: Iterable[float],
     classes: list[str] | None,
     licence: str | None = None,
+    kind: type[Bundle] = Bundle,
 ) -> Bundle:
     hub, _, short = name.partition("/")
     mean, std = tuple(map(float, mean)), tuple(map(float, std))
     card = {
         "name": name,
         "title": f"{short} ({hub})",
-        "task": "classify",
+        "task": "classify" if kind is Bundle else "caption",
         "parameters": sum(p.numel() for p in net.parameters()),
         "normalisation": {"mean": list(mean), "std": list(std)},
     }
     if licence:
         card["licence"] = licence
-    return Bundle(
+    return kind(
         name=name if trained else f"{name} (random weights)",
         net=net.eval(),
         tokens=tokens,

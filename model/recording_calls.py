@@ -57,8 +57,9 @@ def kind_of(name: str, calls: list[ModuleCall], queries: int, keys: int) -> str:
     """ "self" where the tokens attend to themselves, "cross" where to another sequence.
 
     The attention call alone cannot tell: both may have any lengths. So the module's name is
-    asked first ("crossattention", "self_attn"), then whether the module that knows the heads
-    was called with two different sequences, and the lengths last.
+    asked first ("crossattention", "self_attn"), then the module that knows the heads: whether it
+    says so itself (GPT-2, which with a cache has more keys than queries), or was called with two
+    different sequences. The lengths come last.
     """
     lowered = name.lower()
     if "cross" in lowered or "encoder_attn" in lowered:
@@ -66,6 +67,9 @@ def kind_of(name: str, calls: list[ModuleCall], queries: int, keys: int) -> str:
     if "self" in lowered:
         return "self"
     teller = _teller(calls)
+    told = None if teller is None else getattr(teller[0].module, "is_cross_attention", None)
+    if isinstance(told, bool):
+        return "cross" if told else "self"
     first, second = _two_sequences(calls[0] if teller is None else teller[0])
     if first is not None:
         return "self" if first is second else "cross"
