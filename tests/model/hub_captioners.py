@@ -12,6 +12,7 @@ TEXTS = [
     "a dog, a red ball and a skateboard.",
     "two people standing in the snow.",
 ]
+WORDS = "a man riding wave on surf skate dog red ball and two people in the snow , ."
 VISION = {
     "hidden_size": 16,
     "intermediate_size": 32,
@@ -47,26 +48,7 @@ def bert_tokenizer(folder: Path) -> Any:
     """WordPiece in lower case, as BERT's and BLIP's."""
     from transformers import BertTokenizer
 
-    words = [
-        "a",
-        "man",
-        "riding",
-        "wave",
-        "on",
-        "surf",
-        "skate",
-        "dog",
-        "red",
-        "ball",
-        "and",
-        "two",
-        "people",
-        "in",
-        "the",
-        "snow",
-        ",",
-        ".",
-    ]
+    words = WORDS.split()
     pieces = ["##board", "##s", "##ing", "##man"]
     letters = [*"abcdefgimnorstw", *(f"##{c}" for c in "abdefgilmnoprstuw")]
     lines = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, *pieces, *letters[1:]]

@@ -14,7 +14,7 @@ from model import scenes, zoo
 from viz import explorer
 from viz.caption_strip import animation, strip
 from viz.captions import MEMORY_OF_ONE, Caption, Objects, caption_payload
-from viz.pages import picture, shelf
+from viz.pages import captioner_choice, picture, shelf
 from viz.pages.caption_of import Question, answer, scene_of
 from viz.pages.link import note_down, recall
 from viz.pages.picture import Picture
@@ -66,10 +66,14 @@ def page() -> None:
         "A captioner writes word after word, and looks at the photo anew for each. Step through "
         "the words, or move the mouse over the photo: the words that looked there stand out."
     )
-    names = zoo.names("caption")
+    if "caption_view" not in st.session_state:
+        notes += captioner_choice.open_linked()
+    captioner_choice.not_opened()
+    names = shelf.names("caption")
     if not names:
         st.info(NONE_TRAINED, icon=":material/info:")
         st.code(TRAIN, language="bash")
+        captioner_choice.open_another()
         return
     notes += _read_address(names)
     bundle, shown, scene = _choose(names)
@@ -85,6 +89,7 @@ def page() -> None:
     with st.container(horizontal=True):
         _show_meaning(bundle)
         _show_export(bundle, shown, told.caption)
+        captioner_choice.open_another()
     _write_address(shown, scene)
 
 
@@ -127,7 +132,11 @@ def _choose(names: Sequence[str]) -> tuple[zoo.Bundle, Picture, scenes.Scene | N
         name_column, decoding_column = st.columns([4, 6], gap="small")
         with name_column:
             name = st.selectbox(
-                "Captioner", names, key="captioner", format_func=_title, persist_state="session"
+                "Captioner",
+                names,
+                key="captioner",
+                format_func=captioner_choice.title,
+                persist_state="session",
             )
         with decoding_column:
             st.segmented_control(
@@ -157,13 +166,6 @@ def _open(name: str) -> zoo.Bundle:
     except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
         st.error(str(problem), icon=":material/error:")
         st.stop()
-
-
-def _title(name: str) -> str:
-    try:
-        return shelf.load(name).card.get("title", name)
-    except (zoo.ModelNotFound, zoo.ModelRejected):
-        return name
 
 
 def _subject() -> str:

@@ -12,7 +12,8 @@ from viz.pages.text import plain
 FILE_TYPES = ["safetensors", "pt", "pth", "bin"]
 HUB_LEAD = (
     "Names are `torchvision/vit_b_16`, `timm/deit_tiny_patch16_224` or "
-    "`hf/facebook/dino-vits8`. Weights are fetched once and kept on this computer."
+    "`hf/facebook/dino-vits8`. Weights are fetched once and kept on this computer. Captioners "
+    "(ViT-GPT2, BLIP) open on the Captions page."
 )
 FILE_LEAD = (
     "A `.safetensors` file, or a `.pt` or `.pth` file that holds tensors only. The layout is read "

@@ -16,6 +16,10 @@ from model import zoo
 
 SHELF_BYTES = 3 * 2**30
 RANDOM = " (random weights)"
+ELSEWHERE = {
+    "caption": "writes captions. Open it on the Captions page.",
+    "classify": "does not write captions. Open it on the Models page.",
+}
 
 
 def parameter_count(bundle: zoo.Bundle) -> int:
@@ -40,20 +44,29 @@ def load(name: str) -> zoo.Bundle:
     return replace(zoo.load(name.removesuffix(RANDOM), weights=weights), name=name)
 
 
-def names() -> list[str]:
+def names(task: str = "classify") -> list[str]:
     """What this session can choose from: the embedded models, then what it opened itself."""
-    return [*zoo.names(), *st.session_state.get("opened", [])]
+    return [*zoo.names(task), *_opened(task)]
 
 
-def is_open(name: str) -> bool:
+def is_open(name: str, task: str = "classify") -> bool:
     """Whether a link may ask for this model: nothing is fetched because of a link."""
-    return name in zoo.names() or name.removesuffix(RANDOM) in zoo.names() or name in _shelf
+    with load.cache_condition:
+        bundle = _shelf.get(name)
+    if bundle is not None and _task(bundle) != task:
+        return False
+    return name.removesuffix(RANDOM) in zoo.names(task) or bundle is not None
 
 
-def open_by_name(name: str) -> None:
-    """Open a hub's or an untrained model and offer it in this session; raises as ``load``."""
-    load(name)
-    _offer(name)
+def open_by_name(name: str, task: str = "classify") -> None:
+    """Open a hub's or an untrained model and offer it in this session; raises as ``load``.
+
+    Raises ``zoo.ModelRejected``, too, for a model whose task is another page's.
+    """
+    found = _task(load(name))
+    if found != task:
+        raise zoo.ModelRejected(f"{name} {ELSEWHERE.get(found, 'is for another task.')}")
+    _offer(name, task)
 
 
 def open_file(file_name: str, data: bytes, **said: object) -> str:
@@ -78,10 +91,17 @@ def open_file(file_name: str, data: bytes, **said: object) -> str:
     return name
 
 
-def _offer(name: str) -> None:
-    opened = st.session_state.setdefault("opened", [])
-    if name not in names():
-        opened.append(name)
+def _offer(name: str, task: str = "classify") -> None:
+    if name not in names(task):
+        _opened(task).append(name)
+
+
+def _opened(task: str) -> list[str]:
+    return st.session_state.setdefault("opened" if task == "classify" else f"opened_{task}", [])
+
+
+def _task(bundle: zoo.Bundle) -> str:
+    return bundle.card.get("task", "classify")
 
 
 def title(name: str) -> str:
