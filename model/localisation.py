@@ -6,10 +6,13 @@ is large.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from model.faithfulness import ranking
 
 
 def mass_mask(maps: Tensor, mass: float = 0.6) -> Tensor:
@@ -54,6 +57,43 @@ def points_at(maps: Tensor, masks: Tensor) -> Tensor:
     """
     peak = maps.flatten(1).argmax(1, keepdim=True)
     return masks.flatten(1).gather(1, peak)[:, 0]
+
+
+def points_into(maps: Tensor, boxes: Tensor, size: Sequence[float]) -> Tensor:
+    """The pointing game with boxes: does the middle of the highest patch lie inside? bool (B,).
+
+    `boxes` (B, 4) as of `box_mask`, in a picture of `size` (height, width).
+    """
+    rows, columns = maps.shape[1:]
+    peak = maps.flatten(1).argmax(1).cpu()
+    x = (peak % columns + 0.5) * size[1] / columns
+    y = (peak // columns + 0.5) * size[0] / rows
+    left, top, right, bottom = boxes.unbind(1)
+    return (left <= x) & (x < right) & (top <= y) & (y < bottom)
+
+
+def overlap_at_share(maps: Tensor, masks: Tensor) -> Tensor:
+    """IoU of each mask with as many of the map's highest patches as it has: float64 (B,).
+
+    So no threshold has to be chosen; `chance_overlap` is what a map gets that knows nothing.
+    """
+    order = ranking(maps)
+    place = torch.empty_like(order).scatter_(
+        1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
+    )
+    return overlap(place < masks.flatten(1).sum(1, keepdim=True), masks)
+
+
+def chance_overlap(chosen: int, patches: int) -> float:
+    """The mean IoU of two sets of `chosen` out of `patches`, one of them blindly drawn."""
+    if chosen == 0:
+        return 0.0
+    ways = math.comb(patches, chosen)
+    return sum(
+        math.comb(chosen, both) * math.comb(patches - chosen, chosen - both) / ways
+        * both / (2 * chosen - both)
+        for both in range(1, chosen + 1)
+    )  # fmt: skip
 
 
 def overlap(ours: Tensor, theirs: Tensor) -> Tensor:

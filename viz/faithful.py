@@ -37,6 +37,7 @@ def score_curves(
     colors: Mapping[str, str],
     chosen: str | None = None,
     height: int = 560,
+    logarithms: bool = False,
 ) -> go.Figure:
     """Named curves over shares of the patches, drawn together, each area in the legend.
 
@@ -44,16 +45,18 @@ def score_curves(
         curves: name -> (values, area).
         colors: name -> colour, so that a method has the same in every chart.
         chosen: a curve to draw thicker.
+        logarithms: whether values are logarithms, and not shares from 0 to 1.
     """
+    value = "%{y:.2f}" if logarithms else "%{y:.1%}"
     figure = go.Figure()
     for name, (values, area) in curves.items():
         figure.add_scatter(
             x=np.asarray(shares, dtype=np.float32),
             y=np.asarray(values, dtype=np.float32),
-            name=f"{name}  {area:.3f}",
+            name=f"{name}  {area:.3f}".replace("-", "−") if logarithms else f"{name}  {area:.3f}",
             mode="lines",
             line={"color": colors[name], "width": 4 if name == chosen else 2},
-            hovertemplate=f"{name}: %{{y:.1%}} at %{{x:.0%}}<extra></extra>",
+            hovertemplate=f"{name}: {value} at %{{x:.0%}}<extra></extra>",
         )
     figure.update_layout(
         title={"text": title, "x": 0, "xanchor": "left"},
@@ -69,7 +72,10 @@ def score_curves(
         },
     )
     figure.update_xaxes(title=x_title, tickformat=".0%", zeroline=False, range=[0, 1])
-    figure.update_yaxes(title=y_title, tickformat=".0%", zeroline=False, rangemode="tozero")
+    if logarithms:
+        figure.update_yaxes(title=y_title, zeroline=False)
+    else:
+        figure.update_yaxes(title=y_title, tickformat=".0%", zeroline=False, rangemode="tozero")
     return figure
 
 

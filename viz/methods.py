@@ -6,7 +6,7 @@ and is replaced by its value, so that a setting is seen where it acts.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 ACCENT = "#5f7fdc"
 """Values of settings in a formula; readable on white and on black."""
@@ -155,6 +155,78 @@ METHODS: dict[str, Method] = {
         "than this one, by a measure, has shown nothing by that measure.",
     ),
 }  # fmt: skip
+
+
+WORD_METHODS: dict[str, Method] = METHODS | {
+    "attention": Method(
+        title="Cross-attention",
+        group=ATTENTION,
+        short="What the decoder attends to when it chooses the word",
+        formula=r"r_j=A_{<layer>}^{<head>}[\mathrm{word},j]",
+        words="The row of one decoder layer's cross-attention from the place where the word is "
+        "chosen. It says from which tokens of the memory that layer takes something. The encoder "
+        "has mixed the patches before, and what the words bring along is left out.",
+        source=("Xu et al., 2015", "https://arxiv.org/abs/1502.03044"),
+    ),
+    "rollout": replace(
+        METHODS["rollout"],
+        short="Cross-attention followed down through the encoder",
+        formula=r"r=\hat d\,\hat A_{<last>}\cdots\hat A_{<first>},\\ "
+        r"\hat A_l=<skip>\,I+<rest>\,\operatorname{<fusion>}_h A_l^{(h)}<discarded>",
+        words="The encoder mixes the patches, so a token of the memory is no longer one patch. "
+        "Rollout follows the mixing back to the photo. It begins with *d*, what the word takes "
+        "from the memory by the same rule in the decoder's own layers, and multiplies the "
+        "encoder's maps below it. It knows the place of the word in the caption, and not which "
+        "word was chosen there.",
+    ),
+    "gradient_rollout": replace(
+        METHODS["gradient_rollout"],
+        short="Rollout of the attention that raises the word's score",
+        formula=r"r=\hat d\,\hat A_L\cdots\hat A_{<first>},\\ \hat A_l=\operatorname{rows}\Big("
+        r"<skip>\,I+<rest>\,\big[\operatorname{mean}_h A_l\odot"
+        r"\tfrac{\partial y}{\partial A_l}\big]^+\Big)",
+        words="The gradient ∂*y*/∂*A* says how the score *y* of the word would change if a token "
+        "attended a little more. Multiplied with the attention itself, and with what lowers the "
+        "score set to zero, it replaces attention in rollout, in the encoder and in the decoder. "
+        "From here on the map depends on which word was chosen.",
+    ),
+    "chefer": replace(
+        METHODS["chefer"],
+        short="Chefer's rule for two kinds of tokens, words and patches",
+        formula=r"R_{qi}\mathrel{+}=N(R_{qq})^{\!\top}\,C\,N(R_{ii}),\\ "
+        r"R_{ii}=(I+C_L)\cdots(I+C_{<first>}),\quad C=\operatorname{mean}_h\big[A^{(h)}"
+        r"\odot\tfrac{\partial y}{\partial A^{(h)}}\big]^+",
+        words="Three tables say what is relevant to what: patches to patches *ii*, words to words "
+        "*qq*, patches to words *qi*. Self-attention adds to the first two; each cross-attention "
+        "hands on what the patches and the words have gained so far (*N* leaves out what they "
+        "began with). The map is the word's row of the third.",
+    ),
+    "attention_gradcam": replace(
+        METHODS["attention_gradcam"],
+        short="The heads of one cross-attention, weighted by what they do for the word",
+        formula=METHODS["attention_gradcam"].formula.replace("cls", "word"),
+        words="Grad-CAM weighs the channels of a convolutional network by their mean gradient. "
+        "Here the heads of one layer's cross-attention are the channels: a head counts as far as "
+        "the score would rise if it attended more to all patches alike. A word needs one place "
+        "and not all of them, so this mean is often below zero, and the map empty.",
+    ),
+    "legrad": replace(
+        METHODS["legrad"],
+        words="The encoder is ended after each layer in turn: *s* is the word's score if the "
+        "decoder were given layer *l*'s tokens as its memory. The gradient with respect to that "
+        "layer's attention alone, with the attention itself left out, is averaged over heads, "
+        "queries and layers.",
+    ),
+    "token_gradcam": replace(
+        METHODS["token_gradcam"],
+        title="Grad-CAM on memory",
+        short="Grad-CAM with the memory's tokens as its feature maps",
+        words="*F* is the memory, which the encoder hands to the decoder: a number of channels "
+        "for each patch, which laid out on the grid are feature maps like those of a "
+        "convolutional network. Each channel is weighted by its mean gradient.",
+    ),
+}
+"""The same methods where the score is that of a captioner's word."""
 
 
 def written_out(formula: str, settings: Mapping[str, str]) -> str:

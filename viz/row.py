@@ -41,6 +41,7 @@ def row_payload(
     opacity: float = 0.85,
     smooth: bool = False,
     hint: str = "",
+    box: Sequence[float] | None = None,
 ) -> bytes:
     """What the browser needs to draw the row; each map is scaled to its own maximum.
 
@@ -48,6 +49,7 @@ def row_payload(
         photo: JPEG.
         variants: titles of the maps that stand in one cell, one above the other.
         hint: the line under the row while the mouse is elsewhere.
+        box: left, top, right, bottom of a box to draw in every map, as shares of the photo.
     """
     maps = [normalise(m) for cell in cells for m in cell.maps]
     shown = ("id", "title", "short", "group", "missing", "notes")
@@ -60,6 +62,7 @@ def row_payload(
         "opacity": opacity,
         "smooth": smooth,
         "hint": hint,
+        "box": box,
     }
     values = np.stack(maps) if maps else np.zeros((0, *grid), np.float32)
     return pack(header, photo=photo, values=values.astype(np.float32))

@@ -203,6 +203,21 @@ function fit(canvas, aspect, width = canvas.clientWidth) {
   return true;
 }
 
+// A box, as shares [left, top, right, bottom] of the canvas: black under white, for any photo.
+function drawBox(context, [left, top, right, bottom], dash = []) {
+  const { width, height } = context.canvas;
+  const ratio = window.devicePixelRatio || 1;
+  const sides = [left * width, top * height, (right - left) * width, (bottom - top) * height];
+  context.save();
+  for (const [color, line] of [["#000", 3.5], ["#fff", 1.5]]) {
+    context.strokeStyle = color;
+    context.lineWidth = line * ratio;
+    context.setLineDash(color === "#fff" ? dash.map((part) => part * ratio) : []);
+    context.strokeRect(...sides);
+  }
+  context.restore();
+}
+
 function drawScale(canvas, name) {
   canvas.width = 256;
   canvas.height = 1;

@@ -58,6 +58,7 @@ class Overlay {
     this.map = tile(this.values, this.top, header.grid, colors, this.map);
     context.imageSmoothingEnabled = header.smooth;
     context.drawImage(this.map, 0, 0, canvas.width, canvas.height);
+    if (header.box) drawBox(context, header.box, [4, 3]);
   }
 
   read(event) {

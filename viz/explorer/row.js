@@ -97,6 +97,7 @@ class Row {
       context.drawImage(this.base, 0, 0);
       context.imageSmoothingEnabled = smooth;
       context.drawImage(map.tile, 0, 0, map.canvas.width, map.canvas.height);
+      if (this.header.box) drawBox(context, this.header.box, [4, 3]);
       if (this.point !== null) this.outline(context, map.canvas);
     }
   }

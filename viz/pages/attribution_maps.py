@@ -1,10 +1,11 @@
-"""Maps and scores of one photo, computed when asked for and shared by everybody who asks.
+"""Maps and scores of one picture, computed when asked for and shared by everybody who asks.
 
 A class of students looks at the same few photos, so traces, maps and curves live in caches for
 the whole server, bounded in bytes or in number. A session holds keys only.
 """
 
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,17 @@ from cachetools import LRUCache, cached
 from PIL import Image
 
 from model import faithfulness, zoo
+from model.faithfulness import Curve
 from model.relevance import MethodUnsuitable, explain
 from model.trace import Trace, trace_class
+from model.word_trace import Word, trace_word
 
 CACHE_BYTES = 512 * 2**20
 SHARES = np.linspace(0, 1, 21)
 """Of the patches, at which curves are measured."""
+
+Target = int | Word
+"""What is explained: a class, or a word of a caption."""
 
 Settings = tuple[tuple[str, Any], ...]
 """A method's settings, sorted, so that they can be part of a key."""
@@ -46,14 +52,22 @@ def probabilities(bundle: zoo.Bundle, key: str, image: Image.Image) -> np.ndarra
 
 
 @cached(_traces, key=_key, condition=threading.Condition())
-def trace_of(bundle: zoo.Bundle, key: str, image: Image.Image, target: int) -> Trace:
-    """One pass forward and back from the score of a class."""
-    return trace_class(bundle.net, bundle.prepare(image), bundle.tokens, target)
+def trace_of(bundle: zoo.Bundle, key: str, image: Image.Image, target: Target) -> Trace:
+    """One pass forward and back from the score of a class or a word."""
+    images = bundle.prepare(image)
+    if isinstance(target, Word):
+        return trace_word(bundle.net, images, bundle.patch_layout, target)
+    return trace_class(bundle.net, images, bundle.tokens, target)
 
 
 @cached(_maps, key=_key, condition=threading.Condition())
 def map_of(
-    bundle: zoo.Bundle, key: str, image: Image.Image, target: int, method: str, settings: Settings
+    bundle: zoo.Bundle,
+    key: str,
+    image: Image.Image,
+    target: Target,
+    method: str,
+    settings: Settings,
 ) -> np.ndarray | str:
     """A method's map (rows, columns), or a sentence why it makes no sense on this model."""
     trace = trace_of(bundle, key, image, target)
@@ -63,29 +77,46 @@ def map_of(
         return str(reason)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """How the score of a target falls and rises by a map: log-probabilities at ``SHARES``.
+
+    ``positive`` and ``negative`` are Chefer's perturbation test, where the background is zeroed.
+    """
+
+    deletion: np.ndarray
+    insertion: np.ndarray
+    positive: float
+    negative: float
+
+
 @cached(_curves, key=_key, condition=threading.Condition())
 def curves_of(
     bundle: zoo.Bundle,
     key: str,
     image: Image.Image,
-    target: int,
+    target: Target,
     method: str,
     settings: Settings,
     kind: str,
-) -> dict[str, tuple[np.ndarray, float]]:
-    """Deletion and insertion by a method's map: name -> (probabilities, area).
-
-    Raises MethodUnsuitable where there is no map.
-    """
+) -> Measured:
+    """Deletion and insertion by a method's map. Raises MethodUnsuitable where there is none."""
     relevance = map_of(bundle, key, image, target, method, settings)
     if isinstance(relevance, str):
         raise MethodUnsuitable(relevance)
-    images, maps = bundle.prepare(image), torch.from_numpy(relevance)[None]
-    found = {}
-    for name, measure in (
-        ("deletion", faithfulness.deletion),
-        ("insertion", faithfulness.insertion),
-    ):
-        curve = measure(bundle.net, images, maps, target, bundle.tokens, kind, len(SHARES) - 1)
-        found[name] = curve.probability[0].numpy(), float(curve.area)
-    return found
+    trace, maps = trace_of(bundle, key, image, target), torch.from_numpy(relevance)[None]
+    number = target.number if isinstance(target, Word) else target
+    gone, shown = (
+        measure(trace.net, trace.images, maps, number, trace.layout, kind, len(SHARES) - 1)
+        for measure in (faithfulness.deletion, faithfulness.insertion)
+    )
+    positive, negative = faithfulness.perturbation(*map(_tenths, (gone, shown)))
+    return Measured(
+        gone.logprob[0].numpy(), shown.logprob[0].numpy(), float(positive), float(negative)
+    )
+
+
+def _tenths(curve: Curve) -> Curve:
+    """Chefer's test looks at every tenth."""
+    step = (len(SHARES) - 1) // 10
+    return Curve(curve.shares[::step], curve.logprob[:, ::step], curve.answered[:, ::step])

@@ -12,7 +12,9 @@ import streamlit as st
 
 from model.baselines import BASELINES
 from model.rollout import FUSIONS
-from viz.methods import METHODS, VIT_EXPLAIN, Method, written_out
+from model.trace import Trace
+from model.word_trace import WordTrace
+from viz.methods import METHODS, VIT_EXPLAIN, WORD_METHODS, Method, written_out
 from viz.pages.attribution_maps import Settings
 from viz.pages.link import recall
 
@@ -22,10 +24,26 @@ KEEP = {"persist_state": "session"}
 
 @dataclass(frozen=True)
 class Size:
-    """How many layers the model has, and how many heads each of them."""
+    """How many layers a method can choose from.
+
+    ``layers`` are those that mix the patches; ``deciding`` ones are those from which a single one
+    is looked at, each with so many ``heads``: the same ones, or a captioner's cross-attention.
+    """
 
     layers: int
+    deciding: int
     heads: int
+    words: bool = False  # the score is that of a word
+
+
+def size_of(trace: Trace) -> Size:
+    """What there is to choose in a model, from any trace of it."""
+    if isinstance(trace, WordTrace):
+        deciding = [trace.records[place] for place in trace.crossings]
+        heads = min((record.shape[1] for record in deciding), default=1)
+        return Size(max(1, trace.decoder), max(1, len(deciding)), heads, words=True)
+    heads = min(record.shape[1] for record in trace.records)
+    return Size(trace.depth, trace.depth, heads)
 
 
 @dataclass(frozen=True)
@@ -41,14 +59,27 @@ class Setting:
     when: Callable[[dict[str, Any]], bool] = lambda values: True
 
 
-def _layer(label: str, usual: Callable[[Size], int], help: str = "") -> Setting:
+def _layers(size: Size) -> int:
+    return size.layers
+
+
+def _deciding(size: Size) -> int:
+    return size.deciding
+
+
+def _layer(
+    label: str,
+    usual: Callable[[Size], int],
+    help: str = "",
+    count: Callable[[Size], int] = _layers,
+) -> Setting:
     """A layer, counted from one here and on the page."""
 
     def show(key: str, size: Size) -> None:
-        if size.layers > 1:
-            st.slider(label, 1, size.layers, key=key, help=help or None, **KEEP)
+        if count(size) > 1:
+            st.slider(label, 1, count(size), key=key, help=help or None, **KEEP)
 
-    return Setting(usual, lambda value, size: 1 <= value <= size.layers, show)
+    return Setting(usual, lambda value, size: 1 <= value <= count(size), show)
 
 
 def _share(label: str, usual: float, most: float, help: str) -> Setting:
@@ -115,16 +146,19 @@ BASELINE_HELP = (
 STEPS_HELP = "Points along the way from the empty picture to the photo. Each is a pass back."
 
 _FIRST = _layer("First layer", lambda _: 1, FIRST_HELP)
-_COMPAT = Setting(
+_COMPAT = Setting(  # that tool reads the class token, and knows of no words
     lambda _: False,
-    lambda value, _: isinstance(value, bool),
-    lambda key, _: st.toggle("As vit-explain draws it", key=key, help=COMPAT_HELP, **KEEP),
+    lambda value, size: isinstance(value, bool) and not (value and size.words),
+    lambda key, size: (
+        size.words or st.toggle("As vit-explain draws it", key=key, help=COMPAT_HELP, **KEEP)
+    ),
 )
+_DECIDING = _layer("Layer", _deciding, count=_deciding)
 
 SETTINGS: dict[str, dict[str, Setting]] = {
-    "attention": {"layer": _layer("Layer", lambda size: size.layers), "head": _heads()},
+    "attention": {"layer": _DECIDING, "head": _heads()},
     "rollout": {
-        "stop": _plain(_layer("Grow up to layer", lambda size: size.layers, GROW_HELP)),
+        "stop": _plain(_layer("Grow up to layer", _layers, GROW_HELP)),
         "start": _plain(_FIRST),
         "fusion": _choice("Heads fused by", "mean", FUSIONS, FUSION_HELP),
         "residual": _plain(_share("Share of the skip connection", 0.5, 0.95, SKIP_HELP)),
@@ -139,7 +173,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         "kept": _theirs(_share("Weakest attention discarded", 0.9, 0.95, THEIR_DISCARD_HELP)),
     },
     "chefer": {"start": _FIRST},
-    "attention_gradcam": {"layer": _layer("Layer", lambda size: size.layers)},
+    "attention_gradcam": {"layer": _DECIDING},
     "legrad": {"start": _FIRST},
     "token_gradcam": {},
     "input_gradient": {},
@@ -159,6 +193,17 @@ SETTINGS: dict[str, dict[str, Setting]] = {
         )
     },
 }
+
+
+def fit(size: Size) -> None:
+    """Let settings that nobody has changed follow the model: its last layer is another one."""
+    before, st.session_state.settings_fit = st.session_state.get("settings_fit", size), size
+    if before == size:
+        return
+    for method, settings in SETTINGS.items():
+        for name, setting in settings.items():
+            if st.session_state.get(_key(method, name)) == setting.usual(before):
+                st.session_state[_key(method, name)] = setting.usual(size)
 
 
 def chosen(method: str, size: Size) -> dict[str, Any]:
@@ -216,7 +261,13 @@ def explained(method: str, size: Size) -> tuple[Method, str]:
         told["head"] = rf"\text{{{'' if fused else 'head '}{values['head']}}}"
     if "baseline" in values:
         told["baseline"] = rf"\text{{{values['baseline']}}}"
-    return METHODS[method], written_out(METHODS[method].formula, told)
+    meant = methods_of(size)[method]
+    return meant, written_out(meant.formula, told)
+
+
+def methods_of(size: Size) -> dict[str, Method]:
+    """The methods in words, as they are meant for the model."""
+    return WORD_METHODS if size.words else METHODS
 
 
 def words(size: Size) -> dict[str, tuple[Any, Any]]:

@@ -8,20 +8,20 @@ from functools import partial
 
 import numpy as np
 import streamlit as st
-from PIL import Image
 
 from model import scenes, zoo
 from viz import explorer
 from viz.caption_strip import animation, strip
 from viz.captions import MEMORY_OF_ONE, Caption, Objects, caption_payload
 from viz.pages import captioner_choice, picture, shelf
-from viz.pages.caption_of import Question, answer, scene_of
+from viz.pages import scene as scene_choice
+from viz.pages.caption_of import Question, answer
 from viz.pages.link import note_down, recall
 from viz.pages.picture import Picture
+from viz.pages.scene import SCENES, STRANGE, enlarged
 from viz.pages.session import start
 from viz.payload import photo_bytes
 
-SCENES = "scenes"  # captioners of this family know drawn scenes alone
 DECODING = {1: "Greedy", 3: "Beam 3", 5: "Beam 5"}
 DECODING_HELP = (
     "Greedy takes the likeliest word at each step. A beam keeps the 3 or 5 likeliest beginnings, "
@@ -30,18 +30,12 @@ DECODING_HELP = (
 END = "<end>"  # how a vocabulary writes it
 MOST_TYPED = 10_000  # characters; a captioner reads fewer, and says so
 MOST_LINKED = 200
-LEAST_SIDE = 480  # pixels
-MOST_SEEDS = 10**6
 LOOKS = {"colors": "viridis", "opacity": 0.75, "smooth": False, "boxes": False}
 NONE_TRAINED = (
     "No captioner is trained yet. This command trains one on scenes that the project draws "
     "itself, in under an hour on two cores; then open this page again:"
 )
 TRAIN = "python -m model.training scenes-captioner --out checkpoints/scenes-captioner.safetensors"
-STRANGE = (
-    "This captioner was trained on drawn scenes alone. It names coloured shapes whatever the photo "
-    "shows: watch how sure it is of each word."
-)
 
 
 View = dict[str, object]  # layer, head, word, and how maps are drawn
@@ -101,9 +95,7 @@ def _read_address(names: Sequence[str]) -> list[str]:
     words = dict(st.query_params)
     recall("captioner", names[0], names)
     recall("beams", 1, list(DECODING))
-    recall("scene", 1, lambda seed: 0 <= seed < MOST_SEEDS)
-    if "subject" not in st.session_state:
-        st.session_state.subject = "photo" if {"photo"} <= words.keys() - {"scene"} else "scene"
+    scene_choice.begin(words)
     if "caption_view" in st.session_state:
         return []
     st.session_state.typed = words.get("text", "")[:MOST_LINKED]
@@ -152,8 +144,8 @@ def _choose(names: Sequence[str]) -> tuple[zoo.Bundle, Picture, scenes.Scene | N
         _type()
     bundle = _open(name)
     with what:
-        if name.startswith(SCENES) and _subject() == "scene":
-            return bundle, *_scene()
+        if scene_choice.chosen(name):
+            return bundle, *scene_choice.current()
         picture.sample_choice()
         picture.upload()
         return bundle, picture.current(), None
@@ -166,30 +158,6 @@ def _open(name: str) -> zoo.Bundle:
     except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
         st.error(str(problem), icon=":material/error:")
         st.stop()
-
-
-def _subject() -> str:
-    return st.segmented_control(
-        "Look at",
-        ["scene", "photo"],
-        key="subject",
-        required=True,
-        format_func={"scene": "A drawn scene", "photo": "A photo"}.get,
-        persist_state="session",
-    )
-
-
-def _scene() -> tuple[Picture, scenes.Scene]:
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.button("New scene", icon=":material/refresh:", type="primary", on_click=_next_scene)
-        seed = st.session_state.scene
-        scene = scene_of(seed)
-        st.caption(f"Scene {seed}. What was drawn: {scene.caption}.")
-    return Picture(f"scene {seed}", scene.image), scene
-
-
-def _next_scene() -> None:
-    st.session_state.scene = (st.session_state.scene + 1) % MOST_SEEDS
 
 
 def _type() -> None:
@@ -247,7 +215,7 @@ def _show(bundle: zoo.Bundle, shown: Picture, told: Told, objects: Objects) -> N
     _fit_view(told)
     payload = caption_payload(
         told.caption,
-        photo_bytes(_enlarged(bundle.frame(shown.image))),
+        photo_bytes(enlarged(bundle.frame(shown.image))),
         bundle.tokens.grid,
         st.session_state.caption_sent[1],
         bundle.tokens.prefix,
@@ -280,14 +248,6 @@ def _fit_view(told: Told) -> None:
     view["word"] = min(max(view["word"], 0), max(0, len(caption.words) - 1))
     if not before or before[0] != now or "captions" not in state:
         state.caption_sent = now, dict(view)
-
-
-def _enlarged(frame: Image.Image) -> Image.Image:
-    """Small pictures with their pixels as squares: JPEG and the browser would blur them."""
-    times = LEAST_SIDE // max(frame.size)
-    if times < 2:
-        return frame
-    return frame.resize((frame.width * times, frame.height * times), Image.Resampling.NEAREST)
 
 
 def _summary(told: Told) -> str:
@@ -417,7 +377,7 @@ def _show_export(bundle: zoo.Bundle, shown: Picture, caption: Caption) -> None:
 
 def _strip(bundle: zoo.Bundle, shown: Picture, caption: Caption, view: View) -> bytes:
     buffer = io.BytesIO()
-    photo, maps = _enlarged(bundle.frame(shown.image)), _maps(bundle, caption, view)
+    photo, maps = enlarged(bundle.frame(shown.image)), _maps(bundle, caption, view)
     probabilities = np.exp(caption.logprobs)
     strip(photo, maps, caption.words, probabilities, **_style(view)).save(buffer, "PNG")
     return buffer.getvalue()
@@ -426,7 +386,7 @@ def _strip(bundle: zoo.Bundle, shown: Picture, caption: Caption, view: View) -> 
 def _animation(
     bundle: zoo.Bundle, shown: Picture, caption: Caption, view: View, kind: str
 ) -> bytes:
-    photo, maps = _enlarged(bundle.frame(shown.image)), _maps(bundle, caption, view)
+    photo, maps = enlarged(bundle.frame(shown.image)), _maps(bundle, caption, view)
     return animation(photo, maps, caption.words, kind, **_style(view))
 
 

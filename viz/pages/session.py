@@ -3,6 +3,7 @@
 The choices are the same on every page, and in every page's address.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import streamlit as st
@@ -38,12 +39,23 @@ def begin(question: str, lead: str) -> Session:
     notes = start()
     st.title(question)
     st.markdown(lead)
-    bundle = _open(_choose())
-    shown = picture.current()
+    bundle = open_model(_choose())
+    return see(bundle, picture.current(), words, notes)
+
+
+def see(
+    bundle: zoo.Bundle, shown: Picture, words: Mapping[str, str], notes: Sequence[str]
+) -> Session:
+    """A model's look at a picture, and the view of it.
+
+    Args:
+        words: of the address, from which the view begins.
+        notes: what could not be had, in sentences to show.
+    """
     look = _look(bundle, shown)
     if "view" not in st.session_state:
         st.session_state.view, more = from_address(words, look.layers)
-        notes += more
+        notes = [*notes, *more]
     if notes:
         st.caption(" ".join(notes))
     st.session_state.view = fit(st.session_state.view, look.layers)
@@ -75,8 +87,12 @@ def chosen_layers(model: str) -> tuple[int, ...] | None:
     return st.session_state.get("layers", {}).get(model)
 
 
-def start() -> list[str]:
-    """Begin a session from the address, once; notes for what could not be had."""
+def start(also: Sequence[str] = ()) -> list[str]:
+    """Begin a session from the address, once; notes for what could not be had.
+
+    Args:
+        also: models that this page alone can show; a link to one of them is the page's affair.
+    """
     if "revision" in st.session_state:
         return []
     words = dict(st.query_params)
@@ -84,6 +100,8 @@ def start() -> list[str]:
     notes = [note] if (note := picture.start(words.get("photo"))) else []
     usual = zoo.names()[0]
     model = words.get("model", usual)
+    if model in also:
+        model = usual
     if not shelf.is_open(model):
         notes.append(f"The link names a model that is not open here; showing {usual}.")
         model = usual
@@ -93,7 +111,7 @@ def start() -> list[str]:
     return notes
 
 
-def _open(name: str) -> zoo.Bundle:
+def open_model(name: str) -> zoo.Bundle:
     """The model; the first one and a sentence where it is gone or broken."""
     try:
         return shelf.load(name)

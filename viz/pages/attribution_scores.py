@@ -1,0 +1,174 @@
+"""Does the model need what a map points at? Curves of one picture, and every score in a table."""
+
+import numpy as np
+import streamlit as st
+
+from viz.faithful import colors_of, score_curves
+from viz.pages.attribution_maps import SHARES, Measured, curves_of
+from viz.pages.attribution_object import Place
+from viz.pages.attribution_settings import Size, for_the_model, methods_of
+from viz.pages.attribution_target import Case
+from viz.pages.link import recall
+
+BARE = {"displayModeBar": False}
+BACKGROUNDS = {"blurred": "Blurred photo", "zeroed": "Mean colour"}
+SCALES = {"probability": "Probability", "logarithm": "Log-probability"}
+SCALE_HELP = (
+    "The logarithm tells small probabilities apart: a tenth lies at −2.3, a hundredth at −4.6. "
+    "The area is then the mean log-probability."
+)
+CHEFER = (
+    "*Positive* and *negative* are Chefer's test: how often {name} stays the model's first answer "
+    "while a tenth to nine tenths of the patches are gone, the most relevant first (small is "
+    "better) or the least relevant first (large is better)."
+)
+NO_CHEFER = "With the mean colour as background, Chefer's perturbation test stands here too."
+
+
+def show(
+    case: Case, maps: dict[str, np.ndarray], method: str, size: Size, marked: Place | None
+) -> None:
+    """The choices, the curves once somebody asks for them, and the table."""
+    st.subheader("Does the model need what the map points at?")
+    st.caption(
+        f"*Deletion* takes patches away, the most relevant first, and watches the probability of "
+        f"{case.said}: with a faithful map it falls at once, and the area under the curve is "
+        "small. *Insertion* puts them back onto an empty photo: it should rise at once, and the "
+        "area be large (Petsiuk, Das and Saenko, 2018)."
+    )
+    kind, logarithms, asked = _choose(case)
+    if not asked:
+        return
+    curves = _measure(case, list(maps), size, kind)
+    _show_curves(case, curves, method, size, logarithms)
+    _show_table(case, curves, maps, size, kind, marked)
+
+
+def words(case: Case) -> dict[str, tuple[str, str]]:
+    """What the address should say of the choices: (value, usual one) by key."""
+    key = _scale_key(case)
+    return {
+        "background": (st.session_state.get("background"), "blurred"),
+        key: (st.session_state.get(key), _usual_scale(case)),
+    }
+
+
+def _choose(case: Case) -> tuple[str, bool, bool]:
+    """The background, whether to draw logarithms, and whether this has been asked for."""
+    key = _scale_key(case)
+    recall("background", "blurred", list(BACKGROUNDS))
+    recall(key, _usual_scale(case), list(SCALES))
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        kind = st.segmented_control(
+            "What a patch is replaced by",
+            list(BACKGROUNDS),
+            key="background",
+            required=True,
+            format_func=BACKGROUNDS.get,
+            persist_state="session",
+        )
+        scale = st.segmented_control(
+            "Drawn as",
+            list(SCALES),
+            key=key,
+            required=True,
+            format_func=SCALES.get,
+            help=SCALE_HELP,
+            persist_state="session",
+        )
+        question = case.bundle.name, case.picture.key, case.target, kind
+        if st.button("Measure all methods", type="primary"):
+            st.session_state.measured = question
+    return kind, scale == "logarithm", st.session_state.get("measured") == question
+
+
+def _scale_key(case: Case) -> str:
+    """Words and classes have a scale each."""
+    return "scale" if case.word is None else "word_scale"
+
+
+def _usual_scale(case: Case) -> str:
+    """A caption's score is a sum of logarithms, so a word's part in it is one."""
+    return "probability" if case.word is None else "logarithm"
+
+
+def _measure(case: Case, methods: list[str], size: Size, kind: str) -> dict[str, Measured]:
+    bar, curves, shown = st.progress(0.0), {}, case.picture
+    for done, name in enumerate(methods):
+        bar.progress(done / len(methods), f"Measuring: {methods_of(size)[name].title}")
+        chosen = for_the_model(name, size)
+        curves[name] = curves_of(
+            case.bundle, shown.key, shown.image, case.target, name, chosen, kind
+        )
+    bar.empty()
+    return curves
+
+
+def _show_curves(
+    case: Case, curves: dict[str, Measured], method: str, size: Size, logarithms: bool
+) -> None:
+    titles = {name: words.title for name, words in methods_of(size).items()}
+    colors = colors_of(list(titles.values()), titles["random_map"])
+    quantity = "Log-probability" if logarithms else "Probability"
+    columns = st.columns(2, gap="large")
+    for column, which in zip(columns, ("deletion", "insertion"), strict=True):
+        ending = "removed" if which == "deletion" else "shown"
+        lines = {}
+        for name, measured in curves.items():
+            values = getattr(measured, which)
+            values = values if logarithms else np.exp(values)
+            lines[titles[name]] = values, _area(values)
+        order = sorted(lines, key=lambda title, t=lines: t[title][1], reverse=which == "insertion")
+        figure = score_curves(
+            {title: lines[title] for title in order},
+            SHARES,
+            f"{which.title()}, best method first",
+            f"Patches {ending}",
+            f"{quantity} of {case.name}",
+            colors,
+            chosen=titles[method],
+            logarithms=logarithms,
+        )
+        with column:
+            st.plotly_chart(figure, key=f"{which}_chart", config=BARE, alt=f"Curves of {which}")
+
+
+def _area(values: np.ndarray) -> float:
+    return float(np.trapezoid(values, SHARES))
+
+
+def _show_table(
+    case: Case,
+    curves: dict[str, Measured],
+    maps: dict[str, np.ndarray],
+    size: Size,
+    kind: str,
+    marked: Place | None,
+) -> None:
+    """One line a method: the areas, Chefer's test, and where the object is."""
+    columns: dict[str, list] = {"Method": [methods_of(size)[name].title for name in curves]}
+    areas = {"Deletion ↓": "deletion", "Insertion ↑": "insertion"}
+    for title, which in areas.items():
+        columns[title] = [_area(np.exp(getattr(m, which))) for m in curves.values()]
+    if kind == "zeroed":
+        columns["Positive ↓"] = [measured.positive for measured in curves.values()]
+        columns["Negative ↑"] = [measured.negative for measured in curves.values()]
+    if marked:
+        found = [maps[name] for name in curves]
+        columns["Peak"] = ["hit" if m.any() and marked.hit(m) else "miss" for m in found]
+        if marked.covered:
+            columns["IoU ↑"] = [marked.overlap(m) if m.any() else 0.0 for m in found]
+    numbers = {
+        title: st.column_config.NumberColumn(format="%.3f")
+        for title, values in columns.items()
+        if isinstance(values[0], float)
+    }
+    st.dataframe(columns, hide_index=True, column_config=numbers, key="scores_table")
+    chance = (
+        f" A blind place hits in {marked.share:.0%} of all cases; a blind IoU is "
+        f"{marked.chance:.2f}."
+        if marked
+        else ""
+    )
+    test = CHEFER.format(name=case.said) if kind == "zeroed" else NO_CHEFER
+    st.caption(f"Areas are of the probability. {test}{chance}")

@@ -1,0 +1,63 @@
+"""Choosing a drawn scene, for captioners that know scenes alone."""
+
+from collections.abc import Mapping
+
+import streamlit as st
+from PIL import Image
+
+from model import scenes
+from viz.pages.caption_of import scene_of
+from viz.pages.link import recall
+from viz.pages.picture import Picture
+
+SCENES = "scenes"  # captioners of this family know drawn scenes alone
+STRANGE = (
+    "This captioner was trained on drawn scenes alone. It names coloured shapes whatever the photo "
+    "shows: watch how sure it is of each word."
+)
+LEAST_SIDE = 480  # pixels
+MOST_SEEDS = 10**6
+
+
+def begin(words: Mapping[str, str]) -> None:
+    """Begin the session's scene from the words of an address, once."""
+    recall("scene", 1, lambda seed: 0 <= seed < MOST_SEEDS)
+    if "subject" not in st.session_state:
+        st.session_state.subject = "photo" if "photo" in words and "scene" not in words else "scene"
+
+
+def chosen(captioner: str) -> bool:
+    """Whether a captioner is shown a drawn scene; offers the choice if it knows scenes."""
+    if not captioner.startswith(SCENES):
+        return False
+    subject = st.segmented_control(
+        "Look at",
+        ["scene", "photo"],
+        key="subject",
+        required=True,
+        format_func={"scene": "A drawn scene", "photo": "A photo"}.get,
+        persist_state="session",
+    )
+    return subject == "scene"
+
+
+def current() -> tuple[Picture, scenes.Scene]:
+    """The scene that is chosen now, and the button for another."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button("New scene", icon=":material/refresh:", type="primary", on_click=_next)
+        seed = st.session_state.scene
+        scene = scene_of(seed)
+        st.caption(f"Scene {seed}. What was drawn: {scene.caption}.")
+    return Picture(f"scene {seed}", scene.image), scene
+
+
+def _next() -> None:
+    st.session_state.scene = (st.session_state.scene + 1) % MOST_SEEDS
+
+
+def enlarged(frame: Image.Image) -> Image.Image:
+    """Small pictures with their pixels as squares: JPEG and the browser would blur them."""
+    times = LEAST_SIDE // max(frame.size)
+    if times < 2:
+        return frame
+    return frame.resize((frame.width * times, frame.height * times), Image.Resampling.NEAREST)
