@@ -30,11 +30,28 @@ __all__ = [
     "Resize",
     "load",
     "names",
+    "untrained",
 ]
 
 # The first of them that is there opens first.
 DEFAULTS = ("photos", "cifar10", "flickr8k-captioner", "scenes-captioner")
 HUBS = ("torchvision", "timm", "hf")
+# What a card says of its weights, not of its architecture.
+LEARNED = (
+    "metrics",
+    "curve",
+    "confusion",
+    "weak_at",
+    "command",
+    "recipe",
+    "seed",
+    "epochs",
+    "note",
+    "data",
+    "data_licence",
+    "licence",
+    "sha256",
+)
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
 
@@ -80,7 +97,7 @@ def load(
     own = {key: value for key, value in own.items() if value is not None}
     if isinstance(name, os.PathLike) or path.suffix.lower() in SUFFIXES:
         bundle = _load_file(path, **own)
-        return _untrained(bundle) if weights == "random" else bundle
+        return untrained(bundle) if weights == "random" else bundle
     if own:
         raise ModelRejected(
             f"“{name}” knows its own {', '.join(own)}. Say such things only with a file of weights."
@@ -91,7 +108,7 @@ def load(
 
         return hubs.load(hub, rest, weights)
     bundle = _load_embedded(name)
-    return _untrained(bundle) if weights == "random" else bundle
+    return untrained(bundle) if weights == "random" else bundle
 
 
 def _load_embedded(name: str) -> Bundle:
@@ -101,9 +118,15 @@ def _load_embedded(name: str) -> Bundle:
     return _from_checkpoint(path)
 
 
-def _untrained(bundle: Bundle) -> Bundle:
+def untrained(bundle: Bundle) -> Bundle:
+    """The same model with random weights, drawn as for training, and always the same.
+
+    For embedded models and those from a file; a hub's are had with `load(..., weights="random")`.
+    The card keeps what is true of any weights.
+    """
     net = with_fixed_seed(lambda: type(bundle.net)(bundle.net.config)).eval()
-    return replace(bundle, name=f"{bundle.name} (random weights)", net=net)
+    card = {key: value for key, value in bundle.card.items() if key not in LEARNED}
+    return replace(bundle, name=f"{bundle.name} (random weights)", net=net, card=card)
 
 
 def _load_file(path: Path, **own: Any) -> Bundle:

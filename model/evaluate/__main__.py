@@ -1,4 +1,7 @@
-"""The command: `python -m model.evaluate classify|attribution|caption NAME --data DIR`."""
+"""The command: `python -m model.evaluate classify|attribution|caption NAME --data DIR`.
+
+`python -m model.evaluate check --data DIR` measures everything that is shipped again.
+"""
 
 from __future__ import annotations
 
@@ -6,50 +9,42 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
-        print(json.dumps(options.measure(options)))
+        found = options.measure(options)
     except (ValueError, OSError) as error:  # CheckpointError, DataError, ...
         print(error, file=sys.stderr)
         return 1
-    return 0
+    print(json.dumps(found))
+    return 1 if found.get("differences") else 0
 
 
 def _classify(options: argparse.Namespace) -> dict:
-    from model import checkpoints
+    from model import checkpoints, confusion
     from model.evaluate import classify
-    from model.evaluate.pointing import pointing
-    from model.training import data, loop
 
     file = _file(options.name)
     net, card = checkpoints.load(file)
     if card["task"] != "classify":
         raise ValueError(f"{options.name} does not classify; its task is {card['task']}.")
-    split = data.read(options.data, "test", min(net.tokens.image_size), options.limit)
-    split = split.with_classes(card["classes"])
-    values = SimpleNamespace(**card["normalisation"])
-    net.to(options.device)
-    logits = loop.predict(net, split, values, options.device).cpu()
-    figures = classify.classification(logits, split.labels)
-    if split.boxes is not None:
-
-        def prepare(pictures):
-            images = loop.as_float(pictures.to(options.device), net.config)
-            return loop.normalise(images, values.mean, values.std)
-
-        figures |= pointing(net, split.images, split.boxes, prepare)
-    figures = {name: round(value, 4) for name, value in figures.items()}
-    figures["test_pictures"] = len(split)
+    figures, counts = classify.measure(net, card, options.data, options.limit, options.device)
     if options.write and options.limit is None:
         card["metrics"] = card.get("metrics", {}) | figures
-        if len(split.classes) <= 20:
-            card["confusion"] = classify.confusion(logits, split.labels).tolist()
+        card["confusion"] = confusion.pack(counts.numpy())
         checkpoints.save(net, file, card)
     return {"name": card.get("name", file.stem)} | figures
+
+
+def _check(options: argparse.Namespace) -> dict:
+    from model import checkpoints
+    from model.evaluate import check
+
+    shipped = sorted(checkpoints.DIRECTORY.glob("*.safetensors"))
+    files = [_file(name) for name in options.names] or shipped
+    return check.check(files, options.data, options.device)
 
 
 def _file(name: str) -> Path:
@@ -80,6 +75,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_attribution(kinds.add_parser("attribution", help="every relevance method's scores"))
     _add_caption(kinds.add_parser("caption", help="captions right, pointing of their words"))
+    check = kinds.add_parser("check", help="whether every card's figures are those of its file")
+    check.set_defaults(measure=_check)
+    check.add_argument("names", nargs="*", metavar="NAME", help="all that are shipped, if none")
+    check.add_argument(
+        "--data", type=Path, required=True, help="folder with cifar10/, tiny_imagenet/, ..."
+    )
+    check.add_argument("--device", default="cpu", help="cpu or cuda")
     return parser
 
 

@@ -2,8 +2,44 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from model.evaluate.pointing import pointing
+from model.training import data, loop
+
+
+def measure(
+    net: nn.Module,
+    card: dict[str, Any],
+    folder: Path,
+    limit: int | None = None,
+    device: str = "cpu",
+) -> tuple[dict[str, float], Tensor]:
+    """The figures of a classifier on the test pictures of the data set in `folder`, with four
+    decimals, and its `confusion`.
+
+    `card` says how pictures are normalised, and the classes in the net's order. Raises DataError.
+    """
+    split = data.read(folder, "test", min(net.tokens.image_size), limit)
+    split = split.with_classes(card["classes"])
+    values = SimpleNamespace(**card["normalisation"])
+    net.to(device)
+    logits = loop.predict(net, split, values, device).cpu()
+    figures = classification(logits, split.labels)
+    if split.boxes is not None:
+
+        def prepare(pictures: Tensor) -> Tensor:
+            images = loop.as_float(pictures.to(device), net.config)
+            return loop.normalise(images, values.mean, values.std)
+
+        figures |= pointing(net, split.images, split.boxes, prepare)
+    figures = {name: round(value, 4) for name, value in figures.items()}
+    return figures | {"test_pictures": len(split)}, confusion(logits, split.labels)
 
 
 def classification(logits: Tensor, labels: Tensor) -> dict[str, float]:

@@ -21,11 +21,26 @@ def attention_maps(records: list[AttentionRecord], layout: TokenLayout) -> dict[
     `attention`: the last layer's, mean over heads; `rollout`: all layers together. Both are read
     from the class token where there is one, else as the mean over the patches' own rows.
     """
-    queries = [0] if "cls" in layout.prefix else list(range(layout.tokens))[layout.patch_slice]
-    last = records[-1].weights(queries=queries).mean((1, 2))
-    rolled = rollout(records, query=queries).mean(1)
-    maps = {"attention": last, "rollout": rolled}
-    return {name: m[:, layout.patch_slice].unflatten(1, layout.grid) for name, m in maps.items()}
+    rolled = rollout(records, query=_asking(layout)).mean(1)
+    rolled = rolled[:, layout.patch_slice].unflatten(1, layout.grid)
+    return {"attention": attention_map(records[-1], layout), "rollout": rolled}
+
+
+def attention_map(record: AttentionRecord, layout: TokenLayout) -> Tensor:
+    """One layer's map over the patches, mean over heads, (B, rows, columns).
+
+    Read from the class token where there is one, else the mean over the patches' own rows.
+    """
+    queries = _asking(layout)
+    total = sum(  # in parts: the rows of 3,601 tokens together are large
+        record.weights(queries=queries[start : start + 256]).mean(1).sum(1)
+        for start in range(0, len(queries), 256)
+    )
+    return (total / len(queries))[:, layout.patch_slice].unflatten(1, layout.grid)
+
+
+def _asking(layout: TokenLayout) -> list[int]:
+    return [0] if "cls" in layout.prefix else list(range(layout.tokens))[layout.patch_slice]
 
 
 def peaks(maps: Tensor, size: tuple[int, int]) -> Tensor:

@@ -102,6 +102,8 @@ def test_random_weights_are_the_same_model_untrained(shelf):
     assert not torch.equal(random.net.head.weight, trained.net.head.weight)
     assert torch.equal(random.net.head.weight, again.net.head.weight)
     assert not random.net.training
+    assert random.card["config"] == trained.card["config"]
+    assert not {"metrics", "confusion", "curve", "epochs", "sha256"} & set(random.card)
 
 
 def test_random_weights_leave_the_stream_of_random_numbers_alone():

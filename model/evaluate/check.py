@@ -1,0 +1,173 @@
+"""Measure every checkpoint again, from its file: are the figures on its card true?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from model import checkpoints, confusion, zoo
+from model.evaluate import caption, classify
+
+TOLERANCE = 0.001
+HALF_LOSS = 0.002  # what storing in float16 may cost, of the accuracy in float32
+FOLDERS = {
+    "CIFAR-10": "cifar10",
+    "Fashion-MNIST": "fashion_mnist",
+    "Tiny ImageNet": "tiny_imagenet",
+    "Flickr8k": "flickr8k",
+}
+SCENES = "scenes drawn by the project"
+NO_QUALITY = ("training_seconds",)  # figures of another kind, which nobody can measure again
+ROUNDING = 1e-9
+DIFFERS, NOT_MEASURED, UNKNOWN = "DIFFERS", "NOT MEASURED", "not on the card"
+WRONG = (DIFFERS, NOT_MEASURED)
+WIDTHS = "{:<20} {:<24} {:>9} {:>9} {:>10}  {}"
+
+
+class Skipped(Exception):
+    """A checkpoint that cannot be measured here; the message says why."""
+
+
+class Line(NamedTuple):
+    """One figure, on the card and measured; None where it is not there."""
+
+    figure: str
+    card: float | None
+    measured: float | None
+    least: float = -TOLERANCE  # how far below the card's the measured one may lie
+    most: float = TOLERANCE
+
+    @property
+    def difference(self) -> float | None:
+        if self.card is None or self.measured is None:
+            return None
+        return self.measured - self.card
+
+    @property
+    def verdict(self) -> str:
+        if self.card is None:
+            return UNKNOWN
+        if self.difference is None:
+            return NOT_MEASURED
+        fits = self.least - ROUNDING <= self.difference <= self.most + ROUNDING
+        return "" if fits else DIFFERS
+
+
+def check(files: Sequence[Path], folder: Path, device: str = "cpu") -> dict[str, Any]:
+    """Print a table of all figures of these checkpoints; what was found, in short.
+
+    `folder` holds the folders of the data sets; a checkpoint whose data is not there is skipped.
+    A figure on a card that cannot be measured counts as a difference, as does a file that cannot
+    be opened or whose data is damaged. Raises ValueError where nothing could be checked.
+    """
+    checked, skipped, differences = [], {}, 0
+    print(WIDTHS.format("name", "figure", "card", "measured", "difference", "").rstrip())
+    for file in files:
+        try:
+            for line in _lines(file, folder, device):
+                differences += line.verdict in WRONG
+                print(_row(file.stem, line), flush=True)
+        except Skipped as reason:
+            skipped[file.stem] = str(reason)
+            print(f"{file.stem:<20} skipped: {reason}", flush=True)
+        except (ValueError, OSError) as error:  # a damaged file, data of other classes, ...
+            differences += 1
+            print(f"{file.stem:<20} {error}", flush=True)
+        else:
+            checked.append(file.stem)
+    if not checked and not differences:
+        raise ValueError("Nothing was checked. Give the folder of the data sets with --data.")
+    return {"checked": checked, "skipped": skipped, "differences": differences}
+
+
+def _row(name: str, line: Line) -> str:
+    values = _number(line.card), _number(line.measured), _number(line.difference, "+")
+    return WIDTHS.format(name, line.figure, *values, line.verdict).rstrip()
+
+
+def _number(value: float | None, sign: str = "") -> str:
+    if value is None:
+        return ""
+    return f"{value:{sign}}" if isinstance(value, int) else f"{value:{sign}.4f}"
+
+
+def _lines(file: Path, folder: Path, device: str) -> Iterator[Line]:
+    card = checkpoints.read_card(file)
+    task = _captioner if card["task"] == "caption" else _classifier
+    measured, others = task(file, card, folder, device)
+    figures = {name: v for name, v in card.get("metrics", {}).items() if name not in NO_QUALITY}
+    for name in figures | measured:
+        yield Line(name, figures.get(name), measured.get(name))
+    yield from others
+
+
+def _data(card: dict[str, Any], folder: Path) -> Path:
+    known = FOLDERS.get(card.get("data"))
+    if known is None:
+        raise Skipped(f"nobody knows where its data ({card.get('data', 'not named')}) lies")
+    if not (folder / known).is_dir():
+        raise Skipped(f"there is no folder {folder / known}")
+    return folder / known
+
+
+# -- one checkpoint --------------------------------------------------------------------------------
+
+
+def _classifier(
+    file: Path, card: dict[str, Any], folder: Path, device: str
+) -> tuple[dict[str, float], list[Line]]:
+    folder = _data(card, folder)
+    net, card = checkpoints.load(file)
+    figures, _ = classify.measure(net, card, folder, device=device)
+    accuracy, others = figures["test_accuracy"], []
+    if (full := _in_float32(card)) is not None:
+        others.append(Line("float32 when trained", full, accuracy, -HALF_LOSS, 1.0))
+    if "confusion" in card:
+        others.append(Line("table of mix-ups, right", _share_right(file, card), accuracy))
+    return figures, others
+
+
+def _in_float32(card: dict[str, Any]) -> float | None:
+    """The accuracy that the curve ends with: of the same net, before it was stored.
+
+    A net trained on a GPU was measured there in bfloat16, which comes close.
+    """
+    last = (card.get("curve") or [{}])[-1]
+    return last.get("test_accuracy") if last.get("epoch") == card.get("epochs") else None
+
+
+def _share_right(file: Path, card: dict[str, Any]) -> float:
+    try:
+        counts = confusion.unpack(card["confusion"], len(card["classes"]))
+    except ValueError as error:
+        raise checkpoints.CheckpointError(f"{file.name}: {error}") from error
+    return counts.trace() / counts.sum()
+
+
+def _captioner(
+    file: Path, card: dict[str, Any], folder: Path, device: str
+) -> tuple[dict[str, float], list[Line]]:
+    bundle = zoo.load(file)
+    figures = {}
+    for beams in _beams(card):
+        how = "" if beams == 1 else f"_beam{beams}"
+        found = _caption_figures(bundle, card, folder, how, beams)
+        figures |= {f"{name}{how}": value for name, value in found.items()}
+    return figures, []
+
+
+def _caption_figures(
+    bundle: zoo.CaptionBundle, card: dict[str, Any], folder: Path, how: str, beams: int
+) -> dict[str, float]:
+    if card.get("data") == SCENES:
+        count = card["metrics"].get(f"test_scenes{how}", caption.SCENES)
+        return caption.scenes_figures(bundle, count, beams=beams)
+    return caption.photo_figures(bundle, _data(card, folder), beams=beams)
+
+
+def _beams(card: dict[str, Any]) -> list[int]:
+    """With how many beams the card's figures were measured: "captions_right_beam3" is of 3."""
+    ends = (re.search(r"_beam(\d+)$", name) for name in card.get("metrics", {}))
+    return sorted({1, *(int(end[1]) for end in ends if end)})
