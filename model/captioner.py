@@ -37,6 +37,7 @@ class CaptionerConfig:
     heads: int = 4
     mlp_dim: int = 256
     dropout: float = 0.1
+    cross_dropout: float = 0.0  # on the cross-attention's maps: no word leans on one patch alone
     max_words: int = 40
 
     def __post_init__(self) -> None:
@@ -107,10 +108,12 @@ class ReadyAttention(MultiHeadAttention):
 class DecoderLayer(nn.Module):
     """Masked self-attention, cross-attention, feed-forward; LayerNorm after each residual."""
 
-    def __init__(self, dim: int, heads: int, mlp_dim: int, dropout: float) -> None:
+    def __init__(
+        self, dim: int, heads: int, mlp_dim: int, dropout: float, cross_dropout: float
+    ) -> None:
         super().__init__()
         self.self_attention = ReadyAttention(dim, heads, dropout=dropout)
-        self.cross_attention = ReadyAttention(dim, heads, dropout=dropout)
+        self.cross_attention = ReadyAttention(dim, heads, dropout=cross_dropout)
         self.mlp = MLP(dim, mlp_dim, "gelu", dropout)
         self.norm_self, self.norm_cross, self.norm_mlp = (nn.LayerNorm(dim) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
@@ -149,29 +152,20 @@ class Cache:
         return Cache(pick(self.memory), pick(self.past), self.words)
 
 
-class Captioner(nn.Module):
-    """The decoder of Stanford's CS231n assignment over the tokens of an encoder.
+class WritingNet(nn.Module):
+    """What every captioner of this project has: an encoder, and words in and out.
 
-    Each layer is masked self-attention, cross-attention and feed-forward, the norms after the
-    residuals (Vaswani et al. 2017), with sinusoidal positions and GELU. With `memory="one"`, as
-    in the assignment, there is one single vector to look at, so that the cross-attention, whose
-    row sums to one, is 1 whatever the weights are.
+    A decoder adds `begin`, `advance` and `read`.
     """
 
     def __init__(self, config: CaptionerConfig) -> None:
         super().__init__()
         self.config = config
-        dim = config.dim
         self.encoder = VisionTransformer(config.encoder)
-        self.bridge = nn.Linear(config.encoder.projection or config.encoder.dim, dim)
-        self.embed = nn.Embedding(len(config.vocabulary), dim, padding_idx=PAD)
-        self.positions = SinusoidalPositions(config.max_words + 1, dim)
+        self.bridge = nn.Linear(config.encoder.projection or config.encoder.dim, config.dim)
+        self.embed = nn.Embedding(len(config.vocabulary), config.dim, padding_idx=PAD)
         self.dropout = nn.Dropout(config.dropout)
-        self.layers = nn.ModuleList(
-            DecoderLayer(dim, config.heads, config.mlp_dim, config.dropout)
-            for _ in range(config.layers)
-        )
-        self.head = nn.Linear(dim, len(config.vocabulary))
+        self.head = nn.Linear(config.dim, len(config.vocabulary))
 
     @property
     def tokens(self) -> TokenLayout:
@@ -183,11 +177,33 @@ class Captioner(nn.Module):
 
     def remember(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) -> memory (B, M, D)"""
-        return remember(self, images)
+        encoder = self.encoder
+        if encoder.config.embed == "stem" and not encoder.config.stem_centred:
+            images = _centred(images, encoder.config.patch_size // 2)
+        if self.config.memory == "one":
+            return self.bridge(encoder(images))[:, None]
+        tokens = encoder.encode(images)[:, encoder.tokens.patch_slice]
+        return self.bridge(encoder.projection(encoder.norm(tokens)))
 
     def teach(self, memory: Tensor, words: Tensor) -> Tensor:
         """Logits (B, N, V) of the word after each of `words` (B, N), all at once."""
         return self.advance(words, self.begin(memory))[0]
+
+
+class Captioner(WritingNet):
+    """The decoder of Stanford's CS231n assignment over the tokens of an encoder.
+
+    Each layer is masked self-attention, cross-attention and feed-forward, the norms after the
+    residuals (Vaswani et al. 2017), with sinusoidal positions and GELU. With `memory="one"`, as
+    in the assignment, there is one single vector to look at, so that the cross-attention, whose
+    row sums to one, is 1 whatever the weights are.
+    """
+
+    def __init__(self, config: CaptionerConfig) -> None:
+        super().__init__(config)
+        self.positions = SinusoidalPositions(config.max_words + 1, config.dim)
+        sizes = config.dim, config.heads, config.mlp_dim, config.dropout, config.cross_dropout
+        self.layers = nn.ModuleList(DecoderLayer(*sizes) for _ in range(config.layers))
 
     def begin(self, memory: Tensor) -> Cache:
         """The cache before the first word."""
@@ -223,17 +239,6 @@ def read(net: nn.Module, memory: Tensor, words: Tensor) -> Reading:
     for record in recorder.records:
         maps[record.kind].append(record.weights())
     return Reading(logits, maps["cross"], maps["self"])
-
-
-def remember(net: nn.Module, images: Tensor) -> Tensor:
-    """Memory (B, M, D) of a net with an `encoder` and a `bridge` to the decoder's width."""
-    encoder = net.encoder
-    if encoder.config.embed == "stem" and not encoder.config.stem_centred:
-        images = _centred(images, encoder.config.patch_size // 2)
-    if net.config.memory == "one":
-        return net.bridge(encoder(images))[:, None]
-    tokens = encoder.encode(images)[:, encoder.tokens.patch_slice]
-    return net.bridge(encoder.projection(encoder.norm(tokens)))
 
 
 def _centred(images: Tensor, step: int) -> Tensor:

@@ -10,9 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from model.captioner import PAD, CaptionerConfig, Reading, remember
-from model.patches import TokenLayout
-from model.vit import VisionTransformer
+from model.captioner import CaptionerConfig, Reading, WritingNet
 
 
 class AdditiveAttention(nn.Module):
@@ -45,7 +43,7 @@ class State:
         return State(*(part[rows] for part in vars(self).values()))
 
 
-class RecurrentCaptioner(nn.Module):
+class RecurrentCaptioner(WritingNet):
     """A GRU that reads the last word and context, looks at the patches, and writes the next.
 
     The same encoder, memory and interface as `model.captioner.Captioner`. Two things are not as in
@@ -55,33 +53,10 @@ class RecurrentCaptioner(nn.Module):
     """
 
     def __init__(self, config: CaptionerConfig) -> None:
-        super().__init__()
-        self.config = config
-        dim = config.dim
-        self.encoder = VisionTransformer(config.encoder)
-        self.bridge = nn.Linear(config.encoder.projection or config.encoder.dim, dim)
-        self.embed = nn.Embedding(len(config.vocabulary), dim, padding_idx=PAD)
-        self.cell = nn.GRUCell(2 * dim, dim)
-        self.attention = AdditiveAttention(dim)
-        self.mix = nn.Linear(2 * dim, dim)
-        self.dropout = nn.Dropout(config.dropout)
-        self.head = nn.Linear(dim, len(config.vocabulary))
-
-    @property
-    def tokens(self) -> TokenLayout:
-        return self.config.tokens
-
-    def forward(self, images: Tensor, words: Tensor) -> Tensor:
-        """Images (B, C, H, W), words (B, N) from <start> on -> logits of the next (B, N, V)."""
-        return self.teach(self.remember(images), words)
-
-    def remember(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W) -> memory (B, M, D)"""
-        return remember(self, images)
-
-    def teach(self, memory: Tensor, words: Tensor) -> Tensor:
-        """Logits (B, N, V) of the word after each of `words` (B, N)."""
-        return self.advance(words, self.begin(memory))[0]
+        super().__init__(config)
+        self.cell = nn.GRUCell(2 * config.dim, config.dim)
+        self.attention = AdditiveAttention(config.dim)
+        self.mix = nn.Linear(2 * config.dim, config.dim)
 
     def begin(self, memory: Tensor) -> State:
         """The state before the first word."""
