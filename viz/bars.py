@@ -31,3 +31,28 @@ def cost_bars(
     figure.update_xaxes(title=title, zeroline=False)
     figure.update_yaxes(autorange="reversed")
     return figure
+
+
+def share_bars(
+    shares: Mapping[str, float], yardsticks: Mapping[str, float], height: int | None = None
+) -> go.Figure:
+    """Shares from 0 to 1 as bars in percent, and below them in grey what they are held against."""
+    figure = go.Figure()
+    for part, color in ((shares, COLORS[0]), (yardsticks, "#8a8f98")):
+        figure.add_bar(
+            y=list(part),
+            x=list(part.values()),
+            orientation="h",
+            marker={"color": color},
+            text=[f"{value:.1%}" for value in part.values()],
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+        )
+    count = len(shares) + len(yardsticks)
+    figure.update_layout(
+        height=height or 24 + 30 * count, margin=MARGIN, showlegend=False, bargap=0.35
+    )
+    figure.update_xaxes(range=[0, 1.12], showticklabels=False, showgrid=False, zeroline=False)
+    figure.update_yaxes(autorange="reversed")
+    return figure

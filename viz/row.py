@@ -41,6 +41,7 @@ def row_payload(
     opacity: float = 0.85,
     smooth: bool = False,
     hint: str = "",
+    choosable: bool = True,
     box: Sequence[float] | None = None,
 ) -> bytes:
     """What the browser needs to draw the row; each map is scaled to its own maximum.
@@ -49,6 +50,7 @@ def row_payload(
         photo: JPEG.
         variants: titles of the maps that stand in one cell, one above the other.
         hint: the line under the row while the mouse is elsewhere.
+        choosable: whether a click on a cell chooses it.
         box: left, top, right, bottom of a box to draw in every map, as shares of the photo.
     """
     maps = [normalise(m) for cell in cells for m in cell.maps]
@@ -62,14 +64,15 @@ def row_payload(
         "opacity": opacity,
         "smooth": smooth,
         "hint": hint,
+        "choosable": choosable,
         "box": box,
     }
     values = np.stack(maps) if maps else np.zeros((0, *grid), np.float32)
     return pack(header, photo=photo, values=values.astype(np.float32))
 
 
-def row(payload: bytes, on_choose: Callable[[], None], key: str = "row") -> None:
-    """Mount the row; ``on_choose`` runs when a method was clicked.
+def row(payload: bytes, on_choose: Callable[[], None] = lambda: None, key: str = "row") -> None:
+    """Mount the row; ``on_choose`` runs when a cell was clicked.
 
     Its id is then at ``st.session_state[key]["choose"]``.
     """

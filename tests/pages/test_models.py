@@ -1,13 +1,18 @@
 """The Models page, and Explore with models that nobody foresaw."""
 
+import json
 from pathlib import Path
+from uuid import uuid4
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
 from streamlit.testing.v1 import AppTest
 
-from model import zoo
+from model import checkpoints, confusion, samples, zoo
+from model.recorder import AttentionRecorder
+from model.vit import build
 from viz.payload import unpack
 
 APP = str(Path(__file__).parents[2] / "app.py")
@@ -85,8 +90,6 @@ def test_a_file_that_is_no_model_is_a_sentence(app):
 
 
 def test_a_students_own_model_opens(app):
-    from model.vit import build
-
     torch.manual_seed(0)
     weights = build("cs231n", img_size=32, patch_size=8).state_dict()
     blob = save({name: tensor.contiguous() for name, tensor in weights.items()})
@@ -95,5 +98,187 @@ def test_a_students_own_model_opens(app):
     app.button[2].click().run()
     assert not app.exception and not app.error
     assert app.session_state["model"].startswith("your mine.safetensors")
+    header, _ = explorer(app)
+    assert header["layers"] == [[2, 4, 4]] * 6
+
+
+# -- cards ----------------------------------------------------------------------------------------
+
+POINTING = {
+    "pointing_attention": 0.512,
+    "pointing_rollout": 0.61,
+    "pointing_chance": 0.388,
+    "pointing_centre": 0.815,
+}
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """Ships a model with random weights and a card; what opens the page on it."""
+    monkeypatch.setattr(checkpoints, "DIRECTORY", tmp_path)
+
+    def ship(classes: list[str], layers: int = 2, **card) -> AppTest:
+        name = f"made-up-{uuid4().hex}"  # models are kept for the whole server, by name
+        torch.manual_seed(0)
+        size = {"img_size": 32, "patch_size": 8, "dim": 16, "depth": layers, "heads": 2}
+        net = build("vit", num_classes=len(classes), **size).eval()
+        known = {
+            "name": name,
+            "title": "Made up",
+            "task": "classify",
+            "config": vars(net.config),
+            "classes": classes,
+            "normalisation": {"mean": [0.5] * 3, "std": [0.5] * 3},
+        }
+        checkpoints.save(net, tmp_path / f"{name}.safetensors", known | card)
+        return AppTest.from_file(APP, default_timeout=120).run().switch_page(PAGE).run()
+
+    return ship
+
+
+def charts(app) -> dict[str, dict]:
+    """The page's plotly figures, by their description."""
+    found = [chart.proto for chart in app.get("plotly_chart")]
+    return {proto.alt: json.loads(proto.spec) for proto in found}
+
+
+def tables(app) -> str:
+    return "\n".join(table.value.to_string() for table in app.table)
+
+
+def said(app) -> str:
+    return " ".join(element.value for element in [*app.caption, *app.markdown])
+
+
+def counted(classes: int) -> np.ndarray:
+    counts = 20 * np.eye(classes, dtype=int)
+    counts[3, 5], counts[2, 1] = 7, 3
+    counts[0, 0] = 5
+    return counts
+
+
+def test_figures_are_grouped_and_in_percent(shipped):
+    metrics = {"test_accuracy": 0.4823, "top5": 0.74, "ece": 0.031, "test_pictures": 5000}
+    app = shipped(list("abcdefghij"), metrics=metrics | POINTING | {"odd_one": 0.25})
+    assert not app.exception
+    assert [metric.value for metric in app.metric] == ["48.2%", "74.0%", "3.1%"]
+    assert "5,000 pictures" in said(app) and "right 10.0% of the time" in said(app)
+    maps, grey = charts(app)["Pointing at the object"]["data"]
+    assert [*maps["text"], *grey["text"]] == ["51.2%", "61.0%", "38.8%", "81.5%"]
+    assert "odd one" in tables(app) and "0.4823" not in tables(app)
+
+
+def test_ten_classes_are_a_grid(shipped):
+    app = shipped([f"kind {i}" for i in range(10)], confusion=counted(10).tolist())
+    assert not app.exception and not app.warning
+    grid = charts(app)["What the pictures of each class were taken for, in percent"]
+    assert any("kind 3, taken for kind 5: 7 of 27 (25.9%)" in str(d) for d in grid["data"])
+    assert list(app.table[-1].value.iloc[0]) == ["kind 3", "kind 5", "7 of 27"]
+    assert len(app.table[-1].value) == 2
+
+
+def test_many_classes_are_lists_and_the_grid_is_on_demand(shipped):
+    counts, names = counted(200), [f"kind {i}" for i in range(200)]
+    app = shipped(names, confusion=confusion.pack(counts))
+    assert not app.exception and not app.warning
+    assert set(charts(app)) == {"Best and worst classes", "Every class, best first"}
+    worst = charts(app)["Best and worst classes"]["layout"]["yaxis"]["ticktext"]
+    assert worst[-2:] == ["kind 2", "kind 3"]
+    assert list(app.table[-1].value.iloc[0]) == ["kind 3", "kind 5", "7 of 27"]
+    app.toggle(key="whole_grid").set_value(True).run()
+    assert not app.exception
+    assert "kind 2, taken for kind 1: 3 of 23" in str(charts(app)["All classes by all answers"])
+
+
+def test_a_grid_that_does_not_fit_is_a_sentence(shipped):
+    app = shipped(list("abc"), confusion=[[1, 2], [3, 4]])
+    assert not app.exception
+    assert "does not fit 3 classes" in app.warning[0].value
+
+
+def test_the_curve_keeps_epochs_without_a_test(shipped):
+    curve = [
+        {"epoch": 1, "accuracy": 0.2},
+        {"epoch": 2, "accuracy": 0.3, "test_accuracy": 0.35},
+        {"epoch": 3, "accuracy": 0.4, "test_accuracy": 0.45},
+    ]
+    app = shipped(list("abc"), curve=curve, epochs=3, seed=0)
+    training, test = charts(app)["Accuracy by epoch"]["data"]
+    assert (training["x"], test["x"]) == ([1, 2, 3], [2, 3])
+    assert "Random seed" in tables(app)
+
+
+def test_a_card_shows_its_words_as_they_are(shipped):
+    words = {"weak_at": "*cats*", "data": "Photos", "note": "`x`"}
+    app = shipped(["*a*", "[b](c)"], confusion=[[1, 1], [0, 2]], **words)
+    assert r"\*cats\*" in said(app) and r"\`x\`" in said(app)
+    assert r"\*a\*" in tables(app) and r"\[b\](c)" in tables(app)
+
+
+# -- the untrained twin ---------------------------------------------------------------------------
+
+
+def test_the_twin_stands_beside_the_trained_model(shipped):
+    app = shipped(list("abcdefg"), metrics={"test_accuracy": 0.5})
+    assert not app.get("bidi_component")
+    app.toggle(key="twin").set_value(True).run()
+    assert not app.exception and not app.error
+    header, arrays = unpack(app.get("bidi_component")[0].proto.bytes)
+    assert [cell["title"] for cell in header["cells"]] == ["Trained", "Random weights"]
+    assert not header["choosable"]
+    name = app.session_state["model"]
+    bundles = [zoo.load(name), zoo.load(name, weights="random")]
+    image = samples.load(app.session_state["photo"])
+    for bundle, shown in zip(bundles, arrays["values"], strict=True):
+        with torch.inference_mode(), AttentionRecorder(bundle.net) as recorder:
+            logits = bundle.net(bundle.prepare(image))[0]
+        row = recorder.records[-1].weights()[0, :, 0, 1:].mean(0).view(4, 4)
+        np.testing.assert_allclose(shown, row / row.max(), atol=1e-5)
+        best = bundle.classes[int(logits.argmax())]
+        assert best in app.table[-1].value.iloc[0, bundles.index(bundle)]
+    assert header["grid"] == [4, 4]
+
+
+def test_another_photo_changes_the_comparison(shipped):
+    app = shipped(list("abc"))
+    app.toggle(key="twin").set_value(True).run()
+    before = app.get("bidi_component")[0].proto.bytes
+    other = next(n for n in samples.names() if n != app.session_state["photo"])
+    app.button_group(key="sample").set_value(other).run()
+    assert not app.exception
+    assert app.get("bidi_component")[0].proto.bytes != before
+
+
+def test_an_untrained_model_shows_no_figures_of_the_trained_one(shipped):
+    app = shipped(list("abc"), metrics={"test_accuracy": 0.5}, confusion=[[1, 0, 0]] * 3, epochs=3)
+    assert app.metric
+    app.button[0].click().run()
+    assert not app.exception and not app.metric and not charts(app)
+    assert "nothing was measured" in said(app)
+    assert not [toggle for toggle in app.toggle if toggle.key == "twin"]
+
+
+def test_a_students_own_model_has_a_twin(app):
+    torch.manual_seed(0)
+    weights = build("cs231n", img_size=32, patch_size=8).state_dict()
+    blob = save({name: 3 * tensor.contiguous() for name, tensor in weights.items()})
+    app.file_uploader(key="own_file").upload("mine.safetensors", blob, "application/octet-stream")
+    app.number_input(key="own_heads").set_value(2)
+    app.button[2].click().run()
+    app.toggle(key="twin").set_value(True).run()
+    assert not app.exception and not app.error
+    header, arrays = unpack(app.get("bidi_component")[0].proto.bytes)
+    assert header["grid"] == [4, 4]
+    assert np.abs(arrays["values"][0] - arrays["values"][1]).max() > 0.01
+    own = app.session_state["model"]
+    app.switch_page("viz/pages/attribution.py").run()
+    app.toggle(key="compare").set_value(True).run()
+    assert not app.exception and not app.error
+    header, _ = unpack(app.get("bidi_component")[0].proto.bytes)
+    assert header["variants"] == ["trained", "random weights"]
+    app.switch_page(PAGE).run()
+    app.button[0].click().run()
+    assert not app.exception and not app.error
+    assert app.session_state["model"] == f"{own} (random weights)"
     header, _ = explorer(app)
     assert header["layers"] == [[2, 4, 4]] * 6

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from viz.bars import cost_bars
+from viz.bars import cost_bars, share_bars
 from viz.curves import curves
 from viz.heatmap import heatmap, mark
 from viz.scatter import SPREAD, head_scatter
@@ -56,6 +56,17 @@ def test_bars_stack_linear_and_quadratic():
     figure = cost_bars({"a": 1.0, "b": 2.0}, {"a": 0.5, "b": 4.0}, "Operations")
     assert figure.layout.barmode == "stack"
     assert [trace.x for trace in figure.data] == [(1.0, 2.0), (0.5, 4.0)]
+
+
+def test_shares_stand_above_what_they_are_held_against():
+    figure = share_bars({"map": 0.5}, {"chance": 0.25, "centre": 0.75})
+    assert [(bar.y, bar.x) for bar in figure.data] == [
+        (("map",), (0.5,)),
+        (("chance", "centre"), (0.25, 0.75)),
+    ]
+    assert figure.data[0].text == ("50.0%",)
+    assert figure.data[0].marker.color != figure.data[1].marker.color
+    assert figure.layout.yaxis.autorange == "reversed"
 
 
 @pytest.mark.parametrize("length", [1, 50])

@@ -50,13 +50,12 @@ class Row {
   build(values) {
     const { cells, variants, chosen } = this.header;
     this.maps = [];
+    this.cells.classList.toggle("few", cells.length < 3);
     let next = 0;
     const take = () => values.subarray(next * this.patches, ++next * this.patches);
     this.cells.replaceChildren(
       ...cells.map((cell, i) => {
-        const name = element("button", { class: "name", type: "button", title: cell.short }, cell.title);
-        name.setAttribute("aria-pressed", cell.id === chosen);
-        name.onclick = () => this.choose(cell.id);
+        const name = this.name(cell);
         const group = element("span", { class: "group" }, cells[i - 1]?.group === cell.group ? "" : cell.group);
         const figure = element("figure", { class: "cell" }, group, name);
         figure.dataset.method = cell.id;
@@ -68,12 +67,21 @@ class Row {
     );
   }
 
+  name(cell) {
+    const { chosen, choosable } = this.header;
+    if (!choosable) return element("p", { class: "name", title: cell.short }, cell.title);
+    const name = element("button", { class: "name", type: "button", title: cell.short }, cell.title);
+    name.setAttribute("aria-pressed", cell.id === chosen);
+    name.onclick = () => this.choose(cell.id);
+    return name;
+  }
+
   picture(cell, variant, index, values) {
     const canvas = element("canvas", { class: "photo", role: "img" });
     canvas.setAttribute("aria-label", [cell.title, variant, "over the photo"].filter(Boolean).join(", "));
     canvas.onpointermove = (event) => this.mark(this.patchAt(event, canvas));
     canvas.onpointerleave = () => this.mark(null);
-    canvas.onclick = () => this.choose(cell.id);
+    if (this.header.choosable) canvas.onclick = () => this.choose(cell.id);
     const value = element("p", { class: "value" });
     const note = cell.notes?.[index] ?? "";
     this.maps.push({ canvas, values, value, note, ranks: ranksOf(values) });

@@ -5,7 +5,7 @@ import torch
 
 from model import zoo
 from model.recorder import AttentionRecorder, NothingRecorded
-from viz.pages import shelf
+from viz.pages import models_card, models_untrained, shelf
 from viz.pages.session import chosen_layers, model_choice, start
 from viz.pages.text import plain
 
@@ -26,9 +26,6 @@ SCALINGS = {
     "By the square root of the whole width": "width",
     "By the square root of the whole width, after the softmax": "after_softmax",
 }
-LINES = "horizontal"
-MADE_OF = ("data", "data_licence", "licence", "seed", "epochs")
-WORDS = {"ece": "calibration error (ECE)", "top5": "top-5 accuracy"}
 NORMALISATIONS = {
     "As the layout usually has it": None,
     "Mean and deviation 0.5 (CS231n, Google's ViTs)": ((0.5,) * 3, (0.5,) * 3),
@@ -51,7 +48,19 @@ def page() -> None:
         model_choice()
         _open_another()
     with card_column:
-        _show_model(st.session_state.model)
+        bundle = _load(st.session_state.model)
+        if bundle is not None:
+            _show_summary(bundle)
+    if bundle is not None:
+        _show_more(bundle)
+
+
+def _load(name: str) -> zoo.Bundle | None:
+    try:
+        return shelf.load(name)
+    except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
+        st.error(plain(str(problem)), icon=":material/error:")
+        return None
 
 
 # -- opening ------------------------------------------------------------------------------------
@@ -73,7 +82,7 @@ def _open_another() -> None:
             "Open it untrained",
             on_click=_open_name,
             args=(name + shelf.RANDOM,),
-            disabled=name.endswith(shelf.RANDOM) or name.startswith("your "),
+            disabled=name.endswith(shelf.RANDOM),
         )
     with hub:
         st.markdown(HUB_LEAD)
@@ -157,74 +166,23 @@ def _open_own() -> None:
     st.session_state.model = name
 
 
-# -- the card -----------------------------------------------------------------------------------
+# -- the model ----------------------------------------------------------------------------------
 
 
-def _show_model(name: str) -> None:
-    try:
-        bundle = shelf.load(name)
-    except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
-        st.error(plain(str(problem)), icon=":material/error:")
-        return
-    st.subheader(plain(shelf.title(name)))
-    _show_facts(bundle)
-    _show_card(bundle.card)
+def _show_summary(bundle: zoo.Bundle) -> None:
+    st.subheader(plain(shelf.title(bundle.name)))
+    if bundle.name.endswith(shelf.RANDOM):
+        st.caption("Its weights are random: nothing was learned, so nothing was measured.")
+    models_card.show_figures(bundle.card)
+    models_card.show_facts(bundle)
+
+
+def _show_more(bundle: zoo.Bundle) -> None:
+    if not bundle.name.endswith(shelf.RANDOM):
+        models_untrained.show_untrained(bundle)
+    models_card.show_mixups(bundle.card)
+    models_card.show_training(bundle.card)
     _show_layers(bundle)
-
-
-def _show_facts(bundle: zoo.Bundle) -> None:
-    rows, columns = bundle.tokens.grid
-    height, width = bundle.image_size
-    special = ", ".join(bundle.tokens.prefix) or "none"
-    facts = {
-        "Parameters": f"{shelf.parameter_count(bundle):,}",
-        "Picture": f"{width} x {height} pixels",
-        "Patches": f"{rows} x {columns} of {bundle.tokens.patch[1]} pixels",
-        "Tokens without a place": special,
-        "Classes": f"{len(bundle.classes):,}" if bundle.classes else "none",
-    }
-    st.table(facts, border=LINES)
-
-
-def _show_card(card: dict) -> None:
-    if weak := card.get("weak_at"):
-        st.markdown(f"**What it is bad at.** {weak}")
-    metrics = dict(card.get("metrics", {}))
-    seconds = metrics.pop("training_seconds", None)
-    if metrics:
-        st.markdown("**Measured** on pictures that it was not trained on")
-        st.table({_words(key): _number(value) for key, value in metrics.items()}, border=LINES)
-    _show_curve([row for row in card.get("curve", []) if "test_accuracy" in row])
-    facts = {_words(key): str(card[key]) for key in MADE_OF if key in card}
-    if seconds:
-        facts["training time"] = f"{seconds / 60:.0f} minutes"
-    if facts:
-        st.markdown("**Made of**")
-        st.table(facts, border=LINES)
-    if command := card.get("command"):
-        st.code(command, language="sh", wrap_lines=True)
-    if note := card.get("note"):
-        st.caption(plain(note))
-
-
-def _show_curve(curve: list[dict]) -> None:
-    if len(curve) < 2:
-        return
-    st.markdown("**Training**: accuracy after each epoch")
-    lines = {"training pictures": "accuracy", "test pictures": "test_accuracy"}
-    columns = {name: [row[key] for row in curve] for name, key in lines.items()}
-    epochs = [row["epoch"] for row in curve]
-    st.line_chart({"epoch": epochs, **columns}, x="epoch", y=list(columns), height=220)
-
-
-def _words(key: str) -> str:
-    return WORDS.get(key, key.replace("_", " "))
-
-
-def _number(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 # -- what recording takes -----------------------------------------------------------------------
@@ -242,7 +200,8 @@ def _recording_bytes(name: str) -> list[int] | str:
 
 
 def _show_layers(bundle: zoo.Bundle) -> None:
-    st.markdown("**Recording** keeps queries and keys of each layer, not the maps")
+    st.subheader("What does recording keep?")
+    st.markdown("Queries and keys of each layer, not the maps.")
     sizes = _recording_bytes(bundle.name)
     if isinstance(sizes, str):
         st.warning(plain(sizes))

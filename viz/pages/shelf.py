@@ -20,6 +20,8 @@ ELSEWHERE = {
     "caption": "writes captions. Open it on the Captions page.",
     "classify": "does not write captions. Open it on the Models page.",
 }
+OWN = "your "
+"""How the names of uploaded models begin."""
 
 
 def parameter_count(bundle: zoo.Bundle) -> int:
@@ -38,7 +40,9 @@ def load(name: str) -> zoo.Bundle:
         zoo.ModelNotFound: if there is none, or an uploaded one had to make room.
         zoo.ModelRejected: if it cannot be opened.
     """
-    if name.startswith("your "):
+    if name.startswith(OWN):
+        if name.endswith(RANDOM):
+            return replace(zoo.untrained(load(name.removesuffix(RANDOM))), name=name)
         raise zoo.ModelNotFound(f"{name} had to make room for others; upload it again.")
     weights = "random" if name.endswith(RANDOM) else "trained"
     return replace(zoo.load(name.removesuffix(RANDOM), weights=weights), name=name)
@@ -55,7 +59,10 @@ def is_open(name: str, task: str = "classify") -> bool:
         bundle = _shelf.get(name)
     if bundle is not None and _task(bundle) != task:
         return False
-    return name.removesuffix(RANDOM) in zoo.names(task) or bundle is not None
+    base = name.removesuffix(RANDOM)
+    return (
+        base in zoo.names(task) or bundle is not None or (base.startswith(OWN) and base in _shelf)
+    )
 
 
 def open_by_name(name: str, task: str = "classify") -> None:
@@ -80,7 +87,7 @@ def open_file(file_name: str, data: bytes, **said: object) -> str:
     """
     # The file's name is shown as text only; on disk it is ours, with the suffix that it claims.
     digest = sha256(data + repr(sorted(said.items())).encode()).hexdigest()[:6]
-    name = f"your {Path(file_name).name[:60]} {digest}"
+    name = f"{OWN}{Path(file_name).name[:60]} {digest}"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"upload{Path(file_name).suffix.lower()}"
         path.write_bytes(data)

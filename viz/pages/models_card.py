@@ -1,0 +1,212 @@
+"""What a model's card says: facts, figures, mix-ups, and how it was made."""
+
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from model import confusion, zoo
+from viz.bars import share_bars
+from viz.confusion import READABLE, class_bars, class_dots, confusion_grid, full_grid
+from viz.learning import learning_curve
+from viz.pages import shelf
+from viz.pages.text import plain
+
+LINES = "horizontal"
+BARE = {"displayModeBar": False}
+MADE_OF = {
+    "data": "Data",
+    "data_licence": "Licence of the data",
+    "licence": "Licence of the weights",
+    "seed": "Random seed",
+    "epochs": "Epochs",
+}
+ECE = (
+    "Expected calibration error: pictures are grouped by how sure the model is of its answer, and "
+    "within a group, how sure it is should be how often it is right. This is the mean distance "
+    "between the two (Guo et al. 2017)."
+)
+MAPS = {
+    "pointing_attention": "Attention of the last layer",
+    "pointing_rollout": "Attention rollout",
+}
+YARDSTICKS = {
+    "pointing_chance": "A place chosen blindly",
+    "pointing_centre": "The middle of the picture",
+}
+TOLD = {"test_accuracy", "top5", "ece", "test_pictures", "training_seconds", *MAPS, *YARDSTICKS}
+MOST_MIXUPS = 10
+INK = {"light": "#1f2328", "dark": "#e6e8ea"}
+
+
+def show_facts(bundle: zoo.Bundle) -> None:
+    rows, columns = bundle.tokens.grid
+    height, width = bundle.image_size
+    facts = {
+        "Parameters": f"{shelf.parameter_count(bundle):,}",
+        "Picture": f"{width} x {height} pixels",
+        "Patches": f"{rows} x {columns} of {bundle.tokens.patch[1]} pixels",
+        "Tokens without a place": ", ".join(bundle.tokens.prefix) or "none",
+        "Classes": f"{len(bundle.classes):,}" if bundle.classes else "none",
+    }
+    st.table(facts, border=LINES)
+
+
+# -- figures --------------------------------------------------------------------------------------
+
+
+def show_figures(card: dict[str, Any]) -> None:
+    metrics = card.get("metrics", {})
+    if "test_accuracy" in metrics:
+        _show_accuracy(metrics, len(card.get("classes", ())))
+    if weak := card.get("weak_at"):
+        st.markdown(f"**What it is bad at.** {plain(weak)}")
+    if any(name in metrics for name in MAPS):
+        _show_pointing(metrics)
+    if rest := {name: value for name, value in metrics.items() if name not in TOLD}:
+        st.table({name.replace("_", " "): _number(value) for name, value in rest.items()})
+
+
+def _show_accuracy(metrics: dict[str, Any], classes: int) -> None:
+    with st.container(horizontal=True, gap="medium"):
+        st.metric("Right", f"{metrics['test_accuracy']:.1%}", width="content")
+        if "top5" in metrics:
+            st.metric("Right in five guesses", f"{metrics['top5']:.1%}", width="content")
+        if "ece" in metrics:
+            st.metric("Confidence off by", f"{metrics['ece']:.1%}", help=ECE, width="content")
+    pictures = (
+        f"{metrics['test_pictures']:,} pictures" if "test_pictures" in metrics else "pictures"
+    )
+    blind = f" Guessing blindly is right {1 / classes:.1%} of the time." if classes else ""
+    st.caption(f"Measured on {pictures} that it was not trained on.{blind}")
+
+
+def _show_pointing(metrics: dict[str, Any]) -> None:
+    st.markdown("**Does it look at the object?**")
+    bars, held_against = (
+        {title: metrics[name] for name, title in names.items() if name in metrics}
+        for names in (MAPS, YARDSTICKS)
+    )
+    st.plotly_chart(
+        share_bars(bars, held_against), key="pointing", config=BARE, alt="Pointing at the object"
+    )
+    st.caption(
+        "How often the peak of a map lies inside the box around the object. A rate says little by "
+        "itself: the grey bars are what one reaches without looking."
+    )
+
+
+def _number(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+# -- mix-ups --------------------------------------------------------------------------------------
+
+
+def show_mixups(card: dict[str, Any]) -> None:
+    """Which classes are taken for which; nothing where the card does not say."""
+    if "confusion" not in card:
+        return
+    st.subheader("What does it mix up?")
+    classes = card["classes"]
+    try:
+        counts = confusion.unpack(card["confusion"], len(classes))
+    except ValueError as problem:
+        st.warning(plain(str(problem)))
+        return
+    many = len(classes) > READABLE
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        (_show_best_and_worst if many else _show_grid)(counts, classes)
+    with right:
+        _show_most_frequent(counts, classes)
+    if many:
+        _show_all(counts, classes)
+
+
+def _show_grid(counts: np.ndarray, classes: list[str]) -> None:
+    st.plotly_chart(
+        confusion_grid(counts, classes, INK.get(st.context.theme.type, INK["light"])),
+        key="confusion",
+        config=BARE,
+        alt="What the pictures of each class were taken for, in percent",
+    )
+    st.caption(
+        "A row is a class, a column what its pictures were taken for, in percent of the row. Right "
+        "answers are grey, mistakes have colour."
+    )
+
+
+def _show_best_and_worst(counts: np.ndarray, classes: list[str]) -> None:
+    st.markdown("**The classes that it knows best, and least**")
+    st.plotly_chart(
+        class_bars(counts, classes), key="class_bars", config=BARE, alt="Best and worst classes"
+    )
+
+
+def _show_all(counts: np.ndarray, classes: list[str]) -> None:
+    st.markdown(f"**All {len(classes)} classes**, the mouse names them")
+    st.plotly_chart(
+        class_dots(counts, classes), key="class_dots", config=BARE, alt="Every class, best first"
+    )
+    if st.toggle("Show the whole grid", key="whole_grid", persist_state="session"):
+        st.caption(
+            "A row is a class, a column what its pictures were taken for, both in the order of "
+            "the model's answers. The mouse names a dot."
+        )
+        st.plotly_chart(
+            full_grid(counts, classes), key="grid", config=BARE, alt="All classes by all answers"
+        )
+
+
+def _show_most_frequent(counts: np.ndarray, classes: list[str]) -> None:
+    st.markdown("**The most frequent mix-ups**")
+    found = confusion.mixups(counts, MOST_MIXUPS)
+    rows = {
+        "Class": [plain(classes[mixup.true]) for mixup in found],
+        "Taken for": [plain(classes[mixup.taken]) for mixup in found],
+        "How often": [f"{mixup.times:,} of {mixup.pictures:,}" for mixup in found],
+    }
+    st.table(rows, border=LINES, hide_index=True)
+
+
+# -- how it was made ------------------------------------------------------------------------------
+
+
+def show_training(card: dict[str, Any]) -> None:
+    curve, facts = card.get("curve", []), _made_of(card)
+    if not facts:
+        return
+    st.subheader("How was it made?")
+    left, right = st.columns(2, gap="large")
+    with left:
+        if len(curve) > 1:
+            _show_curve(curve)
+    with right:
+        st.table(facts, border=LINES)
+    if command := card.get("command"):
+        st.code(command, language="sh", wrap_lines=True)
+    if note := card.get("note"):
+        st.caption(plain(note))
+
+
+def _made_of(card: dict[str, Any]) -> dict[str, str]:
+    facts = {title: plain(str(card[key])) for key, title in MADE_OF.items() if key in card}
+    if seconds := card.get("metrics", {}).get("training_seconds"):
+        facts["Training time"] = f"{seconds / 60:,.0f} minutes"
+    return facts
+
+
+def _show_curve(curve: list[dict[str, Any]]) -> None:
+    columns = {"training pictures": "accuracy", "test pictures": "test_accuracy"}
+    lines = {
+        title: [(row["epoch"], row[key]) for row in curve if key in row]
+        for title, key in columns.items()
+    }
+    st.plotly_chart(learning_curve(lines), key="curve", config=BARE, alt="Accuracy by epoch")
+    st.caption(
+        "Training pictures are cropped, mixed or partly erased where the recipe says so, so they "
+        "can be the harder ones."
+    )

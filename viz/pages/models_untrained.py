@@ -1,0 +1,93 @@
+"""A model beside its twin with random weights, over the photo that is on the table."""
+
+import streamlit as st
+import torch
+
+from model import zoo
+from model.agreement import rank_correlation
+from model.evaluate.pointing import attention_map
+from model.look import NothingToShow
+from model.recorder import NothingRecorded
+from viz.pages import picture, shelf
+from viz.pages.look import Look, look_at
+from viz.pages.picture import Picture
+from viz.pages.session import chosen_layers
+from viz.pages.text import plain
+from viz.row import Cell, row, row_payload
+
+WHAT = (
+    "Compare it with the same network whose weights are random. What both maps show comes from the "
+    "architecture and the picture, not from learning."
+)
+HINT = "Move the mouse over a map: the same patch is marked in both."
+TRAINED, UNTRAINED = "Trained", "Random weights"
+WINDOWED = (
+    "This model attends within windows, so there is no one map from its whole picture. Open it "
+    "untrained and compare single patches on Explore."
+)
+
+
+def show_untrained(bundle: zoo.Bundle) -> None:
+    """On demand: maps and answers of both, side by side."""
+    st.subheader("What did training change?")
+    st.markdown(WHAT)
+    if not st.toggle("Show it beside its untrained twin", key="twin", persist_state="session"):
+        return
+    picture.sample_choice()
+    shown = picture.current()
+    try:
+        other = shelf.load(bundle.name + shelf.RANDOM)
+        looks = [_look(each, shown) for each in (bundle, other)]
+    except (zoo.ModelNotFound, zoo.ModelRejected, NothingRecorded, NothingToShow) as problem:
+        st.error(plain(str(problem)), icon=":material/error:")
+        return
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        _show_maps(bundle, looks)
+    with right:
+        _show_guesses(looks)
+
+
+def _look(bundle: zoo.Bundle, shown: Picture) -> Look:
+    layers = chosen_layers(bundle.name.removesuffix(shelf.RANDOM))
+    return look_at(bundle, shown.key, shown.image, layers)
+
+
+def _show_maps(bundle: zoo.Bundle, looks: list[Look]) -> None:
+    if looks[0].windowed:
+        st.info(WINDOWED)
+        return
+    with torch.inference_mode():
+        maps = [attention_map(look.records[-1], bundle.tokens)[0] for look in looks]
+    notes = [f"The peak holds {float(found.max()):.1%} of the attention." for found in maps]
+    cells = [
+        Cell(title, title, "", "", [found.numpy()], notes=[note])
+        for title, found, note in zip((TRAINED, UNTRAINED), maps, notes, strict=True)
+    ]
+    view = st.session_state.get("view")
+    drawn = (view.colors, view.opacity, view.smooth) if view else ()
+    row(
+        row_payload(
+            cells, looks[0].photo, bundle.tokens.grid, "", ("",), *drawn, hint=HINT, choosable=False
+        ),
+        key="twins",
+    )
+    asking = "the class token" if "cls" in bundle.tokens.prefix else "all patches, in the mean"
+    agreement = float(rank_correlation(*maps))
+    st.caption(
+        f"Attention of layer {looks[0].numbers[-1] + 1}, from {asking}, mean over its heads. "
+        f"Spread evenly, each of the {bundle.tokens.tokens} tokens would hold "
+        f"{1 / bundle.tokens.tokens:.1%}. Rank correlation of the two maps: {agreement:.2f}, where "
+        "1 is the same order of patches and 0 nothing in common."
+    )
+
+
+def _show_guesses(looks: list[Look]) -> None:
+    if not looks[0].guesses:
+        return
+    st.markdown("**What they answer**")
+    columns = {
+        title: [f"{plain(name)}  {share:.1%}" for name, share in look.guesses]
+        for title, look in zip((TRAINED, UNTRAINED), looks, strict=True)
+    }
+    st.table(columns, border="horizontal", hide_index=True)
