@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.localisation import box_mask, mass_mask, overlap, points_at
+from model.localisation import (
+    box_mask,
+    chance_overlap,
+    mass_mask,
+    overlap,
+    overlap_at_share,
+    points_at,
+    points_into,
+)
 
 
 def test_the_mass_mask_is_the_smallest_that_suffices():
@@ -48,3 +58,31 @@ def test_overlap():
     one = torch.tensor([[[True, True], [False, False]], [[False, False], [False, False]]])
     other = torch.tensor([[[True, False], [True, False]], [[False, False], [False, False]]])
     assert overlap(one, other).tolist() == [pytest.approx(1 / 3), 0.0]
+
+
+def test_the_peaks_middle_lies_in_a_box():
+    maps = torch.zeros(3, 2, 4)
+    maps[0, 1, 2] = maps[1, 0, 0] = maps[2, 1, 2] = 1
+    boxes = torch.tensor([[0.6, 0.7, 0.63, 0.76], [0.125, 0.25, 0.2, 0.3], [0.0, 0.0, 0.625, 1]])
+    # the middle of row 1, column 2 is (0.625, 0.75); a right edge is outside, a left one inside
+    assert points_into(maps, boxes, (1, 1)).tolist() == [True, True, False]
+    pixels = torch.tensor([[20, 12, 21, 13]] * 3)
+    assert points_into(maps, pixels, (16, 32)).tolist() == [True, False, True]
+
+
+def test_overlap_with_as_many_patches_as_the_mask_has():
+    maps = torch.tensor([[[9.0, 8, 7], [1, 2, 3]], [[0.0, 0, 0], [0, 5, 0]]])
+    masks = torch.tensor([[[1, 1, 0], [0, 0, 1]], [[0, 0, 0], [0, 1, 0]]]).bool()
+    assert overlap_at_share(maps, masks).tolist() == [2 / 4, 1]
+    assert overlap_at_share(maps, torch.zeros(2, 2, 3, dtype=torch.bool)).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(("chosen", "patches"), [(1, 5), (3, 6), (6, 6), (4, 7)])
+def test_chance_is_the_mean_over_all_choices(chosen, patches):
+    ours = set(range(chosen))
+    found = [
+        len(ours & set(theirs)) / len(ours | set(theirs))
+        for theirs in combinations(range(patches), chosen)
+    ]
+    assert chance_overlap(chosen, patches) == pytest.approx(sum(found) / len(found), abs=1e-12)
+    assert chance_overlap(0, patches) == 0
