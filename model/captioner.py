@@ -37,7 +37,6 @@ class CaptionerConfig:
     heads: int = 4
     mlp_dim: int = 256
     dropout: float = 0.1
-    cross_dropout: float = 0.0  # on the cross-attention's maps: no word leans on one patch alone
     max_words: int = 40
 
     def __post_init__(self) -> None:
@@ -108,12 +107,10 @@ class ReadyAttention(MultiHeadAttention):
 class DecoderLayer(nn.Module):
     """Masked self-attention, cross-attention, feed-forward; LayerNorm after each residual."""
 
-    def __init__(
-        self, dim: int, heads: int, mlp_dim: int, dropout: float, cross_dropout: float
-    ) -> None:
+    def __init__(self, dim: int, heads: int, mlp_dim: int, dropout: float) -> None:
         super().__init__()
         self.self_attention = ReadyAttention(dim, heads, dropout=dropout)
-        self.cross_attention = ReadyAttention(dim, heads, dropout=cross_dropout)
+        self.cross_attention = ReadyAttention(dim, heads, dropout=dropout)
         self.mlp = MLP(dim, mlp_dim, "gelu", dropout)
         self.norm_self, self.norm_cross, self.norm_mlp = (nn.LayerNorm(dim) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
@@ -202,7 +199,7 @@ class Captioner(WritingNet):
     def __init__(self, config: CaptionerConfig) -> None:
         super().__init__(config)
         self.positions = SinusoidalPositions(config.max_words + 1, config.dim)
-        sizes = config.dim, config.heads, config.mlp_dim, config.dropout, config.cross_dropout
+        sizes = config.dim, config.heads, config.mlp_dim, config.dropout
         self.layers = nn.ModuleList(DecoderLayer(*sizes) for _ in range(config.layers))
 
     def begin(self, memory: Tensor) -> Cache:
