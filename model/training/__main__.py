@@ -68,6 +68,12 @@ def _train_captioner(options, recipe: recipes.CaptionRecipe, device: str, out: P
     from model.training import captioning
 
     train, test = captioning.read(recipe, options.data, options.limit)
+    if recipe.start and not captioning.starting_point(recipe, out.parent):
+        print(
+            f"There is no {recipe.start}.safetensors in {out.parent}: the encoder begins with "
+            "random weights. Train it there first for better captions.",
+            file=sys.stderr,
+        )
     net = captioning.build(recipe, train, out.parent)
     log = out.with_suffix(".log.jsonl")
     trained, curve = captioning.train(net, train, test, recipe, device, state, options.resume, log)

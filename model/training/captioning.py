@@ -46,10 +46,16 @@ def build(recipe: CaptionRecipe, data: Data, folder: Path) -> nn.Module:
             **recipe.decoder,
         )
     )
-    start = folder / f"{recipe.start}.safetensors"
-    if recipe.start and start.is_file():
-        _take_over(net.encoder, checkpoints.load(start)[0])
+    if start := starting_point(recipe, folder):
+        trained = checkpoints.load(start)[0]
+        _take_over(net.encoder, getattr(trained, "encoder", trained))
     return net
+
+
+def starting_point(recipe: CaptionRecipe, folder: Path) -> Path | None:
+    """The checkpoint in `folder` whose encoder the recipe starts from, where it is there."""
+    start = folder / f"{recipe.start}.safetensors"
+    return start if recipe.start and start.is_file() else None
 
 
 def _take_over(encoder: VisionTransformer, trained: VisionTransformer) -> None:
@@ -202,6 +208,8 @@ def ship(
 ) -> dict:
     """Save `net` in float16 with a card, and measure it as it is shipped. Returns the card."""
     card = make_card(net, file.stem, recipe, curve, command)
+    if starting_point(recipe, file.parent):
+        card["encoder_started_as"] = recipe.start
     checkpoints.save(net, file, card)
     if isinstance(test_data, DrawnScenes):
         from model import zoo

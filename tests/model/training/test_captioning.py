@@ -248,10 +248,23 @@ def test_an_encoder_is_taken_over(tmp_path, folder):
     trained = build("vit", **config)
     card = {"task": "classify", "config": config}
     checkpoints.save(trained, tmp_path / "photos.safetensors", card)
+    assert captioning.starting_point(r, tmp_path / "elsewhere") is None
     net = captioning.build(r, data, tmp_path)
     half = trained.blocks[0].mlp.fc1.weight.half().float()
     assert torch.equal(net.encoder.positions.code, trained.positions.code.half().float())
     assert torch.equal(net.encoder.blocks[0].mlp.fc1.weight, half)
+
+
+def test_the_encoder_of_another_captioner_is_taken_over(tmp_path):
+    r = small("scenes-captioner")
+    data, _ = captioning.read(r, None, 4)
+    torch.manual_seed(1)
+    first = captioning.build(r, data, tmp_path)
+    card = captioning.make_card(first, "scenes-captioner", r, [], "")
+    checkpoints.save(first, tmp_path / "scenes-captioner.safetensors", card)
+    second = captioning.build(small("scenes-recurrent"), data, tmp_path)
+    for one, other in zip(first.encoder.parameters(), second.encoder.parameters(), strict=True):
+        assert torch.equal(one.half().float(), other)
 
 
 def test_positions_are_stretched_to_a_finer_grid():
