@@ -175,8 +175,6 @@ class WritingNet(nn.Module):
     def remember(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) -> memory (B, M, D)"""
         encoder = self.encoder
-        if encoder.config.embed == "stem" and not encoder.config.stem_centred:
-            images = _centred(images, encoder.config.patch_size // 2)
         if self.config.memory == "one":
             return self.bridge(encoder(images))[:, None]
         tokens = encoder.encode(images)[:, encoder.tokens.patch_slice]
@@ -236,16 +234,6 @@ def read(net: nn.Module, memory: Tensor, words: Tensor) -> Reading:
     for record in recorder.records:
         maps[record.kind].append(record.weights())
     return Reading(logits, maps["cross"], maps["self"])
-
-
-def _centred(images: Tensor, step: int) -> Tensor:
-    """Images moved up and to the left; the pixels of the far edges go on.
-
-    A convolution with stride 2 and padding 1 is centred on the first of the two pixels that it
-    steps over, so what a stem's token sees is centred on the upper left corner of its patch. Half
-    a patch puts that into the middle, where the attention is drawn.
-    """
-    return F.pad(images, (0, step, 0, step), "replicate")[..., step:, step:]
 
 
 def build(config: CaptionerConfig | dict[str, Any]) -> nn.Module:

@@ -71,13 +71,14 @@ class CaptionBundle(Bundle):
         temperature: float = 0.0,
         max_words: int = 24,
         start: Sequence[str] = (),
+        seed: int | None = None,
     ) -> Caption:
         """What it writes about a photo.
 
         `start`: words that are given, the rest is continued. `beams`: so many captions are
         followed at once, and the likeliest is told; with one, each word is the likeliest.
-        `temperature` above 0 draws words by chance instead, with one beam only. A beam's
-        log-probability counts all its words, those given too, and the end where it ended.
+        `temperature` above 0 draws words by chance instead, with one beam only; the same `seed`
+        draws the same words. A beam's log-probability counts all its words, those given too, and the end where it ended.
         Raises ValueError where beams or max_words are below 1.
         """
         if beams < 1 or max_words < 1 or temperature < 0:
@@ -94,7 +95,8 @@ class CaptionBundle(Bundle):
         if temperature > 0 and beams > 1:
             notes.append("Beams follow the likeliest words, so the temperature was not used.")
         if temperature > 0 and beams == 1:
-            found = [decoding.sample(self.net, memory, temperature, max_words, ids)]
+            chance = None if seed is None else torch.Generator().manual_seed(seed)
+            found = [decoding.sample(self.net, memory, temperature, max_words, ids, chance)]
         else:
             found = decoding.beam_search(self.net, memory, beams, max_words, ids)
         best = found[0]

@@ -56,13 +56,18 @@ def beam_search(
 
 @torch.inference_mode()
 def sample(
-    net: nn.Module, memory: Tensor, temperature: float, max_words: int, given: Sequence[int] = ()
+    net: nn.Module,
+    memory: Tensor,
+    temperature: float,
+    max_words: int,
+    given: Sequence[int] = (),
+    chance: torch.Generator | None = None,
 ) -> Beam:
     """A caption whose words are drawn by chance, from softmax(logits / temperature)."""
     logprobs, state, total = _begin(net, memory, given)
     words = tuple(given)
     while len(words) < max_words:
-        word = int((logprobs[0] / temperature).softmax(-1).multinomial(1))
+        word = int((logprobs[0] / temperature).softmax(-1).multinomial(1, generator=chance))
         total += float(logprobs[0, word])
         if word == END:
             return Beam(words, total, True)

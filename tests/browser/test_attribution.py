@@ -128,6 +128,40 @@ def test_curves_and_random_weights(open_attribution):
     assert any(re.fullmatch(r"Rollout\s+0\.\d{3}", text) for text in legend)
 
 
+def test_another_word_of_a_caption_changes_its_maps_and_its_box(open_attribution):
+    page = open_attribution("?model=scenes-captioner&scene=3&word=3")
+    before, silent = pictures(page), nothing_shown(page)
+    assert len(before) == 10
+    words = page.get_by_test_id("stButtonGroup").get_by_role("radio").filter(has_text="%")
+    words.last.click()
+    page.wait_for_function("!location.search.includes('word=3')")
+    settle(page)
+    page.mouse.move(5, 5)
+    page.wait_for_timeout(200)
+    after = pictures(page)
+    silent &= nothing_shown(page)
+    unchanged = {method for method in before if before[method] == after[method]}
+    assert unchanged <= silent
+    notes = page.locator(".cell .value").all_text_contents()
+    assert all(re.fullmatch(r"(hit|miss), IoU \d\.\d\d|zero.*", note) for note in notes)
+    again = open_attribution("?" + page.url.split("?", 1)[1])
+    assert pictures(again) == after, "the link opens the same maps"
+
+
+def test_a_box_is_drawn_into_every_map(open_attribution):
+    page = open_attribution()
+    before = pictures(page)
+    page.get_by_text("Where is the object?").click()
+    page.get_by_text("Mark it, and score every map by it").click()
+    page.wait_for_function("location.search.includes('box=')")
+    settle(page)
+    page.mouse.move(5, 5)
+    page.wait_for_timeout(200)
+    after = pictures(page)
+    assert all(before[method] != after[method] for method in before)
+    assert re.match(r"(hit|miss), IoU|zero", page.locator(".cell .value").first.inner_text())
+
+
 @pytest.mark.parametrize("width", [1440, 800])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_cut_off_in_any_light(open_attribution, width, scheme):

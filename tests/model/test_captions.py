@@ -193,3 +193,10 @@ def test_a_card_that_describes_no_captioner(shelf):
 def test_the_words_of_a_typed_caption():
     assert typed_words("  A dog's “ball”, (wet)!  ") == ["a", "dog's", "ball", "wet"]
     assert SPECIAL.index("<unknown>") == UNKNOWN
+
+
+def test_a_seed_draws_the_same_words_again(shelf):
+    bundle = shelve(shelf)
+    drawn = [bundle.caption(photo(), temperature=2.0, seed=seed).words for seed in range(6)]
+    assert drawn == [bundle.caption(photo(), temperature=2.0, seed=s).words for s in range(6)]
+    assert len({tuple(words) for words in drawn}) > 1

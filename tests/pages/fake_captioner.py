@@ -51,8 +51,9 @@ class FakeCaptioner:
     def frame(self, image: Image.Image) -> Image.Image:
         return image
 
-    def caption(self, image, beams=1, temperature=0.0, max_words=24, start=()):
-        self.asked.append(("caption", beams, tuple(start)))
+    def caption(self, image, beams=1, temperature=0.0, max_words=24, start=(), seed=None):
+        by_chance = (temperature, seed) if temperature else ()
+        self.asked.append(("caption", beams, tuple(start), *by_chance))
         words = [*start, *SAYS[len(start) :]]
         best = [(" ".join(words[: len(words) - k]), -1.0 - k) for k in range(beams)]
         return self._about(words, best if beams > 1 else [])

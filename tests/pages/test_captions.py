@@ -111,6 +111,21 @@ def test_a_photo_gets_a_caption_and_a_warning(captioners):
     assert app.query_params["photo"] == "coffee"
 
 
+def test_words_by_chance(captioners):
+    app = opened(photo="cat")
+    asked = captioners["scenes-captioner"].asked
+    app.segmented_control(key="beams").set_value(0).run()
+    assert not app.exception
+    assert asked[-1] == ("caption", 1, (), 1.0, 0)
+    app.select_slider(key="temperature").set_value(0.5).run()
+    assert asked[-1] == ("caption", 1, (), 0.5, 0)
+    next(button for button in app.button if button.label == "Draw again").click().run()
+    assert asked[-1] == ("caption", 1, (), 0.5, 1)
+    assert app.query_params["temperature"] == "0.5" and app.query_params["draw"] == "1"
+    app.segmented_control(key="beams").set_value(1).run()
+    assert "temperature" not in app.query_params
+
+
 def test_beams_are_shown_and_one_can_be_chosen(captioners):
     app = opened(beams="3")
     header, _ = shown(app)

@@ -71,8 +71,10 @@ def begin() -> Case:
         bundle = open_model(_choose_model())
     if isinstance(bundle, CaptionBundle):
         with what:
-            drawn = scene.chosen(bundle.name) and scene.current()
+            drawn = scene.chosen(bundle.name)
         if drawn:
+            with own:
+                drawn = scene.current()
             return _word(bundle, *drawn, notes)
     with what:
         picture.sample_choice()

@@ -28,6 +28,8 @@ class Question:
     beams: int = 1
     given: tuple[str, ...] = ()  # words to begin with
     typed: str | None = None  # a caption to judge, instead
+    temperature: float = 0.0  # above 0: words are drawn by chance
+    draw: int = 0  # which of the captions by chance
 
     @property
     def key(self) -> str:
@@ -48,7 +50,13 @@ def answer(bundle: Bundle, picture: Picture, question: Question) -> Caption:
     """The caption, or the judgement of one (see ``Caption`` in ``viz.captions``)."""
     if question.typed is not None:
         return bundle.score(picture.image, question.typed)
-    return bundle.caption(picture.image, beams=question.beams, start=question.given)
+    chance = {"temperature": question.temperature, "seed": question.draw}
+    return bundle.caption(
+        picture.image,
+        beams=question.beams,
+        start=question.given,
+        **(chance if question.temperature else {}),
+    )
 
 
 def scene_of(seed: int) -> scenes.Scene:

@@ -22,14 +22,22 @@ from viz.pages.scene import SCENES, STRANGE, enlarged
 from viz.pages.session import start
 from viz.payload import photo_bytes
 
-DECODING = {1: "Greedy", 3: "Beam 3", 5: "Beam 5"}
+BY_CHANCE = 0
+DECODING = {1: "Greedy", 3: "Beam 3", 5: "Beam 5", BY_CHANCE: "By chance"}
 DECODING_HELP = (
     "Greedy takes the likeliest word at each step. A beam keeps the 3 or 5 likeliest beginnings, "
-    "and takes the best whole caption at the end."
+    "and takes the best whole caption at the end. By chance draws each word with the probability "
+    "that the model gives it."
+)
+TEMPERATURES = [0.3, 0.5, 0.7, 1.0, 1.3, 1.6, 2.0]
+TEMPERATURE_HELP = (
+    "The logits are divided by it before the softmax: below 1 the likely words get likelier, "
+    "above 1 the unlikely ones get their turn."
 )
 END = "<end>"  # how a vocabulary writes it
 MOST_TYPED = 10_000  # characters; a captioner reads fewer, and says so
 MOST_LINKED = 200
+MOST_DRAWS = 1000
 LOOKS = {"colors": "viridis", "opacity": 0.75, "smooth": False, "boxes": False}
 NONE_TRAINED = (
     "No captioner is trained yet. This command trains one on scenes that the project draws "
@@ -95,6 +103,8 @@ def _read_address(names: Sequence[str]) -> list[str]:
     words = dict(st.query_params)
     recall("captioner", names[0], names)
     recall("beams", 1, list(DECODING))
+    recall("temperature", 1.0, TEMPERATURES)
+    recall("draw", 0, lambda draw: 0 <= draw < MOST_DRAWS)
     scene_choice.begin(words)
     if "caption_view" in st.session_state:
         return []
@@ -141,6 +151,8 @@ def _choose(names: Sequence[str]) -> tuple[zoo.Bundle, Picture, scenes.Scene | N
                 wrap=True,
                 persist_state="session",
             )
+        if st.session_state.beams == BY_CHANCE:
+            _draw_by_chance()
         _type()
     bundle = _open(name)
     with what:
@@ -158,6 +170,23 @@ def _open(name: str) -> zoo.Bundle:
     except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
         st.error(str(problem), icon=":material/error:")
         st.stop()
+
+
+def _draw_by_chance() -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.select_slider(
+            "Temperature",
+            TEMPERATURES,
+            key="temperature",
+            help=TEMPERATURE_HELP,
+            persist_state="session",
+        )
+        st.button("Draw again", on_click=_draw_again, help="Other words by the same chances")
+
+
+def _draw_again() -> None:
+    st.session_state.draw = (st.session_state.draw + 1) % MOST_DRAWS
+    _drop_changes()
 
 
 def _type() -> None:
@@ -195,7 +224,9 @@ def _tell(bundle: zoo.Bundle, shown: Picture) -> Told:
     if state.given_about not in (None, about):
         state.given = []  # words were chosen for another picture
     state.given_about = about
-    question = Question(*about, state.beams, tuple(state.given))
+    question = Question(*about, max(1, state.beams), tuple(state.given))
+    if state.beams == BY_CHANCE:
+        question = replace(question, temperature=state.temperature, draw=state.draw)
     own = answer(bundle, shown, question)
     if state.typed.strip():
         judged = replace(question, typed=state.typed[:MOST_TYPED])
@@ -412,6 +443,8 @@ def _write_address(shown: Picture, scene: scenes.Scene | None) -> None:
     note_down(
         word=(view["word"] + 1, 1),
         beams=(state.beams, 1),
+        temperature=(state.temperature if state.beams == BY_CHANCE else 1.0, 1.0),
+        draw=(state.draw if state.beams == BY_CHANCE else 0, 0),
         given=(given if len(given) <= MOST_LINKED else "", ""),
         text=(state.typed if len(state.typed) <= MOST_LINKED else "", ""),
     )
