@@ -78,7 +78,8 @@ class CaptionBundle(Bundle):
         `start`: words that are given, the rest is continued. `beams`: so many captions are
         followed at once, and the likeliest is told; with one, each word is the likeliest.
         `temperature` above 0 draws words by chance instead, with one beam only; the same `seed`
-        draws the same words. A beam's log-probability counts all its words, those given too, and the end where it ended.
+        draws the same words. A beam's log-probability counts all its words, those given too, and
+        the end where it ended.
         Raises ValueError where beams or max_words are below 1.
         """
         if beams < 1 or max_words < 1 or temperature < 0:

@@ -8,10 +8,9 @@ import torch
 
 from model.localisation import box_mask, chance_overlap, overlap_at_share, points_into
 from viz.pages.attribution_target import Case
-from viz.pages.link import recall
 
 WHOLE = (1.0, 1.0)  # boxes are shares of the picture
-USUAL = (25, 75)
+USUAL = (25, 25, 75, 75)  # left, top, right, bottom in percent
 WHERE_HELP = (
     "As the model sees the photo, in percent of its width and height. The box is drawn into every "
     "map."
@@ -115,10 +114,9 @@ def _begin(case: Case) -> bool:
     asked = _read(st.query_params.get("box", "")) if first else None
     if first or state.box_of != case.picture.key:
         state.box_on = asked is not None
-        left, top, right, bottom = asked or (*USUAL[:1] * 2, *USUAL[1:] * 2)
+        left, top, right, bottom = asked or USUAL
         state.box_across, state.box_down = (left, right), (top, bottom)
     state.box_of = case.picture.key
-    recall("box_on", False, (True, False))
     return state.box_on
 
 
