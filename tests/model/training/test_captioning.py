@@ -59,7 +59,7 @@ def test_shipped_recipes_take_a_step(name):
     if r.pictures:
         data = caption_data.DrawnScenes(2)
     run = captioning._Run(captioning.build(r, data, captioning.Path()), data, data, r, "cpu")
-    assert min(run.net.tokens.grid) >= 8
+    assert run.net.config.memory == "one" or min(run.net.tokens.grid) >= 8
     loss, _ = run._learn(*data.batch(0, [0, 1]))
     assert np.isfinite(loss)
 
