@@ -34,8 +34,8 @@ ONE_VECTOR = (
     "its words and the patches could be followed back to one of them."
 )
 RECURRENT = (
-    "This decoder writes its words with a recurrent network. It has no layers of attention among "
-    "words and patches, which the method needs; its one map is on the Captions page."
+    "This decoder writes its words with a recurrent network, and looks at the patches once a word. "
+    "It has no layers of attention among words and patches, which the method needs."
 )
 WINDOWED = (
     "This captioner's encoder attends inside small windows and merges patches between its "
@@ -47,9 +47,10 @@ NO_ENCODER = "The encoder of this captioner does not attend, so it has no maps t
 def attention(trace: WordTrace, layer: int = -1, head: int | str = "mean") -> Tensor:
     """Raw cross-attention of one decoder layer, from the place where the word is chosen.
 
-    One head of it (a number), or "mean", "max" or "min" over its heads.
+    One head of it (a number), or "mean", "max" or "min" over its heads. A recurrent decoder has
+    one layer with one head.
     """
-    rows = trace.weights(trace.crossings[layer], -1)
+    rows = trace.weights(trace.crossings[layer], -1) if trace.crossings else _looked(trace)
     rows = rows[:, head] if isinstance(head, int) else plain.fuse(rows, head)
     return _picture(trace, rows[:, 0])
 
@@ -67,7 +68,8 @@ def rollout(
     Abnar & Zuidema 2020, "Quantifying Attention Flow in Transformers". A word is mixed from words
     by self-attention and from patches by cross-attention, each with the share of the skip
     connection; what arrives at the patches goes down through the encoder's layers `start` to
-    before `stop`. Settings as of `model.rollout`.
+    before `stop`. Under a recurrent decoder it begins with the patches that were looked at for
+    the word. Settings as of `model.rollout`.
     """
 
     def fused(layer: int) -> Tensor:
@@ -159,7 +161,7 @@ def why_not(trace: WordTrace, method: str) -> str | None:
         return ONE_VECTOR
     if method == "token_gradcam":
         return None
-    if not trace.crossings:
+    if not trace.crossings and method not in ("attention", "rollout"):
         return RECURRENT
     return None if method in CROSS else _encoder_trouble(trace)
 
@@ -197,9 +199,18 @@ def _rolled(
             image[:, -memory:] += moved
         else:
             words = words + moved
+    if not trace.crossings:
+        image[:, -memory:] += _looked(trace)[:, 0, 0]
     for layer in reversed(range(trace.decoder)[start:stop]):
         image = sum(_step(image, fused(layer), residual))
     return _picture(trace, image)
+
+
+@torch.no_grad()
+def _looked(trace: WordTrace) -> Tensor:
+    """Where a decoder looks whose attention cannot be recorded, as it tells itself: (B, 1, 1, M)"""
+    words = trace.net.words.expand(len(trace.tokens), -1)
+    return trace.net.captioner.read(trace.tokens, words).cross[-1][:, :, -1:]
 
 
 def _step(row: Tensor, fused: Tensor, residual: float) -> tuple[Tensor, Tensor]:

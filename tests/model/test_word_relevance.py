@@ -257,16 +257,29 @@ def test_a_single_vector_cannot_be_followed_back():
         explain(trace, "attention")
 
 
-def test_a_recurrent_decoder_has_no_maps_to_multiply():
-    net = captioner(decoder="recurrent")
-    trace = trace_word(net, images(), net.tokens, WORD)
-    assert trace.decoder == trace.depth == 1
-    assert why_not(trace, "rollout") == why_not(trace, "attention") == RECURRENT
-    works = [m for m in METHODS if why_not(trace, m) is None]
-    assert works == ["legrad", "token_gradcam", "input_gradient", "integrated_gradients",
-                     "random_map"]  # fmt: skip
-    for method in works[:-1]:
+def test_a_recurrent_decoder_has_one_map_and_no_layers_to_multiply():
+    net, photos = captioner(decoder="recurrent", encoder={"depth": 2}), images(2)
+    trace = trace_word(net, photos, net.tokens, WORD)
+    assert trace.decoder == trace.depth == 2
+    reasons = {method: why_not(trace, method) for method in METHODS}
+    cannot = {"gradient_rollout", "chefer", "attention_gradcam"}
+    assert {method for method, reason in reasons.items() if reason == RECURRENT} == cannot
+    assert sum(reason is not None for reason in reasons.values()) == len(cannot)
+    for method in METHODS.keys() - cannot:
         assert explain(trace, method).any(), method
+
+    hidden = context = torch.zeros(2, 24)
+    memory = net.remember(photos)
+    keys = memory @ net.attention.key.weight.T
+    for word in words(2).unbind(1):
+        hidden = net.cell(torch.cat((net.embed(word), context), 1), hidden)
+        mixed = torch.tanh(net.attention.query(hidden)[:, None] + keys)
+        row = (mixed @ net.attention.score.weight[0]).softmax(-1)
+        context = (row[:, None] @ memory)[:, 0]
+    close(explain(trace, "attention"), picture(row).double(), atol=1e-5)
+    for layer in (1, 0):
+        row = 0.5 * row + 0.5 * (row[:, None] @ trace.weights(layer).mean(1))[:, 0]
+    close(explain(trace, "rollout"), picture(row).double(), atol=1e-5)
 
 
 def test_where_the_decoder_begins():
