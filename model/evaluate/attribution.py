@@ -73,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="a model's name, as model.zoo.load takes it")
     parser.add_argument("--data", type=Path, help="folder of the data set; none for drawn scenes")
     parser.add_argument("--limit", type=int, default=500, help="only the first pictures")
+    parser.add_argument("--words", type=int, default=0, help="of each caption; 0: all that name")
     parser.add_argument("--out", type=Path, help="attribution-NAME.jsonl where it is not given")
     parser.add_argument(
         "--target",

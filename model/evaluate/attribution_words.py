@@ -3,13 +3,14 @@
 `python -m model.evaluate attribution scenes-captioner --limit 500 --out FILE.jsonl`
 
 A scene's boxes are known, and so is what each word of its caption means. Explained is every word
-of the model's own caption that names the colour or the shape of an object that is there; the map
-should lie on that object.
+of the model's own caption that names the colour or the shape of an object that is there, or
+`--words` of them, drawn by chance; the map should lie on that object.
 """
 
 from __future__ import annotations
 
 import argparse
+import random
 from typing import Any
 
 from model import scenes, zoo
@@ -41,14 +42,25 @@ def task(options: argparse.Namespace, bundle: CaptionBundle) -> Task:
         "target": " or ".join(NAMING),
         "steps": STEPS,
     }
-    return Task(head, options.limit, lambda number: score_scene(bundle, untrained, number))
+    if options.words:
+        head["words"] = options.words
+
+    def score(number: int) -> dict[str, Any]:
+        return score_scene(bundle, untrained, number, options.words)
+
+    return Task(head, options.limit, score)
 
 
-def score_scene(bundle: CaptionBundle, untrained: CaptionBundle, number: int) -> dict[str, Any]:
-    """Every score of every method, for each word that names a colour or a shape rightly."""
+def score_scene(
+    bundle: CaptionBundle, untrained: CaptionBundle, number: int, most: int = 0
+) -> dict[str, Any]:
+    """Every score of every method, for each word that names a colour or a shape rightly, or for
+    `most` of them."""
     scene = scenes.draw(UNSEEN + number)
     caption = bundle.caption(scene.image)
-    named = scenes.naming(caption.words, scene)
+    named = [found for found in scenes.naming(caption.words, scene) if found[2] in NAMING]
+    if most:
+        named = sorted(random.Random(number).sample(named, min(most, len(named))))
     return {
         "label": scene.caption,
         "caption": caption.text,
@@ -57,7 +69,6 @@ def score_scene(bundle: CaptionBundle, untrained: CaptionBundle, number: int) ->
             {"word": caption.words[place], "place": place, "kind": kind}
             | _score_word((bundle, untrained), scene, caption.words, place, thing, number)
             for place, thing, kind in named
-            if kind in NAMING
         ],
     }
 

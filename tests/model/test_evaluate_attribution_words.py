@@ -74,6 +74,14 @@ def test_it_goes_on_where_it_was_stopped(file, capsys):
     assert "words in the captions of 3 drawn scenes" in (file.parent / "scores.md").read_text()
 
 
+def test_a_word_of_each_caption(file):
+    bundle, untrained = zoo.load(file), zoo.load(file, weights="random")
+    every = score_scene(bundle, untrained, 1)["words"]
+    (one,) = score_scene(bundle, untrained, 1, most=1)["words"]
+    assert one["place"] in [word["place"] for word in every]
+    assert not score_scene(bundle, untrained, 2, most=1)["words"], "nothing is named there"
+
+
 def test_the_scores_of_a_word(file):
     bundle, untrained = zoo.load(file), zoo.load(file, weights="random")
     line = score_scene(bundle, untrained, 0)
