@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from model.recording_calls import attends
 from model.recording_maps import AttentionRecord, storage_bytes
-from model.recording_tap import Tap
+from model.recording_tap import Tap, named_modules
 
 __all__ = ["AttentionRecord", "AttentionRecorder", "NothingRecorded"]
 
@@ -155,7 +155,7 @@ class _Layers:
 def _refuse_compiled(net: nn.Module) -> None:
     compiled = any(
         module._compiled_call_impl is not None or "_orig_mod" in module._modules
-        for module in net.modules()
+        for _, module in named_modules(net)
     )
     if compiled or isinstance(net, torch.jit.ScriptModule):
         raise NothingRecorded(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -31,13 +31,26 @@ multi_head_attention_forward = types.FunctionType(
 )
 
 
+def named_modules(net: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """As `net.named_modules()`, whose recursion takes longer than a small net's attention."""
+    seen, waiting = set(), [("", net)]
+    while waiting:
+        name, module = waiting.pop()
+        if id(module) in seen:
+            continue
+        seen.add(id(module))
+        yield name, module
+        inner = [(part, m) for part, m in module._modules.items() if m is not None]
+        waiting += [(f"{name}.{part}" if name else part, m) for part, m in reversed(inner)]
+
+
 class Tap(TorchFunctionMode):
     """Calls `keep` with a record for each attention call inside `net`, and changes no call."""
 
     def __init__(self, net: nn.Module, keep: Callable[[AttentionRecord], None]) -> None:
         super().__init__()
         self.keep = keep
-        self.names = {id(module): name for name, module in net.named_modules()}
+        self.names = {id(module): name for name, module in named_modules(net)}
         self.calls = 0  # of any torch function
         self.elsewhere = 0  # attention calls outside the net
 

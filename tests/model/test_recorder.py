@@ -19,6 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import model.recording_maps
 from model.attention import MultiHeadAttention
 from model.recorder import AttentionRecord, AttentionRecorder, NothingRecorded
+from model.recording_tap import named_modules
+from model.vit import PRESETS, VisionTransformer
 
 
 class Attend(nn.Module):
@@ -555,3 +557,13 @@ def test_a_compiled_or_scripted_net_is_refused(net, tokens):
     for hidden in (compiled, torch.jit.trace(net, tokens)):
         with pytest.raises(NothingRecorded, match="made from"), AttentionRecorder(hidden):
             hidden(tokens)
+
+
+def test_modules_are_named_as_torch_names_them():
+    shared = nn.Linear(2, 2)
+    inner = nn.ModuleDict({"b": nn.Sequential(shared, nn.GELU()), "a": shared})
+    net = nn.Sequential(inner, shared, nn.ModuleList([nn.Sequential(nn.Linear(2, 2)), inner]))
+    net.nothing = None
+    assert list(named_modules(net)) == list(net.named_modules())
+    for kind in (VisionTransformer(PRESETS["cs231n"]), nn.TransformerDecoderLayer(8, 2)):
+        assert list(named_modules(kind)) == list(kind.named_modules())
