@@ -53,7 +53,7 @@ def score_curves(
         figure.add_scatter(
             x=np.asarray(shares, dtype=np.float32),
             y=np.asarray(values, dtype=np.float32),
-            name=f"{name}  {area:.3f}".replace("-", "−") if logarithms else f"{name}  {area:.3f}",
+            name=f"{name}  " + f"{area:.3f}".replace("-", "−"),
             mode="lines",
             line={"color": colors[name], "width": 4 if name == chosen else 2},
             hovertemplate=f"{name}: {value} at %{{x:.0%}}<extra></extra>",

@@ -151,6 +151,9 @@ def test_curves_are_of_the_words_log_probability(open_page, told):
     assert len(app.get("plotly_chart")) == 3
     figure = json.loads(app.get("plotly_chart")[0].proto.spec)
     assert "Log-probability" in figure["layout"]["yaxis"]["title"]["text"]
+    legend = [line["name"].rsplit("  ", 1) for line in figure["data"]]
+    assert {"Cross-attention", "Attention Grad-CAM"} < {name for name, _ in legend}
+    assert all(area.startswith("−") for _, area in legend)
     table = app.dataframe[0].value
     assert table["Method"][0] == "Cross-attention" and len(table) == len(METHODS)
     assert {"Deletion ↓", "Positive ↓", "Negative ↑", "Peak", "IoU ↑"} <= set(table.columns)

@@ -112,6 +112,12 @@ KIND_HELP = {
     "cls": "Attention from patches to CLS, above what chance gives.",
     "content": "What position does not explain of the map, in heads that are not uniform.",
 }
+STEM = (
+    "This model begins with a stem of convolutions, which mixes each patch with its neighbours "
+    "before any head looks. Its first heads have no need to look close by: the ViT paper saw the "
+    "same behind a ResNet (section 4.5). Where flat patches go straight into the transformer, as "
+    "in ImageNet's ViTs, the first layers have heads that look near and the last ones look far."
+)
 
 _surveys: LRUCache = LRUCache(256)
 _lock = threading.Lock()
@@ -261,10 +267,17 @@ def _show_scatter(
         st.caption(
             "This model attends within windows, so no head can look further than its window."
         )
+    if measure.startswith("distance") and _has_stem(session):
+        st.caption(STEM)
     points = [point for point in event.selection.points if "customdata" in point]
     if points:
         layer, head = points[0]["customdata"][:2]
         _open(int(layer) - 1, int(head) - 1)
+
+
+def _has_stem(session: Session) -> bool:
+    """Whether convolutions that look beyond a patch come before the transformer."""
+    return getattr(getattr(session.bundle.net, "config", None), "embed", "") == "stem"
 
 
 def _open(layer: int, head: int) -> None:
