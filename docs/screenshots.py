@@ -18,6 +18,7 @@ PAGES = {  # name of the picture -> address, what is there once the page is, hei
     "explore": (f"?{VIEW}", ".explorer", 900),
     "attribution": ("attribution?photo=chelsea", ".row", 900),
     "positions": ("positions?tab=This+model%27s+code", ".tiles", 900),
+    "captions": ("captions?captioner=scenes-captioner&scene=4&word=9", ".captions", 900),
     "heads": ("heads?over=The+samples", ".js-plotly-plot", 900),
 }
 
