@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 # The first of them that is there opens first.
-DEFAULTS = ("photos", "cifar10", "flickr8k-captioner", "scenes-captioner")
+DEFAULTS = ("photos", "cifar10", "scenes-captioner", "flickr8k-captioner")
 HUBS = ("torchvision", "timm", "hf")
 # What a card says of its weights, not of its architecture.
 LEARNED = (
