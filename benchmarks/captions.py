@@ -22,8 +22,11 @@ from model.captions import CaptionBundle  # noqa: E402
 
 def measure(bundle: CaptionBundle, beams: int, repeats: int) -> tuple[float, float, int]:
     """Median milliseconds of a caption without and with the record, and its number of words."""
-    drawn = "scenes" in bundle.name
-    image = scenes.draw(1 << 41).image if drawn else samples.load(samples.names()[0])
+    image = (
+        scenes.draw(1 << 41).image
+        if bundle.knows_scenes_alone
+        else samples.load(samples.names()[0])
+    )
     longest = 24
 
     @torch.inference_mode()

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from model import decoding
+from model import decoding, scenes
 from model.bundle import Bundle
 from model.captioner import SPECIAL, START, UNKNOWN
 from model.patches import TokenLayout
@@ -63,6 +63,11 @@ class CaptionBundle(Bundle):
     def vocabulary(self) -> tuple[str, ...]:
         """The words that it can write."""
         return self.net.config.vocabulary[len(SPECIAL) :]
+
+    @property
+    def knows_scenes_alone(self) -> bool:
+        """Whether all that it can write is captions of drawn scenes."""
+        return set(self.vocabulary) == set(scenes.vocabulary())
 
     def caption(
         self,

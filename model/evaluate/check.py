@@ -18,7 +18,6 @@ FOLDERS = {
     "Tiny ImageNet": "tiny_imagenet",
     "Flickr8k": "flickr8k",
 }
-SCENES = "scenes drawn by the project"
 NO_QUALITY = ("training_seconds",)  # figures of another kind, which nobody can measure again
 ROUNDING = 1e-9
 DIFFERS, NOT_MEASURED, UNKNOWN = "DIFFERS", "NOT MEASURED", "not on the card"
@@ -161,7 +160,7 @@ def _captioner(
 def _caption_figures(
     bundle: zoo.CaptionBundle, card: dict[str, Any], folder: Path, how: str, beams: int
 ) -> dict[str, float]:
-    if card.get("data") == SCENES:
+    if bundle.knows_scenes_alone:
         count = card["metrics"].get(f"test_scenes{how}", caption.SCENES)
         return caption.scenes_figures(bundle, count, beams=beams)
     return caption.photo_figures(bundle, _data(card, folder), beams=beams)

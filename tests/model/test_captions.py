@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from model import checkpoints, zoo
+from model import checkpoints, scenes, zoo
 from model.captioner import SPECIAL, START, UNKNOWN, as_dict
 from model.captions import Caption, CaptionBundle, typed_words
 from tests.model.captioners import WORDS, captioner
@@ -200,3 +200,9 @@ def test_a_seed_draws_the_same_words_again(shelf):
     drawn = [bundle.caption(photo(), temperature=2.0, seed=seed).words for seed in range(6)]
     assert drawn == [bundle.caption(photo(), temperature=2.0, seed=s).words for s in range(6)]
     assert len({tuple(words) for words in drawn}) > 1
+
+
+def test_a_captioner_of_scenes_is_known_by_its_words_not_its_name(shelf):
+    mine = shelve(shelf, "mine", vocabulary=(*SPECIAL, *scenes.vocabulary()))
+    assert mine.knows_scenes_alone
+    assert not shelve(shelf, "scenes-by-name").knows_scenes_alone

@@ -41,6 +41,10 @@ class FakeCaptioner:
     asked: list = field(default_factory=list)
 
     @property
+    def knows_scenes_alone(self) -> bool:
+        return self.name.startswith("scenes")
+
+    @property
     def tokens(self) -> TokenLayout:
         return TokenLayout((1, 1) if self.memory_of_one else (5, 4))
 

@@ -71,7 +71,7 @@ def begin() -> Case:
         bundle = open_model(_choose_model())
     if isinstance(bundle, CaptionBundle):
         with what:
-            drawn = scene.chosen(bundle.name)
+            drawn = scene.chosen(bundle)
         if drawn:
             with own:
                 drawn = scene.current()
@@ -233,7 +233,7 @@ def _word(
     """The word to explain: one of the captioner's own words about the picture."""
     if notes:
         st.caption(" ".join(notes))
-    if bundle.name.startswith(scene.SCENES) and drawn is None:
+    if bundle.knows_scenes_alone and drawn is None:
         st.info(scene.STRANGE, icon=":material/info:")
     caption = answer(bundle, shown, Question(bundle.name, shown.key))
     if not caption.words:

@@ -18,7 +18,7 @@ from viz.pages import scene as scene_choice
 from viz.pages.caption_of import Question, answer
 from viz.pages.link import note_down, recall
 from viz.pages.picture import Picture
-from viz.pages.scene import SCENES, STRANGE, enlarged
+from viz.pages.scene import STRANGE, enlarged
 from viz.pages.session import start
 from viz.payload import photo_bytes
 
@@ -81,7 +81,7 @@ def page() -> None:
     bundle, shown, scene = _choose(names)
     if notes:
         st.caption(" ".join(notes))
-    if bundle.name.startswith(SCENES) and scene is None:
+    if bundle.knows_scenes_alone and scene is None:
         st.info(STRANGE, icon=":material/info:")
     told = _tell(bundle, shown)
     objects = _objects(bundle, told.caption, scene)
@@ -156,7 +156,7 @@ def _choose(names: Sequence[str]) -> tuple[zoo.Bundle, Picture, scenes.Scene | N
         _type()
     bundle = _open(name)
     with what:
-        if scene_choice.chosen(name):
+        if scene_choice.chosen(bundle):
             return bundle, *scene_choice.current()
         picture.sample_choice()
         picture.upload()

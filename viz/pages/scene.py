@@ -6,11 +6,11 @@ import streamlit as st
 from PIL import Image
 
 from model import scenes
+from model.captions import CaptionBundle
 from viz.pages.caption_of import scene_of
 from viz.pages.link import recall
 from viz.pages.picture import Picture
 
-SCENES = "scenes"  # captioners of this family know drawn scenes alone
 STRANGE = (
     "This captioner was trained on drawn scenes alone. It names coloured shapes whatever the photo "
     "shows: watch how sure it is of each word."
@@ -26,9 +26,9 @@ def begin(words: Mapping[str, str]) -> None:
         st.session_state.subject = "photo" if "photo" in words and "scene" not in words else "scene"
 
 
-def chosen(captioner: str) -> bool:
+def chosen(bundle: CaptionBundle) -> bool:
     """Whether a captioner is shown a drawn scene; offers the choice if it knows scenes."""
-    if not captioner.startswith(SCENES):
+    if not bundle.knows_scenes_alone:
         return False
     subject = st.segmented_control(
         "Look at",
