@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -88,20 +87,49 @@ class Reading:
 
 
 class ReadyAttention(MultiHeadAttention):
-    """Multi-head attention to keys and values that are ready, so that they can be kept."""
+    """Multi-head attention whose queries, keys and values are ready, so that they can be kept."""
+
+    def ask(self, tokens: Tensor) -> Tensor:
+        """(B, N, D) -> queries (B, H, N, d)"""
+        return self._split(self.query(tokens))
 
     def read(self, memory: Tensor) -> KeysValues:
-        """(B, M, D) -> keys and values."""
+        """(B, M, D) -> keys and values (B, H, M, d)."""
         return self._split(self.key(memory)), self._split(self.value(memory))
 
-    def forward(self, tokens: Tensor, ready: KeysValues, causal: bool = False) -> Tensor:
-        """(B, N, D) -> (B, N, D)"""
-        query, (key, value) = self._split(self.query(tokens)), ready
+    def forward(self, query: Tensor, ready: KeysValues, causal: bool = False) -> Tensor:
+        """Queries (B, H, N, d), keys and values (B, H, M, d) -> (B, N, D)"""
         dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(
-            query, key, value, dropout_p=dropout, is_causal=causal, scale=self.scale
+            query, *ready, dropout_p=dropout, is_causal=causal, scale=self.scale
         )
         return self.proj(mixed.transpose(1, 2).flatten(2))
+
+    def weights(self, query: Tensor, key: Tensor, causal: bool = False) -> Tensor:
+        """The maps (B, H, N, M) by which `forward` mixes the values."""
+        scores = query @ key.mT * self.scale
+        if causal:
+            later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+            scores = scores.masked_fill(later, -torch.inf)
+        return scores.softmax(-1)
+
+
+@dataclass
+class Past:
+    """What a layer keeps of the words so far, each (B, H, N, d).
+
+    Queries, keys and values of its self-attention, and `looks`, the queries of its
+    cross-attention. The next word needs the keys and values; the maps need the queries.
+    """
+
+    queries: Tensor
+    keys: Tensor
+    values: Tensor
+    looks: Tensor
+
+    def select(self, rows: Tensor) -> Past:
+        """The past for these rows of the batch, in this order; a row may come twice."""
+        return Past(*(part[rows] for part in vars(self).values()))
 
 
 class DecoderLayer(nn.Module):
@@ -116,43 +144,52 @@ class DecoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, tokens: Tensor, memory: KeysValues, past: KeysValues | None = None
-    ) -> tuple[Tensor, KeysValues]:
+        self, tokens: Tensor, memory: KeysValues, past: Past | None = None
+    ) -> tuple[Tensor, Past]:
         """Tokens (B, N, D) after those of `past` -> the same, and the past from now on.
 
         With a past N is 1: one word at a time.
         """
-        ready = self.self_attention.read(tokens)
-        if past is not None:
-            ready = tuple(torch.cat(both, dim=2) for both in zip(past, ready, strict=True))
-        seen = self.self_attention(tokens, ready, causal=past is None)
+        query, (key, value) = self.self_attention.ask(tokens), self.self_attention.read(tokens)
+        first = past is None
+        if not first:
+            key, value = torch.cat((past.keys, key), 2), torch.cat((past.values, value), 2)
+        seen = self.self_attention(query, (key, value), causal=first)
         tokens = self.norm_self(tokens + self.dropout(seen))
-        seen = self.cross_attention(tokens, memory)
+        look = self.cross_attention.ask(tokens)
+        seen = self.cross_attention(look, memory)
         tokens = self.norm_cross(tokens + self.dropout(seen))
-        return self.norm_mlp(tokens + self.mlp(tokens)), ready
+        if not first:
+            query, look = torch.cat((past.queries, query), 2), torch.cat((past.looks, look), 2)
+        return self.norm_mlp(tokens + self.mlp(tokens)), Past(query, key, value, look)
 
 
 @dataclass
 class Cache:
-    """Keys and values of each layer: of the memory, and of the words so far."""
+    """Keys and values of the memory in each layer, and what each layer keeps of the words so far.
+
+    `seen` (B, N, D) is what the last layer made of these words.
+    """
 
     memory: list[KeysValues]
-    past: list[KeysValues | None]
-    words: int = 0
+    past: list[Past]
+    seen: Tensor
 
     def select(self, rows: Tensor) -> Cache:
         """The cache for these rows of the batch, in this order; a row may come twice."""
+        memory = [(key[rows], value[rows]) for key, value in self.memory]
+        return Cache(memory, [past.select(rows) for past in self.past], self.seen[rows])
 
-        def pick(pairs: Sequence[KeysValues | None]) -> list[KeysValues | None]:
-            return [pair and (pair[0][rows], pair[1][rows]) for pair in pairs]
-
-        return Cache(pick(self.memory), pick(self.past), self.words)
+    @property
+    def words(self) -> int:
+        """How many words there are so far, <start> among them."""
+        return self.seen.shape[1]
 
 
 class WritingNet(nn.Module):
     """What every captioner of this project has: an encoder, and words in and out.
 
-    A decoder adds `begin`, `advance` and `read`.
+    A decoder adds `begin`, `advance`, `recall` and `read`.
     """
 
     def __init__(self, config: CaptionerConfig) -> None:
@@ -203,7 +240,7 @@ class Captioner(WritingNet):
     def begin(self, memory: Tensor) -> Cache:
         """The cache before the first word."""
         ready = [layer.cross_attention.read(memory) for layer in self.layers]
-        return Cache(ready, [None] * len(ready))
+        return Cache(ready, [], memory[:, :0])
 
     def advance(self, words: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
         """Logits (B, N, V) after each of `words` (B, N), and the cache with these words.
@@ -215,19 +252,30 @@ class Captioner(WritingNet):
         if end > len(self.positions.code):
             raise ValueError(f"This captioner takes {self.config.max_words} words, not {end - 1}.")
         tokens = self.embed(words) + self.positions.code[cache.words : end]
-        tokens, past = self.dropout(tokens), []
-        for layer, memory, before in zip(self.layers, cache.memory, cache.past, strict=True):
-            tokens, ready = layer(tokens, memory, before)
-            past.append(ready)
-        return self.head(tokens), Cache(cache.memory, past, end)
+        tokens, pasts = self.dropout(tokens), []
+        befores = cache.past or [None] * len(self.layers)
+        for layer, memory, before in zip(self.layers, cache.memory, befores, strict=True):
+            tokens, past = layer(tokens, memory, before)
+            pasts.append(past)
+        seen = torch.cat((cache.seen, tokens), dim=1)
+        return self.head(tokens), Cache(cache.memory, pasts, seen)
+
+    def recall(self, cache: Cache) -> Reading:
+        """What was answered to the words of the cache, and where each layer looked for it."""
+        steps = list(zip(self.layers, cache.memory, cache.past, strict=True))
+        return Reading(
+            self.head(cache.seen),
+            [at.cross_attention.weights(past.looks, memory[0]) for at, memory, past in steps],
+            [at.self_attention.weights(past.queries, past.keys, True) for at, _, past in steps],
+        )
 
     def read(self, memory: Tensor, words: Tensor) -> Reading:
         """Teacher forcing, with the attention of every layer."""
-        return read(self, memory, words)
+        return self.recall(self.advance(words, self.begin(memory))[1])
 
 
 def read(net: nn.Module, memory: Tensor, words: Tensor) -> Reading:
-    """What a net that has `teach` answers to `words` (B, N), with the attention of every layer."""
+    """What any net with `teach` answers to `words` (B, N), with the attention of every layer."""
     with AttentionRecorder(net) as recorder:
         logits = net.teach(memory, words)
     maps = {"self": [], "cross": []}

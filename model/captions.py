@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model import decoding, scenes
 from model.bundle import Bundle
-from model.captioner import SPECIAL, START, UNKNOWN
+from model.captioner import SPECIAL, START, UNKNOWN, Reading
 from model.patches import TokenLayout
 from model.word_trace import Word
 
@@ -108,7 +108,8 @@ class CaptionBundle(Bundle):
         best = found[0]
         if not best.finished:
             notes.append(f"It did not come to an end within {max_words} words.")
-        caption = self._read(memory, self._words(best.words, given), best.words, notes)
+        reading = self._recall(memory, best)
+        caption = self._tell(reading, self._words(best.words, given), best.words, notes)
         caption.beams = [(" ".join(self._words(b.words, given)), b.logprob) for b in found]
         return caption
 
@@ -130,19 +131,26 @@ class CaptionBundle(Bundle):
         words, ids = words[:longest], ids[:longest]
         if not words:
             notes.append("There are no words in this caption.")
-        return self._read(self._memory(image), words, ids, notes)
+        return self._tell(self._read(self._memory(image), ids), words, ids, notes)
 
     @torch.inference_mode()
     def _memory(self, image: Image.Image) -> Tensor:
         return self.net.remember(self.prepare(image))
 
     @torch.inference_mode()
-    def _read(
-        self, memory: Tensor, words: list[str], ids: Sequence[int], notes: list[str]
+    def _read(self, memory: Tensor, ids: Sequence[int]) -> Reading:
+        return self.net.read(memory, torch.tensor([[START, *ids]]))
+
+    @torch.inference_mode()
+    def _recall(self, memory: Tensor, beam: decoding.Beam) -> Reading:
+        """What it answered while it wrote this beam."""
+        return self.net.recall(beam.kept())
+
+    def _tell(
+        self, reading: Reading, words: list[str], ids: Sequence[int], notes: list[str]
     ) -> Caption:
-        """Everything that is told of a finished caption: one pass over all its words."""
+        """Everything that is told of a finished caption."""
         count = len(ids)
-        reading = self.net.read(memory, torch.tensor([[START, *ids]]))
         logprobs = reading.logits[0, :count].log_softmax(-1)
         unknown = [i for i, number in enumerate(ids) if number == UNKNOWN]
         if unknown:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +16,18 @@ from model.captioner import END, PAD, START, UNKNOWN
 class Beam:
     """`words` without <start> and <end>; `logprob` of all of them, and of the end if `finished`.
 
-    Words that were given count as well.
+    Words that were given count as well. Row `row` of `state` is the net's state after these words.
     """
 
     words: tuple[int, ...]
     logprob: float
     finished: bool
+    state: Any = field(repr=False, compare=False)
+    row: int = field(default=0, repr=False, compare=False)
+
+    def kept(self) -> Any:
+        """The state of this beam alone."""
+        return self.state.select(torch.tensor([self.row]))
 
 
 @torch.inference_mode()
@@ -38,7 +45,8 @@ def beam_search(
         best = (totals[:, None] + logprobs).flatten().topk(min(2 * beams, logprobs.numel()))
         found = [divmod(i, logprobs.shape[1]) for i in best.indices.tolist()]
         ranked = list(zip(best.values.tolist(), found, strict=True))
-        finished += [Beam(live[row], s, True) for s, (row, word) in ranked[:beams] if word == END]
+        ended = [(s, row) for s, (row, word) in ranked[:beams] if word == END]
+        finished += [Beam(live[row], s, True, state, row) for s, row in ended]
         finished = sorted(finished, key=_likeliest)[:beams]
         going = [(s, at) for s, at in ranked if at[1] != END and s > -torch.inf][:beams]
         hopeless = len(finished) == beams and going[0][0] <= finished[-1].logprob
@@ -50,7 +58,10 @@ def beam_search(
         words = torch.tensor([[word] for _, (_, word) in going], device=memory.device)
         logits, state = net.advance(words, state.select(rows))
         logprobs = _writable(logits[:, -1])
-    cut = [Beam(words, total, False) for words, total in zip(live, totals.tolist(), strict=True)]
+    cut = [
+        Beam(words, total, False, state, row)
+        for row, (words, total) in enumerate(zip(live, totals.tolist(), strict=True))
+    ]
     return (finished or sorted(cut, key=_likeliest))[:beams]
 
 
@@ -70,11 +81,11 @@ def sample(
         word = int((logprobs[0] / temperature).softmax(-1).multinomial(1, generator=chance))
         total += float(logprobs[0, word])
         if word == END:
-            return Beam(words, total, True)
+            return Beam(words, total, True, state)
         words = (*words, word)
         logits, state = net.advance(torch.tensor([[word]], device=memory.device), state)
         logprobs = _writable(logits[:, -1])
-    return Beam(words, total, False)
+    return Beam(words, total, False, state)
 
 
 def _begin(net: nn.Module, memory: Tensor, given: Sequence[int]):

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from model.captioner import END, PAD, SPECIAL, START, UNKNOWN, Reading, read
 from model.captions import Caption, CaptionBundle
+from model.decoding import Beam
 from model.patches import TokenLayout
 
 MOST_WORDS = 40  # tokens of a caption; the published ones have about ten
@@ -274,12 +275,16 @@ class HubCaptionBundle(CaptionBundle):
     def _word(self, number: int, position: int) -> str:
         return self.wording.write(number, position)
 
-    def _read(
-        self, memory: Tensor, words: list[str], ids: Sequence[int], notes: list[str]
+    def _recall(self, memory: Tensor, beam: Beam) -> Reading:
+        """Their cache keeps no queries, so the finished caption is read once more."""
+        return self._read(memory, beam.words)
+
+    def _tell(
+        self, reading: Reading, words: list[str], ids: Sequence[int], notes: list[str]
     ) -> Caption:
         if any(word.startswith(PIECE) for word in words):
             notes = [*notes, PIECES_NOTE]
-        return super()._read(memory, words, ids, notes)
+        return super()._tell(reading, words, ids, notes)
 
 
 def numbering_of(model: nn.Module, tokenizer: Any) -> Numbering:

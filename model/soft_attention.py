@@ -5,7 +5,7 @@ Xu et al. 2015, "Show, Attend and Tell"; the attention is that of Bahdanau et al
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -31,12 +31,18 @@ class AdditiveAttention(nn.Module):
 
 @dataclass
 class State:
-    """Between two words: hidden state and context (B, D), memory and its keys (B, M, D)."""
+    """Between two words: hidden state and context (B, D), memory and its keys (B, M, D).
+
+    And of the words so far, <start> among them: `mixed` (B, N, 2D), hidden state and context of
+    each, and `maps` (B, N, M), where it looked.
+    """
 
     hidden: Tensor
     context: Tensor
     memory: Tensor
     keys: Tensor
+    mixed: Tensor
+    maps: Tensor
 
     def select(self, rows: Tensor) -> State:
         """The state for these rows of the batch, in this order; a row may come twice."""
@@ -60,27 +66,33 @@ class RecurrentCaptioner(WritingNet):
 
     def begin(self, memory: Tensor) -> State:
         """The state before the first word."""
-        nothing = memory.new_zeros(len(memory), memory.shape[2])
-        return State(nothing, nothing, memory, self.attention.key(memory))
+        images, patches, dim = memory.shape
+        nothing = memory.new_zeros(images, dim)
+        mixed, maps = memory.new_zeros(images, 0, 2 * dim), memory.new_zeros(images, 0, patches)
+        return State(nothing, nothing, memory, self.attention.key(memory), mixed, maps)
 
     def advance(self, words: Tensor, state: State) -> tuple[Tensor, State]:
         """Logits (B, N, V) after each of `words` (B, N), and the state after them."""
-        logits, _, state = self._run(words, state)
-        return logits, state
+        hidden, context, mixed, maps = state.hidden, state.context, [], []
+        for word in self.dropout(self.embed(words)).unbind(1):
+            hidden = self.cell(torch.cat((word, context), 1), hidden)
+            context, weights = self.attention(hidden, state.memory, state.keys)
+            mixed.append(torch.cat((hidden, context), 1))
+            maps.append(weights)
+        new = torch.stack(mixed, 1)
+        mixed = torch.cat((state.mixed, new), 1)
+        maps = torch.cat((state.maps, torch.stack(maps, 1)), 1)
+        after = State(hidden, context, state.memory, state.keys, mixed, maps)
+        return self._logits(new), after
+
+    def recall(self, state: State) -> Reading:
+        """What was answered to the words so far, and where it looked: one layer, one head."""
+        return Reading(self._logits(state.mixed), [state.maps[:, None]], [])
 
     def read(self, memory: Tensor, words: Tensor) -> Reading:
         """Teacher forcing, with the attention: one layer, one head."""
-        logits, maps, _ = self._run(words, self.begin(memory))
-        return Reading(logits, [maps[:, None]], [])
+        return self.recall(self.advance(words, self.begin(memory))[1])
 
-    def _run(self, words: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
-        """Logits (B, N, V), maps (B, N, M) and the last state."""
-        mixed, maps = [], []
-        for word in self.dropout(self.embed(words)).unbind(1):
-            hidden = self.cell(torch.cat((word, state.context), 1), state.hidden)
-            context, weights = self.attention(hidden, state.memory, state.keys)
-            state = replace(state, hidden=hidden, context=context)
-            mixed.append(torch.cat((hidden, context), 1))
-            maps.append(weights)
-        logits = self.head(self.dropout(torch.tanh(self.mix(torch.stack(mixed, 1)))))
-        return logits, torch.stack(maps, 1), state
+    def _logits(self, mixed: Tensor) -> Tensor:
+        """(B, N, 2D) -> (B, N, V)"""
+        return self.head(self.dropout(torch.tanh(self.mix(mixed))))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from model.captioner import PAD, SPECIAL, START, Captioner, CaptionerConfig, as_dict, build
+from model.captioner import PAD, SPECIAL, START, Captioner, CaptionerConfig, as_dict, build, read
 from model.positions import sinusoidal_code
 from tests.model.captioners import ENCODER, captioner, images
 
@@ -96,10 +96,17 @@ def test_reading_tells_each_layers_attention():
     for maps in reading.self_:
         assert maps.triu(1).abs().max() == 0
 
+    recorded = read(net, memory, SENTENCE)
+    for ours, theirs in zip(
+        (*reading.cross, *reading.self_), (*recorded.cross, *recorded.self_), strict=True
+    ):
+        assert torch.allclose(ours, theirs, atol=1e-6)
+
     # By hand, for the first layer.
     layer = net.layers[0]
     tokens = net.embed(SENTENCE) + sinusoidal_code(count, 24).float()
-    seen = layer.self_attention(tokens, layer.self_attention.read(tokens), causal=True)
+    attention = layer.self_attention
+    seen = attention(attention.ask(tokens), attention.read(tokens), causal=True)
     tokens = layer.norm_self(tokens + seen)
     query = layer.cross_attention.query(tokens).view(1, count, 3, 8).transpose(1, 2).double()
     key = layer.cross_attention.key(memory).view(1, 16, 3, 8).transpose(1, 2).double()
