@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model import mimetic
 from model.attention import SCALES, MultiHeadAttention, check_heads
 from model.patches import (
     ConvPatches,
@@ -43,7 +44,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "positions": POSITIONS,
     "pool": ("cls", "mean", "mean_all"),
     "scale_by": SCALES,
-    "init": ("trunc_normal", "normal"),
+    "init": ("trunc_normal", "normal", "mimetic"),
 }
 
 
@@ -85,7 +86,7 @@ class ViTConfig:
     attention_dropout: float = 0.0  # on the attention map
     drop_path: float = 0.0  # of the last block; rises from 0 in the first
     projection: int = 0  # width of a last projection without bias; 0: none
-    init: str = "trunc_normal"  # weights ~ N(0, 0.02), cut at two deviations; "normal": not cut
+    init: str = "trunc_normal"  # N(0, 0.02) cut at two deviations; "normal": not cut; or "mimetic"
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -299,6 +300,11 @@ class VisionTransformer(nn.Module):
         for token in (self.cls_token, self.registers):
             if token is not None:
                 draw(token, std=0.02)
+        if self.config.init == "mimetic":
+            for block in self.blocks:
+                mimetic.begin_attention(block.attention)
+            if self.config.positions == "learned":
+                mimetic.begin_positions(self.positions, self.tokens)
 
 
 def _cut_normal_(weight: Tensor, std: float) -> None:

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from model.training import augment
 from model.training.data import Split
+from model.training.muon import Muon
 from model.training.recipe import Augment, Optimiser, Recipe, Schedule
 
 
@@ -216,8 +217,11 @@ class Run:
 
 
 def optimiser(net: nn.Module, options: Optimiser) -> torch.optim.Optimizer:
-    """Decay on matrices and filters alone, unless `decay_all`."""
+    """Decay on matrices and filters alone, unless `decay_all`; Muon inside the net alone."""
     parameters = [(name, p) for name, p in net.named_parameters() if p.requires_grad]
+    if options.name == "muon":
+        inside = [p for n, p in parameters if _is_inside(n, p)]
+        parameters = [(n, p) for n, p in parameters if not _is_inside(n, p)]
     decayed = [p for n, p in parameters if options.decay_all or _is_weight(n, p)]
     rest = [p for n, p in parameters if not (options.decay_all or _is_weight(n, p))]
     groups = [{"params": decayed, "weight_decay": options.weight_decay}]
@@ -225,12 +229,21 @@ def optimiser(net: nn.Module, options: Optimiser) -> torch.optim.Optimizer:
         groups.append({"params": rest, "weight_decay": 0.0})
     if options.name == "sgd":
         return torch.optim.SGD(groups, lr=options.lr, momentum=options.momentum)
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[options.name]
+    if options.name == "muon":
+        groups.append({"params": inside, "weight_decay": options.weight_decay, "orthogonal": True})
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "muon": Muon}[options.name]
     return kind(groups, lr=options.lr, betas=options.betas)
 
 
 def _is_weight(name: str, parameter: Tensor) -> bool:
     return parameter.ndim >= 2 and not name.startswith(("cls_token", "positions", "registers"))
+
+
+def _is_inside(name: str, parameter: Tensor) -> bool:
+    """A weight between hidden features: neither the first nor the last layer's, no embedding."""
+    ends = ("embed.stages.0.", "embed.weight", "head.")
+    inside = not any(end in name for end in ends) and not name.endswith("score.weight")
+    return inside and _is_weight(name, parameter)
 
 
 def schedule(options: Schedule, steps: int) -> Callable[[int], float]:

@@ -24,7 +24,8 @@ class Data:
 
 @dataclass(frozen=True)
 class Optimiser:
-    """`name`: "adam" (weight decay as an L2 term of the gradient), "adamw" or "sgd"."""
+    """`name`: "adam" (weight decay as an L2 term of the gradient), "adamw", "muon" (which see) or
+    "sgd"."""
 
     name: str = "adamw"
     lr: float = 1e-3
@@ -116,7 +117,7 @@ class CaptionRecipe:
 
 
 _PARTS = {"data": Data, "optimiser": Optimiser, "schedule": Schedule, "augment": Augment}
-_CHOICES = {"optimiser": ("adam", "adamw", "sgd"), "schedule": ("constant", "cosine")}
+_CHOICES = {"optimiser": ("adam", "adamw", "muon", "sgd"), "schedule": ("constant", "cosine")}
 
 
 def names(task: str | None = None) -> list[str]:

@@ -61,7 +61,7 @@ def test_a_recipe_from_a_file(tmp_path):
         ("nothing", [], r'no recipe "nothing".*cifar10'),
         ("cifar10", ["epoch=3"], "has epoch, which is unknown"),
         ("cifar10", ["optimiser.rate=3"], r"\[optimiser\].*has rate, which is unknown"),
-        ("cifar10", ["optimiser.name=lion"], "Known: adam, adamw, sgd"),
+        ("cifar10", ["optimiser.name=lion"], "Known: adam, adamw, muon, sgd"),
         ("cifar10", ["epochs"], "--set optimiser.lr="),
         ("cifar10", ["epochs.more=1"], "--set optimiser.lr="),
         ("cifar10", ["augment=1"], "should be a table"),
