@@ -1,0 +1,54 @@
+"""How long a recipe trains beside the reference: `python benchmarks/challenge.py`.
+
+Steps of `cs231n-challenge` and of `cs231n-cifar10` on noise of CIFAR-10's size, in turns, the same
+number of pictures each; medians. Both recipes are two epochs long, so the ratio is that of their
+training times.
+"""
+
+import argparse
+import statistics
+import sys
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from model.training import loop, recipe  # noqa: E402
+from model.training.data import Split  # noqa: E402
+from model.vit import build  # noqa: E402
+
+
+def begin(name: str, pictures: Split) -> loop.Run:
+    chosen = recipe.load(name)
+    torch.manual_seed(chosen.seed)
+    options = dict(chosen.model)
+    return loop.Run(build(options.pop("preset"), **options), pictures, pictures, chosen, "cpu")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--recipes", nargs=2, default=["cs231n-cifar10", "cs231n-challenge"])
+    parser.add_argument("--pictures", type=int, default=640)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    images = torch.randint(0, 256, (options.pictures, 3, 32, 32), dtype=torch.uint8)
+    labels = torch.randint(0, 10, (options.pictures,))
+    pictures = Split(images, labels, tuple(map(str, range(10))))
+    runs = [begin(name, pictures) for name in options.recipes]
+    seconds = [[], []]
+    for turn in range(options.rounds + 1):
+        for run, times in zip(runs, seconds, strict=True):
+            times.append(run.train_epoch()["seconds"])
+    for name, times in zip(options.recipes, seconds, strict=True):
+        rate = options.pictures / statistics.median(times[1:])
+        print(f"{name:24}{rate:8.0f} pictures a second")
+    ratio = statistics.median(seconds[1][1:]) / statistics.median(seconds[0][1:])
+    print(f"{'ratio of training times':24}{ratio:8.2f}")
+
+
+if __name__ == "__main__":
+    main()
