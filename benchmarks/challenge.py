@@ -40,7 +40,7 @@ def main() -> None:
     pictures = Split(images, labels, tuple(map(str, range(10))))
     runs = [begin(name, pictures) for name in options.recipes]
     seconds = [[], []]
-    for turn in range(options.rounds + 1):
+    for _ in range(options.rounds + 1):
         for run, times in zip(runs, seconds, strict=True):
             times.append(run.train_epoch()["seconds"])
     for name, times in zip(options.recipes, seconds, strict=True):

@@ -30,7 +30,7 @@ MEASURES = (
 )
 KINDS = ("neighbours", "row", "column", "uniform", "cls", "content")
 CHUNK = 1 << 20  # attention values in memory at a time
-_LINEAR = ("distance", "distance_patches", "neighbours", "row", "column", "mass")
+_BY_OFFSET = ("distance", "distance_patches", "neighbours", "row", "column")
 
 
 def head_measures(record: AttentionRecord, layout: TokenLayout) -> dict[str, Tensor]:
@@ -111,11 +111,8 @@ class RunningMean:
 def chance(layout: TokenLayout) -> dict[str, float]:
     """Each measure of a head that attends to every token alike."""
     patches, tokens = layout.patches, layout.tokens
-    sums = torch.zeros(len(_LINEAR), dtype=torch.float64)
-    for part in _chunks(patches, patches):
-        sums += _weights(layout, part.start, part.stop).double().sum((0, 1)) / patches**2
-    values = dict(zip(_LINEAR, sums.tolist(), strict=True))
-    del values["mass"]
+    means = _offset_counts(layout).double() @ _offset_values(layout).double() / patches**2
+    values = dict(zip(_BY_OFFSET, means.tolist(), strict=True))
     registers = sum(name.startswith("reg") for name in layout.prefix)
     return values | {
         "entropy": float(torch.tensor(tokens, dtype=torch.float64).log()),
@@ -175,7 +172,6 @@ def _measures(record: AttentionRecord, layout: TokenLayout) -> dict[str, Tensor]
             f"{layout.tokens}: its heads have no distances on this grid."
         )
     first, patches = len(layout.prefix), layout.patches
-    linear = torch.zeros(batch, heads, len(_LINEAR), device=record.device)
     entropy, diagonal = (torch.zeros(batch, heads, device=record.device) for _ in range(2))
     prefix = torch.zeros(batch, heads, first, device=record.device)
     squares = torch.zeros(batch, heads, device=record.device)
@@ -190,18 +186,13 @@ def _measures(record: AttentionRecord, layout: TokenLayout) -> dict[str, Tensor]
         diagonal += rows[:, :, own - part.start, first + own].sum(-1)
 
         rows = rows[..., first:]
-        table = _weights(layout, part.start, part.stop).to(rows.device)
-        sums = torch.einsum("bhij,ijk->bhik", rows, table)
-        mass = sums[..., -1:].clamp_min(1e-12)
-        linear += (sums / mass).sum(2)
-        rows = rows / mass if first else rows
+        rows = rows / rows.sum(-1, keepdim=True).clamp_min(1e-12) if first else rows
         squares += torch.linalg.vecdot(rows, rows).sum(-1)
         offsets = _offsets(layout, part.start, part.stop).to(rows.device)
         by_offset.index_add_(-1, offsets, rows.flatten(2))
 
-    means = (linear / patches).unbind(-1)
-    named = dict(zip(_LINEAR, means, strict=True))
-    del named["mass"]
+    means = by_offset @ _offset_values(layout).to(by_offset.device) / patches
+    named = dict(zip(_BY_OFFSET, means.unbind(-1), strict=True))
     entropy = (entropy / patches).clamp_min(0)
     registers = [name.startswith("reg") for name in layout.prefix]
     shares = prefix / patches
@@ -245,20 +236,6 @@ def _steps(layout: TokenLayout, start: int, stop: int) -> tuple[Tensor, Tensor]:
 
 @lru_cache(maxsize=4)
 @torch.inference_mode(False)  # what is cached must serve whoever comes next
-def _weights(layout: TokenLayout, start: int, stop: int) -> Tensor:
-    """What each key counts for each query in the measures that are linear: (n, N, k) float32."""
-    down, across = _steps(layout, start, stop)
-    height, width = layout.patch
-    patches = torch.hypot(down.float(), across.float())
-    pixels = torch.hypot(down.float() * height, across.float() * width)
-    near = (down.abs() <= 1) & (across.abs() <= 1) & (patches > 0)
-    same_row, same_column = (down == 0) & (across != 0), (across == 0) & (down != 0)
-    one = torch.ones_like(patches)
-    return torch.stack([pixels, patches, near, same_row, same_column, one], dim=-1)
-
-
-@lru_cache(maxsize=4)
-@torch.inference_mode(False)  # what is cached must serve whoever comes next
 def _offsets(layout: TokenLayout, start: int, stop: int) -> Tensor:
     """The number of the offset from each query to each key, flat (n · N,)."""
     down, across = _steps(layout, start, stop)
@@ -279,3 +256,18 @@ def _offset_counts(layout: TokenLayout) -> Tensor:
     down = rows - torch.arange(1 - rows, rows).abs()
     across = columns - torch.arange(1 - columns, columns).abs()
     return (down[:, None] * across).flatten().float()
+
+
+@lru_cache(maxsize=4)
+@torch.inference_mode(False)
+def _offset_values(layout: TokenLayout) -> Tensor:
+    """What a look at each offset counts in the measures of _BY_OFFSET: float32 (offsets, k)."""
+    rows, columns = layout.grid
+    height, width = layout.patch
+    down = torch.arange(1 - rows, rows).repeat_interleave(2 * columns - 1)
+    across = torch.arange(1 - columns, columns).repeat(2 * rows - 1)
+    patches = torch.hypot(down.float(), across.float())
+    pixels = torch.hypot(down.float() * height, across.float() * width)
+    near = (down.abs() <= 1) & (across.abs() <= 1) & (patches > 0)
+    same_row, same_column = (down == 0) & (across != 0), (across == 0) & (down != 0)
+    return torch.stack([pixels, patches, near, same_row, same_column], dim=-1).float()
