@@ -13,6 +13,7 @@ import streamlit as st
 from cachetools import LRUCache, cached
 
 from model import zoo
+from viz.pages.text import plain
 
 SHELF_BYTES = 3 * 2**30
 RANDOM = " (random weights)"
@@ -70,7 +71,8 @@ def open_by_name(name: str, task: str = "classify") -> None:
 
     Raises ``zoo.ModelRejected``, too, for a model whose task is another page's.
     """
-    found = _task(load(name))
+    with st.spinner(f"Opening {plain(name)}. The first time takes a while."):
+        found = _task(load(name))
     if found != task:
         raise zoo.ModelRejected(f"{name} {ELSEWHERE.get(found, 'is for another task.')}")
     _offer(name, task)
