@@ -118,6 +118,11 @@ STEM = (
     "same behind a ResNet (section 4.5). Where flat patches go straight into the transformer, as "
     "in ImageNet's ViTs, the first layers have heads that look near and the last ones look far."
 )
+MIMETIC = (
+    "This model's attention was local before any training (mimetic initialisation: Trockman and "
+    "Kolter, 2023). That its first heads look near is in part how it began: the same network "
+    "untrained, on the Models page, shows which part."
+)
 
 _surveys: LRUCache = LRUCache(256)
 _lock = threading.Lock()
@@ -267,17 +272,20 @@ def _show_scatter(
         st.caption(
             "This model attends within windows, so no head can look further than its window."
         )
-    if measure.startswith("distance") and _has_stem(session):
-        st.caption(STEM)
+    if measure.startswith("distance") and (note := _of_its_making(session)):
+        st.caption(note)
     points = [point for point in event.selection.points if "customdata" in point]
     if points:
         layer, head = points[0]["customdata"][:2]
         _open(int(layer) - 1, int(head) - 1)
 
 
-def _has_stem(session: Session) -> bool:
-    """Whether convolutions that look beyond a patch come before the transformer."""
-    return getattr(getattr(session.bundle.net, "config", None), "embed", "") == "stem"
+def _of_its_making(session: Session) -> str:
+    """What is known of how far this network's heads look before it has learned anything."""
+    config = getattr(session.bundle.net, "config", None)
+    if getattr(config, "init", "") == "mimetic":
+        return MIMETIC
+    return STEM if getattr(config, "embed", "") == "stem" else ""
 
 
 def _open(layer: int, head: int) -> None:
