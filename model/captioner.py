@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -21,6 +22,7 @@ DECODERS = ("transformer", "recurrent")
 MEMORIES = ("patches", "one")
 
 KeysValues = tuple[Tensor, Tensor]  # (B, H, M, d) each
+Queries = tuple[Tensor, Tensor]  # of self- and of cross-attention, (B, H, N, d) each
 
 
 @dataclass(frozen=True)
@@ -114,24 +116,6 @@ class ReadyAttention(MultiHeadAttention):
         return scores.softmax(-1)
 
 
-@dataclass
-class Past:
-    """What a layer keeps of the words so far, each (B, H, N, d).
-
-    Queries, keys and values of its self-attention, and `looks`, the queries of its
-    cross-attention. The next word needs the keys and values; the maps need the queries.
-    """
-
-    queries: Tensor
-    keys: Tensor
-    values: Tensor
-    looks: Tensor
-
-    def select(self, rows: Tensor) -> Past:
-        """The past for these rows of the batch, in this order; a row may come twice."""
-        return Past(*(part[rows] for part in vars(self).values()))
-
-
 class DecoderLayer(nn.Module):
     """Masked self-attention, cross-attention, feed-forward; LayerNorm after each residual."""
 
@@ -144,46 +128,67 @@ class DecoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, tokens: Tensor, memory: KeysValues, past: Past | None = None
-    ) -> tuple[Tensor, Past]:
-        """Tokens (B, N, D) after those of `past` -> the same, and the past from now on.
+        self, tokens: Tensor, memory: KeysValues, past: KeysValues | None = None
+    ) -> tuple[Tensor, KeysValues, Queries]:
+        """Tokens (B, N, D) after those of `past` -> the same, the past from now on, and with which
+        queries these tokens looked at the words and at the memory.
 
         With a past N is 1: one word at a time.
         """
-        query, (key, value) = self.self_attention.ask(tokens), self.self_attention.read(tokens)
-        first = past is None
-        if not first:
-            key, value = torch.cat((past.keys, key), 2), torch.cat((past.values, value), 2)
-        seen = self.self_attention(query, (key, value), causal=first)
+        query, ready = self.self_attention.ask(tokens), self.self_attention.read(tokens)
+        if past is not None:
+            ready = tuple(torch.cat(both, dim=2) for both in zip(past, ready, strict=True))
+        seen = self.self_attention(query, ready, causal=past is None)
         tokens = self.norm_self(tokens + self.dropout(seen))
         look = self.cross_attention.ask(tokens)
         seen = self.cross_attention(look, memory)
         tokens = self.norm_cross(tokens + self.dropout(seen))
-        if not first:
-            query, look = torch.cat((past.queries, query), 2), torch.cat((past.looks, look), 2)
-        return self.norm_mlp(tokens + self.mlp(tokens)), Past(query, key, value, look)
+        return self.norm_mlp(tokens + self.mlp(tokens)), ready, (query, look)
+
+
+@dataclass
+class Trail:
+    """What it takes to tell later where each layer looked, for the words so far.
+
+    `queries` of each layer; `seen` (B, N, D) is what the last layer made of the words.
+    """
+
+    queries: list[Queries]
+    seen: Tensor
+
+    def select(self, rows: Tensor) -> Trail:
+        """The trail for these rows of the batch."""
+        return Trail([(own[rows], look[rows]) for own, look in self.queries], self.seen[rows])
+
+    def then(self, queries: list[Queries], seen: Tensor) -> Trail:
+        """The trail with the words that come next."""
+        if self.queries:
+            pairs = zip(self.queries, queries, strict=True)
+            queries = [
+                tuple(torch.cat(both, dim=2) for both in zip(old, new, strict=True))
+                for old, new in pairs
+            ]
+        return Trail(queries, torch.cat((self.seen, seen), dim=1))
 
 
 @dataclass
 class Cache:
-    """Keys and values of the memory in each layer, and what each layer keeps of the words so far.
-
-    `seen` (B, N, D) is what the last layer made of these words.
-    """
+    """Keys and values of each layer: of the memory, and of the words so far; the trail if it is
+    recorded."""
 
     memory: list[KeysValues]
-    past: list[Past]
-    seen: Tensor
+    past: list[KeysValues | None]
+    words: int = 0
+    trail: Trail | None = None
 
     def select(self, rows: Tensor) -> Cache:
         """The cache for these rows of the batch, in this order; a row may come twice."""
-        memory = [(key[rows], value[rows]) for key, value in self.memory]
-        return Cache(memory, [past.select(rows) for past in self.past], self.seen[rows])
 
-    @property
-    def words(self) -> int:
-        """How many words there are so far, <start> among them."""
-        return self.seen.shape[1]
+        def pick(pairs: Sequence[KeysValues | None]) -> list[KeysValues | None]:
+            return [pair and (pair[0][rows], pair[1][rows]) for pair in pairs]
+
+        trail = self.trail and self.trail.select(rows)
+        return Cache(pick(self.memory), pick(self.past), self.words, trail)
 
 
 class WritingNet(nn.Module):
@@ -237,10 +242,11 @@ class Captioner(WritingNet):
         sizes = config.dim, config.heads, config.mlp_dim, config.dropout
         self.layers = nn.ModuleList(DecoderLayer(*sizes) for _ in range(config.layers))
 
-    def begin(self, memory: Tensor) -> Cache:
-        """The cache before the first word."""
+    def begin(self, memory: Tensor, record: bool = False) -> Cache:
+        """The cache before the first word. `record` keeps what `recall` needs."""
         ready = [layer.cross_attention.read(memory) for layer in self.layers]
-        return Cache(ready, [], memory[:, :0])
+        trail = Trail([], memory[:, :0]) if record else None
+        return Cache(ready, [None] * len(ready), trail=trail)
 
     def advance(self, words: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
         """Logits (B, N, V) after each of `words` (B, N), and the cache with these words.
@@ -252,26 +258,31 @@ class Captioner(WritingNet):
         if end > len(self.positions.code):
             raise ValueError(f"This captioner takes {self.config.max_words} words, not {end - 1}.")
         tokens = self.embed(words) + self.positions.code[cache.words : end]
-        tokens, pasts = self.dropout(tokens), []
-        befores = cache.past or [None] * len(self.layers)
-        for layer, memory, before in zip(self.layers, cache.memory, befores, strict=True):
-            tokens, past = layer(tokens, memory, before)
-            pasts.append(past)
-        seen = torch.cat((cache.seen, tokens), dim=1)
-        return self.head(tokens), Cache(cache.memory, pasts, seen)
+        tokens, past, queries = self.dropout(tokens), [], []
+        for layer, memory, before in zip(self.layers, cache.memory, cache.past, strict=True):
+            tokens, ready, asked = layer(tokens, memory, before)
+            past.append(ready)
+            queries.append(asked)
+        trail = cache.trail and cache.trail.then(queries, tokens)
+        return self.head(tokens), Cache(cache.memory, past, end, trail)
 
     def recall(self, cache: Cache) -> Reading:
-        """What was answered to the words of the cache, and where each layer looked for it."""
-        steps = list(zip(self.layers, cache.memory, cache.past, strict=True))
-        return Reading(
-            self.head(cache.seen),
-            [at.cross_attention.weights(past.looks, memory[0]) for at, memory, past in steps],
-            [at.self_attention.weights(past.queries, past.keys, True) for at, _, past in steps],
-        )
+        """What was answered to the words of a cache, and where each layer looked for it.
+
+        Raises ValueError where it was not recorded.
+        """
+        if cache.trail is None:
+            raise ValueError("Nothing was recorded: begin(memory, record=True) does.")
+        steps = zip(self.layers, cache.memory, cache.past, cache.trail.queries, strict=True)
+        cross, self_ = [], []
+        for layer, memory, past, (query, look) in steps:
+            cross.append(layer.cross_attention.weights(look, memory[0]))
+            self_.append(layer.self_attention.weights(query, past[0], causal=True))
+        return Reading(self.head(cache.trail.seen), cross, self_)
 
     def read(self, memory: Tensor, words: Tensor) -> Reading:
         """Teacher forcing, with the attention of every layer."""
-        return self.recall(self.advance(words, self.begin(memory))[1])
+        return self.recall(self.advance(words, self.begin(memory, record=True))[1])
 
 
 def read(net: nn.Module, memory: Tensor, words: Tensor) -> Reading:

@@ -85,7 +85,7 @@ class CaptionBundle(Bundle):
         `temperature` above 0 draws words by chance instead, with one beam only; the same `seed`
         draws the same words. A beam's log-probability counts all its words, those given too, and
         the end where it ended.
-        Raises ValueError where beams or max_words are below 1.
+        Raises ValueError where beams or max_words are below 1, or the temperature is below 0.
         """
         if beams < 1 or max_words < 1 or temperature < 0:
             raise ValueError(
@@ -102,9 +102,9 @@ class CaptionBundle(Bundle):
             notes.append("Beams follow the likeliest words, so the temperature was not used.")
         if temperature > 0 and beams == 1:
             chance = None if seed is None else torch.Generator().manual_seed(seed)
-            found = [decoding.sample(self.net, memory, temperature, max_words, ids, chance)]
+            found = [decoding.sample(self.net, memory, temperature, max_words, ids, chance, True)]
         else:
-            found = decoding.beam_search(self.net, memory, beams, max_words, ids)
+            found = decoding.beam_search(self.net, memory, beams, max_words, ids, record=True)
         best = found[0]
         if not best.finished:
             notes.append(f"It did not come to an end within {max_words} words.")

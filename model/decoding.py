@@ -32,14 +32,22 @@ class Beam:
 
 @torch.inference_mode()
 def beam_search(
-    net: nn.Module, memory: Tensor, beams: int, max_words: int, given: Sequence[int] = ()
+    net: nn.Module,
+    memory: Tensor,
+    beams: int,
+    max_words: int,
+    given: Sequence[int] = (),
+    record: bool = False,
 ) -> list[Beam]:
     """The best captions of one image, the best first, at most `beams` of them.
 
     `memory` (1, M, D). `given` are words to begin with. With one beam, each word is the likeliest
     one (greedy decoding). Captions that did not end within `max_words` are returned unfinished.
+    `record`: keep in each beam's state where the net looked. Raises ValueError for no beams.
     """
-    logprobs, state, total = _begin(net, memory, given)
+    if beams < 1:
+        raise ValueError(f"A search follows one beam or more, not {beams}.")
+    logprobs, state, total = _begin(net, memory, given, record)
     live, totals, finished = [tuple(given)], logprobs.new_tensor([total]), []
     while True:
         best = (totals[:, None] + logprobs).flatten().topk(min(2 * beams, logprobs.numel()))
@@ -73,9 +81,10 @@ def sample(
     max_words: int,
     given: Sequence[int] = (),
     chance: torch.Generator | None = None,
+    record: bool = False,
 ) -> Beam:
     """A caption whose words are drawn by chance, from softmax(logits / temperature)."""
-    logprobs, state, total = _begin(net, memory, given)
+    logprobs, state, total = _begin(net, memory, given, record)
     words = tuple(given)
     while len(words) < max_words:
         word = int((logprobs[0] / temperature).softmax(-1).multinomial(1, generator=chance))
@@ -88,10 +97,10 @@ def sample(
     return Beam(words, total, False, state)
 
 
-def _begin(net: nn.Module, memory: Tensor, given: Sequence[int]):
+def _begin(net: nn.Module, memory: Tensor, given: Sequence[int], record: bool):
     """Log-probabilities of the word after those given, the state, and what those given have."""
     words = torch.tensor([[START, *given]], device=memory.device)
-    logits, state = net.advance(words, net.begin(memory))
+    logits, state = net.advance(words, net.begin(memory, record))
     steps = logits[0].log_softmax(-1)
     total = sum(float(steps[i, word]) for i, word in enumerate(given))
     return _writable(logits[:, -1]), state, total

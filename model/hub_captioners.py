@@ -1,8 +1,8 @@
 """Captioners of the Hugging Face hub, asked in the same way as our own.
 
 `HubCaptioner` gives a VisionEncoderDecoderModel (such as ViT-GPT2) or BLIP (Li et al. 2022) the
-interface of `model.captioner.Captioner`. So one code decodes, records and shows them all: the
-maps are those of the beam that won, because the finished caption is read once more in one pass.
+interface of `model.captioner.Captioner`, but for `recall`. So one code decodes and shows them all.
+The maps are those of the beam that won: the finished caption is read once more, in one pass.
 
 **What counts as a word.** These models write tokens. Most are whole words; a rare word takes
 several. A step of a caption is a token, because that is what was chosen: it has a probability,
@@ -214,8 +214,8 @@ class HubCaptioner(nn.Module):
         """Logits (B, N, V) of the word after each of `words` (B, N), all at once."""
         return self.advance(words, self.begin(memory))[0]
 
-    def begin(self, memory: Tensor) -> HubCache:
-        """The cache before the first word."""
+    def begin(self, memory: Tensor, record: bool = False) -> HubCache:
+        """The cache before the first word. Nothing is recorded: their layers keep no queries."""
         return HubCache(memory, [], [])
 
     def advance(self, words: Tensor, cache: HubCache) -> tuple[Tensor, HubCache]:
@@ -276,7 +276,7 @@ class HubCaptionBundle(CaptionBundle):
         return self.wording.write(number, position)
 
     def _recall(self, memory: Tensor, beam: Beam) -> Reading:
-        """Their cache keeps no queries, so the finished caption is read once more."""
+        """The finished caption is read once more, in one pass."""
         return self._read(memory, beam.words)
 
     def _tell(

@@ -30,23 +30,33 @@ class AdditiveAttention(nn.Module):
 
 
 @dataclass
-class State:
-    """Between two words: hidden state and context (B, D), memory and its keys (B, M, D).
+class Trail:
+    """Of the words so far: hidden state and context (B, N, 2D), and maps (B, N, M)."""
 
-    And of the words so far, <start> among them: `mixed` (B, N, 2D), hidden state and context of
-    each, and `maps` (B, N, M), where it looked.
-    """
+    mixed: Tensor
+    maps: Tensor
+
+    def then(self, mixed: Tensor, maps: Tensor) -> Trail:
+        """The trail with the words that come next."""
+        return Trail(torch.cat((self.mixed, mixed), 1), torch.cat((self.maps, maps), 1))
+
+
+@dataclass
+class State:
+    """Between two words: hidden state and context (B, D), memory and its keys (B, M, D); the
+    trail if it is recorded."""
 
     hidden: Tensor
     context: Tensor
     memory: Tensor
     keys: Tensor
-    mixed: Tensor
-    maps: Tensor
+    trail: Trail | None = None
 
     def select(self, rows: Tensor) -> State:
         """The state for these rows of the batch, in this order; a row may come twice."""
-        return State(*(part[rows] for part in vars(self).values()))
+        trail = self.trail and Trail(self.trail.mixed[rows], self.trail.maps[rows])
+        parts = (self.hidden, self.context, self.memory, self.keys)
+        return State(*(part[rows] for part in parts), trail)
 
 
 class RecurrentCaptioner(WritingNet):
@@ -64,12 +74,15 @@ class RecurrentCaptioner(WritingNet):
         self.attention = AdditiveAttention(config.dim)
         self.mix = nn.Linear(2 * config.dim, config.dim)
 
-    def begin(self, memory: Tensor) -> State:
-        """The state before the first word."""
+    def begin(self, memory: Tensor, record: bool = False) -> State:
+        """The state before the first word. `record` keeps what `recall` needs."""
         images, patches, dim = memory.shape
-        nothing = memory.new_zeros(images, dim)
-        mixed, maps = memory.new_zeros(images, 0, 2 * dim), memory.new_zeros(images, 0, patches)
-        return State(nothing, nothing, memory, self.attention.key(memory), mixed, maps)
+        nothing, trail = memory.new_zeros(images, dim), None
+        if record:
+            trail = Trail(
+                memory.new_zeros(images, 0, 2 * dim), memory.new_zeros(images, 0, patches)
+            )
+        return State(nothing, nothing, memory, self.attention.key(memory), trail)
 
     def advance(self, words: Tensor, state: State) -> tuple[Tensor, State]:
         """Logits (B, N, V) after each of `words` (B, N), and the state after them."""
@@ -80,18 +93,21 @@ class RecurrentCaptioner(WritingNet):
             mixed.append(torch.cat((hidden, context), 1))
             maps.append(weights)
         new = torch.stack(mixed, 1)
-        mixed = torch.cat((state.mixed, new), 1)
-        maps = torch.cat((state.maps, torch.stack(maps, 1)), 1)
-        after = State(hidden, context, state.memory, state.keys, mixed, maps)
-        return self._logits(new), after
+        trail = state.trail and state.trail.then(new, torch.stack(maps, 1))
+        return self._logits(new), State(hidden, context, state.memory, state.keys, trail)
 
     def recall(self, state: State) -> Reading:
-        """What was answered to the words so far, and where it looked: one layer, one head."""
-        return Reading(self._logits(state.mixed), [state.maps[:, None]], [])
+        """What was answered to the words so far, and where it looked: one layer, one head.
+
+        Raises ValueError where it was not recorded.
+        """
+        if state.trail is None:
+            raise ValueError("Nothing was recorded: begin(memory, record=True) does.")
+        return Reading(self._logits(state.trail.mixed), [state.trail.maps[:, None]], [])
 
     def read(self, memory: Tensor, words: Tensor) -> Reading:
         """Teacher forcing, with the attention: one layer, one head."""
-        return self.recall(self.advance(words, self.begin(memory))[1])
+        return self.recall(self.advance(words, self.begin(memory, record=True))[1])
 
     def _logits(self, mixed: Tensor) -> Tensor:
         """(B, N, 2D) -> (B, N, V)"""

@@ -102,6 +102,9 @@ def test_reading_tells_each_layers_attention():
     ):
         assert torch.allclose(ours, theirs, atol=1e-6)
 
+    with pytest.raises(ValueError, match="record=True"):
+        net.recall(net.advance(SENTENCE, net.begin(memory))[1])
+
     # By hand, for the first layer.
     layer = net.layers[0]
     tokens = net.embed(SENTENCE) + sinusoidal_code(count, 24).float()

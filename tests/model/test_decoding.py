@@ -111,3 +111,9 @@ def test_next_to_no_temperature_is_greedy():
     with torch.inference_mode():
         memory = net.remember(images())
     assert sample(net, memory, 1e-4, 9).words == beam_search(net, memory, 1, 9)[0].words
+
+
+def test_no_beams_are_a_sentence():
+    net = captioner()
+    with pytest.raises(ValueError, match="one beam or more, not 0"):
+        beam_search(net, net.remember(images()), 0, 5)

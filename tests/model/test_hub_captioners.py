@@ -63,7 +63,7 @@ class Spy:
         self.net = net
         self.maps = {}  # words so far -> layers of cross rows, layers of self rows
 
-    def begin(self, memory):
+    def begin(self, memory, record=False):
         return self.net.begin(memory), [()] * len(memory)
 
     def advance(self, words, state):
