@@ -66,7 +66,8 @@ def scenes_figures(
     `captions_right`: every object with size and colour, and every relation. `pointing_KIND`: of
     the words of that kind (size, colour, shape) that name an object of the scene, how many have
     the peak of their attention (last layer, mean of the heads) in its box; `pointing_chance`: a
-    place chosen blindly would hit so many; `pointing_centre`: the middle of the picture would.
+    place chosen blindly would hit so many; `pointing_centre`: the middle of the picture would. None
+    of these for a memory of one.
     """
     right, hits, blind, centre = [], defaultdict(list), [], []
     middle = scenes.SIDE / 2
@@ -74,6 +75,8 @@ def scenes_figures(
         scene = scenes.draw(number)
         caption = bundle.caption(scene.image, beams=beams)
         right.append(scenes.parse(caption.text) == scene.description)
+        if bundle.memory_of_one:  # its only patch is the whole picture
+            continue
         kinds = {word: kind for word, _, kind in scenes.naming(caption.words, scene)}
         for word, thing, hit in scenes.pointing(caption, scene, bundle.tokens):
             hits[kinds[word]].append(hit)

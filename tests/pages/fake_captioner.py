@@ -39,6 +39,7 @@ class FakeCaptioner:
     recurrent: bool = False
     net: nn.Module = field(default_factory=nn.Identity)
     asked: list = field(default_factory=list)
+    told: dict = field(default_factory=dict)  # more of its card
 
     @property
     def knows_scenes_alone(self) -> bool:
@@ -50,7 +51,8 @@ class FakeCaptioner:
 
     @property
     def card(self) -> dict:
-        return {"title": self.name.replace("-", " ").capitalize(), "task": "caption"}
+        title = self.name.replace("-", " ").capitalize()
+        return {"title": title, "task": "caption"} | self.told
 
     def frame(self, image: Image.Image) -> Image.Image:
         return image

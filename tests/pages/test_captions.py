@@ -275,3 +275,30 @@ def test_the_page_is_one_of_the_app(captioners):
     app.switch_page(PAGE).run()
     assert not app.exception
     assert shown(app)[0]["words"] == SAYS
+
+
+def test_the_card_tells_how_well_it_writes_and_what_it_is_bad_at(captioners):
+    captioners["scenes-captioner"].told |= {
+        "recipe": "flickr8k-captioner",
+        "data": "Flickr8k",
+        "weak_at": "Numbers *of* things.",
+        "command": "python -m model.training flickr8k-captioner",
+        "metrics": {"test_photos": 1000, "bleu4": 0.125, "bleu4_beam3": 0.25, "distinct": 1234},
+        "curve": [{"epoch": i, "accuracy": 0.1 * i, "test_accuracy": 0.1} for i in (1, 2)],
+    }
+    app = opened()
+    assert r"Numbers \*of\* things." in texts(app)
+    rows = app.table[0].value
+    assert list(rows["BLEU-4"]) == ["0.125", "0.250"]
+    assert list(rows["Different captions"]) == ["1,234", ""]
+    assert len(app.get("plotly_chart")) == 1
+    assert any("flickr8k-captioner" in block.value for block in app.code)
+
+
+def test_figures_on_scenes_are_shares(captioners):
+    captioners["scenes-captioner"].told |= {
+        "recipe": "scenes-captioner",
+        "metrics": {"test_scenes": 1000, "captions_right": 0.999, "pointing_shape": 0.75},
+    }
+    app = opened()
+    assert "99.9%" in app.table[0].value.to_string() and "75.0%" in app.table[0].value.to_string()

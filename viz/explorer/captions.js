@@ -571,7 +571,8 @@ class Captions {
     setText(this.find(".alternatives-note"), others);
     if (!names.length || !this.maps) return setText(this.find(".score"), "");
     const hits = names.filter(([named, object]) => this.hits(named, object)).length;
-    setText(this.find(".score"), `In this head ${hits} of ${names.length} words that name an object peak inside its box.`);
+    const where = this.view.head === "mean" ? "In the mean of the heads" : "In this head";
+    setText(this.find(".score"), `${where} ${hits} of ${names.length} words that name an object peak inside its box.`);
   }
 
   alternatives(word, list) {

@@ -13,7 +13,7 @@ from model import scenes, zoo
 from viz import explorer
 from viz.caption_strip import animation, strip
 from viz.captions import MEMORY_OF_ONE, Caption, Objects, caption_payload
-from viz.pages import captioner_choice, picture, shelf
+from viz.pages import captioner_card, captioner_choice, picture, shelf
 from viz.pages import scene as scene_choice
 from viz.pages.caption_of import Question, answer
 from viz.pages.link import note_down, recall
@@ -91,6 +91,7 @@ def page() -> None:
     with st.container(horizontal=True):
         _show_meaning(bundle)
         _show_export(bundle, shown, told.caption)
+        captioner_card.about(bundle)
         captioner_choice.open_another()
     _write_address(shown, scene)
 

@@ -183,7 +183,7 @@ def show_training(card: dict[str, Any]) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         if len(curve) > 1:
-            _show_curve(curve)
+            _show_curve(curve, "words" if card.get("task") == "caption" else "pictures")
     with right:
         st.table(facts, border=LINES)
     if command := card.get("command"):
@@ -199,8 +199,8 @@ def _made_of(card: dict[str, Any]) -> dict[str, str]:
     return facts
 
 
-def _show_curve(curve: list[dict[str, Any]]) -> None:
-    columns = {"training pictures": "accuracy", "test pictures": "test_accuracy"}
+def _show_curve(curve: list[dict[str, Any]], of: str) -> None:
+    columns = {f"training {of}": "accuracy", f"test {of}": "test_accuracy"}
     lines = {
         title: [(row["epoch"], row[key]) for row in curve if key in row]
         for title, key in columns.items()

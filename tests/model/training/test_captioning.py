@@ -124,6 +124,7 @@ def test_what_cannot_be_evaluated(capsys):
 class Perfect:
     """Says what is there, and looks at the middle of each object."""
 
+    memory_of_one = False
     tokens = captioning.captioner.CaptionerConfig(
         encoder={"img_size": 96, "patch_size": 8, "num_classes": 0}
     ).tokens
@@ -151,6 +152,11 @@ def test_a_perfect_captioner_is_right_and_points():
         for b in [thing.box for thing in s.objects]
     ]
     assert figures["pointing_chance"] == pytest.approx(np.mean(boxes), abs=1e-4)
+
+
+def test_one_vector_for_the_whole_picture_points_nowhere(monkeypatch):
+    monkeypatch.setattr(Perfect, "memory_of_one", True)
+    assert evaluate.scenes_figures(Perfect(), 2, first=0) == {"test_scenes": 2, "captions_right": 1}
 
 
 @pytest.fixture

@@ -1,0 +1,54 @@
+"""The checkpoints that come with the app are small, and are what their cards say."""
+
+import dataclasses
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+
+from model.captioner import CaptionerConfig
+from model.training import recipe
+from model.vit import PRESETS, ViTConfig
+
+FOLDER = Path(__file__).parents[1] / "checkpoints"
+FILES = sorted(FOLDER.glob("*.safetensors"))
+MEGABYTE = 10**6
+
+
+def card_of(file: Path) -> dict:
+    return json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
+
+
+def test_all_together_they_are_quickly_cloned():
+    sizes = [file.stat().st_size for file in FILES]
+    assert sizes and max(sizes) < 25 * MEGABYTE and sum(sizes) < 60 * MEGABYTE
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_weights_are_in_half_precision(file):
+    with safe_open(file, "pt") as weights:
+        kinds = {weights.get_slice(name).get_dtype() for name in weights.keys()}  # noqa: SIM118
+    assert kinds <= {"F16", "I64"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_the_command_on_the_card_makes_this_very_model(file):
+    card = card_of(file)
+    words = shlex.split(card["command"])
+    changes = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
+    made_by = recipe.load(words[words.index("model.training") + 1], changes)
+    if card["task"] == "caption":
+        wanted, config = caption_config(made_by, card), CaptionerConfig(**card["config"])
+    else:
+        options = dict(made_by.model)
+        wanted = dataclasses.replace(PRESETS[options.pop("preset")], **options)
+        config = ViTConfig(**card["config"])
+    assert config == wanted
+
+
+def caption_config(made_by: recipe.CaptionRecipe, card: dict) -> CaptionerConfig:
+    encoder = {"num_classes": 0, "cls_token": False, "pool": "mean"} | made_by.encoder
+    words = card["config"]["vocabulary"]
+    return CaptionerConfig(encoder=encoder, vocabulary=tuple(words), **made_by.decoder)

@@ -1,0 +1,65 @@
+"""What a captioner's card says: how well it writes, what it is bad at, and how it was made."""
+
+from typing import Any
+
+import streamlit as st
+
+from model import zoo
+from viz.pages.models_card import LINES, show_training
+from viz.pages.text import plain
+
+SHARES = {
+    "captions_right": "Captions right in every word",
+    "pointing_colour": "Peak in the object's box, for its colour",
+    "pointing_shape": "Peak in the object's box, for its shape",
+    "pointing_size": "Peak in the object's box, for its size",
+    "pointing_chance": "A place chosen blindly",
+}
+SCORES = {"bleu1": "BLEU-1", "bleu4": "BLEU-4", "rouge_l": "ROUGE-L", "cider": "CIDEr"}
+BASELINES = {"nearest": "Caption of the most similar photo", "commonest": "Commonest caption"}
+BEAMS = "_beam3"
+
+
+def about(bundle: zoo.Bundle) -> None:
+    """A popover with the card; nothing for a captioner that has none."""
+    card = bundle.card
+    if "recipe" not in card:
+        return
+    with st.popover("About this captioner", icon=":material/info:", width="content"):
+        if weak := card.get("weak_at"):
+            st.markdown(f"**What it is bad at.** {plain(weak)}")
+        metrics = card.get("metrics", {})
+        _show_shares(metrics)
+        _show_scores(metrics)
+        show_training(card)
+
+
+def _show_shares(metrics: dict[str, Any]) -> None:
+    found = {title: f"{metrics[name]:.1%}" for name, title in SHARES.items() if name in metrics}
+    if found:
+        st.table(found, border=LINES)
+        st.caption(f"On {metrics['test_scenes']:,} scenes that it was not trained on.")
+
+
+def _show_scores(metrics: dict[str, Any]) -> None:
+    """Greedy, with beams, and what one reaches without looking closely, a row each."""
+    if "bleu4" not in metrics:
+        return
+    ways = {"Greedy": "{}", "Beam 3": "{}" + BEAMS}
+    ways |= {title: f"{name}_{{}}" for name, title in BASELINES.items()}
+    rows = {
+        way: [metrics.get(key.format(name)) for name in (*SCORES, "distinct")]
+        for way, key in ways.items()
+    }
+    rows = {way: values for way, values in rows.items() if any(v is not None for v in values)}
+    columns = {"": list(rows)}
+    for place, title in enumerate((*SCORES.values(), "Different captions")):
+        columns[title] = [_number(values[place]) for values in rows.values()]
+    st.table(columns, border=LINES, hide_index=True)
+    st.caption(f"On {metrics['test_photos']:,} photos that it was not trained on; 1 is the most.")
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
