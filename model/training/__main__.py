@@ -86,9 +86,12 @@ def _train_captioner(options, recipe: recipes.CaptionRecipe, device: str, out: P
 
 def _pack(arguments: list[str]) -> int:
     options = _pack_parser().parse_args(arguments)
-    from model.training import data
+    from model.training import caption_data, data, flickr8k
 
-    data.pack(options.source, options.target, options.size, options.seed)
+    if (options.source / flickr8k.CAPTIONS).is_file():
+        caption_data.pack(options.source, options.target)
+    else:
+        data.pack(options.source, options.target, options.size, options.seed)
     files = {f.name: f.stat().st_size for f in sorted(options.target.glob("*.npz"))}
     print(json.dumps({"packed": str(options.target), "bytes": files}))
     return 0

@@ -81,6 +81,16 @@ def read_photos(folder: Path, split: str, limit: int | None = None, each: int = 
     return Photos(images, captions, each)
 
 
+def pack(source: Path, target: Path) -> None:
+    """Write the packed form of Flickr8k as published, in its own order. Raises DataError."""
+    target.mkdir(parents=True, exist_ok=True)
+    for split in flickr8k.SPLITS:
+        images, captions = flickr8k.read(source, split, None)
+        packed.write_pictures(target / f"{split}.npz", images)
+        text = json.dumps({"captions": captions}, ensure_ascii=False)
+        (target / f"{split}.json").write_text(text, encoding="utf-8")
+
+
 def _packed(folder: Path, split: str, limit: int | None) -> tuple[Tensor, list[list[str]]]:
     try:
         captions = json.loads((folder / f"{split}.json").read_text(encoding="utf-8"))["captions"]

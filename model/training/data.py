@@ -46,8 +46,9 @@ def read(
             if (found := reader(folder, name, size, limit)) is not None:
                 return _checked(found, folder, name)
     raise DataError(
-        f"{folder} holds no {split} data: expected {split}.npz, cifar-10-batches-py, "
-        f"FashionMNIST/raw or {split}/CLASS/*.jpg. Check the path given with --data."
+        f"{folder} holds no {split} data: expected {split}.npz (or its numbered "
+        f"parts), cifar-10-batches-py, FashionMNIST/raw, Tiny ImageNet's wnids.txt or "
+        f"{split}/CLASS/*.jpg. Check the path given with --data."
     )
 
 

@@ -41,11 +41,17 @@ def read_pictures(file: Path, limit: int | None) -> Tensor:
 
 
 def write(file: Path, split: Split, order: Tensor) -> None:
+    """Write a split in that order of its pictures, without loss."""
     arrays = {"labels": split.labels[order].numpy().astype(np.int16)}
     arrays["classes"] = np.array(split.classes)
     if split.boxes is not None:
         arrays["boxes"] = split.boxes[order].numpy()
     np.savez_compressed(file, **arrays, **_encode(split.images[order]))
+
+
+def write_pictures(file: Path, images: Tensor) -> None:
+    """Write uint8 (N, C, H, W) for `read_pictures`, without loss."""
+    np.savez_compressed(file, **_encode(images))
 
 
 def _read_file(file: Path, limit: int | None) -> Split:

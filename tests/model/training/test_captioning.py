@@ -215,7 +215,8 @@ def test_a_frozen_encoder_stays_as_it_was(folder):
     assert any(name.startswith("encoder.") for name in changed())
 
 
-def test_flickr8k_as_published(tmp_path):
+def publish(tmp_path):
+    """Three photos as Flickr8k's publisher would give them; the folder of the photos."""
     photos = tmp_path / "Flicker8k_Dataset"
     photos.mkdir()
     for i in range(3):
@@ -224,6 +225,25 @@ def test_flickr8k_as_published(tmp_path):
     (tmp_path / "Flickr8k.token.txt").write_text("\n".join(lines))
     (tmp_path / "Flickr_8k.trainImages.txt").write_text("2.jpg\n0.jpg\n")
     (tmp_path / "Flickr_8k.devImages.txt").write_text("1.jpg\n")
+    return photos
+
+
+def test_flickr8k_packed_is_the_same(tmp_path, capsys):
+    publish(tmp_path)
+    (tmp_path / "Flickr_8k.testImages.txt").write_text("1.jpg\n0.jpg\n")
+    assert main(["pack", str(tmp_path), str(tmp_path / "packed")]) == 0
+    assert set(json.loads(capsys.readouterr().out)["bytes"]) == {
+        f"{split}.npz" for split in ("train", "val", "test")
+    }
+    for split in ("train", "val", "test"):
+        published = caption_data.read_photos(tmp_path, split)
+        packed_again = caption_data.read_photos(tmp_path / "packed", split)
+        assert torch.equal(published.images, packed_again.images)
+        assert published.captions == packed_again.captions
+
+
+def test_flickr8k_as_published(tmp_path):
+    photos = publish(tmp_path)
     data = caption_data.read_photos(tmp_path, "train")
     assert data.images.shape == (2, 3, 160, 160)
     assert abs(int(data.images[0, 0].float().mean()) - 160) <= 2
