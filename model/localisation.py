@@ -49,18 +49,11 @@ def box_mask(boxes: Tensor, size: Sequence[int], grid: Sequence[int], least: flo
     return covered >= least
 
 
-def points_at(maps: Tensor, masks: Tensor) -> Tensor:
-    """The pointing game: does the highest patch lie in the mask? bool (B,).
+def points_into(maps: Tensor, boxes: Tensor, size: Sequence[float]) -> Tensor:
+    """The pointing game: does the middle of the highest patch lie in the box? bool (B,).
 
     Zhang et al. 2016, "Top-down Neural Attention by Excitation Backprop". Of several highest
     ones the first counts.
-    """
-    peak = maps.flatten(1).argmax(1, keepdim=True)
-    return masks.flatten(1).gather(1, peak)[:, 0]
-
-
-def points_into(maps: Tensor, boxes: Tensor, size: Sequence[float]) -> Tensor:
-    """The pointing game with boxes: does the middle of the highest patch lie inside? bool (B,).
 
     `boxes` (B, 4) as of `box_mask`, in a picture of `size` (height, width).
     """

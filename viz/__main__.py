@@ -33,8 +33,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     from model import zoo
 
+    # The same model with which the app opens; without any, loading says what is missing.
+    usual = next(iter(zoo.names()), zoo.DEFAULTS[0])
+    name = usual if options.model is None else options.model
     try:
-        bundle = zoo.load(options.model, heads=options.heads, weights=options.weights)
+        bundle = zoo.load(name, heads=options.heads, weights=options.weights)
         pictures = _pictures(options.image)
     except (zoo.ModelNotFound, zoo.ModelRejected, FileNotFoundError) as problem:
         print(problem, file=sys.stderr)
@@ -55,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m viz", description=__doc__)
     parser.add_argument("image", type=Path, help="a picture, or a folder of pictures")
-    parser.add_argument("--model", default="cifar10", help="as zoo.load takes it")
+    parser.add_argument("--model", help="as zoo.load takes it (default: the app's)")
     parser.add_argument("--heads", type=int, help="for a file of weights that cannot tell")
     parser.add_argument("--weights", default="trained", choices=("trained", "random"))
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")

@@ -22,6 +22,7 @@ def head_scatter(
     usual: float | None = None,
     chosen: tuple[int, int] | None = None,
     height: int = 470,
+    numbers: Sequence[int] | None = None,
 ) -> go.Figure:
     """A dot a head: its layer across, its value up, its kind as colour and shape.
 
@@ -31,9 +32,17 @@ def head_scatter(
         names: what each kind is called; also the order of the legend.
         unit: written behind a value on hover, such as " px".
         usual: the value of a head that attends to everything alike, as a dotted line.
-        chosen: layer and head to circle, from zero.
+        chosen: layer and head to circle, from zero: places in `values`.
+        numbers: what each layer is called, where only some of a model's are here; 1, 2, 3...
+            if None.
+
+    Returns:
+        a figure whose dots carry their place in `values`, counted from one, as customdata
+        (layer, head).
     """
     layers, heads = values.shape
+    places = range(1, layers + 1)
+    called = [str(number) for number in (places if numbers is None else numbers)]
     offsets = [_side_by_side(int(np.isfinite(row).sum())) for row in values]
     figure = go.Figure()
     for index, (kind, name) in enumerate(names.items()):
@@ -47,6 +56,7 @@ def head_scatter(
             x=[layer + 1 + offsets[layer][head] for layer, head in dots],
             y=[float(values[layer, head]) for layer, head in dots],
             customdata=[[layer + 1, head + 1] for layer, head in dots],
+            text=[called[layer] for layer, _ in dots],
             name=name,
             mode="markers",
             marker={
@@ -56,7 +66,7 @@ def head_scatter(
                 "opacity": 0.9,
             },
             hovertemplate=(
-                "Layer %{customdata[0]}, head %{customdata[1]}: %{y:.3~g}"
+                "Layer %{text}, head %{customdata[1]}: %{y:.3~g}"
                 f"{unit}<br>{name}<extra></extra>"
             ),
         )
@@ -86,7 +96,8 @@ def head_scatter(
     )
     figure.update_xaxes(
         title="Layer",
-        dtick=1,
+        tickvals=list(places),
+        ticktext=called,
         range=[0.5, layers + 0.5],
         showgrid=False,
         zeroline=False,

@@ -15,7 +15,6 @@ from model.localisation import (
     mass_mask,
     overlap,
     overlap_at_share,
-    points_at,
     points_into,
 )
 
@@ -46,12 +45,6 @@ def test_a_box_on_the_grid():
     assert masks[0].tolist() == [[True, True, False], [False, False, False]]
     assert not masks[1].any()
     assert masks[2].tolist() == [[False, True, False], [True, True, True]]
-
-
-def test_pointing():
-    masks = torch.tensor([[[True, False], [False, False]]] * 2)
-    maps = torch.tensor([[[0.9, 0.1], [0.2, 0.3]], [[0.1, 0.9], [0.2, 0.3]]])
-    assert points_at(maps, masks).tolist() == [True, False]
 
 
 def test_overlap():

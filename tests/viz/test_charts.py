@@ -47,6 +47,17 @@ def test_every_head_is_a_dot_in_its_layer():
     assert circled.y == (3.0,)
 
 
+def test_layers_have_their_own_numbers_and_dots_their_place():
+    figure = head_scatter(
+        np.ones((2, 1)), [["a"], ["a"]], {"a": "A"}, "Distance", "", numbers=(6, 12)
+    )
+    (trace,) = figure.data
+    assert trace.text == ("6", "12") and "Layer %{text}" in trace.hovertemplate
+    assert [list(place) for place in trace.customdata] == [[1, 1], [2, 1]]
+    assert figure.layout.xaxis.ticktext == ("6", "12")
+    assert figure.layout.xaxis.tickvals == trace.x == (1, 2)
+
+
 def test_one_head_stands_in_the_middle():
     figure = head_scatter(np.ones((1, 1)), [["a"]], {"a": "A"}, "Distance", "")
     assert figure.data[0].x == (1.0,)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model import samples, zoo
+from model import checkpoints, samples, zoo
 from model.look import look
 from viz.__main__ import main
 
@@ -29,6 +29,20 @@ def test_one_picture_writes_sheet_layers_rollout_and_numbers(tmp_path):
     np.testing.assert_array_equal(numbers["weights"], seen.rows(query))
     np.testing.assert_allclose(numbers["rollout"].sum(), 1, atol=1e-5)
     assert Image.open(out / "rollout.png").size == seen.frame.size
+
+
+def test_without_a_name_it_is_the_model_that_the_app_opens_with(tmp_path, monkeypatch):
+    picture, asked, load = tmp_path / "cup.png", [], zoo.load
+    samples.load("coffee").save(picture)
+    monkeypatch.setattr(zoo, "load", lambda name, **how: asked.append(name) or load(name, **how))
+    assert main([str(picture), "--out", str(tmp_path / "out")]) == 0
+    assert asked == [zoo.names()[0]]
+
+
+def test_without_any_model_a_sentence_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(checkpoints, "DIRECTORY", tmp_path)
+    assert main([str(tmp_path / "cup.png"), "--out", str(tmp_path / "out")]) == 1
+    assert "There is no model" in capsys.readouterr().err
 
 
 def test_a_folder_goes_on_where_it_was_stopped(tmp_path, capsys):

@@ -16,7 +16,7 @@ from viz.captions import Caption
 from viz.pages.picture import Picture
 
 CACHE_BYTES = 64 * 2**20
-FIRST_SCENE = 1 << 41  # training and tests draw scenes of lower numbers
+FIRST_SCENE = 1 << 41  # training draws lower numbers; the first thousand measure the captioners
 
 
 @dataclass(frozen=True)

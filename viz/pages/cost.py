@@ -27,8 +27,14 @@ MOST_OPERATIONS = 300e9
 
 NO_PATCH = " The patch cannot be doubled here: a stem, or an image that it would not tile."
 
-_timings: LRUCache = LRUCache(256)
-_lock = threading.Lock()
+
+@st.cache_resource(show_spinner=False)
+def _timings() -> tuple[LRUCache, threading.Lock]:
+    """What was measured, and its lock: for the whole server.
+
+    A page's file is run anew at every click, so what is to outlast that is no global of it.
+    """
+    return LRUCache(256), threading.Lock()
 
 
 def page() -> None:
@@ -130,8 +136,9 @@ def _count(operations: float) -> str:
 
 
 def _known(variants: dict[str, ViTConfig]) -> dict[str, Timing]:
-    with _lock:
-        return {name: _timings[c] for name, c in variants.items() if c in _timings}
+    timings, lock = _timings()
+    with lock:
+        return {name: timings[c] for name, c in variants.items() if c in timings}
 
 
 def _show_times(
@@ -145,8 +152,9 @@ def _show_times(
         for index, (name, config) in enumerate(small.items()):
             bar.progress(index / len(small), f"Measuring: {name}")
             timing = measure(config)
-            with _lock:
-                _timings[config] = timing
+            measured, lock = _timings()
+            with lock:
+                measured[config] = timing
         bar.empty()
         timings = _known(variants)
     with place.container():
@@ -216,11 +224,21 @@ def _bytes(value: float) -> str:
     return f"{value:.0f} B"
 
 
+def _head_formula(config: ViTConfig) -> str:
+    """What is done once a photo, after the layers: a projection to E numbers, and the classes."""
+    projected = config.projection
+    parts = ["2 D E"] if projected else []
+    if config.num_classes:
+        parts.append("2 E K" if projected else "2 D K")
+    told = f" with $E$ = {projected}, the projection's width" if projected else ""
+    return f"${' + '.join(parts)}${told}" if parts else "none here"
+
+
 def _show_formulae(config: ViTConfig) -> None:
     st.subheader("The formulae")
     st.markdown(
         "With $N$ tokens ($P$ of them patches) of width $D$, $H$ heads, $L$ layers, an MLP of "
-        "$M$, patches of $p$ pixels and $C$ channels:"
+        "$M$, patches of $p$ pixels, $C$ channels and $K$ classes:"
     )
     embed = "as its convolutions cost" if config.embed == "stem" else "$2 P\\, C p^2 D$"
     st.markdown(
@@ -233,6 +251,7 @@ def _show_formulae(config: ViTConfig) -> None:
                 "| MLP | $L \\cdot 4 N D M$ | linearly |",
                 "| Scores $Q K^\\top$ | $L \\cdot 2 N^2 D$ | quadratically |",
                 "| Sum $A V$ | $L \\cdot 2 N^2 D$ | quadratically |",
+                f"| Classification head | {_head_formula(config)} | not at all |",
                 "| Every map, bytes | $4 L H N^2$ | quadratically |",
                 "| Every query and key, bytes | $8 L N D$ | linearly |",
             ]

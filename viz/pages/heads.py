@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from functools import partial
-from hashlib import sha256
+from typing import TypeVar
 
 import streamlit as st
 import torch
@@ -17,8 +17,9 @@ from model.measures import KINDS, chance, dominant_kind, kind_scores, measure_la
 from model.patches import TokenLayout
 from model.recorder import AttentionRecord
 from model.survey import survey
+from viz.pages import shelf
 from viz.pages.link import note_down, recall
-from viz.pages.picture import MAX_SIDE, TYPES
+from viz.pages.picture import MAX_MEGABYTES, MAX_SIDE, TYPES
 from viz.pages.session import Session, begin, change_view, chosen_layers, write_address
 from viz.scatter import head_scatter
 
@@ -26,6 +27,7 @@ THIS, SAMPLES, OWN = "This photo", "The samples", "Many of yours"
 BEST = 3
 NOTICEABLE = 0.05
 BARE = {"displayModeBar": False}
+Found = TypeVar("Found")
 
 MEASURES = {
     "distance": (
@@ -104,13 +106,17 @@ KIND_NAMES = {
     "cls": "CLS",
     "content": "Content",
 }
+ABOVE_CHANCE = ("neighbours", "row", "column", "cls")
+"""The kinds whose score begins where chance ends."""
 KIND_HELP = {
     "neighbours": "Attention to the eight patches around, above what chance gives.",
     "row": "Attention along the row, above what chance gives.",
     "column": "Attention along the column, above what chance gives.",
-    "uniform": "How evenly it attends: exp(entropy) / N, the share of tokens it spreads over.",
+    "uniform": "How evenly it attends: exp(entropy) / N, the share of tokens it spreads over. A "
+    "head that attends to everything alike has 100 %.",
     "cls": "Attention from patches to CLS, above what chance gives.",
-    "content": "What position does not explain of the map, in heads that are not uniform.",
+    "content": "The share of the map that position does not explain, less where the head attends "
+    "evenly or to tokens that are no patch. It is not counted above chance.",
 }
 STEM = (
     "This model begins with a stem of convolutions, which mixes each patch with its neighbours "
@@ -120,12 +126,22 @@ STEM = (
 )
 MIMETIC = (
     "This model's attention was local before any training (mimetic initialisation: Trockman and "
-    "Kolter, 2023). That its first heads look near is in part how it began: the same network "
-    "untrained, on the Models page, shows which part."
+    "Kolter, 2023). That its first heads look near is in part how it began. To see which part, "
+    "open the same network on the Models page with *Open it untrained*, and come back here."
+)
+MIMETIC_UNTRAINED = (
+    "Nothing here is learned: so local were this network's heads at the start (mimetic "
+    "initialisation: Trockman and Kolter, 2023)."
 )
 
-_surveys: LRUCache = LRUCache(256)
-_lock = threading.Lock()
+
+@st.cache_resource(show_spinner=False)
+def _surveys() -> tuple[LRUCache, threading.Lock]:
+    """What was measured, and its lock: for the whole server.
+
+    A page's file is run anew at every click, so what is to outlast that is no global of it.
+    """
+    return LRUCache(256), threading.Lock()
 
 
 def page() -> None:
@@ -142,7 +158,7 @@ def page() -> None:
             measures, [_attended(record, layout) for record in session.look.records]
         )
         _show_scatter(session, measures, scores, measure)
-        _show_kinds(scores)
+        _show_kinds(session, scores)
     write_address(session)
     note_down(measure=(measure, "distance"), over=(scope if scope != OWN else THIS, THIS))
 
@@ -152,8 +168,7 @@ def _choose(prefix: tuple[str, ...]) -> tuple[str, str]:
     there = [
         name
         for name in MEASURES
-        if (name != "registers" or registers)
-        and (name != "cls" or any(not token.startswith("reg") for token in prefix))
+        if (name != "registers" or registers) and (name != "cls" or _has_class_token(prefix))
     ]
     recall("over", THIS, [THIS, SAMPLES, OWN])
     recall("measure", "distance", there)
@@ -167,6 +182,10 @@ def _choose(prefix: tuple[str, ...]) -> tuple[str, str]:
             "Averaged over", [THIS, SAMPLES, OWN], key="over", required=True
         )
     return scope, measure
+
+
+def _has_class_token(prefix: tuple[str, ...]) -> bool:
+    return any(not name.startswith("reg") for name in prefix)
 
 
 def _attended(record: AttentionRecord, layout: TokenLayout) -> TokenLayout:
@@ -190,29 +209,37 @@ def _measured(session: Session, scope: str) -> dict[str, Tensor] | None:
         names = samples.names()
         return _remember(
             (name, *names), lambda: _surveyed(session, [samples.load(each) for each in names])
-        )
+        )[0]
     uploads = st.file_uploader(
-        "Photos to average over", type=TYPES, accept_multiple_files=True, key="many"
+        "Photos to average over",
+        type=TYPES,
+        accept_multiple_files=True,
+        key="many",
+        max_upload_size=MAX_MEGABYTES,
     )
     if not uploads:
-        st.caption("Choose several photos at once; nothing of them is kept but the averages.")
+        st.caption(
+            "Choose several photos at once. They lie in the server's memory, not on its disk, "
+            "until you remove them here or leave Saccade; what stays after that is the averages."
+        )
         return None
-    keys = sorted(sha256(upload.getvalue()).hexdigest() for upload in uploads)
-    return _remember((name, *keys), lambda: _surveyed(session, _opened(uploads)))
-
-
-def _remember(
-    key: tuple[str, ...], make: Callable[[], dict[str, Tensor] | None]
-) -> dict[str, Tensor] | None:
-    with _lock:
-        if key in _surveys:
-            return _surveys[key]
-    with torch.inference_mode():
-        measures = make()
-    if measures is not None:
-        with _lock:
-            _surveys[key] = measures
+    keys = sorted(upload.file_id for upload in uploads)
+    measures, refused = _remember((name, *keys), lambda: _surveyed(session, _opened(uploads)))
+    if refused:
+        st.warning(f"{len(refused)} could not be opened. {refused[0]}", icon=":material/error:")
     return measures
+
+
+def _remember(key: tuple[str, ...], make: Callable[[], Found]) -> Found:
+    surveys, lock = _surveys()
+    with lock:
+        if key in surveys:
+            return surveys[key]
+    with torch.inference_mode():
+        found = make()
+    with lock:
+        surveys[key] = found
+    return found
 
 
 def _opened(uploads: list) -> list[Callable[[], Image.Image]]:
@@ -223,8 +250,11 @@ def _open_upload(upload) -> Image.Image:
     return open_image(upload.getvalue(), max_side=MAX_SIDE)
 
 
-def _surveyed(session: Session, photos: list) -> dict[str, Tensor] | None:
-    """Over photos, or functions that open one; with a progress bar, and one photo at a time."""
+def _surveyed(session: Session, photos: list) -> tuple[dict[str, Tensor] | None, list[str]]:
+    """Over photos, or functions that open one; with a progress bar, and one photo at a time.
+
+    Returns the measures, None if no photo could be opened, and why each of the others could not.
+    """
     bar, refused = st.progress(0.0, "Measuring"), []
 
     def images():
@@ -239,9 +269,7 @@ def _surveyed(session: Session, photos: list) -> dict[str, Tensor] | None:
         done = mean.count + len(refused)
         bar.progress(done / len(photos), f"Photo {done} of {len(photos)}")
     bar.empty()
-    if refused:
-        st.warning(f"{len(refused)} could not be opened. {refused[0]}", icon=":material/error:")
-    return None if mean is None else mean.mean()
+    return None if mean is None else mean.mean(), refused
 
 
 # -- the dots -----------------------------------------------------------------------------------
@@ -261,6 +289,7 @@ def _show_scatter(
         unit,
         None if windowed else chance(session.bundle.tokens)[measure],
         (view.layer, view.head) if isinstance(view.head, int) else None,
+        numbers=_numbers(session),
     )
     # A fresh key forgets the last click, so that coming back does not open Explore again.
     key = f"dots_{st.session_state.setdefault('clicks', 0)}"
@@ -280,16 +309,21 @@ def _show_scatter(
         _open(int(layer) - 1, int(head) - 1)
 
 
+def _numbers(session: Session) -> list[int]:
+    """What the recorded layers are called: their place in the model, from one."""
+    return [number + 1 for number in session.look.numbers]
+
+
 def _of_its_making(session: Session) -> str:
     """What is known of how far this network's heads look before it has learned anything."""
     config = getattr(session.bundle.net, "config", None)
     if getattr(config, "init", "") == "mimetic":
-        return MIMETIC
+        return MIMETIC_UNTRAINED if session.bundle.name.endswith(shelf.RANDOM) else MIMETIC
     return STEM if getattr(config, "embed", "") == "stem" else ""
 
 
 def _open(layer: int, head: int) -> None:
-    """Explore, on this head."""
+    """Explore, on this head; the layer is counted among those recorded, from zero."""
     st.session_state.clicks = st.session_state.get("clicks", 0) + 1
     change_view(layer=layer, head=head)
     st.switch_page("viz/pages/explore.py")
@@ -298,26 +332,32 @@ def _open(layer: int, head: int) -> None:
 # -- by what they do ----------------------------------------------------------------------------
 
 
-def _show_kinds(scores: dict[str, Tensor]) -> None:
+def _show_kinds(session: Session, scores: dict[str, Tensor]) -> None:
     st.subheader("Find heads by what they do")
     st.caption(
-        "The heads that are most of each kind: 0 % is what a head would do by chance, 100 % is "
-        "nothing else."
+        "The heads that are most of each kind. For neighbours, row, column and CLS, 0 % is what a "
+        "head would do by chance and 100 % is nothing else. *Uniform* and *Content* are shares of "
+        "their own, which the question marks explain."
     )
+    has_cls, numbers = _has_class_token(session.bundle.tokens.prefix), _numbers(session)
     for columns, kinds in zip((st.columns(3), st.columns(3)), (KINDS[:3], KINDS[3:]), strict=True):
         for column, kind in zip(columns, kinds, strict=True):
             with column.container(border=True, height="stretch"):
-                _show_kind(kind, _best(scores[kind]))
+                st.markdown(f"**{KIND_NAMES[kind]}**", help=KIND_HELP[kind])
+                if kind == "cls" and not has_cls:
+                    st.caption("This model has no class token.")
+                else:
+                    _show_kind(kind, _best(scores[kind]), numbers)
 
 
-def _show_kind(kind: str, best: list[tuple[int, int, float]]) -> None:
-    st.markdown(f"**{KIND_NAMES[kind]}**", help=KIND_HELP[kind])
+def _show_kind(kind: str, best: list[tuple[int, int, float]], numbers: list[int]) -> None:
     for layer, head, score in best:
-        label = f"Layer {layer + 1}, head {head + 1}: {score:.0%}"
+        label = f"Layer {numbers[layer]}, head {head + 1}: {score:.0%}"
         if st.button(label, key=f"{kind}_{layer}_{head}", width="stretch"):
             _open(layer, head)
     if not best:
-        st.caption("No head here does this noticeably more than chance.")
+        more = " more than chance" if kind in ABOVE_CHANCE else ""
+        st.caption(f"No head here does this noticeably{more}.")
 
 
 def _best(scores: Tensor) -> list[tuple[int, int, float]]:

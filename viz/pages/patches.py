@@ -3,7 +3,7 @@
 import numpy as np
 import streamlit as st
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.bundle import Bundle
 from model.components import principal_components
@@ -18,9 +18,11 @@ from viz.patch_pictures import as_colors, enlarge, join, mosaic
 BARE = {"displayModeBar": False}
 SIDE = 400  # pixels of a picture, at least
 STRIP = 1280
+NAMES_OF_STEP = ("patch_embed", "conv_proj")  # timm's and torchvision's, on the top module
 COMPONENTS, RAW = 28, 96
 IN_A_LINE = 64
 VALUES = 6
+COMPONENTS_KIND, RAW_KIND = "Principal components", "Raw filters"
 RIGHT = 'rearrange(x, "b c (h p) (w q) -> b (h w) (c p q)", p=p, q=p)'
 WRONG = "x.reshape(b, h * w, c * p * p)"
 
@@ -39,10 +41,10 @@ def page() -> None:
     pixels = patchify(prepared, bundle.tokens.patch)[0]
     _show_steps(bundle, prepared, pixels, patch)
     _show_mistake(bundle, prepared)
-    _show_filters(bundle)
+    kind = _show_filters(bundle)
     write_address(session)
     centre = rows // 2 * columns + columns // 2
-    note_down(patch=(patch, centre))
+    note_down(patch=(patch, centre), filters=(kind, COMPONENTS_KIND))
 
 
 def _choose(rows: int, columns: int) -> int:
@@ -122,10 +124,7 @@ def _some(values: Tensor) -> str:
 
 def _embedded(bundle: Bundle, prepared: Tensor) -> Tensor | None:
     """The patch tokens before positions are added, (N, D); None where that step is not known."""
-    if not isinstance(bundle.net, VisionTransformer):
-        step = getattr(bundle.net, "patch_embed", None) or getattr(bundle.net, "conv_proj", None)
-    else:
-        step = bundle.net.embed
+    step = _patch_step(bundle)
     if step is None:
         return None
     with torch.inference_mode():
@@ -133,6 +132,19 @@ def _embedded(bundle: Bundle, prepared: Tensor) -> Tensor | None:
     if out.ndim == 3:  # (D, rows, columns), or (rows, columns, D)
         out = out.flatten(1).T if out.shape[1:] == bundle.tokens.grid else out.flatten(0, 1)
     return out if len(out) == bundle.tokens.patches else None
+
+
+def _patch_step(bundle: Bundle) -> nn.Module | None:
+    """What makes tokens of pixels; None where it is not known."""
+    for name in ("embed",) if isinstance(bundle.net, VisionTransformer) else NAMES_OF_STEP:
+        if (step := getattr(bundle.net, name, None)) is not None:
+            return step
+    # Others keep it deeper, but where one convolution spans a patch, that is the whole step.
+    filters = patch_filters(bundle.net, bundle.tokens)
+    if filters is None or not filters.whole:
+        return None
+    step = bundle.net.get_submodule(filters.name)
+    return step if isinstance(step, nn.Conv2d) else None
 
 
 def _show_vectors(bundle: Bundle, prepared: Tensor, patch: int) -> None:
@@ -191,19 +203,19 @@ def _show_mistake(bundle: Bundle, prepared: Tensor) -> None:
 # -- filters ------------------------------------------------------------------------------------
 
 
-def _show_filters(bundle: Bundle) -> None:
+def _show_filters(bundle: Bundle) -> str:
+    """The filters, and in which form they are shown."""
     st.subheader("What the patch step looks for")
     filters = patch_filters(bundle.net, bundle.tokens)
     if filters is None:
         st.caption("No layer that reads pixels was recognised in this model.")
-        return
+        return COMPONENTS_KIND
     weight = filters.weight
     count, channels, height, width = weight.shape
-    recall("filters", "Principal components", ["Principal components", "Raw filters"])
-    kind = st.segmented_control(
-        "Filters", ["Principal components", "Raw filters"], key="filters", required=True
-    )
-    if kind == "Raw filters":
+    kinds = [COMPONENTS_KIND, RAW_KIND]
+    recall("filters", COMPONENTS_KIND, kinds)
+    kind = st.segmented_control("Filters", kinds, key="filters", required=True)
+    if kind == RAW_KIND:
         shown = weight[:RAW]
         sentence = f"The first {len(shown)} of {count} filters, each scaled to its own largest."
     else:
@@ -214,7 +226,7 @@ def _show_filters(bundle: Bundle) -> None:
             f"first; they hold {shares.sum():.0%} of the variance (Dosovitskiy et al., 2021, "
             "fig. 7, left)."
         )
-    in_a_row = 16 if kind == "Raw filters" else 14
+    in_a_row = 16 if kind == RAW_KIND else 14
     scale = max(1, round(64 / width))
     picture = mosaic(as_colors(shown.numpy()), in_a_row, scale, gap=6)
     st.image(picture, output_format="PNG", width="content", alt=f"{kind} of {filters.name}")
@@ -227,6 +239,7 @@ def _show_filters(bundle: Bundle) -> None:
         "Grey is zero. "
     )
     st.caption(whole + sentence)
+    return kind
 
 
 page()
