@@ -19,6 +19,7 @@ from model.codes import (
     wave_code,
     wave_code_2d,
 )
+from model.order import without_code
 from model.patches import TokenLayout
 from model.positions import sinusoidal_code
 from model.vit import build
@@ -173,3 +174,80 @@ def _timm():
 
     torchvision_cpu.ensure()
     return pytest.importorskip("timm", reason="timm is not installed")
+
+
+# -- transformers' models ---------------------------------------------------------------------
+
+HF_SIZE = {"patch_size": 14, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+
+
+def _transformers():
+    from model import torchvision_cpu
+
+    torchvision_cpu.ensure()
+    return pytest.importorskip("transformers", reason="transformers is not installed")
+
+
+def _small_hf(kind: str, **config):
+    transformers = _transformers()
+    torch.manual_seed(0)
+    settings = getattr(transformers, f"{kind}Config")(**HF_SIZE | config)
+    return getattr(transformers, f"{kind}Model")(settings).eval()
+
+
+@pytest.mark.hubs
+@pytest.mark.parametrize(
+    ("kind", "registers", "smooth"),
+    [("Dinov2", 0, False), ("Dinov2WithRegisters", 4, True)],
+)
+@pytest.mark.parametrize("grid", [(2, 2), (3, 5), (6, 6)])
+def test_a_table_of_another_grid_is_what_the_model_adds(kind, registers, smooth, grid):
+    net = _small_hf(kind, image_size=56)
+    prefix = ("cls", *(f"reg{i}" for i in range(registers)))
+    layout = TokenLayout(grid, prefix, (14, 14))
+    code = position_code(net, layout)
+    assert (code.kind, code.name) == ("learned", "embeddings.position_embeddings")
+    assert code.kept_for == (4, 4) and list(code.prefix) == ["cls"]
+
+    table = net.embeddings.position_embeddings.detach()[0]
+    square = table[1:].unflatten(0, (4, 4)).movedim(-1, 0)[None]
+    by_hand = torch.nn.functional.interpolate(square, grid, mode="bicubic", antialias=smooth)
+    torch.testing.assert_close(code.patches, by_hand[0].flatten(1).T)
+    assert torch.equal(code.prefix["cls"], table[0])
+
+    images = torch.randn(1, 3, *layout.image_size)
+    with torch.no_grad():
+        added = net.embeddings(images) - without_code(net, code).embeddings(images)
+    torch.testing.assert_close(added[0, layout.patch_slice], code.patches, atol=1e-5, rtol=0)
+
+
+@pytest.mark.hubs
+def test_a_table_of_the_same_grid_is_read_as_it_is():
+    net = _small_hf("Dinov2", image_size=56)
+    code = position_code(net, TokenLayout((4, 4), ("cls",), (14, 14)))
+    assert code.kept_for is None
+    assert torch.equal(code.patches, net.embeddings.position_embeddings[0, 1:])
+
+
+def test_a_table_of_another_grid_that_is_never_stretched_is_none_of_these_patches():
+    net = build("vit", img_size=16, patch_size=4, dim=16, depth=1, heads=2)
+    assert position_code(net, TokenLayout((2, 2), ("cls",), (4, 4))).kind == "none"
+
+
+@pytest.mark.hubs
+@pytest.mark.parametrize("grid", [(4, 4), (2, 5)])
+def test_the_angles_of_transformers_dinov3(grid):
+    net = _small_hf("DINOv3ViT", image_size=56, num_register_tokens=2)
+    layout = TokenLayout(grid, ("cls", "reg0", "reg1"), (14, 14))
+    code = position_code(net, layout)
+    assert code.kind == "rotary" and code.angles.shape == (layout.patches, 8)
+    cos, sin = net.rope_embeddings(torch.zeros(1, 3, *layout.image_size))
+    torch.testing.assert_close(code.angles.cos(), cos[:, :8], atol=1e-5, rtol=0)
+    torch.testing.assert_close(code.angles.sin(), sin[:, :8], atol=1e-5, rtol=0)
+
+    from transformers.models.dinov3_vit.modeling_dinov3_vit import apply_rotary_pos_emb
+
+    ones = torch.ones(1, 1, layout.patches, 16)
+    query, key = apply_rotary_pos_emb(ones, ones, cos, sin)
+    scores = (query[0, 0, 3] * key[0, 0]).sum(-1) / 16
+    torch.testing.assert_close(rotary_score(code.angles, 3), scores, atol=1e-5, rtol=0)

@@ -72,6 +72,18 @@ def test_a_wrong_link_opens_the_nearest_view_with_one_note(words, expected):
     assert len(notes) == 1
 
 
+@given(views, st.sets(st.integers(0, 40), min_size=len(MODEL), max_size=len(MODEL)).map(sorted))
+def test_a_link_names_the_models_own_layer(view, numbers):
+    words = to_address(view, MODEL, numbers)
+    assert words["layer"] == str(numbers[view.layer] + 1)
+    assert from_address(words, MODEL, numbers) == (view, [])
+
+
+def test_a_layer_that_is_not_recorded_opens_the_nearest():
+    view, notes = from_address({"layer": "9"}, MODEL, [1, 5, 7, 11])
+    assert view.layer == 2 and notes == ["Layer 9 is not recorded here; showing layer 8."]
+
+
 def test_the_first_view_is_the_last_layer_from_cls():
     view, notes = from_address({}, MODEL)
     assert (view.layer, view.head, view.query, notes) == (3, "mean", 0, [])

@@ -31,9 +31,9 @@ def page() -> None:
             with tab:
                 show(session)
     write_address(session)
-    note_down(
-        tab=(st.session_state.tab, usual), **positions_waves.words(), **positions_order.words()
-    )
+    note_down(tab=(st.session_state.tab, usual))
+    for part in (positions_waves, positions_model, positions_rotary, positions_order):
+        note_down(**part.words())
 
 
 page()

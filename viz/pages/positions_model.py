@@ -2,6 +2,7 @@
 
 import numpy as np
 import streamlit as st
+from torch import Tensor
 
 from model.codes import PositionCode, position_code, random_code, similarity, wave_code
 from model.components import principal_components
@@ -9,11 +10,13 @@ from model.patches import TokenLayout
 from viz.heatmap import heatmap
 from viz.pages.link import recall
 from viz.pages.session import Session
+from viz.pages.shelf import RANDOM
 from viz.pages.view import prefix_name
 from viz.patch_pictures import component_colors, enlarge
 from viz.tiles import shown_tiles, tiles, tiles_payload
 
 BARE = {"displayModeBar": False}
+LIKENESSES = ["Cosine", "Dot product"]
 PART = 340  # pixels across; as many side by side as there is room for
 ALSO = {
     "rotary": "It also turns its queries and keys by their place: see *Rotation*.",
@@ -21,8 +24,8 @@ ALSO = {
 }
 OTHERS = {
     "none": (
-        "This model has no position code. It cannot tell where a patch is, and gives the same "
-        "answer for every order of the patches: *Does order matter?* shows it."
+        "No position code was found in this model. If it has none, it cannot tell where a patch "
+        "is, and gives the same answer for every order of the patches: *Does order matter?* tells."
     ),
     "rotary": (
         "This model adds no code to its tokens. It turns queries and keys by an angle that grows "
@@ -42,41 +45,44 @@ def show(session: Session) -> None:
     if code.patches is None:
         st.info(OTHERS[code.kind])
         return
-    _show_tiles(code, bundle.tokens)
+    _show_tiles(session, code)
     _show_more(code, bundle.tokens)
 
 
-def _show_tiles(code: PositionCode, layout: TokenLayout) -> None:
+def words() -> dict[str, tuple[object, object]]:
+    """What the address should say of this tab."""
+    return {"likeness": (st.session_state.get("likeness"), LIKENESSES[0])}
+
+
+def _show_tiles(session: Session, code: PositionCode) -> None:
     st.subheader("Which places are alike?")
-    positions, width = code.patches.shape
-    made = (
-        "learned in training, as every other weight"
-        if code.kind == "learned"
-        else "fixed beforehand, not learned"
-    )
+    layout, width = session.bundle.tokens, code.patches.shape[1]
+    made = _made(session, code)
     also = "".join(f" {ALSO[kind]}" for kind in code.also)
     st.caption(
         f"This model adds to each patch a code of {width} numbers, {made}.{also} Each tile "
         "belongs to one patch, and shows how like its code is to that of every patch "
         "(Dosovitskiy et al., 2021, fig. 7). Move the mouse over a tile to enlarge it."
     )
-    recall("likeness", "Cosine", ["Cosine", "Dot product"])
+    if code.kept_for:
+        rows, columns = code.kept_for
+        st.caption(
+            f"The model keeps this code for a grid of {rows} by {columns} patches. Shown is what "
+            f"it adds here, on {layout.grid[0]} by {layout.grid[1]}: it stretches the code to the "
+            "size of the photo (bicubic interpolation)."
+        )
+    recall("likeness", LIKENESSES[0], LIKENESSES)
     likeness = st.segmented_control(
         "Likeness",
-        ["Cosine", "Dot product"],
+        LIKENESSES,
         key="likeness",
         required=True,
         help="The cosine compares directions only, from -1 to 1. The dot product also counts "
         "how long the codes are; some tools draw it under the name of the other.",
     )
-    cosine = likeness == "Cosine"
+    cosine = likeness == LIKENESSES[0]
     chosen, _ = shown_tiles(layout.grid)
-    own = "This model's" if code.kind == "learned" else "This model's (waves)"
-    codes = {
-        own: code.patches,
-        "Waves of the same width": wave_code(positions, width + width % 2).float(),
-        "Random, as before training": random_code(positions, width, float(code.patches.std())),
-    }
+    codes = _beside(code, _began_as_waves(session, code))
     values = {
         title: similarity(vectors[chosen], vectors, cosine).numpy()
         for title, vectors in codes.items()
@@ -84,6 +90,36 @@ def _show_tiles(code: PositionCode, layout: TokenLayout) -> None:
     lowest = min(float(v.min()) for v in values.values())
     span = (min(0.0, np.floor(10 * lowest) / 10), 1.0) if cosine else None
     tiles(tiles_payload(values, layout.grid, likeness.lower(), span), key="tiles")
+
+
+def _made(session: Session, code: PositionCode) -> str:
+    """Where the numbers of the code come from."""
+    trained = not session.bundle.name.endswith(RANDOM)
+    if _began_as_waves(session, code):
+        then = "and was trained from there" if trained else "and has not been trained yet"
+        return f"which began as waves along rows and columns (mimetic initialisation) {then}"
+    if code.kind == "learned":
+        return "learned in training, as every other weight" if trained else "not trained yet"
+    return "fixed beforehand, not learned"
+
+
+def _began_as_waves(session: Session, code: PositionCode) -> bool:
+    config = getattr(session.bundle.net, "config", None)
+    return code.kind == "learned" and getattr(config, "init", "") == "mimetic"
+
+
+def _beside(code: PositionCode, from_waves: bool) -> dict[str, Tensor]:
+    """The model's code and those to compare it with, (patches, D) each, by their titles."""
+    positions, width = code.patches.shape
+    own = "This model's" if code.kind == "learned" else "This model's (waves)"
+    codes = {own: code.patches}
+    try:
+        codes["Waves of the same width"] = wave_code(positions, width + width % 2).float()
+    except ValueError as problem:
+        st.info(f"Waves are not drawn beside this code. {problem}")
+    chance = "Random, as most codes begin" if from_waves else "Random, as before training"
+    codes[chance] = random_code(positions, width, float(code.patches.std()))
+    return codes
 
 
 def _show_more(code: PositionCode, layout: TokenLayout) -> None:

@@ -1,10 +1,12 @@
 """Does order matter? The same model with its patches shuffled, or its code taken away."""
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
 import torch
+from cachetools import LRUCache, cached
 from PIL import Image
 from torch import Tensor
 
@@ -34,9 +36,13 @@ AS_IT_IS, SHUFFLE, WITHOUT, BOTH, SHIFT = (
 )
 TITLES = {
     SHUFFLE: "With the patches shuffled",
-    WITHOUT: "Without position code",
-    BOTH: "Shuffled, and without position code",
+    WITHOUT: "Without the added code",
+    BOTH: "Shuffled, and without the added code",
     SHIFT: "With the code of a patch half the photo away",
+}
+LEFT = {  # what a model without its added code still knows of places
+    "rotary": "turns its queries and keys by their place",
+    "relative": "adds to each score a number for the offset of the two patches",
 }
 SHUFFLES = 8
 SIDE = 336
@@ -49,7 +55,7 @@ class Answer:
 
     order: Tensor
     logits: Tensor
-    map: np.ndarray  # attention from the chosen token to each place, (rows, columns)
+    maps: np.ndarray  # attention from the chosen token to each place, (heads, rows, columns)
 
 
 def show(session: Session) -> None:
@@ -57,8 +63,8 @@ def show(session: Session) -> None:
     bundle = session.bundle
     code = position_code(bundle.net, bundle.tokens)
     st.caption(
-        "Attention and the rest of the model treat every token alike, so without position code "
-        "the order of the patches is lost. Change the order or the code and compare."
+        "Attention and the rest of the model treat every token alike, so without any position "
+        "code the order of the patches is lost. Change the order or the code and compare."
     )
     ways = [SHUFFLE, WITHOUT, BOTH, SHIFT] if code.patches is not None else [SHUFFLE]
     recall("way", SHUFFLE, ways)
@@ -69,15 +75,14 @@ def show(session: Session) -> None:
     with controls[1]:
         if st.button("Shuffle again", disabled=way not in (SHUFFLE, BOTH)):
             st.session_state.seed += 1
-    images = bundle.prepare(session.picture.image)
-    before = _run(session, code, images, AS_IT_IS)
-    after = _run(session, code, images, way, st.session_state.seed)
+    before = _run(session, code, AS_IT_IS)
+    after = _run(session, code, way, st.session_state.seed if way in (SHUFFLE, BOTH) else 1)
     left, right = st.columns(2, gap="large")
     with left:
         _show_answer(session, AS_IT_IS, before)
     with right:
         _show_answer(session, TITLES[way], after, before)
-    _show_numbers(session, code, images)
+    _show_numbers(session, code)
 
 
 def words() -> dict[str, tuple[object, object]]:
@@ -86,13 +91,28 @@ def words() -> dict[str, tuple[object, object]]:
     return {key: (st.session_state.get(key), value) for key, value in usual.items()}
 
 
-def _run(session: Session, code: PositionCode, images: Tensor, way: str, seed: int = 1) -> Answer:
+# A look's key stands for its model, its picture and the layers that are recorded.
+@cached(
+    LRUCache(256),
+    key=lambda session, code, way, seed=1: (
+        session.look.key,
+        session.view.layer,
+        session.view.query,
+        way,
+        seed,
+    ),
+    condition=threading.Condition(),
+)
+def _run(session: Session, code: PositionCode, way: str, seed: int = 1) -> Answer:
+    """One forward pass, kept for everybody who asks the same."""
     bundle, view, look, layout = session.bundle, session.view, session.look, session.bundle.tokens
     net, order = bundle.net, torch.arange(layout.patches)
+    images = bundle.prepare(session.picture.image)
     if way in (WITHOUT, BOTH):
         net = without_code(net, code)
     if way == SHIFT:
-        net = with_shifted_code(net, code, layout.grid, layout.grid[0] // 2, layout.grid[1] // 2)
+        grid = code.kept_for or layout.grid  # that of the table, which the model may stretch
+        net = with_shifted_code(net, code, grid, grid[0] // 2, grid[1] // 2)
     if way in (SHUFFLE, BOTH):
         order = random_order(layout.patches, seed)
         net, images = shuffled(net, images, layout, order)
@@ -103,8 +123,7 @@ def _run(session: Session, code: PositionCode, images: Tensor, way: str, seed: i
     query, first = view.query, len(tokens.prefix)
     if query >= first and tokens == layout:  # the same patch, wherever it is now
         query = first + int((order == query - first).nonzero()[0])
-    maps = layer_maps(record, tokens, query)
-    return Answer(order, logits, maps[view.head] if isinstance(view.head, int) else maps.mean(0))
+    return Answer(order, logits, layer_maps(record, tokens, query))
 
 
 def _show_answer(
@@ -114,17 +133,20 @@ def _show_answer(
     st.subheader(title)
     grid = bundle.tokens.grid
     photo = _patches_in_order(session.look.frame, grid, answer.order)
-    picture = overlay(photo, answer.map, view.colors, 0.75)
+    one_head = isinstance(view.head, int)
+    shown = answer.maps[view.head] if one_head else answer.maps.mean(0)
+    picture = overlay(photo, shown, view.colors, 0.75)
     left, right = st.columns(2)
     with left:
         st.image(photo, output_format="JPEG", width="stretch", alt=f"The patches: {title}")
     with right:
         st.image(picture, output_format="JPEG", width="stretch", alt=f"Attention: {title}")
-    head = f"head {view.head + 1}" if isinstance(view.head, int) else "the mean of the heads"
+    head = f"head {view.head + 1}" if one_head else "the mean of the heads"
     tokens = session.look.layers[view.layer].tokens
     own = token_name(view.query, tokens)
     place = "" if view.query < len(tokens.prefix) else " (the same patch in both pictures)"
-    st.caption(f"Right: attention from {own}{place}, layer {view.layer + 1}, {head}.")
+    number = session.look.numbers[view.layer] + 1
+    st.caption(f"Right: attention from {own}{place}, layer {number}, {head}.")
     _show_classes(bundle, answer, before)
 
 
@@ -152,22 +174,33 @@ def _show_classes(bundle: Bundle, answer: Answer, before: Answer | None) -> None
     st.markdown("\n".join(lines))
 
 
-def _show_numbers(session: Session, code: PositionCode, images: Tensor) -> None:
+def _show_numbers(session: Session, code: PositionCode) -> None:
     st.subheader("In one number")
-    bundle = session.bundle
-    with_it = _over_shuffles(bundle, bundle.net, images)
+    with_it = _over_shuffles(session, code, True)
     if code.patches is None:
         st.markdown(f"The largest change of any logit over {SHUFFLES} shuffles: **{with_it:.2g}**.")
         return
-    without = _over_shuffles(bundle, without_code(bundle.net, code), images)
+    without = _over_shuffles(session, code, False)
     left, right = st.columns(2, gap="large")
-    left.metric("With position code", f"{with_it:.2g}")
-    right.metric("Without position code", f"{without:.1e}")
-    pooled = _pooling(bundle)
+    left.metric("With the added code", f"{with_it:.2g}")
+    right.metric("Without the added code", f"{without:.1e}")
     st.caption(
         f"The largest change of any logit (the score of a class before the softmax) over "
-        f"{SHUFFLES} shuffles of this photo's patches. {pooled}Without the code the answer is "
-        "the same for every order, up to the rounding of float32; with it, it is not."
+        f"{SHUFFLES} shuffles of this photo's patches. {_pooling(session.bundle)}{_without(code)}"
+    )
+
+
+def _without(code: PositionCode) -> str:
+    """What the order still changes when the added code is taken away."""
+    if not code.also:
+        return (
+            "Without the code the answer is the same for every order, up to the rounding of "
+            "float32; with it, it is not."
+        )
+    left = " and ".join(LEFT[kind] for kind in code.also)
+    return (
+        f"Without the added code this model still knows something of places, since it also {left}: "
+        "the answer can change with the order either way."
     )
 
 
@@ -180,8 +213,16 @@ def _pooling(bundle: Bundle) -> str:
     }.get(pool, "")
 
 
-def _over_shuffles(bundle: Bundle, net: torch.nn.Module, images: Tensor) -> float:
-    layout, outputs = bundle.tokens, []
+@cached(
+    LRUCache(1024),
+    key=lambda session, code, keep: (session.look.key, keep),
+    condition=threading.Condition(),
+)
+def _over_shuffles(session: Session, code: PositionCode, keep: bool) -> float:
+    """The largest change of any logit over the shuffles, with the added code or without."""
+    bundle, layout, outputs = session.bundle, session.bundle.tokens, []
+    net = bundle.net if keep else without_code(bundle.net, code)
+    images = bundle.prepare(session.picture.image)
     with torch.inference_mode():
         reference = net(images)
         for seed in range(SHUFFLES):

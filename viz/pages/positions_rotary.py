@@ -14,7 +14,7 @@ from viz.pages.session import Session
 BARE = {"displayModeBar": False}
 BASES = [10.0, 100.0, 1000.0, 10000.0]
 WIDTHS = [8, 16, 32, 64, 128]
-LENGTH = 64
+LENGTH, WIDTH, BASE = 64, 32, 100.0
 CYCLIC = "Twilight"  # 0 and 360 degrees have one colour
 TURN = 2 * math.pi
 
@@ -27,8 +27,8 @@ def show(session: Session) -> None:
         "first pairs and slowly for the last. In a dot product only the difference of the two "
         "angles is left, so a score knows how far apart two tokens are (Su et al., 2021)."
     )
-    recall("turned", 32, WIDTHS)
-    recall("turn_base", 100.0, BASES)
+    recall("turned", WIDTH, WIDTHS)
+    recall("turn_base", BASE, BASES)
     controls = st.columns([1, 1, 2], gap="large")
     with controls[0]:
         width = st.select_slider("Width of a head", WIDTHS, key="turned")
@@ -40,6 +40,12 @@ def show(session: Session) -> None:
     with right:
         _show_fall(width, base)
     _show_grid(session, width, base)
+
+
+def words() -> dict[str, tuple[object, object]]:
+    """What the address should say of this tab."""
+    usual = {"turned": WIDTH, "turn_base": BASE}
+    return {key: (st.session_state.get(key), value) for key, value in usual.items()}
 
 
 def _show_angles(width: int, base: float) -> None:

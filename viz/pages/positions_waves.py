@@ -1,9 +1,11 @@
 """The sinusoidal code: its waves, its dot products, and what a grid does to it."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import streamlit as st
+from torch import Tensor
 
 from model.codes import angles, frequencies, similarity, wave_code, wave_code_2d
 from viz.curves import curves
@@ -12,7 +14,7 @@ from viz.pages.link import recall
 from viz.pages.session import Session
 
 LENGTH, WIDTH, BASE = 64, 64, 10000.0
-MOST = 512
+LEAST, MOST = 2, 512
 SQUARE = 430  # pixels across of a chart with square cells
 BASES = [10.0, 100.0, 1000.0, 10000.0, 100000.0, 1000000.0]
 KEYS = ("length", "width", "base")
@@ -37,8 +39,19 @@ def show(session: Session) -> None:
 
 def words() -> dict[str, tuple[object, object]]:
     """What the address should say of this tab."""
+    state = st.session_state
     usual = dict(zip(KEYS, (LENGTH, WIDTH, BASE), strict=True))
-    return {key: (st.session_state.get(key), usual[key]) for key in KEYS}
+    usual |= _usual_choices(state.get("length", LENGTH), state.get("width", WIDTH))
+    return {key: (state.get(key), value) for key, value in usual.items()}
+
+
+def _usual_choices(length: int, width: int) -> dict[str, int]:
+    """What is first chosen in a code of this size: two of its dimensions and a position."""
+    return {
+        "first": min(4, width - 1),
+        "second": min(20, width - 1),
+        "position": (length - 1) // 2,
+    }
 
 
 def _check_link() -> None:
@@ -49,6 +62,10 @@ def _check_link() -> None:
     base = recall("base", BASE, _any)
     try:
         angles(length, width, base)
+        if length < LEAST:
+            raise ValueError(
+                f"This page compares positions, so it draws at least {LEAST} of them, not {length}."
+            )
         if max(length, width) > MOST:
             raise ValueError(f"This page draws at most {MOST} positions and dimensions.")
         if base not in BASES:
@@ -65,7 +82,7 @@ def _any(_: object) -> bool:
 def _choose() -> tuple[int, int, float]:
     for key, usual in zip(KEYS, (LENGTH, WIDTH, BASE), strict=True):
         recall(key, usual, _any)
-    length = st.slider("Length: positions", 2, MOST, key="length")
+    length = st.slider("Length: positions", LEAST, MOST, key="length")
     width = st.slider(
         "Width: dimensions",
         2,
@@ -119,8 +136,9 @@ def _show_dimensions(code: np.ndarray, width: int, base: float) -> None:
     st.subheader("Two dimensions")
     first_place, second_place = st.columns(2)
     numbers = list(range(width))
-    recall("first", min(4, width - 1), numbers)
-    recall("second", min(20, width - 1), numbers)
+    usual = _usual_choices(len(code), width)
+    for key in ("first", "second"):
+        recall(key, usual[key], numbers)
     with first_place:
         first = st.selectbox("Dimension", numbers, key="first")
     with second_place:
@@ -139,8 +157,8 @@ def _show_dimensions(code: np.ndarray, width: int, base: float) -> None:
 def _show_dots(code: np.ndarray) -> None:
     st.subheader("One position against all others")
     last = len(code) - 1
-    recall("position", last // 2, range(last + 1))
-    position = st.slider("Position", 0, last, key="position") if last else 0
+    recall("position", _usual_choices(*code.shape)["position"], range(last + 1))
+    position = st.slider("Position", 0, last, key="position")
     dots = code @ code[position]
     st.plotly_chart(
         curves({"dot product": dots}, "Position", "Dot product", marked=position),
@@ -162,25 +180,25 @@ def _show_grid(grid: tuple[int, int], width: int, base: float) -> None:
         "many give them this code of a sequence. Then the patch below is as far away as a whole "
         "row. A code for grids spends half of its dimensions on the row and half on the column."
     )
-    row, column = rows // 2, columns // 2
-    own = row * columns + column
-    flat = similarity(wave_code(rows * columns, width, base))[own].reshape(grid).numpy()
     left, right = st.columns(2, gap="large")
     with left:
-        _show_neighbours("One sequence", flat, row, column, "flat")
+        _show_neighbours("One sequence", lambda: wave_code(rows * columns, width, base), grid)
     with right:
-        try:
-            both = wave_code_2d(grid, width, base)
-        except ValueError as problem:
-            st.markdown("**Rows and columns apart**")
-            st.info(str(problem))
-            return
-        apart = similarity(both)[own].reshape(grid).numpy()
-        _show_neighbours("Rows and columns apart", apart, row, column, "apart")
+        _show_neighbours("Rows and columns apart", lambda: wave_code_2d(grid, width, base), grid)
 
 
-def _show_neighbours(title: str, likeness: np.ndarray, row: int, column: int, key: str) -> None:
+def _show_neighbours(title: str, make: Callable[[], Tensor], grid: tuple[int, int]) -> None:
+    """How like the middle patch's code is to all others; a sentence where there is no code."""
     st.markdown(f"**{title}**")
+    rows, columns = grid
+    row, column = rows // 2, columns // 2
+    own = row * columns + column
+    try:
+        code = make()
+    except ValueError as problem:
+        st.info(str(problem))
+        return
+    likeness = similarity(code[own : own + 1], code).reshape(grid).numpy()
     figure = heatmap(
         likeness,
         "Column",
@@ -194,12 +212,11 @@ def _show_neighbours(title: str, likeness: np.ndarray, row: int, column: int, ke
     )
     st.plotly_chart(
         mark(figure, row + 1, column + 1),
-        key=f"grid_{key}",
+        key=f"grid {title}",
         width=SQUARE,
         config=BARE,
         alt=f"{title}: likeness of the marked patch's code with all others",
     )
-    rows, columns = likeness.shape
     beside = likeness[row, column + 1] if column + 1 < columns else None
     below = likeness[row + 1, column] if row + 1 < rows else None
     parts = [f"the patch beside it {beside:.2f}"] if beside is not None else []

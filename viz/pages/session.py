@@ -54,7 +54,7 @@ def see(
     """
     look = _look(bundle, shown)
     if "view" not in st.session_state:
-        st.session_state.view, more = from_address(words, look.layers)
+        st.session_state.view, more = from_address(words, look.layers, look.numbers)
         notes = [*notes, *more]
     if notes:
         st.caption(" ".join(notes))
@@ -79,7 +79,8 @@ def change_view(**changes: object) -> None:
 def write_address(session: Session) -> None:
     """Let the address say what is shown; the last thing that a page does."""
     words = {"photo": session.picture.sample or "own", "model": session.bundle.name}
-    st.query_params.from_dict(words | to_address(st.session_state.view, session.look.layers))
+    look = session.look
+    st.query_params.from_dict(words | to_address(st.session_state.view, look.layers, look.numbers))
 
 
 def chosen_layers(model: str) -> tuple[int, ...] | None:

@@ -64,10 +64,17 @@ def go_to_layer(view: View, layer: int, layers: Sequence[Layer]) -> View:
     return replace(view, layer=layer, query=query)
 
 
-def to_address(view: View, layers: Sequence[Layer]) -> dict[str, str]:
-    """The part of the address that stands for a view; what is as usual is left out."""
+def to_address(
+    view: View, layers: Sequence[Layer], numbers: Sequence[int] | None = None
+) -> dict[str, str]:
+    """The part of the address that stands for a view; what is as usual is left out.
+
+    `numbers`: which of the model's layers these are, from zero; None: all. The address has the
+    model's own number, so that it means the same where more of them are recorded.
+    """
     usual, tokens = View(), layers[view.layer].tokens
-    words = {"layer": str(view.layer + 1), "head": _head_word(view.head)}
+    number = view.layer if numbers is None else numbers[view.layer]
+    words = {"layer": str(number + 1), "head": _head_word(view.head)}
     words["from"] = _token_word(view.query, tokens)
     if view.opacity != usual.opacity:
         words["opacity"] = f"{view.opacity:g}"
@@ -82,11 +89,15 @@ def to_address(view: View, layers: Sequence[Layer]) -> dict[str, str]:
     return words
 
 
-def from_address(words: Mapping[str, str], layers: Sequence[Layer]) -> tuple[View, list[str]]:
-    """Read an address: the nearest valid view, and a note for each thing that was not."""
+def from_address(
+    words: Mapping[str, str], layers: Sequence[Layer], numbers: Sequence[int] | None = None
+) -> tuple[View, list[str]]:
+    """Read an address: the nearest valid view, and a note for each thing that was not.
+
+    `numbers` as of `to_address`.
+    """
     view, notes = View(), []
-    layer = _number(words, "layer", 1, len(layers), notes, whole=True)
-    view = replace(view, layer=len(layers) - 1 if layer is None else int(layer) - 1)
+    view = replace(view, layer=_layer(words, numbers or range(len(layers)), notes))
     heads, tokens = layers[view.layer]
     if (head := words.get("head", "mean")) in FUSIONS:
         view = replace(view, head=head)
@@ -122,6 +133,18 @@ def token_name(token: int, tokens: TokenLayout) -> str:
 def prefix_name(name: str) -> str:
     """How the pages call a token that is no patch."""
     return f"register {name[3:]}" if name.startswith("reg") else name.upper()
+
+
+def _layer(words: Mapping[str, str], numbers: Sequence[int], notes: list[str]) -> int:
+    """The place among `numbers` of the layer that the address names, or of the nearest one."""
+    asked = _number(words, "layer", 1, numbers[-1] + 1, notes, whole=True)
+    if asked is None:
+        return len(numbers) - 1
+    place = min(range(len(numbers)), key=lambda i: abs(numbers[i] + 1 - asked))
+    if numbers[place] + 1 != asked:
+        shown = numbers[place] + 1
+        notes.append(f"Layer {int(asked)} is not recorded here; showing layer {shown}.")
+    return place
 
 
 def _head_word(head: int | str) -> str:
