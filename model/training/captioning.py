@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -98,18 +97,7 @@ def train(
     and test_exact (captions written word for word as the data has them).
     Raises TrainingError.
     """
-    run = _Run(net, train_data, test_data, recipe, device)
-    if resume and state is not None and state.exists():
-        run.restore(state)
-    while run.epoch < recipe.epochs:
-        row = run.train_epoch()
-        print(json.dumps(row), flush=True)
-        if state is not None:
-            run.save(state)
-        if log is not None:
-            lines = "".join(json.dumps(row) + "\n" for row in run.curve)
-            loop.replace(log, lambda unfinished, lines=lines: unfinished.write_text(lines))
-    return run.shown.to("cpu").eval(), run.curve
+    return loop.train(net, train_data, test_data, recipe, device, state, resume, log, _Run)
 
 
 class _Run(loop.Run):

@@ -37,6 +37,7 @@ def train(
     state: Path | None = None,
     resume: bool = False,
     log: Path | None = None,
+    kind: type[Run] | None = None,
 ) -> tuple[nn.Module, list[dict]]:
     """Train `net` as the recipe says; the trained net (the average where there is one) and the
     curve: one dict an epoch with epoch, epochs (planned), loss, accuracy, lr, seconds,
@@ -46,10 +47,10 @@ def train(
     `state`; `resume` goes on from there, to the same end as a run never interrupted (on the CPU to
     the bit; on CUDA the gradient of attention may add up in another order). With another number
     of epochs than the run was begun with, the schedule goes on as if it had always had that many.
-    `log` gets the curve as JSON lines.
+    `log` gets the curve as JSON lines. `kind`: another kind of run than that of a classifier.
     Raises TrainingError.
     """
-    run = Run(net, train_data, test_data, recipe, device)
+    run = (kind or Run)(net, train_data, test_data, recipe, device)
     if resume and state is not None and state.exists():
         run.restore(state)
     while run.epoch < recipe.epochs:

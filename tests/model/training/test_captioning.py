@@ -73,26 +73,38 @@ def test_loss_and_accuracy_leave_padding_out():
     assert captioning.word_accuracy(logits, outputs) == 0.5
 
 
-def test_an_interrupted_run_ends_the_same(tmp_path):
-    def run(state, *stops):
-        for epochs in stops:
-            r = small(
-                "scenes-captioner",
-                f"epochs={epochs}",
-                "schedule.name=constant",
-                "schedule.warmup=0.0",
-            )
-            torch.manual_seed(0)
-            data, test = captioning.read(r, None, 64)
-            net = captioning.build(r, data, tmp_path)
-            net, curve = captioning.train(net, data, test, r, "cpu", state, resume=True)
-        return net, curve
+class Killed(Exception):
+    pass
 
-    whole, curve = run(tmp_path / "a", 2)
-    parts, again = run(tmp_path / "b", 1, 2)
-    for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
+
+@pytest.mark.parametrize("batch", [1, 3, 4])
+def test_killed_and_resumed_ends_as_if_never_killed(tmp_path, monkeypatch, batch):
+    """Killed at that batch: in the first epoch of two a batch each, or as the encoder thaws."""
+    r = small("scenes-captioner", "epochs=3", "frozen=1", "batch=32")
+
+    def run(state):
+        torch.manual_seed(0)
+        data, test = captioning.read(r, None, 64)
+        net = captioning.build(r, data, tmp_path)
+        return captioning.train(net, data, test, r, "cpu", state, resume=True)
+
+    whole, curve = run(tmp_path / "a")
+    learn, batches = captioning._Run._learn, []
+
+    def learn_until_killed(self, *data):
+        batches.append(1)
+        if len(batches) == batch:
+            raise Killed
+        return learn(self, *data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(captioning._Run, "_learn", learn_until_killed)
+        with pytest.raises(Killed):
+            run(tmp_path / "b")
+    again, resumed = run(tmp_path / "b")
+    for one, other in zip(whole.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
-    assert [row["loss"] for row in curve] == [row["loss"] for row in again]
+    assert [row["loss"] for row in curve] == [row["loss"] for row in resumed]
     assert set(curve[-1]) >= {"test_loss", "test_accuracy", "test_exact", "images_per_second"}
 
 
