@@ -165,6 +165,7 @@ def pointing(
 
 
 def inside(x: float, y: float, box: Box) -> bool:
+    """Whether a point in pixels lies in the box (left, top, right, bottom)."""
     left, top, right, bottom = box
     return left <= x < right and top <= y < bottom
 

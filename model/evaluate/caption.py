@@ -23,6 +23,7 @@ SCENES = 1000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `python -m model.evaluate caption` takes."""
     parser.set_defaults(measure=measure)
     parser.add_argument("name", help="a shipped captioner, or its .safetensors file")
     parser.add_argument(

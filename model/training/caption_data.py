@@ -39,6 +39,7 @@ class DrawnScenes:
         return torch.from_numpy(pixels).permute(0, 3, 1, 2), [scene.caption for scene in drawn]
 
     def words(self) -> list[str]:
+        """Every word that a scene can need."""
         return list(scenes.vocabulary())
 
 

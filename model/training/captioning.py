@@ -108,6 +108,7 @@ class _Run(loop.Run):
         return data
 
     def train_epoch(self) -> dict:
+        """One look at every training picture; the row of the curve."""
         self.net.train()
         self._freeze_encoder(self.epoch < self.recipe.frozen)
         started, seen, losses, right = time.perf_counter(), 0, 0.0, 0.0
@@ -211,6 +212,7 @@ def ship(
 def make_card(
     net: nn.Module, name: str, recipe: CaptionRecipe, curve: list[dict], command: str
 ) -> dict:
+    """The card of a captioner, without its figures on test data."""
     return {
         "name": name,
         "title": recipe.title,

@@ -111,6 +111,7 @@ class Run:
         return self.net if self.average is None else self.average.module
 
     def train_epoch(self) -> dict:
+        """One look at every training picture; the row of the curve."""
         self.net.train()
         loss_sum = torch.zeros((), device=self.device)
         right = torch.zeros((), device=self.device)
@@ -194,6 +195,7 @@ class Run:
         replace(file, lambda unfinished: torch.save(state, unfinished))
 
     def restore(self, file: Path) -> None:
+        """Go on from what `save` wrote. Raises TrainingError."""
         try:
             state = torch.load(file, map_location=self.device, weights_only=True)
             begun = json.loads(state["recipe"])
@@ -315,6 +317,7 @@ def as_float(images: Tensor, config) -> Tensor:
 
 
 def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Float (B, C, H, W) less the mean, over the deviation, of each channel."""
     mean = torch.tensor(mean, device=images.device).view(-1, 1, 1)
     return (images - mean) / torch.tensor(std, device=images.device).view(-1, 1, 1)
 

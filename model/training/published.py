@@ -20,6 +20,7 @@ from model.training.split import DataError, Split
 
 
 def cifar10(folder: Path, name: str, size: int | None, limit: int | None) -> Split | None:
+    """CIFAR-10 as published; None where it is not. Raises DataError."""
     if not (folder / "cifar-10-batches-py").is_dir() or name == "val":
         return None
     # The published files are pickles: torchvision opens them only where their MD5 is right.
@@ -29,6 +30,7 @@ def cifar10(folder: Path, name: str, size: int | None, limit: int | None) -> Spl
 
 
 def fashion_mnist(folder: Path, name: str, size: int | None, limit: int | None) -> Split | None:
+    """Fashion-MNIST as published; None where it is not. Raises DataError."""
     if not (folder / "FashionMNIST" / "raw").is_dir() or name == "val":
         return None
     data = _torchvision(
@@ -67,6 +69,7 @@ def tiny_imagenet(folder: Path, name: str, size: int | None, limit: int | None) 
 
 
 def folders(folder: Path, name: str, size: int | None, limit: int | None) -> Split | None:
+    """One folder a class in a folder a split; None where there is none. Raises DataError."""
     if not (folder / name).is_dir():
         return None
     data = _torchvision("picture", folder, lambda sets: sets.ImageFolder(folder / name))

@@ -40,6 +40,7 @@ INK = {"light": "#1f2328", "dark": "#e6e8ea"}
 
 
 def show_facts(bundle: zoo.Bundle) -> None:
+    """What the network is: size, picture, patches, classes."""
     rows, columns = bundle.tokens.grid
     height, width = bundle.image_size
     facts = {
@@ -56,6 +57,7 @@ def show_facts(bundle: zoo.Bundle) -> None:
 
 
 def show_figures(card: dict[str, Any]) -> None:
+    """How well it does, and what it is bad at."""
     metrics = card.get("metrics", {})
     if "test_accuracy" in metrics:
         _show_accuracy(metrics, len(card.get("classes", ())))
@@ -176,6 +178,7 @@ def _show_most_frequent(counts: np.ndarray, classes: list[str]) -> None:
 
 
 def show_training(card: dict[str, Any]) -> None:
+    """Data, licences, seed, curve and command; nothing where the card does not say."""
     curve, facts = card.get("curve", []), _made_of(card)
     if not facts:
         return
