@@ -123,3 +123,43 @@ def test_nothing_is_cut_off(visit, name, width, scheme):
     for chart in page.locator(".js-plotly-plot").all():
         box = chart.bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= width + 1
+
+
+def pictures(page, count: int) -> list[str]:
+    """The addresses of the pictures of a page, once there are so many."""
+    shown = page.locator('[data-testid="stImage"] img')
+    shown.nth(count - 1).wait_for()
+    return [picture.get_attribute("src") for picture in shown.all()]
+
+
+def to_the_right(page, slider: str) -> None:
+    page.locator(f'input[type="range"][aria-label^="{slider}"]').press("ArrowRight")
+
+
+def test_another_width_of_a_head_turns_it_otherwise(visit):
+    page = visit("positions?tab=Rotation", TABS["Rotation"])
+    chart = page.locator(".js-plotly-plot").first
+    before = chart.screenshot()
+    to_the_right(page, "Width of a head")
+    page.wait_for_function("location.search.includes('turned=64')")
+    wait_for(page, TABS["Rotation"])
+    assert chart.screenshot() != before
+
+
+def test_another_shuffle_shows_another_order_of_the_patches(visit):
+    page = visit("positions?tab=Does+order+matter%3F", TABS["Does order matter?"])
+    before = pictures(page, 4)
+    page.get_by_role("button", name="Shuffle again").click()
+    page.wait_for_function("location.search.includes('seed=2')")
+    wait_for(page, TABS["Does order matter?"])
+    same = [one == other for one, other in zip(before, pictures(page, 4), strict=True)]
+    assert same == [True, True, False, False]
+
+
+def test_the_next_patch_is_taken_apart(visit):
+    page = visit("patches?patch=5", PAGES["patches"])
+    before = pictures(page, 2)
+    to_the_right(page, "Patch")
+    page.wait_for_function("location.search.includes('patch=6')")
+    wait_for(page, PAGES["patches"])
+    assert pictures(page, 2) != before
