@@ -56,7 +56,7 @@ def _show_scores(metrics: dict[str, Any]) -> None:
     for place, title in enumerate((*SCORES.values(), "Different captions")):
         columns[title] = [_number(values[place]) for values in rows.values()]
     st.table(columns, border=LINES, hide_index=True)
-    st.caption(f"On {metrics['test_photos']:,} photos that it was not trained on; 1 is the most.")
+    st.caption(f"On {metrics['test_photos']:,} photos that it was not trained on. More is better.")
 
 
 def _number(value: float | None) -> str:
