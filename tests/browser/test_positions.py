@@ -63,9 +63,13 @@ def test_each_tab_opens_and_says_so_in_the_address(visit):
 
 def test_hover_tells_value_frequency_and_wavelength(visit):
     page = visit("positions", TABS["Waves"])
-    page.locator(".js-plotly-plot .nsewdrag").first.hover(position={"x": 200, "y": 100})
     label = page.locator(".js-plotly-plot .hoverlayer").first
-    label.get_by_text("wavelength").wait_for()
+    area = page.locator(".js-plotly-plot .nsewdrag").first
+    for x in range(200, 240):  # a chart that is still being drawn does not see the mouse come
+        area.hover(position={"x": x, "y": 100})
+        if label.get_by_text("wavelength").count():
+            break
+        page.wait_for_timeout(250)
     assert "frequency" in label.text_content() and "value" in label.text_content()
 
 
