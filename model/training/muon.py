@@ -20,7 +20,7 @@ class Muon(torch.optim.AdamW):
     (Liu et al. 2025, "Muon is Scalable for LLM Training"). Filters count as matrices, a row each.
 
     torch.optim.Muon does the same in bfloat16, which a CPU without bfloat16 only imitates, some
-    thirty times slower; this one keeps the gradient's own precision.
+    twenty times slower; this one keeps the gradient's own precision.
     """
 
     @torch.no_grad()
