@@ -14,6 +14,7 @@ from model.attention import MultiHeadAttention, check_heads
 from model.patches import TokenLayout
 from model.positions import SinusoidalPositions
 from model.recorder import AttentionRecorder
+from model.trail import Trail
 from model.vit import MLP, VisionTransformer, ViTConfig
 
 PAD, START, END, UNKNOWN = range(4)
@@ -147,34 +148,12 @@ class DecoderLayer(nn.Module):
 
 
 @dataclass
-class Trail:
-    """What it takes to tell later where each layer looked, for the words so far.
-
-    `queries` of each layer; `seen` (B, N, D) is what the last layer made of the words.
-    """
-
-    queries: list[Queries]
-    seen: Tensor
-
-    def select(self, rows: Tensor) -> Trail:
-        """The trail for these rows of the batch."""
-        return Trail([(own[rows], look[rows]) for own, look in self.queries], self.seen[rows])
-
-    def then(self, queries: list[Queries], seen: Tensor) -> Trail:
-        """The trail with the words that come next."""
-        if self.queries:
-            pairs = zip(self.queries, queries, strict=True)
-            queries = [
-                tuple(torch.cat(both, dim=2) for both in zip(old, new, strict=True))
-                for old, new in pairs
-            ]
-        return Trail(queries, torch.cat((self.seen, seen), dim=1))
-
-
-@dataclass
 class Cache:
-    """Keys and values of each layer: of the memory, and of the words so far; the trail if it is
-    recorded."""
+    """Keys and values of each layer: of the memory, and of the words so far.
+
+    The trail, if it is recorded, has the queries of self- and cross-attention of each layer, and
+    the logits.
+    """
 
     memory: list[KeysValues]
     past: list[KeysValues | None]
@@ -245,8 +224,7 @@ class Captioner(WritingNet):
     def begin(self, memory: Tensor, record: bool = False) -> Cache:
         """The cache before the first word. `record` keeps what `recall` needs."""
         ready = [layer.cross_attention.read(memory) for layer in self.layers]
-        trail = Trail([], memory[:, :0]) if record else None
-        return Cache(ready, [None] * len(ready), trail=trail)
+        return Cache(ready, [None] * len(ready), trail=Trail() if record else None)
 
     def advance(self, words: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
         """Logits (B, N, V) after each of `words` (B, N), and the cache with these words.
@@ -262,9 +240,10 @@ class Captioner(WritingNet):
         for layer, memory, before in zip(self.layers, cache.memory, cache.past, strict=True):
             tokens, ready, asked = layer(tokens, memory, before)
             past.append(ready)
-            queries.append(asked)
-        trail = cache.trail and cache.trail.then(queries, tokens)
-        return self.head(tokens), Cache(cache.memory, past, end, trail)
+            queries += asked
+        logits = self.head(tokens)
+        trail = cache.trail and cache.trail.then(*queries, logits)
+        return logits, Cache(cache.memory, past, end, trail)
 
     def recall(self, cache: Cache) -> Reading:
         """What was answered to the words of a cache, and where each layer looked for it.
@@ -273,12 +252,13 @@ class Captioner(WritingNet):
         """
         if cache.trail is None:
             raise ValueError("Nothing was recorded: begin(memory, record=True) does.")
-        steps = zip(self.layers, cache.memory, cache.past, cache.trail.queries, strict=True)
+        *queries, logits = cache.trail.gather()
+        steps = (self.layers, cache.memory, cache.past, queries[::2], queries[1::2])
         cross, self_ = [], []
-        for layer, memory, past, (query, look) in steps:
+        for layer, memory, past, query, look in zip(*steps, strict=True):
             cross.append(layer.cross_attention.weights(look, memory[0]))
             self_.append(layer.self_attention.weights(query, past[0], causal=True))
-        return Reading(self.head(cache.trail.seen), cross, self_)
+        return Reading(logits, cross, self_)
 
     def read(self, memory: Tensor, words: Tensor) -> Reading:
         """Teacher forcing, with the attention of every layer."""

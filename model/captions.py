@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -63,6 +64,10 @@ class CaptionBundle(Bundle):
     def vocabulary(self) -> tuple[str, ...]:
         """The words that it can write."""
         return self.net.config.vocabulary[len(SPECIAL) :]
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {word: i + len(SPECIAL) for i, word in enumerate(self.vocabulary)}
 
     @property
     def knows_scenes_alone(self) -> bool:
@@ -169,8 +174,8 @@ class CaptionBundle(Bundle):
 
     def _likeliest(self, logprobs: Tensor) -> list[list[tuple[str, float]]]:
         """The likeliest words of each row, with their probabilities."""
-        best = logprobs.exp().topk(min(ALTERNATIVES, logprobs.shape[1]))
-        rows = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        best = logprobs.topk(min(ALTERNATIVES, logprobs.shape[1]))
+        rows = zip(best.values.exp().tolist(), best.indices.tolist(), strict=True)
         return [
             [(self._word(i, place), p) for p, i in zip(*row, strict=True)]
             for place, row in enumerate(rows)
@@ -189,8 +194,7 @@ class CaptionBundle(Bundle):
 
     def _spell(self, words: Sequence[str]) -> tuple[list[str], list[int]]:
         """Words as they will be shown, and their numbers; as many as there are words, or more."""
-        number = {word: i + len(SPECIAL) for i, word in enumerate(self.vocabulary)}
-        return list(words), [number.get(word.lower(), UNKNOWN) for word in words]
+        return list(words), [self._numbers.get(word.lower(), UNKNOWN) for word in words]
 
     def _word(self, number: int, position: int) -> str:
         """The word of this number at this position, from 0."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from model.captioner import CaptionerConfig, Reading, WritingNet
+from model.trail import Trail
 
 
 class AdditiveAttention(nn.Module):
@@ -30,21 +31,11 @@ class AdditiveAttention(nn.Module):
 
 
 @dataclass
-class Trail:
-    """Of the words so far: hidden state and context (B, N, 2D), and maps (B, N, M)."""
-
-    mixed: Tensor
-    maps: Tensor
-
-    def then(self, mixed: Tensor, maps: Tensor) -> Trail:
-        """The trail with the words that come next."""
-        return Trail(torch.cat((self.mixed, mixed), 1), torch.cat((self.maps, maps), 1))
-
-
-@dataclass
 class State:
-    """Between two words: hidden state and context (B, D), memory and its keys (B, M, D); the
-    trail if it is recorded."""
+    """Between two words: hidden state and context (B, D), memory and its keys (B, M, D).
+
+    The trail, if it is recorded, has maps (B, N, M) and logits (B, N, V).
+    """
 
     hidden: Tensor
     context: Tensor
@@ -54,7 +45,7 @@ class State:
 
     def select(self, rows: Tensor) -> State:
         """The state for these rows of the batch, in this order; a row may come twice."""
-        trail = self.trail and Trail(self.trail.mixed[rows], self.trail.maps[rows])
+        trail = self.trail and self.trail.select(rows)
         parts = (self.hidden, self.context, self.memory, self.keys)
         return State(*(part[rows] for part in parts), trail)
 
@@ -76,12 +67,8 @@ class RecurrentCaptioner(WritingNet):
 
     def begin(self, memory: Tensor, record: bool = False) -> State:
         """The state before the first word. `record` keeps what `recall` needs."""
-        images, patches, dim = memory.shape
-        nothing, trail = memory.new_zeros(images, dim), None
-        if record:
-            trail = Trail(
-                memory.new_zeros(images, 0, 2 * dim), memory.new_zeros(images, 0, patches)
-            )
+        nothing = memory.new_zeros(len(memory), memory.shape[2])
+        trail = Trail() if record else None
         return State(nothing, nothing, memory, self.attention.key(memory), trail)
 
     def advance(self, words: Tensor, state: State) -> tuple[Tensor, State]:
@@ -92,9 +79,9 @@ class RecurrentCaptioner(WritingNet):
             context, weights = self.attention(hidden, state.memory, state.keys)
             mixed.append(torch.cat((hidden, context), 1))
             maps.append(weights)
-        new = torch.stack(mixed, 1)
-        trail = state.trail and state.trail.then(new, torch.stack(maps, 1))
-        return self._logits(new), State(hidden, context, state.memory, state.keys, trail)
+        logits = self._logits(torch.stack(mixed, 1))
+        trail = state.trail and state.trail.then(torch.stack(maps, 1), logits)
+        return logits, State(hidden, context, state.memory, state.keys, trail)
 
     def recall(self, state: State) -> Reading:
         """What was answered to the words so far, and where it looked: one layer, one head.
@@ -103,7 +90,8 @@ class RecurrentCaptioner(WritingNet):
         """
         if state.trail is None:
             raise ValueError("Nothing was recorded: begin(memory, record=True) does.")
-        return Reading(self._logits(state.trail.mixed), [state.trail.maps[:, None]], [])
+        maps, logits = state.trail.gather()
+        return Reading(logits, [maps[:, None]], [])
 
     def read(self, memory: Tensor, words: Tensor) -> Reading:
         """Teacher forcing, with the attention: one layer, one head."""

@@ -1,0 +1,43 @@
+"""What a captioner remembers of its way, so that it can tell later where it looked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Trail:
+    """The tensors (B, ..., words, features) of each step, for the words so far.
+
+    Steps are kept as they came, each with the rows of the step before from which its own rows
+    went on: while a captioner writes, nothing is copied.
+    """
+
+    steps: tuple[tuple[Tensor | None, tuple[Tensor, ...]], ...] = ()
+    rows: Tensor | None = None  # chosen since the last step; None: all as they are
+
+    def select(self, rows: Tensor) -> Trail:
+        """The trail for these rows of the batch, in this order; a row may come twice."""
+        return Trail(self.steps, _of(self.rows, rows))
+
+    def then(self, *parts: Tensor) -> Trail:
+        """The trail with the words that come next, as many tensors for each step."""
+        return Trail((*self.steps, (self.rows, parts)))
+
+    def gather(self) -> list[Tensor]:
+        """Each of the steps' tensors for all words so far."""
+        rows, found = self.rows, []
+        for before, parts in reversed(self.steps):
+            found.append(parts if rows is None else [part[rows] for part in parts])
+            rows = _of(before, rows)
+        return [torch.cat(parts[::-1], dim=-2) for parts in zip(*found, strict=True)]
+
+
+def _of(rows: Tensor | None, chosen: Tensor | None) -> Tensor | None:
+    """Of the `rows`, those `chosen`; None is all of them."""
+    if rows is None or chosen is None:
+        return chosen if rows is None else rows
+    return rows[chosen]
