@@ -31,7 +31,7 @@ class Caption:
     alternatives: list[list[tuple[str, float]]]  # the likeliest words there, with probabilities
     cross: list[np.ndarray]  # per decoder layer: (heads, words, memory tokens); rows sum to one
     self_: list[np.ndarray]  # per layer: (heads, words, 1 + words), <start> first; rows sum to one
-    beams: list[tuple[str, float]] = field(default_factory=list)  # text and log-probability
+    beams: list[tuple[str, float]] = field(default_factory=list)  # text, log-probability
     unknown: list[int] = field(default_factory=list)  # indices of words that it does not know
     note: str = ""  # what was cut or replaced
 
@@ -86,7 +86,8 @@ class CaptionBundle(Bundle):
         """What it writes about a photo.
 
         `start`: words that are given, the rest is continued. `beams`: so many captions are
-        followed at once, and the likeliest is told; with one, each word is the likeliest.
+        followed at once, and the likeliest for its length is told (`decoding.score`); with one,
+        each word is the likeliest.
         `temperature` above 0 draws words by chance instead, with one beam only; the same `seed`
         draws the same words. A beam's log-probability counts all its words, those given too, and
         the end where it ended.

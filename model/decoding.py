@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from model.captioner import END, PAD, START, UNKNOWN
 
+LENGTH_POWER = 0.7  # see Beam.score
+
 
 @dataclass(frozen=True)
 class Beam:
@@ -29,6 +31,20 @@ class Beam:
         """The state of this beam alone."""
         return self.state.select(torch.tensor([self.row]))
 
+    @property
+    def score(self) -> float:
+        """The rank among captions of other lengths: see `score`."""
+        return score(self.logprob, len(self.words) + self.finished)
+
+
+def score(logprob: float, words: int) -> float:
+    """Log-probability over a power of the number of words, the end counted.
+
+    Every word more makes a caption less likely, so that the likeliest of all are the shortest.
+    Wu et al. 2016, "Google's Neural Machine Translation System", section 7, with |Y| for 5 + |Y|.
+    """
+    return logprob / max(1, words) ** LENGTH_POWER
+
 
 @torch.inference_mode()
 def beam_search(
@@ -39,10 +55,11 @@ def beam_search(
     given: Sequence[int] = (),
     record: bool = False,
 ) -> list[Beam]:
-    """The best captions of one image, the best first, at most `beams` of them.
+    """The captions of one image with the best scores, the best first, at most `beams` of them.
 
     `memory` (1, M, D). `given` are words to begin with. With one beam, each word is the likeliest
-    one (greedy decoding). Captions that did not end within `max_words` are returned unfinished.
+    one (greedy decoding). The search ends when no caption that goes on would be better if it
+    ended now. Captions that did not end within `max_words` are returned unfinished.
     `record`: keep in each beam's state where the net looked. Raises ValueError for no beams.
     """
     if beams < 1:
@@ -55,10 +72,12 @@ def beam_search(
         ranked = list(zip(best.values.tolist(), found, strict=True))
         ended = [(s, row) for s, (row, word) in ranked[:beams] if word == END]
         finished += [Beam(live[row], s, True, state, row) for s, row in ended]
-        finished = sorted(finished, key=_likeliest)[:beams]
+        finished = sorted(finished, key=_score, reverse=True)[:beams]
         going = [(s, at) for s, at in ranked if at[1] != END and s > -torch.inf][:beams]
-        hopeless = len(finished) == beams and going[0][0] <= finished[-1].logprob
-        if hopeless or len(live[0]) >= max_words:
+        enough = len(finished) == beams
+        if enough and (beams == 1 or score(going[0][0], len(live[0]) + 2) <= finished[-1].score):
+            break
+        if len(live[0]) >= max_words:
             break
         live = [(*live[row], word) for _, (row, word) in going]
         totals = logprobs.new_tensor([s for s, _ in going])
@@ -70,7 +89,7 @@ def beam_search(
         Beam(words, total, False, state, row)
         for row, (words, total) in enumerate(zip(live, totals.tolist(), strict=True))
     ]
-    return (finished or sorted(cut, key=_likeliest))[:beams]
+    return (finished or sorted(cut, key=_score, reverse=True))[:beams]
 
 
 @torch.inference_mode()
@@ -113,8 +132,8 @@ def _writable(logits: Tensor) -> Tensor:
     return logprobs
 
 
-def _likeliest(beam: Beam) -> float:
-    return -beam.logprob
+def _score(beam: Beam) -> float:
+    return beam.score
 
 
 @torch.inference_mode()

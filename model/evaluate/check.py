@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from model import checkpoints, confusion, zoo
 from model.evaluate import caption, classify
+from model.training import caption_data, captioning
 
 TOLERANCE = 0.001
 HALF_LOSS = 0.002  # what storing in float16 may cost, of the accuracy in float32
@@ -22,7 +23,7 @@ NO_QUALITY = ("training_seconds",)  # figures of another kind, which nobody can 
 ROUNDING = 1e-9
 DIFFERS, NOT_MEASURED, UNKNOWN = "DIFFERS", "NOT MEASURED", "not on the card"
 WRONG = (DIFFERS, NOT_MEASURED)
-WIDTHS = "{:<20} {:<24} {:>9} {:>9} {:>10}  {}"
+WIDTHS = "{:<20} {:<28} {:>9} {:>9} {:>10}  {}"
 
 
 class Skipped(Exception):
@@ -154,7 +155,19 @@ def _captioner(
         how = "" if beams == 1 else f"_beam{beams}"
         found = _caption_figures(bundle, card, folder, how, beams)
         figures |= {f"{name}{how}": value for name, value in found.items()}
-    return figures, []
+    others = []
+    if (full := _in_float32(card)) is not None:
+        stored = captioning.glance(bundle.net, _glanced_at(bundle, card, folder), bundle)
+        words = stored["test_accuracy"]
+        others.append(Line("float32 when trained, words", full, words, -HALF_LOSS, 1.0))
+    return figures, others
+
+
+def _glanced_at(bundle: zoo.CaptionBundle, card: dict[str, Any], folder: Path) -> captioning.Data:
+    """The pictures that the curve was measured on."""
+    if bundle.knows_scenes_alone:
+        return caption_data.DrawnScenes(captioning.TEST_SCENES, caption_data.UNSEEN)
+    return caption_data.read_photos(_data(card, folder), "val", captioning.GLANCE)
 
 
 def _caption_figures(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -150,33 +151,49 @@ class _Run(loop.Run):
         return self.net.advance(inputs, ready)[0]
 
     def _ids(self, texts: list[str]) -> tuple[Tensor, Tensor]:
-        config = self.net.config
-        pair = caption_data.as_ids(texts, config.vocabulary, config.max_words)
-        return pair[0].to(self.device), pair[1].to(self.device)
+        return _as_ids(self.net, texts, self.device)
 
-    @torch.inference_mode()
     def _test(self) -> dict[str, float]:
-        net = self.shown.eval()
-        images, texts = self.test_data.batch(0, range(min(GLANCE, len(self.test_data))))
-        images = self._prepared(images)
-        inputs, outputs = self._ids(texts)
-        memory = torch.cat([net.remember(part) for part in images.split(100)])
-        logits = net.teach(memory, inputs)
-        written = decoding.greedy(net, memory, net.config.max_words)
-        said = [" ".join(net.config.vocabulary[i] for i in row) for row in written]
-        exact = sum(
-            a == " ".join(caption_data.plain_words(b)) for a, b in zip(said, texts, strict=True)
-        )
-        return {
-            "test_loss": round(word_loss(logits, outputs).item(), 5),
-            "test_accuracy": round(word_accuracy(logits, outputs), 5),
-            "test_exact": round(exact / len(said), 4),
-        }
+        return glance(self.shown, self.test_data, self.recipe.data, self.device)
 
-    def _prepared(self, images: Tensor) -> Tensor:
-        data = self.recipe.data
-        images = loop.as_float(images.to(self.device), self.net.config.encoder)
-        return loop.normalise(images, data.mean, data.std)
+
+@torch.inference_mode()
+def glance(
+    net: nn.Module, data: Data, normalisation: Any, device: torch.device | str = "cpu"
+) -> dict[str, float]:
+    """How well `net` captions the first few pictures of `data`; `normalisation` has mean and std.
+
+    `test_loss` and `test_accuracy` of words given those before, `test_exact` of whole captions.
+    """
+    net.eval()
+    images, texts = data.batch(0, range(min(GLANCE, len(data))))
+    images = _prepared(net, images, normalisation, device)
+    inputs, outputs = _as_ids(net, texts, device)
+    memory = torch.cat([net.remember(part) for part in images.split(100)])
+    logits = net.teach(memory, inputs)
+    written = decoding.greedy(net, memory, net.config.max_words)
+    said = [" ".join(net.config.vocabulary[i] for i in row) for row in written]
+    exact = sum(
+        a == " ".join(caption_data.plain_words(b)) for a, b in zip(said, texts, strict=True)
+    )
+    return {
+        "test_loss": round(word_loss(logits, outputs).item(), 5),
+        "test_accuracy": round(word_accuracy(logits, outputs), 5),
+        "test_exact": round(exact / len(said), 4),
+    }
+
+
+def _prepared(
+    net: nn.Module, images: Tensor, normalisation: Any, device: torch.device | str
+) -> Tensor:
+    images = loop.as_float(images.to(device), net.config.encoder)
+    return loop.normalise(images, normalisation.mean, normalisation.std)
+
+
+def _as_ids(net: nn.Module, texts: list[str], device: torch.device | str) -> tuple[Tensor, Tensor]:
+    config = net.config
+    pair = caption_data.as_ids(texts, config.vocabulary, config.max_words)
+    return pair[0].to(device), pair[1].to(device)
 
 
 def word_loss(logits: Tensor, outputs: Tensor, smoothing: float = 0.0) -> Tensor:

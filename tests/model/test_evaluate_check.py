@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from model import checkpoints, scenes
+from model import checkpoints, scenes, zoo
 from model.captioner import SPECIAL, as_dict
 from model.evaluate import caption
 from model.evaluate.__main__ import main
+from model.training import caption_data, captioning
 from model.vit import build
 from tests.model.captioners import captioner
 
@@ -80,7 +81,7 @@ def test_a_card_that_its_own_command_wrote_is_true(shipped, data, capsys):
     assert code == 0
     assert found == {"checked": ["one"], "skipped": {}, "differences": 0}
     assert lines[0].split() == ["name", "figure", "card", "measured", "difference"]
-    told = {line[21:45].strip() for line in lines[1:]}
+    told = {line[21:49].strip() for line in lines[1:]}
     assert told >= {"test_accuracy", "top5", "ece", "pointing_attention", "table of mix-ups, right"}
     assert "training_seconds" not in told
     assert all(re.search(r"[+-]0(\.0000)?$", line) for line in lines[1:])
@@ -184,6 +185,25 @@ def test_captions_of_scenes_are_measured_with_as_many_beams_as_the_card_says(
     assert asked == [("words", 40, 1), ("words", 30, 3)]
     ship_captioner(shipped, "scenes drawn by the project", **figures | {"captions_right": 0.26})
     assert check(capsys, data)[0] == 1
+
+
+@pytest.mark.parametrize(("loss", "code"), [(0.0015, 0), (0.0025, 1)])
+def test_float16_may_cost_two_thousandths_of_the_words(shipped, data, capsys, loss, code):
+    ship_captioner(shipped, "scenes drawn by the project", test_scenes=2)
+    assert main(["caption", "words", "--limit", "2"]) == 0
+    measured = json.loads(capsys.readouterr().out.splitlines()[-1])
+    figures = {name: v for name, v in measured.items() if name not in ("name", "beams")}
+    unseen = caption_data.DrawnScenes(captioning.GLANCE, caption_data.UNSEEN)
+    bundle = zoo.load("words")
+    right = captioning.glance(bundle.net, unseen, bundle)["test_accuracy"]
+
+    def edit(card):
+        card["metrics"] = figures
+        card |= {"epochs": 5, "curve": [{"epoch": 5, "test_accuracy": right + loss}]}
+
+    change(shipped, "words", edit)
+    told = check(capsys, data)
+    assert told[0] == code and "float32 when trained, words" in told[1][-1]
 
 
 def test_captions_of_photos_are_measured_on_their_folder(shipped, data, capsys, monkeypatch):

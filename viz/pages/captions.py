@@ -26,7 +26,8 @@ BY_CHANCE = 0
 DECODING = {1: "Greedy", 3: "Beam 3", 5: "Beam 5", BY_CHANCE: "By chance"}
 DECODING_HELP = (
     "Greedy takes the likeliest word at each step. A beam keeps the 3 or 5 likeliest beginnings, "
-    "and takes the best whole caption at the end. By chance draws each word with the probability "
+    "and takes the whole caption that is likeliest for its length: log-probability ÷ words^0.7, "
+    "since without that the shortest would win. By chance draws each word with the probability "
     "that the model gives it."
 )
 TEMPERATURES = [0.3, 0.5, 0.7, 1.0, 1.3, 1.6, 2.0]

@@ -202,7 +202,7 @@ def test_several_captions_of_a_photo_at_once(folder):
     net = captioning.build(r, data, folder).eval()
     run = captioning._Run(net, data, data, r, "cpu")
     inputs, _ = run._ids(texts)
-    prepared = run._prepared(images)
+    prepared = captioning._prepared(net, images, r.data, "cpu")
     one_by_one = [
         net(prepared[i // 2][None], inputs[i][None])[0].detach() for i in range(len(texts))
     ]
