@@ -53,7 +53,8 @@ def confusion_grid(counts: np.ndarray, classes: Sequence[str], ink: str = "#1f23
         hoverinfo="skip",
         showlegend=False,
     )
-    figure.update_layout(height=120 + 34 * len(classes), margin=MARGIN)
+    room = 7 * max(map(len, classes))  # the last name leans out over the right edge
+    figure.update_layout(height=120 + 34 * len(classes), margin={**MARGIN, "r": room})
     names = {"tickvals": list(range(len(classes))), "ticktext": list(classes)}
     figure.update_xaxes(title="Taken for", side="top", tickangle=-40, **names)
     figure.update_yaxes(title="Class", **names)
