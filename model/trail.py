@@ -16,12 +16,12 @@ class Trail:
     went on: while a captioner writes, nothing is copied.
     """
 
-    steps: tuple[tuple[Tensor | None, tuple[Tensor, ...]], ...] = ()
-    rows: Tensor | None = None  # chosen since the last step; None: all as they are
+    steps: tuple[tuple[list[int] | None, tuple[Tensor, ...]], ...] = ()
+    rows: list[int] | None = None  # chosen since the last step; None: all as they are
 
     def select(self, rows: Tensor) -> Trail:
         """The trail for these rows of the batch, in this order; a row may come twice."""
-        return Trail(self.steps, _of(self.rows, rows))
+        return Trail(self.steps, _of(self.rows, rows.tolist()))
 
     def then(self, *parts: Tensor) -> Trail:
         """The trail with the words that come next, as many tensors for each step."""
@@ -31,13 +31,18 @@ class Trail:
         """Each of the steps' tensors for all words so far."""
         rows, found = self.rows, []
         for before, parts in reversed(self.steps):
-            found.append(parts if rows is None else [part[rows] for part in parts])
+            found.append(parts if rows is None else [_picked(part, rows) for part in parts])
             rows = _of(before, rows)
         return [torch.cat(parts[::-1], dim=-2) for parts in zip(*found, strict=True)]
 
 
-def _of(rows: Tensor | None, chosen: Tensor | None) -> Tensor | None:
+def _picked(part: Tensor, rows: list[int]) -> Tensor:
+    """The rows of a tensor. One row, the usual wish, is not copied."""
+    return part[rows] if len(rows) > 1 else part[rows[0] : rows[0] + 1]
+
+
+def _of(rows: list[int] | None, chosen: list[int] | None) -> list[int] | None:
     """Of the `rows`, those `chosen`; None is all of them."""
     if rows is None or chosen is None:
         return chosen if rows is None else rows
-    return rows[chosen]
+    return [rows[i] for i in chosen]
