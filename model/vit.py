@@ -85,6 +85,7 @@ class ViTConfig:
     embed_dropout: float = 0.0  # after the positions are added
     attention_dropout: float = 0.0  # on the attention map
     drop_path: float = 0.0  # of the last block; rises from 0 in the first
+    patch_drop: float = 0.0  # share of the patches that a training step leaves out
     projection: int = 0  # width of a last projection without bias; 0: none
     init: str = "trunc_normal"  # N(0, 0.02) cut at two deviations; "normal": not cut; or "mimetic"
 
@@ -118,7 +119,7 @@ class ViTConfig:
         for name in ("num_classes", "mlp_dim", "registers", "projection"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is 0 or more, not {getattr(self, name)}.")
-        for name in ("dropout", "embed_dropout", "attention_dropout", "drop_path"):
+        for name in ("dropout", "embed_dropout", "attention_dropout", "drop_path", "patch_drop"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(
                     f"{name} is a probability from 0 to below 1, not {getattr(self, name)}."
@@ -182,6 +183,29 @@ class DropPath(nn.Module):
         return branch * (mask / keep)
 
 
+class PatchDropout(nn.Module):
+    """In training, leaves a share of the patches out, others for each image; the rest keep their
+    order: (B, N, D) -> (B, M, D).
+
+    The blocks then cost less. The first `prefix` tokens always stay.
+    Liu et al. 2023, "PatchDropout: Economizing Vision Transformers Using Patch Dropout".
+    """
+
+    def __init__(self, share: float, prefix: int) -> None:
+        super().__init__()
+        self.share, self.prefix = share, prefix
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        if not self.training or self.share == 0:
+            return tokens
+        prefix, patches = tokens.tensor_split([self.prefix], dim=1)
+        batch, count, dim = patches.shape
+        kept = max(1, round(count * (1 - self.share)))
+        chosen = torch.rand(batch, count, device=tokens.device).topk(kept).indices.sort().values
+        patches = patches.gather(1, chosen[..., None].expand(-1, -1, dim))
+        return torch.cat((prefix, patches), dim=1)
+
+
 class Block(nn.Module):
     """Attention, then MLP, each with its residual: (B, N, D) -> (B, N, D).
 
@@ -233,6 +257,7 @@ class VisionTransformer(nn.Module):
         shape = (1, config.registers, dim)
         self.registers = nn.Parameter(torch.zeros(shape)) if config.registers else None
         self.positions = make_positions(config.positions, positioned, dim)
+        self.patch_dropout = PatchDropout(config.patch_drop, len(self.tokens.prefix))
         self.embed_dropout = nn.Dropout(config.embed_dropout)
         self.norm_embedding = self._norm(config.norm_embedding)
         step = config.drop_path / max(config.depth - 1, 1)
@@ -263,7 +288,7 @@ class VisionTransformer(nn.Module):
         if self.registers is not None:
             cls, patches = tokens.tensor_split([int(self.config.cls_token)], dim=1)
             tokens = torch.cat((cls, self.registers.expand(batch, -1, -1), patches), dim=1)
-        tokens = self.norm_embedding(self.embed_dropout(tokens))
+        tokens = self.norm_embedding(self.embed_dropout(self.patch_dropout(tokens)))
         for block in self.blocks:
             tokens = block(tokens)
         return tokens

@@ -17,7 +17,7 @@ from torch import nn
 
 import model
 from model.patches import StemPatches
-from model.vit import PRESETS, Block, DropPath, VisionTransformer, ViTConfig, build
+from model.vit import PRESETS, Block, DropPath, PatchDropout, VisionTransformer, ViTConfig, build
 
 SMALL = {"img_size": 16, "patch_size": 4, "dim": 24, "depth": 2, "heads": 3, "num_classes": 5}
 
@@ -445,7 +445,31 @@ def test_drop_path_drops_whole_images_and_keeps_the_mean():
     assert [block.drop_path.probability for block in net.blocks] == pytest.approx([0, 0.1, 0.2])
 
 
-@pytest.mark.parametrize("setting", ["dropout", "embed_dropout", "attention_dropout", "drop_path"])
+def test_patch_dropout_leaves_whole_patches_out_and_keeps_class_token_and_order():
+    drop = PatchDropout(0.25, prefix=2)
+    tokens = torch.arange(10.0)[None, :, None].expand(500, 10, 3)
+    kept = drop(tokens)
+    assert kept.shape == (500, 8, 3)
+    assert torch.equal(kept[..., :1].expand_as(kept), kept)
+    assert kept[:, :2, 0].unique().tolist() == [0, 1]
+    assert (kept[:, 1:, 0] > kept[:, :-1, 0]).all()
+    patches = kept[:, 2:, 0].flatten().long().bincount(minlength=10)[2:]
+    assert (patches / 500).tolist() == pytest.approx([0.75] * 8, abs=0.1)
+    assert drop.eval()(tokens) is tokens
+
+
+@pytest.mark.parametrize("pool", ["cls", "mean", "mean_all"])
+def test_patch_dropout_trains_with_every_pooling(pool):
+    net = build("vit", **SMALL, registers=2, pool=pool, patch_drop=0.5)
+    assert net(torch.randn(2, 3, 16, 16)).isfinite().all()
+    patches = net.tokens.patches
+    assert net.encode(torch.randn(2, 3, 16, 16)).shape[1] == 3 + patches // 2
+
+
+RANDOM = ["dropout", "embed_dropout", "attention_dropout", "drop_path", "patch_drop"]
+
+
+@pytest.mark.parametrize("setting", RANDOM)
 def test_randomness_only_in_training(setting):
     net = build("vit", **SMALL, **{setting: 0.5})
     images = torch.randn(8, 3, 16, 16)
@@ -475,6 +499,7 @@ TINY = {"patch_size": 16, "dim": 8, "heads": 2, "depth": 1, "embed": "stem", "st
         ({"dim": "128"}, "dim is of type int"),
         ({"cls_token": 1}, "cls_token is of type bool"),
         ({"dropout": 1.0}, "dropout is a probability"),
+        ({"patch_drop": 1.0}, "patch_drop is a probability"),
         ({"drop_path": float("nan")}, "drop_path is a probability"),
         ({"depth": 0}, "depth is at least 1"),
         ({"registers": -1}, "registers is 0 or more"),
