@@ -76,6 +76,20 @@ def load(path: str | os.PathLike[str]) -> tuple[nn.Module, dict[str, Any]]:
     return net.eval(), card
 
 
+def find(name: str) -> Path:
+    """The file of a shipped checkpoint, or the .safetensors file that `name` is a path of.
+
+    Raises CheckpointError for a name that is neither.
+    """
+    if name.endswith(".safetensors"):
+        return Path(name)
+    file = DIRECTORY / f"{name}.safetensors"
+    if not file.exists():
+        known = ", ".join(sorted(f.stem for f in DIRECTORY.glob("*.safetensors")))
+        raise CheckpointError(f'There is no checkpoint "{name}". Known: {known}; or give a file.')
+    return file
+
+
 def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The card of the weights file `path`, without opening the weights.
 

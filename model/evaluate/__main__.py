@@ -26,7 +26,7 @@ def _classify(options: argparse.Namespace) -> dict:
     from model import checkpoints, confusion
     from model.evaluate import classify
 
-    file = _file(options.name)
+    file = checkpoints.find(options.name)
     net, card = checkpoints.load(file)
     if card["task"] != "classify":
         raise ValueError(f"{options.name} does not classify; its task is {card['task']}.")
@@ -43,22 +43,8 @@ def _check(options: argparse.Namespace) -> dict:
     from model.evaluate import check
 
     shipped = sorted(checkpoints.DIRECTORY.glob("*.safetensors"))
-    files = [_file(name) for name in options.names] or shipped
+    files = [checkpoints.find(name) for name in options.names] or shipped
     return check.check(files, options.data, options.device)
-
-
-def _file(name: str) -> Path:
-    from model import checkpoints
-
-    return Path(name) if name.endswith(".safetensors") else _shipped(checkpoints.DIRECTORY, name)
-
-
-def _shipped(folder: Path, name: str) -> Path:
-    file = folder / f"{name}.safetensors"
-    if not file.exists():
-        known = ", ".join(sorted(f.stem for f in folder.glob("*.safetensors")))
-        raise ValueError(f'There is no checkpoint "{name}". Known: {known}; or give a file.')
-    return file
 
 
 def _parser() -> argparse.ArgumentParser:

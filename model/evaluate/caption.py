@@ -40,9 +40,7 @@ def measure(options: argparse.Namespace) -> dict:
     """The figures of `python -m model.evaluate caption`. Raises ValueError."""
     from model import checkpoints, zoo
 
-    file = Path(options.name)
-    if file.suffix != ".safetensors":
-        file = checkpoints.DIRECTORY / f"{options.name}.safetensors"
+    file = checkpoints.find(options.name)
     bundle = zoo.load(file)
     if not isinstance(bundle, CaptionBundle):
         raise ValueError(f"{options.name} writes no captions; its task is {bundle.card['task']}.")
