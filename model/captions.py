@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -190,8 +191,16 @@ class CaptionBundle(Bundle):
     # How this captioner's words are written: others' captioners have another way.
 
     def _split(self, text: str) -> list[str]:
-        """The words of a typed caption."""
-        return typed_words(text)
+        """The words of a typed caption.
+
+        One that the captioner does not know is taken apart where it knows all the parts, as with
+        "man/woman", or "dog's" where the captions that it learnt from have "dog 's".
+        """
+        words = []
+        for word in typed_words(text):
+            parts = [word] if word in self._numbers else re.findall(r"\w+", word)
+            words += parts if parts and all(p in self._numbers for p in parts) else [word]
+        return words
 
     def _spell(self, words: Sequence[str]) -> tuple[list[str], list[int]]:
         """Words as they will be shown, and their numbers; as many as there are words, or more."""
@@ -204,5 +213,5 @@ class CaptionBundle(Bundle):
 
 def typed_words(text: str) -> list[str]:
     """The words of a typed caption: lower case, without the punctuation around them."""
-    stripped = (word.strip(".,;:!?\"'()[]…“”‘’") for word in text.lower().split())
+    stripped = (word.strip(".,;:!?\"'()[]…“”‘’-–—/") for word in text.lower().split())
     return [word for word in stripped if word]

@@ -106,7 +106,9 @@ def sample(
     logprobs, state, total = _begin(net, memory, given, record)
     words = tuple(given)
     while len(words) < max_words:
-        word = int((logprobs[0] / temperature).softmax(-1).multinomial(1, generator=chance))
+        # Below the likeliest, so that no temperature makes all of them infinite.
+        below = logprobs[0] - logprobs[0].max()
+        word = int((below / temperature).softmax(-1).multinomial(1, generator=chance))
         total += float(logprobs[0, word])
         if word == END:
             return Beam(words, total, True, state)

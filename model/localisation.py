@@ -61,8 +61,12 @@ def points_into(maps: Tensor, boxes: Tensor, size: Sequence[float]) -> Tensor:
     peak = maps.flatten(1).argmax(1).cpu()
     x = (peak % columns + 0.5) * size[1] / columns
     y = (peak // columns + 0.5) * size[0] / rows
-    left, top, right, bottom = boxes.unbind(1)
-    return (left <= x) & (x < right) & (top <= y) & (y < bottom)
+    return inside(torch.stack((x, y), 1), boxes)
+
+
+def inside(points: Tensor, boxes: Tensor) -> Tensor:
+    """Whether each point (B, 2), x and y, lies in its box, (B, 4) as of `box_mask`: bool (B,)."""
+    return ((boxes[:, :2] <= points) & (points < boxes[:, 2:])).all(1)
 
 
 def overlap_at_share(maps: Tensor, masks: Tensor) -> Tensor:

@@ -46,6 +46,9 @@ def test_the_command_on_the_card_makes_this_very_model(file):
         wanted = dataclasses.replace(PRESETS[options.pop("preset")], **options)
         config = ViTConfig(**card["config"])
     assert config == wanted
+    assert (card["epochs"], card["seed"]) == (made_by.epochs, made_by.seed)
+    normalisation = {"mean": list(made_by.data.mean), "std": list(made_by.data.std)}
+    assert card["normalisation"] == normalisation
 
 
 def caption_config(made_by: recipe.CaptionRecipe, card: dict) -> CaptionerConfig:

@@ -10,6 +10,8 @@ import json
 import sys
 from pathlib import Path
 
+from model.arguments import count, device
+
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
@@ -54,8 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     classify.set_defaults(measure=_classify)
     classify.add_argument("name", help="a shipped checkpoint, or a .safetensors file")
     classify.add_argument("--data", type=Path, required=True, help="folder of the data set")
-    classify.add_argument("--limit", type=int, help="only the first pictures; not on the card")
-    classify.add_argument("--device", default="cpu", help="cpu or cuda")
+    classify.add_argument("--limit", type=count, help="only the first pictures; not on the card")
+    classify.add_argument("--device", type=device, default="cpu", help="cpu or cuda")
     classify.add_argument(
         "--no-write", dest="write", action="store_false", help="leave the card as it is"
     )
@@ -67,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--data", type=Path, required=True, help="folder with cifar10/, tiny_imagenet/, ..."
     )
-    check.add_argument("--device", default="cpu", help="cpu or cuda")
+    check.add_argument("--device", type=device, default="cpu", help="cpu or cuda")
     return parser
 
 

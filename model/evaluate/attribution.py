@@ -24,11 +24,12 @@ from torch import Tensor
 
 from model import zoo
 from model.agreement import rank_correlation
+from model.arguments import count, device
 from model.bundle import Bundle
 from model.captions import CaptionBundle
-from model.evaluate.pointing import inside, peaks, shares
+from model.evaluate.pointing import edges, shares
 from model.faithfulness import Curve, deletion, insertion, perturbation
-from model.localisation import box_mask, mass_mask, overlap
+from model.localisation import box_mask, inside, mass_mask, overlap, points_into
 from model.relevance import METHODS, explain, why_not
 from model.trace import Trace, trace_class
 
@@ -72,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(measure=measure)
     parser.add_argument("name", help="a model's name, as model.zoo.load takes it")
     parser.add_argument("--data", type=Path, help="folder of the data set; none for drawn scenes")
-    parser.add_argument("--limit", type=int, default=500, help="only the first pictures")
+    parser.add_argument("--limit", type=count, default=500, help="only the first pictures")
     parser.add_argument("--words", type=int, default=0, help="of each caption; 0: all that name")
     parser.add_argument("--out", type=Path, help="attribution-NAME.jsonl where it is not given")
     parser.add_argument(
@@ -81,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="prediction",
         help="the class to explain: the model's answer, or the data's",
     )
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--device", type=device, default="cpu", help="cpu or cuda")
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -251,10 +252,9 @@ def _on_the_object(bundle: Bundle, photo: Photo, maps: dict[str, Tensor]) -> lis
         return [{}] * len(maps)
     box, size = placed
     together = torch.cat(list(maps.values())).cpu()
-    boxes = box.expand(len(together), -1)
-    hits = inside(peaks(together, size), boxes)
-    edges = boxes + torch.tensor([0, 0, 1, 1])
-    overlaps = overlap(mass_mask(together, MASS), box_mask(edges, size, together.shape[1:]))
+    boxes = edges(box).expand(len(together), -1)
+    hits = points_into(together, boxes, size)
+    overlaps = overlap(mass_mask(together, MASS), box_mask(boxes, size, together.shape[1:]))
     return [
         {"pointing": float(hit), "iou": iou}
         for hit, iou in zip(hits.tolist(), overlaps.tolist(), strict=True)
@@ -280,7 +280,7 @@ def _chance(bundle: Bundle, photo: Photo) -> dict[str, float] | None:
     middle = torch.tensor([[width / 2, height / 2]])
     return {
         "chance": float(shares(box, (height, width))),
-        "centre": float(inside(middle, box)),
+        "centre": float(inside(middle, edges(box))),
     }
 
 

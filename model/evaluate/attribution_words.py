@@ -31,9 +31,9 @@ def task(options: argparse.Namespace, bundle: CaptionBundle) -> Task:
             f"{options.name} does not describe drawn scenes, the only pictures for which it is "
             "known where the thing is that a word names."
         )
+    if options.device != "cpu":
+        raise ValueError("Words are explained on the processor alone: leave --device out.")
     untrained = zoo.load(options.name, weights="random")
-    for model in (bundle, untrained):
-        model.net.to(options.device)
     head = {
         "model": options.name,
         "sha256": bundle.card.get("sha256"),

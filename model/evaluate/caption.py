@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from model import decoding, scenes
+from model.arguments import count
 from model.captions import CaptionBundle
 from model.evaluate import caption_scores
 from model.training import caption_data, loop
@@ -29,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, help="folder of the photos and captions; none for drawn scenes"
     )
-    parser.add_argument("--beams", type=int, default=1, help="1, the default, is greedy")
-    parser.add_argument("--limit", type=int, help="only so many pictures; not on the card")
+    parser.add_argument("--beams", type=count, default=1, help="1, the default, is greedy")
+    parser.add_argument("--limit", type=count, help="only so many pictures; not on the card")
     parser.add_argument(
         "--no-write", dest="write", action="store_false", help="leave the card as it is"
     )

@@ -19,7 +19,7 @@ FOLDERS = {
     "Tiny ImageNet": "tiny_imagenet",
     "Flickr8k": "flickr8k",
 }
-NO_QUALITY = ("training_seconds",)  # figures of another kind, which nobody can measure again
+NO_QUALITY = ("training_pictures", "training_seconds")  # which nobody can measure again
 ROUNDING = 1e-9
 DIFFERS, NOT_MEASURED, UNKNOWN = "DIFFERS", "NOT MEASURED", "not on the card"
 WRONG = (DIFFERS, NOT_MEASURED)
@@ -121,6 +121,12 @@ def _classifier(
     folder = _data(card, folder)
     net, card = checkpoints.load(file)
     figures, _ = classify.measure(net, card, folder, device=device)
+    pictures = card.get("metrics", {}).get("test_pictures", figures["test_pictures"])
+    if figures["test_pictures"] != pictures:
+        raise Skipped(
+            f"its figures are those of {pictures:,} test pictures, the folder has "
+            f"{figures['test_pictures']:,}"
+        )
     accuracy, others = figures["test_accuracy"], []
     if (full := _in_float32(card)) is not None:
         others.append(Line("float32 when trained", full, accuracy, -HALF_LOSS, 1.0))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from model.localisation import inside, points_into
 from model.patches import TokenLayout
 from model.recorder import AttentionRecord, AttentionRecorder
 from model.rollout import rollout
@@ -43,25 +44,15 @@ def _asking(layout: TokenLayout) -> list[int]:
     return [0] if "cls" in layout.prefix else list(range(layout.tokens))[layout.patch_slice]
 
 
-def peaks(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, rows, columns) -> (B, 2): x, y of the middle of the highest patch, in pixels of a
-    picture of `size` (height, width)."""
-    rows, columns = maps.shape[1:]
-    best = maps.flatten(1).argmax(1)
-    x = (best % columns + 0.5) * size[1] / columns
-    y = (best // columns + 0.5) * size[0] / rows
-    return torch.stack((x, y), 1)
-
-
-def inside(points: Tensor, boxes: Tensor) -> Tensor:
-    """bool (B,): whether x, y lies in its box x0, y0, x1, y1 (last pixels included)."""
-    low, high = boxes[:, :2], boxes[:, 2:] + 1
-    return ((points >= low) & (points <= high)).all(1)
+def edges(boxes: Tensor) -> Tensor:
+    """Boxes x0, y0, x1, y1 whose last pixels are included -> their edges, the right and the lower
+    one outside."""
+    return boxes + torch.tensor([0, 0, 1, 1])
 
 
 def shares(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """(B,): the part of the picture that each box covers."""
-    sides = (boxes[:, 2:] + 1 - boxes[:, :2]).double()
+    sides = (edges(boxes)[:, 2:] - boxes[:, :2]).double()
     return sides.prod(1) / (size[0] * size[1])
 
 
@@ -77,9 +68,9 @@ def pointing(net, images: Tensor, boxes: Tensor, prepare, batch: int = 50) -> di
         with AttentionRecorder(net) as recorder:
             net(prepare(pictures))
         for name, maps in attention_maps(recorder.records, net.tokens).items():
-            hits.setdefault(name, []).append(inside(peaks(maps.cpu(), size), around))
+            hits.setdefault(name, []).append(points_into(maps, edges(around), size))
     centre = torch.tensor([[size[1] / 2, size[0] / 2]]).expand(len(boxes), 2)
     figures = {f"pointing_{name}": torch.cat(found) for name, found in hits.items()}
     figures["pointing_chance"] = shares(boxes, size)
-    figures["pointing_centre"] = inside(centre, boxes)
+    figures["pointing_centre"] = inside(centre, edges(boxes))
     return {name: values.double().mean().item() for name, values in figures.items()}

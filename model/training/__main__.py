@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import shlex
 import sys
 from pathlib import Path
 
+from model.arguments import count, device
 from model.training import recipe as recipes
 
 
@@ -19,7 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Stopped. Give the same command with --resume to go on.", file=sys.stderr)
+        training = arguments[:1] != ["pack"]
+        again = "Give the same command with --resume to go on." if training else "Pack it again."
+        print(f"Stopped. {again}", file=sys.stderr)
         return 130
 
 
@@ -57,7 +61,7 @@ def _train(arguments: list[str]) -> int:
     trained, curve = loop.train(net, train, test, recipe, device, state, options.resume, log)
 
     command = _command(options, out)
-    card = finish.ship(trained, out, recipe, test, curve, command)
+    card = finish.ship(trained, out, recipe, train, test, curve, command)
     state.unlink(missing_ok=True)
     summary = {key: card[key] for key in ("name", "epochs", "parameters")}
     print(json.dumps(summary | card["metrics"] | {"file": str(out)}))
@@ -71,9 +75,11 @@ def _train_captioner(options, recipe: recipes.CaptionRecipe, device: str, out: P
     if recipe.start and not captioning.starting_point(recipe, out.parent):
         print(
             f"There is no {recipe.start}.safetensors in {out.parent}: the encoder begins with "
-            "random weights. Train it there first for better captions.",
+            "random weights, and learns from the first epoch on. Train it there first for better "
+            "captions.",
             file=sys.stderr,
         )
+        recipe = dataclasses.replace(recipe, start="", frozen=0)
     net = captioning.build(recipe, train, out.parent)
     log = out.with_suffix(".log.jsonl")
     trained, curve = captioning.train(net, train, test, recipe, device, state, options.resume, log)
@@ -100,7 +106,7 @@ def _pack(arguments: list[str]) -> int:
 def _train_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m model.training",
-        description="Train a checkpoint. Prints one JSON object last, with test_accuracy.",
+        description="Train a checkpoint. Prints one JSON object last, with its figures.",
         epilog="python -m model.training pack FROM TO makes the packed form of a data set.",
     )
     parser.add_argument("recipe", help=f"one of {', '.join(recipes.names())}, or a .toml file")
@@ -110,8 +116,8 @@ def _train_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe"
     )
-    parser.add_argument("--limit", type=int, help="use only the first so many pictures")
-    parser.add_argument("--device", help="cpu or cuda; cuda where there is one")
+    parser.add_argument("--limit", type=count, help="use only the first so many pictures")
+    parser.add_argument("--device", type=device, help="cpu or cuda; cuda where there is one")
     return parser
 
 
@@ -119,7 +125,7 @@ def _pack_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m model.training pack")
     parser.add_argument("source", type=Path, help="the data set as its publisher gives it")
     parser.add_argument("target", type=Path, help="folder for the packed files")
-    parser.add_argument("--size", type=int, help="side in pixels, for one-folder-a-class data")
+    parser.add_argument("--size", type=count, help="side in pixels, for one-folder-a-class data")
     parser.add_argument("--seed", type=int, default=0, help="of the shuffled order")
     return parser
 

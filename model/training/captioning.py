@@ -17,8 +17,8 @@ from model.captioner import PAD, CaptionerConfig, as_dict
 from model.patches import TokenLayout
 from model.training import caption_data, finish, loop
 from model.training.caption_data import UNSEEN, DrawnScenes, Photos
-from model.training.recipe import CaptionRecipe
-from model.vit import VisionTransformer
+from model.training.recipe import CaptionRecipe, check_types
+from model.vit import VisionTransformer, ViTConfig
 
 TEST_SCENES = 1000
 GLANCE = 200  # test pictures that are captioned after an epoch
@@ -37,7 +37,12 @@ def read(recipe: CaptionRecipe, folder: Path | None, limit: int | None) -> tuple
 
 
 def build(recipe: CaptionRecipe, data: Data, folder: Path) -> nn.Module:
-    """The captioner of the recipe for the words of the data; `folder` may hold its start."""
+    """The captioner of the recipe for the words of the data; `folder` may hold its start.
+
+    Raises RecipeError, or ValueError for values that make no model.
+    """
+    check_types(ViTConfig, recipe.encoder, f"[encoder] of recipe {recipe.name}")
+    check_types(CaptionerConfig, recipe.decoder, f"[decoder] of recipe {recipe.name}")
     words = data.words() if recipe.pictures else data.words(recipe.rarest)
     net = captioner.build(
         CaptionerConfig(
@@ -236,6 +241,8 @@ def make_card(
         "task": "caption",
         "config": as_dict(net.config),
         "normalisation": {"mean": list(recipe.data.mean), "std": list(recipe.data.std)},
+        # As it learns: the whole picture, whatever its shape.
+        "resize": {"resized": list(net.encoder.tokens.image_size), "interpolation": "bilinear"},
         "data": recipe.data.name,
         "data_licence": recipe.data.licence,
         "recipe": recipe.name,

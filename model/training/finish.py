@@ -15,13 +15,19 @@ from model.training.recipe import Recipe
 
 
 def ship(
-    net: nn.Module, file: Path, recipe: Recipe, test_data: Split, curve: list[dict], command: str
+    net: nn.Module,
+    file: Path,
+    recipe: Recipe,
+    train_data: Split,
+    test_data: Split,
+    curve: list[dict],
+    command: str,
 ) -> dict:
     """Save `net` in float16, load the file again, measure it, and write the figures on its card.
 
     Returns the card.
     """
-    card = {"name": file.stem} | make_card(net, recipe, test_data, curve, command)
+    card = {"name": file.stem} | make_card(net, recipe, train_data, test_data, curve, command)
     checkpoints.save(net, file, card)
     shipped, _ = checkpoints.load(file)
     logits = loop.predict(shipped, test_data, recipe.data, "cpu")
@@ -32,7 +38,12 @@ def ship(
 
 
 def make_card(
-    net: nn.Module, recipe: Recipe, test_data: Split, curve: list[dict], command: str
+    net: nn.Module,
+    recipe: Recipe,
+    train_data: Split,
+    test_data: Split,
+    curve: list[dict],
+    command: str,
 ) -> dict:
     """The card of a classifier, without its figures on test data."""
     seconds = sum(row["seconds"] for row in curve)
@@ -50,7 +61,11 @@ def make_card(
         "seed": recipe.seed,
         "epochs": recipe.epochs,
         "parameters": sum(p.numel() for p in net.parameters()),
-        "metrics": {"test_pictures": len(test_data), "training_seconds": round(seconds)},
+        "metrics": {
+            "training_pictures": len(train_data),
+            "training_seconds": round(seconds),
+            "test_pictures": len(test_data),
+        },
         "curve": curve,
         "licence": "MIT",
         "weak_at": recipe.weak_at,

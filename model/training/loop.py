@@ -174,7 +174,8 @@ class Run:
         return row
 
     def _test(self) -> dict[str, float]:
-        logits = predict(self.shown, self.test_data, self.recipe.data, self.device)
+        with precision(self.device):
+            logits = predict(self.shown, self.test_data, self.recipe.data, self.device)
         right = logits.argmax(1) == self.test_data.labels
         return {"test_accuracy": round(right.float().mean().item(), 5)}
 
@@ -191,13 +192,13 @@ class Run:
         if self.device.type == "cuda":
             state["random_cuda"] = torch.cuda.get_rng_state(self.device)
         state["epoch"], state["curve"] = self.epoch, self.curve
-        state["recipe"] = _json(self.recipe)
+        state["recipe"], state["pictures"] = _json(self.recipe), len(self.data)
         replace(file, lambda unfinished: torch.save(state, unfinished))
 
     def restore(self, file: Path) -> None:
         """Go on from what `save` wrote. Raises TrainingError."""
         try:
-            state = torch.load(file, map_location=self.device, weights_only=True)
+            state = torch.load(file, map_location="cpu", weights_only=True)
             begun = json.loads(state["recipe"])
         except Exception as error:  # pickle, zip and key errors alike
             raise TrainingError(
@@ -210,11 +211,16 @@ class Run:
                 f"{file} was begun with another recipe. Give the same recipe and --set values "
                 "(only epochs may change, and not below those done), or delete the file."
             )
+        if state.get("pictures", len(self.data)) != len(self.data):
+            raise TrainingError(
+                f"{file} was begun with {state['pictures']:,} training pictures, these are "
+                f"{len(self.data):,}. Give the same --data and --limit, or delete the file."
+            )
         for name, part in self._stateful().items():
             part.load_state_dict(state[name])
-        torch.set_rng_state(state["random"].cpu())
+        torch.set_rng_state(state["random"])
         if self.device.type == "cuda" and "random_cuda" in state:
-            torch.cuda.set_rng_state(state["random_cuda"].cpu(), self.device)
+            torch.cuda.set_rng_state(state["random_cuda"], self.device)
         self.epoch = state["epoch"]
         self.curve = [{"epochs": begun["epochs"]} | row for row in state["curve"]]
 
@@ -239,11 +245,13 @@ def optimiser(net: nn.Module, options: Optimiser) -> torch.optim.Optimizer:
 
 
 def _is_weight(name: str, parameter: Tensor) -> bool:
-    return parameter.ndim >= 2 and not name.startswith(("cls_token", "positions", "registers"))
+    own = name.removeprefix("encoder.")  # of a captioner
+    return parameter.ndim >= 2 and not own.startswith(("cls_token", "positions", "registers"))
 
 
 def _is_inside(name: str, parameter: Tensor) -> bool:
-    """A weight between hidden features: neither the first nor the last layer's, no embedding."""
+    """A weight between hidden features: neither a stem's first filters nor the last layer's, no
+    embedding of words. The projection of whole patches counts."""
     ends = ("embed.stages.0.", "embed.weight", "head.")
     inside = not any(end in name for end in ends) and not name.endswith("score.weight")
     return inside and _is_weight(name, parameter)
@@ -329,8 +337,7 @@ def predict(net: nn.Module, split: Split, data, device, batch: int = 500) -> Ten
     logits = []
     for images in split.images.split(batch):
         prepared = normalise(as_float(images.to(device), net.config), data.mean, data.std)
-        with precision(torch.device(device)):
-            logits.append(net(prepared).float())
+        logits.append(net(prepared).float())
     return torch.cat(logits)
 
 

@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_origin, get_type_hints
 
 
 class RecipeError(ValueError):
@@ -187,13 +187,36 @@ def _recipe(name: str, table: dict) -> Recipe | CaptionRecipe:
     return recipe
 
 
+_KINDS: dict[type, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"),
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    str: ((str,), "text"),
+    tuple: ((list, tuple), "a list such as [0.9, 0.99]"),
+    dict: ((dict,), "a table"),
+}
+
+
+def check_types(kind: type, table: dict[str, Any], where: str) -> None:
+    """Raise RecipeError for a name that the dataclass `kind` has not, or a value of another type.
+
+    `where`: what the table is, as a sentence calls it.
+    """
+    hints = get_type_hints(kind)
+    if unknown := sorted(set(table) - {field.name for field in dataclasses.fields(kind)}):
+        known = ", ".join(field.name for field in dataclasses.fields(kind))
+        raise RecipeError(f"The {where} has {unknown[0]}, which is unknown. Known: {known}.")
+    for name, value in table.items():
+        types, wanted = _KINDS.get(get_origin(hints[name]) or hints[name], ((), ""))
+        if types and type(value) not in types:
+            raise RecipeError(f"The {where} has {name} = {value!r}; it should be {wanted}.")
+
+
 def _build(kind: type, table: Any, where: str):
     fields = {field.name: field for field in dataclasses.fields(kind)}
-    known = ", ".join(fields)
     if not isinstance(table, dict):
-        raise RecipeError(f"The {where} should be a table of {known}.")
-    if unknown := sorted(set(table) - set(fields)):
-        raise RecipeError(f"The {where} has {unknown[0]}, which is unknown. Known: {known}.")
+        raise RecipeError(f"The {where} should be a table of {', '.join(fields)}.")
+    check_types(kind, table, where)
     missing = [
         name
         for name, f in fields.items()

@@ -192,7 +192,15 @@ def test_a_card_that_describes_no_captioner(shelf):
 
 def test_the_words_of_a_typed_caption():
     assert typed_words("  A dog's “ball”, (wet)!  ") == ["a", "dog's", "ball", "wet"]
+    assert typed_words("a dog - running – there 🐕") == ["a", "dog", "running", "there", "🐕"]
     assert SPECIAL.index("<unknown>") == UNKNOWN
+
+
+def test_a_word_that_is_not_known_is_taken_apart_where_its_parts_are(shelf):
+    bundle = shelve(shelf, vocabulary=(*SPECIAL, "a", "dog", "s", "ball", "on"))
+    told = bundle.score(photo(), "a dog's ball on/a 🐕 dog’s x-y")
+    assert told.words == ["a", "dog", "s", "ball", "on", "a", "🐕", "dog", "s", "x-y"]
+    assert told.unknown == [6, 9]
 
 
 def test_a_seed_draws_the_same_words_again(shelf):

@@ -8,7 +8,8 @@ import torch
 from model import checkpoints
 from model.evaluate.__main__ import main
 from model.evaluate.classify import calibration_error, classification, confusion
-from model.evaluate.pointing import attention_maps, inside, peaks, pointing, shares
+from model.evaluate.pointing import attention_maps, edges, pointing, shares
+from model.localisation import inside, points_into
 from model.recorder import AttentionRecorder
 from model.vit import build
 
@@ -56,17 +57,24 @@ def test_confusion_counts_rows_for_columns():
     ]
 
 
-def test_a_peak_is_the_middle_of_its_patch():
-    maps = torch.zeros(2, 2, 4)
-    maps[0, 0, 0] = maps[1, 1, 3] = 1
-    assert peaks(maps, (40, 80)).tolist() == [[10, 10], [70, 30]]
-
-
-def test_boxes_include_their_last_pixels():
+def test_boxes_include_their_last_pixels_and_no_more():
     boxes = torch.tensor([[0, 0, 63, 63], [0, 0, 9, 9], [0, 0, 9, 9]], dtype=torch.int16)
-    points = torch.tensor([[32.0, 32.0], [10.0, 10.0], [10.5, 1.0]])
-    assert inside(points, boxes).tolist() == [True, True, False]
+    points = torch.tensor([[32.0, 32.0], [9.5, 9.5], [10.0, 1.0]])
+    assert inside(points, edges(boxes)).tolist() == [True, True, False]
     assert shares(boxes[:1], (64, 64)).tolist() == [1.0]
+
+
+def test_blind_points_hit_as_often_as_boxes_are_large():
+    """Every patch in turn is the peak: the hits are chance itself."""
+    random = torch.Generator().manual_seed(0)
+    corners = torch.randint(0, 16, (200, 2, 2), generator=random).sort(1).values
+    boxes = (corners * 4 + torch.tensor([[0], [3]])).flatten(1).short()  # whole patches of 4 pixels
+    hits = [
+        points_into(torch.eye(256)[i].view(1, 16, 16), edges(box[None]), (64, 64)).item()
+        for box in boxes[:20]
+        for i in range(256)
+    ]
+    assert sum(hits) / len(hits) == pytest.approx(shares(boxes[:20], (64, 64)).mean().item())
 
 
 @pytest.mark.parametrize("pool", ["cls", "mean"])

@@ -14,6 +14,7 @@ from tests.pages.fake_captioner import MOST, SAYS, FakeCaptioner
 from viz.captions import MEMORY_OF_ONE, Objects, caption_payload
 from viz.pages import caption_of, shelf
 from viz.pages.caption_of import scene_of
+from viz.pages.picture import Picture
 from viz.payload import unpack
 
 APP = str(Path(__file__).parents[2] / "app.py")
@@ -302,3 +303,18 @@ def test_figures_on_scenes_are_shares(captioners):
     }
     app = opened()
     assert "99.9%" in app.table[0].value.to_string() and "75.0%" in app.table[0].value.to_string()
+
+
+def test_a_caption_goes_on_after_many_words_that_were_chosen():
+    bundle, most = FakeCaptioner(), []
+    told = bundle.caption(None)
+
+    def caption(image, **how):
+        most.append(how["max_words"])
+        return told
+
+    bundle.caption = caption
+    picture = Picture("a photo", Image.new("RGB", (8, 8)))
+    for given in ((), ("a",) * 26):
+        caption_of.answer(bundle, picture, caption_of.Question("many", "a photo", given=given))
+    assert most[0] == 24 and most[1] > 26

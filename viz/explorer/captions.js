@@ -46,6 +46,7 @@ class Captions {
     this.view = header.view;
     this.sent = JSON.stringify(this.view);
     this.preview = this.patch = this.held = null;
+    this.traced = undefined;
     this.layers = header.layers.map((heads, i) => ({
       heads,
       cross: arrays[`cross_${i}`],
@@ -53,7 +54,7 @@ class Captions {
       means: new Map(),
     }));
     this.photo = this.base = null;
-    decodePhoto(arrays.photo).then((photo) => {
+    decodeFor(this, arrays.photo, (photo) => {
       this.photo = photo;
       this.schedule();
     });

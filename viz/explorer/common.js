@@ -170,6 +170,14 @@ async function decodePhoto(jpeg) {
   return createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
 }
 
+// Show the photo when it is decoded, unless its owner has been given another one by then.
+function decodeFor(owner, jpeg, show) {
+  const mine = (owner.decoding = {});
+  decodePhoto(jpeg).then((photo) => {
+    if (owner.decoding === mine) show(photo);
+  });
+}
+
 // A photo, muted as under every map, at a size in device pixels.
 function subdued(photo, width, height) {
   const canvas = document.createElement("canvas");

@@ -59,7 +59,7 @@ class Explorer {
   // What was sent once is not sent again: see `has` in the message to Python.
   keep(header, arrays) {
     if (arrays.photo) {
-      decodePhoto(arrays.photo).then((photo) => {
+      decodeFor(this, arrays.photo, (photo) => {
         this.photo = photo;
         this.base = null;
         this.schedule();

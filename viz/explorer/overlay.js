@@ -39,7 +39,7 @@ class Overlay {
     setText(this.readout, header.caption);
     this.canvas.setAttribute("aria-label", header.alt);
     drawScale(this.bar, header.colors);
-    decodePhoto(arrays.photo).then((photo) => {
+    decodeFor(this, arrays.photo, (photo) => {
       this.photo = photo;
       this.base = null;
       this.draw();

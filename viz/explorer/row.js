@@ -40,7 +40,7 @@ class Row {
     this.build(arrays.values);
     drawScale(this.bar, header.colors);
     this.tell();
-    decodePhoto(arrays.photo).then((photo) => {
+    decodeFor(this, arrays.photo, (photo) => {
       this.photo = photo;
       this.base = null;
       this.draw();

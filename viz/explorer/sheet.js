@@ -40,7 +40,7 @@ class Sheet {
       this.header = header;
       this.values = arrays.values;
       this.maxima = arrays.maxima;
-      decodePhoto(arrays.photo).then((photo) => {
+      decodeFor(this, arrays.photo, (photo) => {
         this.photo = photo;
         this.draw();
       });

@@ -15,6 +15,8 @@ from model.bundle import Bundle
 from viz.captions import Caption
 from viz.pages.picture import Picture
 
+WORDS = 24  # of a caption that does not end by itself; the captioner may read fewer
+MORE = 12  # at least, after those that were given
 CACHE_BYTES = 64 * 2**20
 FIRST_SCENE = 1 << 41  # training draws lower numbers; the first thousand measure the captioners
 
@@ -55,6 +57,7 @@ def answer(bundle: Bundle, picture: Picture, question: Question) -> Caption:
         picture.image,
         beams=question.beams,
         start=question.given,
+        max_words=max(WORDS, len(question.given) + MORE),
         **(chance if question.temperature else {}),
     )
 

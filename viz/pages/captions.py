@@ -20,6 +20,7 @@ from viz.pages.link import note_down, recall
 from viz.pages.picture import Picture
 from viz.pages.scene import STRANGE, enlarged
 from viz.pages.session import start
+from viz.pages.text import plain
 from viz.payload import photo_bytes
 
 BY_CHANCE = 0
@@ -46,6 +47,22 @@ NONE_TRAINED = (
 )
 TRAIN = "python -m model.training scenes-captioner --out checkpoints/scenes-captioner.safetensors"
 
+
+DOT_PRODUCT = (
+    "To choose word $i$ the decoder asks a question, its *query* $q_i$, made of the words so far, "
+    "and takes from each patch $j$ according to how well its *key* $k_j$ fits. This is "
+    "**cross-attention**, one row for each word, head and layer:",
+    r"A_{ij} = \operatorname{softmax}_j\left(q_i \cdot k_j \,/\, \sqrt{d}\right)",
+    "The triangle is the **self-attention** of the decoder: how much of each earlier word went "
+    "into the question.",
+)
+ADDITIVE = (
+    "A recurrent net reads the words so far into its state $h_i$. To choose word $i$ a small "
+    "network compares this state with the vector $m_j$ of each patch, and takes from the patches "
+    "by how well they fit. This is **additive attention**, the older way, one row for each word:",
+    r"A_{ij} = \operatorname{softmax}_j\left(v \cdot \tanh(W h_i + U m_j)\right)",
+    "There are no heads, and no triangle: what it knows of the words before is in its state.",
+)
 
 View = dict[str, object]  # layer, head, word, and how maps are drawn
 
@@ -90,7 +107,7 @@ def page() -> None:
     if objects.named:
         st.caption(_pointing(objects))
     with st.container(horizontal=True):
-        _show_meaning(bundle)
+        _show_meaning(bundle, told.caption)
         _show_export(bundle, shown, told.caption)
         captioner_card.about(bundle)
         captioner_choice.open_another()
@@ -170,7 +187,7 @@ def _open(name: str) -> zoo.Bundle:
     try:
         return shelf.load(name)
     except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
-        st.error(str(problem), icon=":material/error:")
+        st.error(plain(str(problem)), icon=":material/error:")
         st.stop()
 
 
@@ -291,8 +308,9 @@ def _summary(told: Told) -> str:
     least = int(np.argmin(caption.logprobs))
     if told.typed:
         said = (
-            f"The model gives this caption a log-probability of {_logprob(caption)}; its own one "
-            f"gets {_logprob(told.own)}. It is most surprised by “{caption.words[least]}”."
+            f"The model gives these words a log-probability of {_logprob(caption)}; those of its "
+            f"own caption get {_logprob(told.own)}, the end of neither counted. It is most "
+            f"surprised by “{caption.words[least]}”."
         )
     else:
         mean = math.exp(float(np.mean(caption.logprobs)))
@@ -364,18 +382,14 @@ def _pointing(objects: Objects) -> str:
 # -- what it means, and to keep -------------------------------------------------------------------
 
 
-def _show_meaning(bundle: zoo.Bundle) -> None:
+def _show_meaning(bundle: zoo.Bundle, caption: Caption) -> None:
+    has_self_attention = bool(caption.self_)
+    how, formula, words_before = DOT_PRODUCT if has_self_attention else ADDITIVE
     with st.popover("What am I seeing?", icon=":material/help:"):
+        st.markdown(f"The encoder turns the photo into a *memory*: one vector a patch. {how}")
+        st.latex(formula)
         st.markdown(
-            "The encoder turns the photo into a *memory*: one vector for each patch. To choose "
-            "word $i$ the decoder asks a question, its *query* $q_i$, made of the words so far, "
-            "and takes from each patch $j$ according to how well its *key* $k_j$ fits. This is "
-            "**cross-attention**, one row for each word, head and layer:"
-        )
-        st.latex(r"A_{ij} = \operatorname{softmax}_j\left(q_i \cdot k_j \,/\, \sqrt{d}\right)")
-        st.markdown(
-            "A row sums to one. The triangle is the **self-attention** of the decoder: how much "
-            "of each earlier word went into the question. The percentage under a word is the "
+            f"A row sums to one. {words_before} The percentage under a word is the "
             "probability $p(w_i \\mid w_1 \\dots w_{i-1}, \\text{photo})$ that the model gave "
             "it; the log-probability of a caption is the sum of their logarithms.\n\n"
             "**What it is not.** A patch that was looked at is not thereby the reason for the "

@@ -9,6 +9,8 @@ from typing import Any
 
 import streamlit as st
 
+LONGEST = 200  # characters of a word in a link; names of models on a hub are long
+
 
 def recall(key: str, usual: Any, valid: Sequence[Any] | Callable[[Any], bool]) -> Any:
     """The value under ``key`` in the session, begun from the address or else ``usual``.
@@ -34,7 +36,7 @@ def note_down(**words: tuple[Any, Any]) -> None:
 
 def _read(word: str | None, usual: Any) -> Any:
     """The word as the type of the usual value, which stands for what cannot be read."""
-    if word is None or len(word) > 40:
+    if word is None or len(word) > LONGEST:
         return usual
     try:
         return type(usual)(word)

@@ -34,7 +34,8 @@ YARDSTICKS = {
     "pointing_chance": "A place chosen blindly",
     "pointing_centre": "The middle of the picture",
 }
-TOLD = {"test_accuracy", "top5", "ece", "test_pictures", "training_seconds", *MAPS, *YARDSTICKS}
+TRAINING = ("training_pictures", "training_seconds")
+TOLD = {"test_accuracy", "top5", "ece", "test_pictures", *TRAINING, *MAPS, *YARDSTICKS}
 MOST_MIXUPS = 10
 INK = {"light": "#1f2328", "dark": "#e6e8ea"}
 
@@ -197,6 +198,8 @@ def show_training(card: dict[str, Any]) -> None:
 
 def _made_of(card: dict[str, Any]) -> dict[str, str]:
     facts = {title: plain(str(card[key])) for key, title in MADE_OF.items() if key in card}
+    if pictures := card.get("metrics", {}).get("training_pictures"):
+        facts["Training pictures"] = f"{pictures:,}"
     if seconds := card.get("metrics", {}).get("training_seconds"):
         facts["Training time"] = f"{seconds / 60:,.0f} minutes"
     return facts

@@ -19,6 +19,10 @@ WHAT = (
     "Compare it with the same network whose weights are random. What both maps show comes from the "
     "architecture and the picture, not from learning."
 )
+LOCAL = (
+    "This network's attention is local even before training (mimetic initialisation: Trockman and "
+    "Kolter, 2023): its random weights are not all of them drawn blindly."
+)
 HINT = "Move the mouse over a map: the same patch is marked in both."
 TRAINED, UNTRAINED = "Trained", "Random weights"
 WINDOWED = (
@@ -41,6 +45,8 @@ def show_untrained(bundle: zoo.Bundle) -> None:
     except (zoo.ModelNotFound, zoo.ModelRejected, NothingRecorded, NothingToShow) as problem:
         st.error(plain(str(problem)), icon=":material/error:")
         return
+    if getattr(getattr(bundle.net, "config", None), "init", "") == "mimetic":
+        st.caption(LOCAL)
     left, right = st.columns([3, 2], gap="large")
     with left:
         _show_maps(bundle, looks)

@@ -130,7 +130,7 @@ def test_what_cannot_be_evaluated(capsys):
     assert evaluation(["caption", "cifar10"]) == 1
     assert "classify" in capsys.readouterr().err
     assert evaluation(["caption", "no-such"]) == 1
-    assert "no-such.safetensors" in capsys.readouterr().err
+    assert 'no checkpoint "no-such"' in capsys.readouterr().err
 
 
 class Perfect:
@@ -225,6 +225,34 @@ def test_a_frozen_encoder_stays_as_it_was(folder):
     assert changed() and not any(name.startswith("encoder.") for name in changed())
     run.train_epoch()
     assert any(name.startswith("encoder.") for name in changed())
+
+
+def test_without_its_start_an_encoder_learns_from_the_first_epoch_on(folder, tmp_path, capsys):
+    out = tmp_path / "out" / "mine.safetensors"
+    changes = ["epochs=1", "batch=4", "encoder.img_size=32", "encoder.depth=1", "rarest=1"]
+    changes = [word for change in changes for word in ("--set", change)]
+    command = ["flickr8k-captioner", "--data", str(folder), "--out", str(out), *changes]
+    assert main(command) == 0
+    assert "learns from the first epoch on" in capsys.readouterr().err
+    card = checkpoints.read_card(out)
+    assert "encoder_started_as" not in card
+    assert card["resize"] == {"resized": [32, 32], "interpolation": "bilinear"}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("encoder.dpth=3", r"\[encoder\].* has dpth, which is unknown"),
+        ("decoder.layer=2", r"\[decoder\].* has layer, which is unknown"),
+        ("decoder.layers=two", "layers = 'two'; it should be a whole number"),
+        ("encoder.depth=two", "depth = 'two'; it should be a whole number"),
+    ],
+)
+def test_a_captioner_s_mistyped_settings_are_sentences(change, says, tmp_path):
+    r = recipe.load("scenes-captioner", [change])
+    data, _ = captioning.read(r, None, 4)
+    with pytest.raises(recipe.RecipeError, match=says):
+        captioning.build(r, data, tmp_path)
 
 
 def publish(tmp_path):

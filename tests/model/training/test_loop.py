@@ -4,6 +4,8 @@ import math
 import pytest
 import torch
 
+from model.captioner import CaptionerConfig
+from model.captioner import build as build_captioner
 from model.training import loop, recipe
 from model.training.data import Split
 from model.training.recipe import Augment, Data, Optimiser, Recipe, Schedule
@@ -130,11 +132,16 @@ def test_it_learns_and_the_curve_says_so():
     assert not net.training
 
 
-def test_a_state_of_another_recipe_or_damaged_is_refused(tmp_path):
+def test_a_state_of_another_recipe_or_other_data_or_damaged_is_refused(tmp_path, monkeypatch):
     state = tmp_path / "state.pt"
     run(dataclasses.replace(RECIPE, epochs=1), state)
     with pytest.raises(loop.TrainingError, match="another recipe"):
         run(dataclasses.replace(RECIPE, batch=4), state, resume=True)
+    with monkeypatch.context() as patch:
+        fewer = data().first(30)
+        patch.setitem(globals(), "data", lambda *of: fewer)
+        with pytest.raises(loop.TrainingError, match="with 44 training pictures, these are 30"):
+            run(state=state, resume=True)
     state.write_bytes(state.read_bytes()[:100])
     with pytest.raises(loop.TrainingError, match="cannot be read"):
         run(state=state, resume=True)
@@ -183,6 +190,11 @@ def test_decay_spares_biases_norms_and_tokens():
     for name, parameter in net.named_parameters():
         keeps = name.endswith("bias") or "norm" in name or name.startswith(("cls", "positions"))
         assert (id(parameter) in spared) == (keeps or parameter.ndim == 1), name
+    captioner = build_captioner(CaptionerConfig(TINY | {"num_classes": 0}))
+    decayed, rest = loop.optimiser(captioner, Optimiser(weight_decay=0.1)).param_groups
+    spared = {id(p) for p in rest["params"]}
+    assert id(captioner.encoder.cls_token) in spared
+    assert id(captioner.encoder.positions.code) in spared
     reference = recipe.load("cs231n-cifar10").optimiser
     assert len(loop.optimiser(net, reference).param_groups) == 1
 

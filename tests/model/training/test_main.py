@@ -54,6 +54,7 @@ def test_trains_and_ships_the_measured_file(folder, capsys):
     assert card["command"].endswith("--out checkpoints/tiny.safetensors --set epochs=3")
     assert str(folder) not in json.dumps(card)
     assert card["classes"] == ["a", "b"]
+    assert (card["metrics"]["training_pictures"], card["metrics"]["test_pictures"]) == (24, 10)
     assert card["parameters"] == sum(p.numel() for p in net.parameters())
 
     test = data.read(folder, "test")
@@ -116,6 +117,27 @@ def test_mistakes_are_one_sentence(arguments, says, capsys, tmp_path, monkeypatc
     error = capsys.readouterr().err
     assert says in error
     assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--device", "gpu"], "'gpu' is neither cpu nor cuda"),
+        (["--limit", "0"], "'0' is not a whole number from 1 on"),
+        (["--limit", "-5"], "'-5' is not a whole number"),
+    ],
+)
+def test_a_mistyped_option_is_a_sentence(more, says, capsys):
+    with pytest.raises(SystemExit):
+        main(["cifar10", "--data", ".", "--out", "x", *more])
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_where_there_is_none_is_a_sentence(capsys):
+    with pytest.raises(SystemExit):
+        main(["cifar10", "--data", ".", "--out", "x", "--device", "cuda"])
+    assert "torch finds no CUDA device" in capsys.readouterr().err
 
 
 def test_packs(folder, capsys):

@@ -66,6 +66,13 @@ def test_a_recipe_from_a_file(tmp_path):
         ("cifar10", ["epochs.more=1"], "--set optimiser.lr="),
         ("cifar10", ["augment=1"], "should be a table"),
         ("cifar10", ["epochs=0"], "at least 1"),
+        ("cifar10", ["epochs=abc"], "epochs = 'abc'; it should be a whole number"),
+        ("cifar10", ["batch=64.0"], "should be a whole number"),
+        ("cifar10", ["optimiser.lr=.001"], "lr = '.001'; it should be a number"),
+        ("cifar10", ["augment.flip=False"], "flip = 'False'; it should be true or false"),
+        ("cifar10", ["optimiser.betas=0.9"], r"a list such as \[0\.9"),
+        ("cifar10", ["model=1"], "should be a table"),
+        ("scenes-captioner", ["decoder=1"], "should be a table"),
     ],
 )
 def test_mistakes_are_sentences(name, changes, says):

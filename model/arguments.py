@@ -1,0 +1,24 @@
+"""Kinds of values on a command line, for argparse: `type=arguments.count`."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+
+
+def count(text: str) -> int:
+    """A whole number from 1 on."""
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise ArgumentTypeError(f"{text!r} is not a whole number from 1 on.")
+    return int(text)
+
+
+def device(text: str) -> str:
+    """ "cpu", or "cuda" where torch can use one."""
+    if text not in ("cpu", "cuda"):
+        raise ArgumentTypeError(f"{text!r} is neither cpu nor cuda.")
+    if text == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ArgumentTypeError("torch finds no CUDA device here; leave --device out.")
+    return text
