@@ -25,13 +25,22 @@ def read(folder: Path, name: str, size: int | None, limit: int | None) -> Split 
     """The split `name`, or None where no such file is there. Raises DataError."""
     files = [folder / f"{name}.npz"]
     if not files[0].is_file():
-        files = sorted(folder.glob(f"{name}-*.npz"))
+        files = _parts(folder, name)
     parts = []
     for file in files:
         parts.append(_read_file(file, limit))
         if limit and sum(map(len, parts)) >= limit:
             break
     return _joined(parts).first(limit) if parts else None
+
+
+def _parts(folder: Path, name: str) -> list[Path]:
+    """name-0.npz, name-1.npz, ... as far as they go. Raises DataError where one is missing."""
+    count = len(list(folder.glob(f"{name}-*.npz")))
+    files = [folder / f"{name}-{number}.npz" for number in range(count)]
+    if missing := [file for file in files if not file.is_file()]:
+        raise DataError(f"{missing[0]} is missing, others of its kind are there. Fetch it again.")
+    return files
 
 
 def read_pictures(file: Path, limit: int | None) -> Tensor:
@@ -109,6 +118,8 @@ def _decode(blob: np.ndarray, offsets: np.ndarray, limit: int | None) -> np.ndar
 def _joined(parts: list[Split]) -> Split:
     if any(part.classes != parts[0].classes for part in parts):
         raise DataError("The packed files name different classes. Pack the data set again.")
+    if any(part.images.shape[1:] != parts[0].images.shape[1:] for part in parts):
+        raise DataError("The packed files hold pictures of different sizes. Pack them again.")
     if len(parts) == 1:
         return parts[0]
     boxes = [part.boxes for part in parts if part.boxes is not None]

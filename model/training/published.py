@@ -122,5 +122,5 @@ def load_pictures(paths: Sequence[str | Path], size: int, cut: bool = True) -> T
 def _open(path: str | Path) -> Image.Image:
     try:
         return ImageOps.exif_transpose(Image.open(path)).convert("RGB")
-    except (OSError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's readers raise all sorts for damage
         raise DataError(f"{path} is no readable picture ({error}). Remove or replace it.") from None

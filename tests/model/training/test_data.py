@@ -168,6 +168,18 @@ def test_damage_is_a_sentence(tmp_path):
         read(tmp_path)
 
 
+def test_a_missing_part_and_parts_that_do_not_fit_are_named(tmp_path):
+    for number, side in ((0, 8), (1, 4)):
+        images = np.zeros((2, side, side), np.uint8)
+        file = tmp_path / f"train-{number}.npz"
+        np.savez(file, images=images, labels=[0, 0], classes=["a"])
+    with pytest.raises(DataError, match="different sizes"):
+        read(tmp_path)
+    (tmp_path / "train-0.npz").unlink()
+    with pytest.raises(DataError, match=r"train-0\.npz is missing"):
+        read(tmp_path)
+
+
 def test_a_broken_picture_is_named(tmp_path):
     folder = tmp_path / "train" / "cat"
     folder.mkdir(parents=True)
