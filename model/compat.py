@@ -57,7 +57,7 @@ def _mask(fused: Sequence[Tensor], discard: float) -> Tensor:
         mixed = mixed / mixed.sum(-1)[:, None, :]  # the row sums, along the columns
         result = mixed @ result
     mask = result[:, 0, 1:]
-    return mask / mask.amax(-1, keepdim=True)
+    return mask / mask.amax(-1, keepdim=True).clamp_min(1e-30)  # it may have lost everything
 
 
 def _discard(fused: Tensor, share: float) -> Tensor:

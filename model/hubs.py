@@ -267,6 +267,8 @@ def _hugging_face(name: str, trained: bool) -> Bundle:
             f"Known are {', '.join(_HF_PREFIX)}."
         )
     processor = fetch(transformers.AutoImageProcessor, "preprocessor_config.json")
+    if config.model_type == "siglip_vision_model":
+        config.vision_use_head = False  # the mean of the patches is taken, not its pooling head
 
     def make() -> nn.Module:
         return auto.from_config(config)

@@ -24,6 +24,8 @@ from model.patches import grid_of
 from model.positions import sinusoidal_code
 from model.vit import PRESETS, VisionTransformer, ViTConfig
 
+MAX_TOKENS = 10_000  # a photo of 800 pixels in patches of 8
+
 
 class DistilledTransformer(VisionTransformer):
     """DeiT: a distillation token beside the class token, which alone is classified.
@@ -91,6 +93,11 @@ def _build(
         kind = TwoHeadedTransformer if "head_dist.weight" in tensors else DistilledTransformer
     try:
         config, tensors = read_off(layout, tensors, heads, settings)
+        if config.tokens.tokens > MAX_TOKENS:
+            raise ValueError(
+                f"It cuts a picture into {config.tokens.tokens:,} tokens, each of which attends to "
+                f"all; at most {MAX_TOKENS:,} can be computed here."
+            )
         with torch.device("meta"):
             sketch = kind(config)  # shapes without values, however large they are said to be
     except ModelRejected:

@@ -53,7 +53,7 @@ def points_into(maps: Tensor, boxes: Tensor, size: Sequence[float]) -> Tensor:
     """The pointing game: does the middle of the highest patch lie in the box? bool (B,).
 
     Zhang et al. 2016, "Top-down Neural Attention by Excitation Backprop". Of several highest
-    ones the first counts.
+    ones the first counts; an empty map, zero everywhere, points nowhere.
 
     `boxes` (B, 4) as of `box_mask`, in a picture of `size` (height, width).
     """
@@ -61,7 +61,7 @@ def points_into(maps: Tensor, boxes: Tensor, size: Sequence[float]) -> Tensor:
     peak = maps.flatten(1).argmax(1).cpu()
     x = (peak % columns + 0.5) * size[1] / columns
     y = (peak // columns + 0.5) * size[0] / rows
-    return inside(torch.stack((x, y), 1), boxes)
+    return inside(torch.stack((x, y), 1), boxes) & maps.flatten(1).any(1).cpu()
 
 
 def inside(points: Tensor, boxes: Tensor) -> Tensor:

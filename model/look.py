@@ -100,13 +100,15 @@ def look(bundle: Bundle, image: Image.Image, layers: Sequence[int] | None = None
         NothingRecorded: if the model does not attend.
         NothingToShow: if no layer attends from the image's tokens to the image's tokens.
     """
-    with torch.inference_mode(), AttentionRecorder(bundle.net, layers) as recorder:
+    # Not in inference mode: libraries keep tensors of a first pass, which gradients may need later.
+    with torch.no_grad(), AttentionRecorder(bundle.net, layers) as recorder:
         logits = bundle.net(bundle.prepare(image))[0]
-    records, shapes = _image_layers(recorder.records, bundle.tokens)
+    places, shapes = _image_layers(recorder.records, bundle.tokens)
+    asked = range(len(recorder.records)) if layers is None else layers
     return Look(
-        records=records,
+        records=[recorder.records[place] for place in places],
         layers=shapes,
-        numbers=tuple(range(len(records)) if layers is None else layers),
+        numbers=tuple(asked[place] for place in places),
         whole=layers is None,
         frame=bundle.frame(image),
         guesses=_guesses(logits, bundle.classes),
@@ -174,16 +176,17 @@ def same_place(token: int, old: TokenLayout, new: TokenLayout) -> int:
 
 def _image_layers(
     records: list[AttentionRecord], tokens: TokenLayout
-) -> tuple[list[AttentionRecord], list[Layer]]:
+) -> tuple[list[int], list[Layer]]:
+    """The places of the records that attend within the image, and their layers."""
     kept, layers = [], []
-    for record in records:
+    for place, record in enumerate(records):
         if record.windows:
             layers.append(Layer(record.shape[1], _stage_tokens(record.windows.grid, tokens)))
         elif record.kind == "self" and record.shape[2:] == (tokens.tokens, tokens.tokens):
             layers.append(Layer(record.shape[1], tokens))
         else:
             continue
-        kept.append(record)
+        kept.append(place)
     if not kept:
         seen = ", ".join(f"{r.name} ({r.shape[2]} to {r.shape[3]})" for r in records[:4])
         raise NothingToShow(

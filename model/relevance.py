@@ -125,7 +125,9 @@ def legrad(trace: Trace, start: int = 0) -> Tensor:
     """mean over layers l, heads and queries of relu(∂s_l/∂A_l).
 
     Bousselham et al. 2024, "LeGrad: An Explainability Method for Vision Transformers via
-    Feature Formation Sensitivity". s_l is y as if the net ended after block l.
+    Feature Formation Sensitivity". s_l is y as if the net ended after block l: by its own pooling,
+    where the authors' CLIP takes the mean of all of the layer's tokens. From a class token only
+    its own row has a gradient.
     """
     names = [record.name for record in trace.records]
     try:
@@ -290,7 +292,7 @@ def _compatible(trace: Trace, compat: str, mask: Tensor) -> Tensor:
     """(B, N − 1) -> (B, rows, columns)"""
     if compat not in TOOLS:
         raise ValueError(f"There is no compat={compat!r}: choose {', '.join(TOOLS)}.")
-    if not trace.layout.prefix:
+    if "cls" not in trace.layout.prefix:
         raise MethodUnsuitable(f"{compat} reads the class token, and this model has none.")
     return mask[:, len(trace.layout.prefix) - 1 :].unflatten(1, trace.layout.grid)
 

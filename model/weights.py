@@ -23,6 +23,7 @@ from torch import Tensor
 
 from model.bundle import ModelNotFound, ModelRejected
 
+SMALL = 1_000_000  # bytes: what nobody need count
 MAX_BYTES = 1_500_000_000  # ViT-L in float32 has 1.2 GB
 MAX_PICKLE_BYTES = 20_000_000  # the program alone, without the numbers
 
@@ -77,6 +78,8 @@ def read(path: Path) -> Weights:
     tensors = _bare(_unwrapped(content))
     if not tensors:
         raise ModelRejected(f"{path.name} holds no tensors by name. {_SAVE}")
+    if 4 * sum(t.numel() for t in tensors.values()) > max(8 * size, SMALL):
+        raise ModelRejected(f"{path.name} is damaged: its tensors are larger than its numbers.")
     return Weights({name: _checked(path, name, t) for name, t in tensors.items()}, notes)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,24 +33,31 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 if every picture was drawn, 1 with a sentence otherwise."""
     options = _parser().parse_args(arguments)
     from model import zoo
+    from model.captions import CaptionBundle
+    from model.look import NothingToShow
+    from model.recorder import NothingRecorded
 
     # The same model with which the app opens; without any, loading says what is missing.
     usual = next(iter(zoo.names()), zoo.DEFAULTS[0])
     name = usual if options.model is None else options.model
     try:
         bundle = zoo.load(name, heads=options.heads, weights=options.weights)
+        if isinstance(bundle, CaptionBundle):
+            raise zoo.ModelRejected(f"{name} writes captions: see its words in the app.")
         pictures = _pictures(options.image)
     except (zoo.ModelNotFound, zoo.ModelRejected, FileNotFoundError) as problem:
         print(problem, file=sys.stderr)
         return 1
     failures = 0
+    stems = Counter(path.stem for path in pictures)
     for path in tqdm(pictures, unit="picture", disable=len(pictures) == 1):
-        out = options.out / path.stem if options.image.is_dir() else options.out
+        own = path.stem if stems[path.stem] == 1 else path.name
+        out = options.out / own if options.image.is_dir() else options.out
         if options.image.is_dir() and (out / NUMBERS).exists():
             continue
         try:
             _draw(path, bundle, options, out)
-        except ValueError as problem:
+        except (ValueError, NothingRecorded, NothingToShow) as problem:
             failures += 1
             tqdm.write(f"{path.name}: {problem}", file=sys.stderr)
     return 1 if failures else 0

@@ -60,7 +60,8 @@ METHODS: dict[str, Method] = {
         group=ATTENTION,
         short="Attention multiplied down through the layers",
         formula=r"R=\hat A_{<last>}\cdots\hat A_{<first>},\\ "
-        r"\hat A_l=<skip>\,I+<rest>\,\operatorname{<fusion>}_h A_l^{(h)}<discarded>",
+        r"\hat A_l=\operatorname{rows}\big(<skip>\,I+<rest>\,\operatorname{<fusion>}_h "
+        r"A_l^{(h)}\big)<discarded>",
         words="Tokens mix in every layer, so by the last one a token is no longer one patch. "
         "Rollout follows the mixing back to the photo: it multiplies the layers' maps, each "
         "with a share *I* for the skip connection that carries a token past the attention. It "
@@ -110,7 +111,9 @@ METHODS: dict[str, Method] = {
         r"\tfrac{\partial s_l}{\partial A_l^{(h)}[i]}\Big]^+",
         words="The net is ended after each layer in turn: *s* is the class's score if layer *l* "
         "were the last. The gradient with respect to that layer's attention alone, with the "
-        "attention itself left out, is averaged over heads, queries and layers.",
+        "attention itself left out, is averaged over heads, queries and layers. The net's own "
+        "pooling is kept: from a class token only its row counts, where the authors' CLIP takes "
+        "the mean of all tokens.",
         source=("Bousselham et al., 2024", "https://arxiv.org/abs/2404.03214"),
     ),
     "token_gradcam": Method(
@@ -172,7 +175,8 @@ WORD_METHODS: dict[str, Method] = METHODS | {
         METHODS["rollout"],
         short="Cross-attention followed down through the encoder",
         formula=r"r=\hat d\,\hat A_{<last>}\cdots\hat A_{<first>},\\ "
-        r"\hat A_l=<skip>\,I+<rest>\,\operatorname{<fusion>}_h A_l^{(h)}<discarded>",
+        r"\hat A_l=\operatorname{rows}\big(<skip>\,I+<rest>\,\operatorname{<fusion>}_h "
+        r"A_l^{(h)}\big)<discarded>",
         words="The encoder mixes the patches, so a token of the memory is no longer one patch. "
         "Rollout follows the mixing back to the photo. It begins with *d*, what the word takes "
         "from the memory by the same rule in the decoder's own layers, and multiplies the "

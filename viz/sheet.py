@@ -36,6 +36,7 @@ def sheet(
     color_map: str = "viridis",
     opacity: float = 0.75,
     background: tuple[int, int, int] = (255, 255, 255),
+    numbers: Sequence[int] | None = None,
 ) -> Image.Image:
     """Draw (layers, heads, patches) weights as small overlays: a row a layer, a column a head.
 
@@ -45,6 +46,7 @@ def sheet(
         grid: (rows, columns) of patches.
         counts: how many heads each layer has; all have the same number if None.
         cell: width of one small picture in pixels; the height follows the photo.
+        numbers: what the layers are called; from one on if None.
     """
     layers, heads, _ = weights.shape
     size = (cell, max(1, round(cell * photo.height / photo.width)))
@@ -64,7 +66,7 @@ def sheet(
             top, left = LABEL + layer * (height + gap), LABEL + head * (width + gap)
             canvas[top : top + height, left : left + width] = cells[layer, head]
     picture = Image.fromarray(canvas)
-    _label(picture, layers, heads, size, gap, background)
+    _label(picture, numbers or range(1, layers + 1), heads, size, gap, background)
     return picture
 
 
@@ -76,7 +78,7 @@ def _enlarge(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return maps[..., rows[:, None], columns[None, :]]
 
 
-def _label(picture, layers, heads, size, gap, background) -> None:
+def _label(picture, numbers, heads, size, gap, background) -> None:
     draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default(size=12)
     ink = (90, 90, 90) if sum(background) > 384 else (190, 190, 190)
@@ -84,6 +86,6 @@ def _label(picture, layers, heads, size, gap, background) -> None:
     for head in range(heads):
         x = LABEL + head * (width + gap) + width / 2
         draw.text((x, LABEL / 2), str(head + 1), fill=ink, font=font, anchor="mm")
-    for layer in range(layers):
-        y = LABEL + layer * (height + gap) + height / 2
-        draw.text((LABEL / 2, y), str(layer + 1), fill=ink, font=font, anchor="mm")
+    for place, number in enumerate(numbers):
+        y = LABEL + place * (height + gap) + height / 2
+        draw.text((LABEL / 2, y), str(number), fill=ink, font=font, anchor="mm")

@@ -136,6 +136,30 @@ def test_the_keyboard_alone_suffices(open_page):
     page.wait_for_function("location.search.includes('head=')")
 
 
+def test_a_model_with_fewer_layers_is_shown_at_the_same_place(open_page):
+    page = open_page("?photo=coffee&model=photos&from=r8c8&held=yes")
+    assert "row 8, column 8" in readout(page)
+    page.locator('[data-testid="stSelectbox"] input').click()
+    page.get_by_role("option", name="D2L").click()
+    page.wait_for_function("location.search.includes('model=d2l')")
+    settle(page)
+    assert "row 6, column 6" in readout(page)
+    page.get_by_text("Heads of layer 2", exact=True).wait_for()
+    assert page.get_by_text("Error").count() == 0
+
+
+def test_the_settings_of_rollout_stay_when_the_photo_is_clicked(open_page):
+    page = open_page()
+    page.locator('[data-testid="stButtonGroup"] button', has_text="max").click()
+    page.wait_for_function("location.search.includes('fusion=max')")
+    settle(page)
+    photo(page).scroll_into_view_if_needed()
+    page.mouse.click(*point(page, 0.3, 0.3))
+    page.wait_for_function("location.search.includes('held=yes')")
+    settle(page)
+    assert "fusion=max" in page.evaluate("location.search")
+
+
 def test_a_click_on_the_sheet_opens_the_head(open_page):
     page = open_page()
     box = page.locator(".sheet canvas").bounding_box()

@@ -61,6 +61,8 @@ def test_the_peaks_middle_lies_in_a_box():
     assert points_into(maps, boxes, (1, 1)).tolist() == [True, True, False]
     pixels = torch.tensor([[20, 12, 21, 13]] * 3)
     assert points_into(maps, pixels, (16, 32)).tolist() == [True, False, True]
+    empty, all_of_it = torch.zeros(1, 2, 4), torch.tensor([[0, 0, 1, 1]])
+    assert points_into(empty, all_of_it, (1, 1)).tolist() == [False]
 
 
 def test_overlap_with_as_many_patches_as_the_mask_has():

@@ -250,6 +250,12 @@ def test_a_tensor_larger_than_its_numbers(file):
     assert "larger than its numbers" in sentence(file)
 
 
+def test_many_names_for_the_same_numbers(file):
+    shared = torch.ones(100_000, dtype=torch.float16)
+    torch.save({f"layer{i}": shared for i in range(1000)}, file)
+    assert "larger than its numbers" in sentence(file)
+
+
 @pytest.mark.parametrize(
     "tensor", [torch.eye(2).to_sparse(), torch.ones(2, dtype=torch.complex64)], ids=["coo", "i"]
 )

@@ -72,7 +72,12 @@ def test_a_windowed_model_of_a_hub_opens_in_explore(app):
 
 @pytest.mark.parametrize(
     ("name", "sentence"),
-    [("resnet", "hub's name first"), ("torchvision/no_such_net", "no_such_net")],
+    [
+        ("resnet", "hub's name first"),
+        ("/etc/mine.pt", "hub's name first"),
+        ("torchvision/../mine.safetensors", "hub's name first"),
+        ("torchvision/no_such_net", "no_such_net"),
+    ],
 )
 def test_a_name_that_is_none_is_a_sentence(app, name, sentence):
     app.text_input(key="hub_name").set_value(name)
@@ -282,3 +287,9 @@ def test_a_students_own_model_has_a_twin(app):
     assert app.session_state["model"] == f"{own} (random weights)"
     header, _ = explorer(app)
     assert header["layers"] == [[2, 4, 4]] * 6
+
+
+def test_the_address_names_the_model_that_is_chosen(app):
+    other = zoo.names()[1]
+    app.selectbox(key="model_choice").set_value(other).run()
+    assert other in app.query_params["model"]

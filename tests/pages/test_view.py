@@ -11,6 +11,7 @@ from viz.pages.view import (
     FUSIONS,
     SCALINGS,
     View,
+    carry_over,
     fit,
     from_address,
     go_to_layer,
@@ -43,6 +44,22 @@ views = st.builds(
 @given(views)
 def test_a_link_opens_the_same_view(view):
     assert from_address(to_address(view, MODEL), MODEL) == (view, [])
+
+
+@given(views, st.permutations(range(9)).map(lambda order: sorted(order[:LAYERS])))
+def test_a_view_carried_over_to_the_same_layers_is_the_same(view, numbers):
+    assert carry_over(view, (MODEL, numbers), (MODEL, numbers)) == view
+
+
+def test_a_view_goes_along_to_another_model_and_to_fewer_layers():
+    at = View(layer=3, query=TOKENS.index_of(2, 4))
+    two = [Layer(1, TokenLayout(grid=(6, 10), prefix=("cls",)))] * 2
+    there = carry_over(at, (MODEL, range(4)), (two, range(2)))
+    assert (there.layer, two[0].tokens.position_of(there.query)) == (1, (5, 9))
+    from_cls = carry_over(View(layer=0, query=0), (MODEL, range(4)), ([Layer(1, PLAIN)], [0]))
+    assert PLAIN.position_of(from_cls.query) == (1, 2)
+    fewer = carry_over(at, (MODEL, range(4)), (MODEL[:2], [1, 3]))
+    assert (fewer.layer, fewer.query) == (1, at.query)
 
 
 @given(st.dictionaries(st.sampled_from([*View.__dataclass_fields__, "from"]), st.text()))

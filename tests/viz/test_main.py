@@ -60,10 +60,19 @@ def test_a_folder_goes_on_where_it_was_stopped(tmp_path, capsys):
     assert (out / "rocket" / "attention.npz").exists()
 
 
+def test_two_pictures_of_one_name_are_both_drawn(tmp_path):
+    for kind in ("png", "jpg"):
+        samples.load("coffee").save(tmp_path / f"cup.{kind}")
+    out = tmp_path / "out"
+    assert main([str(tmp_path), "--model", NAME, "--out", str(out)]) == 0
+    assert {path.name for path in out.iterdir()} == {"cup.png", "cup.jpg"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["--model", "nothing"], "There is no model"),
+        (["--model", "scenes-captioner"], "scenes-captioner writes captions"),
         (["--model", NAME, "--query", "99,1"], "give .*ROW,COLUMN from 1,1"),
     ],
 )

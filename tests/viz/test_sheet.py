@@ -49,3 +49,11 @@ def test_heads_that_a_layer_does_not_have_stay_empty():
     picture = np.asarray(sheet(PHOTO, weights, (2, 4), counts=[3, 1], background=(9, 9, 9)))
     assert (picture[LABEL + 52 : LABEL + 100, LABEL + 100 :] == 9).all()
     assert (picture[LABEL : LABEL + 48, LABEL + 200 : LABEL + 296] != 9).any()
+
+
+def test_layers_are_called_what_they_are_in_the_model():
+    weights = RNG.dirichlet(np.ones(8), size=(2, 3)).astype(np.float32)
+    plain = np.asarray(sheet(PHOTO, weights, (2, 4)))
+    same, other = (np.asarray(sheet(PHOTO, weights, (2, 4), numbers=n)) for n in ([1, 2], [3, 5]))
+    assert np.array_equal(plain, same)
+    assert np.array_equal(plain[:, LABEL:], other[:, LABEL:]) and not np.array_equal(plain, other)

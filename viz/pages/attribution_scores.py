@@ -155,7 +155,7 @@ def _show_table(
         columns["Negative ↑"] = [measured.negative for measured in curves.values()]
     if marked:
         found = [maps[name] for name in curves]
-        columns["Peak"] = ["hit" if m.any() and marked.hit(m) else "miss" for m in found]
+        columns["Peak"] = ["hit" if marked.hit(m) else "miss" for m in found]
         if marked.covered:
             columns["IoU ↑"] = [marked.overlap(m) if m.any() else 0.0 for m in found]
     numbers = {

@@ -5,7 +5,7 @@ method keeps its settings while another is chosen.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import streamlit as st
@@ -22,6 +22,11 @@ COMPAT = "vit-explain"
 KEEP = {"persist_state": "session"}
 
 
+WITHOUT_CLASS_TOKEN = (
+    "This model reads the class from the mean of its patches: the mean of their rows stands here."
+)
+
+
 @dataclass(frozen=True)
 class Size:
     """How many layers a method can choose from.
@@ -34,6 +39,7 @@ class Size:
     deciding: int
     heads: int
     words: bool = False  # the score is that of a word
+    class_token: bool = True  # the class is read from it, and not from the mean of the patches
 
 
 def size_of(trace: Trace) -> Size:
@@ -43,7 +49,8 @@ def size_of(trace: Trace) -> Size:
         heads = min((record.shape[1] for record in deciding), default=1)
         return Size(max(1, trace.decoder), max(1, len(deciding)), heads, words=True)
     heads = min(record.shape[1] for record in trace.records)
-    return Size(trace.depth, trace.depth, heads)
+    from_prefix = max(trace.readers, default=0) < len(trace.layout.prefix)
+    return Size(trace.depth, trace.depth, heads, class_token=from_prefix)
 
 
 @dataclass(frozen=True)
@@ -262,7 +269,11 @@ def explained(method: str, size: Size) -> tuple[Method, str]:
     if "baseline" in values:
         told["baseline"] = rf"\text{{{values['baseline']}}}"
     meant = methods_of(size)[method]
-    return meant, written_out(meant.formula, told)
+    formula = meant.formula
+    if not size.class_token and r"\mathrm{cls}" in formula:
+        formula = formula.replace(r"\mathrm{cls}", r"\overline{\text{patch}}")
+        meant = replace(meant, words=f"{meant.words} {WITHOUT_CLASS_TOKEN}")
+    return meant, written_out(formula, told)
 
 
 def methods_of(size: Size) -> dict[str, Method]:

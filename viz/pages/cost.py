@@ -58,8 +58,10 @@ def page() -> None:
 
 
 def _bases(session: Session) -> dict[str, ViTConfig]:
-    own = getattr(session.bundle.net, "config", None)
-    return ({OWN: own} if isinstance(own, ViTConfig) else {}) | SIZES
+    net = session.bundle.net
+    own = getattr(net, "config", None)
+    plain = isinstance(own, ViTConfig) and not hasattr(net, "head_dist")  # DeiT may have two heads
+    return ({OWN: own} if plain else {}) | SIZES
 
 
 def _choose(session: Session) -> tuple[str, ViTConfig]:

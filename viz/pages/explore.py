@@ -1,7 +1,7 @@
 """Explore: where does this patch look?"""
 
 import io
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 
 import numpy as np
@@ -26,6 +26,7 @@ def page() -> None:
         "Where does this patch look?",
         "Move the mouse over the photo: each patch shows what it attends to, in the head you "
         "choose. Click to hold a patch.",
+        paste=True,
     )
     look, bundle, view = session.look, session.bundle, session.view
     _show_explorer(look, bundle, view)
@@ -206,8 +207,7 @@ def _show_rollout(look: Look, view: View) -> None:
 
 
 def _take_rollout() -> None:
-    changes = {name: st.session_state[name] for name in ("fusion", "discard")}
-    st.session_state.view = replace(st.session_state.view, **changes)
+    change_view(**{name: st.session_state[name] for name in ("fusion", "discard")})
 
 
 FUSION_HELP = (
@@ -292,12 +292,14 @@ def _sheet_picture(look: Look, view: View) -> Image.Image:
     maps = look.maps(view.layer, view.query)
     flat = maps.reshape(*maps.shape[:2], -1)
     style = {"color_map": view.colors, "opacity": view.opacity}
+    style["numbers"] = [number + 1 for number in look.numbers]
     return sheet(look.frame, flat, maps.shape[2:], look.head_counts, **style)
 
 
 def _numbers(look: Look, view: View) -> bytes:
     tokens = look.layers[view.layer].tokens
     arrays = {"maps": look.maps(view.layer, view.query)}
+    arrays["layers"] = np.array(look.numbers) + 1
     if not look.windowed:
         arrays["weights"] = look.rows(view.query)
     if look.whole and not look.windowed:

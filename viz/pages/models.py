@@ -53,6 +53,7 @@ def page() -> None:
             _show_summary(bundle)
     if bundle is not None:
         _show_more(bundle)
+    st.query_params["model"] = st.session_state.model
 
 
 def _load(name: str) -> zoo.Bundle | None:
@@ -136,7 +137,9 @@ def _open_name(name: str) -> None:
 
 def _open_hub() -> None:
     name = (st.session_state.hub_name or "").strip()
-    if "/" not in name:
+    hub, slash, _ = name.partition("/")
+    # A path is no hub's name: nobody opens the server's own files from a browser.
+    if not slash or hub not in zoo.HUBS or name.lower().endswith(zoo.SUFFIXES):
         st.session_state.not_opened = (
             "A hub's model has its hub's name first, as in timm/deit_tiny_patch16_224."
         )
@@ -193,6 +196,8 @@ def _recording_bytes(name: str) -> list[int] | str:
     """Bytes that a recording of each layer will hold, or why that cannot be said."""
     bundle = shelf.load(name)
     image = torch.zeros(1, len(bundle.mean), *bundle.image_size)
+    with torch.no_grad():
+        bundle.net(image)  # libraries keep tensors of their first pass, so that must be a real one
     try:
         return [size for _, size in AttentionRecorder.plan(bundle.net, image)]
     except NothingRecorded as problem:

@@ -68,13 +68,14 @@ def sample_choice() -> None:
 
 
 def _take_sample() -> None:
+    st.session_state.rejected = None
     st.session_state.photo = st.session_state.sample
 
 
-def upload() -> None:
-    """Show the upload field."""
+def upload(paste: bool = False) -> None:
+    """Show the upload field; `paste`: the page also takes a picture that is pasted."""
     st.file_uploader(
-        "Your own: upload, drop or paste",
+        "Your own: upload, drop or paste" if paste else "Your own: upload or drop",
         key="upload",
         type=TYPES,
         on_change=_take_upload,

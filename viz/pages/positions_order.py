@@ -144,7 +144,8 @@ def _show_answer(
     head = f"head {view.head + 1}" if one_head else "the mean of the heads"
     tokens = session.look.layers[view.layer].tokens
     own = token_name(view.query, tokens)
-    place = "" if view.query < len(tokens.prefix) else " (the same patch in both pictures)"
+    same = "patch" if tokens == bundle.tokens else "place"  # windows of a coarser grid stay
+    place = "" if view.query < len(tokens.prefix) else f" (the same {same} in both pictures)"
     number = session.look.numbers[view.layer] + 1
     st.caption(f"Right: attention from {own}{place}, layer {number}, {head}.")
     _show_classes(bundle, answer, before)

@@ -15,7 +15,7 @@ from viz.pages import picture, shelf
 from viz.pages.look import Look, look_at
 from viz.pages.picture import Picture
 from viz.pages.text import plain
-from viz.pages.view import View, fit, from_address, to_address
+from viz.pages.view import View, carry_over, fit, from_address, to_address
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,19 @@ class Session:
     view: View
 
 
-def begin(question: str, lead: str) -> Session:
+def begin(question: str, lead: str, paste: bool = False) -> Session:
     """Show a page's heading and the row of choices; what was chosen.
 
     Args:
         question: the question that the page answers.
         lead: what to do first, in one or two sentences of Markdown.
+        paste: whether the page has an explorer, which takes a picture that is pasted.
     """
     words = dict(st.query_params)
     notes = start()
     st.title(question)
     st.markdown(lead)
-    bundle = open_model(_choose())
+    bundle = open_model(_choose(paste))
     return see(bundle, picture.current(), words, notes)
 
 
@@ -58,8 +59,21 @@ def see(
         notes = [*notes, *more]
     if notes:
         st.caption(" ".join(notes))
-    st.session_state.view = fit(st.session_state.view, look.layers)
+    _carry_over(look)
     return Session(shown, bundle, look, st.session_state.view)
+
+
+def _carry_over(look: Look) -> None:
+    """Take the view along where the model is another one, or records other layers.
+
+    The explorer has its own copy of the view, so it must hear of a change.
+    """
+    state, now = st.session_state, (look.layers, look.numbers)
+    before = state.get("recorded", now)
+    view = fit(state.view, look.layers) if before == now else carry_over(state.view, before, now)
+    state.recorded = now
+    if view != state.view:
+        change_view(**vars(view))
 
 
 def _look(bundle: zoo.Bundle, shown: Picture) -> Look:
@@ -138,12 +152,12 @@ def _take_model() -> None:
     st.session_state.model = st.session_state.model_choice
 
 
-def _choose() -> str:
+def _choose(paste: bool) -> str:
     """The row of choices; the name of the model."""
     sample_column, model_column, upload_column = st.columns([4, 3, 4], gap="medium")
     with sample_column:
         picture.sample_choice()
     with upload_column:
-        picture.upload()
+        picture.upload(paste)
     with model_column:
         return model_choice()

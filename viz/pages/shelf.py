@@ -118,4 +118,7 @@ def title(name: str) -> str:
     base = name.removesuffix(RANDOM)
     if base not in zoo.names():
         return name
-    return load(base).card.get("title", base) + (RANDOM if name != base else "")
+    try:
+        return load(base).card.get("title", base) + (RANDOM if name != base else "")
+    except (zoo.ModelNotFound, zoo.ModelRejected):
+        return name  # the page says what is wrong with it where it is chosen

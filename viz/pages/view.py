@@ -16,6 +16,7 @@ from viz.colors import COLOR_MAPS
 
 FUSIONS = ("mean", "max", "min")
 SCALINGS = ("map", "layer")
+Recorded = tuple[Sequence[Layer], Sequence[int]]
 SWITCHES = ("held", "lines", "smooth")
 
 
@@ -62,6 +63,20 @@ def go_to_layer(view: View, layer: int, layers: Sequence[Layer]) -> View:
         return replace(view, layer=layer)
     query = same_place(view.query, layers[view.layer].tokens, layers[layer].tokens)
     return replace(view, layer=layer, query=query)
+
+
+def carry_over(view: View, before: Recorded, now: Recorded) -> View:
+    """The nearest view of other layers, or of another model: the same place, the layer of the
+    same number or the nearest to it.
+
+    Each of `before` and `now` is (layers, numbers), the numbers as of `to_address`.
+    """
+    (layers, numbers), (new_layers, new_numbers) = before, now
+    view = fit(view, layers)
+    number = numbers[view.layer]
+    layer = min(range(len(new_numbers)), key=lambda i: abs(new_numbers[i] - number))
+    query = same_place(view.query, layers[view.layer].tokens, new_layers[layer].tokens)
+    return fit(replace(view, layer=layer, query=query), new_layers)
 
 
 def to_address(
