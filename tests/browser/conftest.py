@@ -25,14 +25,6 @@ FLAGS = [
 ]
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that run side by side share one browser and one server: one after the other."""
-    for item in items:
-        if item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.xdist_group("browser"))
-
-
 def find_browser() -> str | None:
     """The path of a chromium on this machine, or None."""
     return next(filter(None, map(shutil.which, BROWSERS)), None)
