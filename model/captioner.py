@@ -39,6 +39,7 @@ class CaptionerConfig:
     heads: int = 4
     mlp_dim: int = 256
     dropout: float = 0.1
+    attention_dropout: float = 0.0  # on the maps of the transformer's layers
     max_words: int = 40
 
     def __post_init__(self) -> None:
@@ -120,13 +121,14 @@ class ReadyAttention(MultiHeadAttention):
 class DecoderLayer(nn.Module):
     """Masked self-attention, cross-attention, feed-forward; LayerNorm after each residual."""
 
-    def __init__(self, dim: int, heads: int, mlp_dim: int, dropout: float) -> None:
+    def __init__(self, config: CaptionerConfig) -> None:
         super().__init__()
+        dim, heads, dropout = config.dim, config.heads, config.attention_dropout
         self.self_attention = ReadyAttention(dim, heads, dropout=dropout)
         self.cross_attention = ReadyAttention(dim, heads, dropout=dropout)
-        self.mlp = MLP(dim, mlp_dim, "gelu", dropout)
+        self.mlp = MLP(dim, config.mlp_dim, "gelu", config.dropout)
         self.norm_self, self.norm_cross, self.norm_mlp = (nn.LayerNorm(dim) for _ in range(3))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(
         self, tokens: Tensor, memory: KeysValues, past: KeysValues | None = None
@@ -218,8 +220,7 @@ class Captioner(WritingNet):
     def __init__(self, config: CaptionerConfig) -> None:
         super().__init__(config)
         self.positions = SinusoidalPositions(config.max_words + 1, config.dim)
-        sizes = config.dim, config.heads, config.mlp_dim, config.dropout
-        self.layers = nn.ModuleList(DecoderLayer(*sizes) for _ in range(config.layers))
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.layers))
 
     def begin(self, memory: Tensor, record: bool = False) -> Cache:
         """The cache before the first word. `record` keeps what `recall` needs."""

@@ -147,6 +147,7 @@ def _embed_operations(config: ViTConfig) -> int:
     strides = stem_strides(patch, config.stem)
     for width, stride in zip(config.stem, strides, strict=True):
         side //= stride
-        total += 2 * side**2 * 9 * channels * width
+        inside = (config.stem_depth - 1) * width
+        total += 2 * side**2 * 9 * (channels + inside) * width
         channels = width
     return patches * (total + 2 * channels * config.dim)

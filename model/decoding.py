@@ -84,7 +84,7 @@ def beam_search(
         rows = torch.tensor([row for _, (row, _) in going], device=memory.device)
         words = torch.tensor([[word] for _, (_, word) in going], device=memory.device)
         logits, state = net.advance(words, state.select(rows))
-        logprobs = _writable(logits[:, -1])
+        logprobs = writable(logits[:, -1])
     cut = [
         Beam(words, total, False, state, row)
         for row, (words, total) in enumerate(zip(live, totals.tolist(), strict=True))
@@ -114,7 +114,7 @@ def sample(
             return Beam(words, total, True, state)
         words = (*words, word)
         logits, state = net.advance(torch.tensor([[word]], device=memory.device), state)
-        logprobs = _writable(logits[:, -1])
+        logprobs = writable(logits[:, -1])
     return Beam(words, total, False, state)
 
 
@@ -124,10 +124,10 @@ def _begin(net: nn.Module, memory: Tensor, given: Sequence[int], record: bool):
     logits, state = net.advance(words, net.begin(memory, record))
     steps = logits[0].log_softmax(-1)
     total = sum(float(steps[i, word]) for i, word in enumerate(given))
-    return _writable(logits[:, -1]), state, total
+    return writable(logits[:, -1]), state, total
 
 
-def _writable(logits: Tensor) -> Tensor:
+def writable(logits: Tensor) -> Tensor:
     """Log-probabilities (B, V), -inf for what is no word to write."""
     logprobs = logits.log_softmax(-1)
     logprobs[:, [PAD, START, UNKNOWN]] = -torch.inf
@@ -145,7 +145,7 @@ def greedy(net: nn.Module, memory: Tensor, max_words: int) -> list[tuple[int, ..
     state, written = net.begin(memory), []
     for _ in range(max_words):
         logits, state = net.advance(words, state)
-        words = _writable(logits[:, -1]).argmax(-1, keepdim=True)
+        words = writable(logits[:, -1]).argmax(-1, keepdim=True)
         written.append(words)
         if all((torch.cat(written, 1) == END).any(1)):
             break

@@ -144,7 +144,8 @@ _PARTS = {
 _PLAIN = PRESETS["vit"]
 
 _OURS = (
-    *("embed.proj", "embed.stages.*.*", "cls_token", "registers", "positions.code"),
+    *("embed.proj", "embed.stages.*.*", "embed.stages.*.*.*"),
+    *("cls_token", "registers", "positions.code"),
     *("norm_embedding", "norm", "projection", "head"),
     *(f"blocks.*.attention.{part}" for part in ("query", "key", "value", "proj")),
     *(f"blocks.*.{part}" for part in ("norm_attention", "norm_mlp", "mlp.fc1", "mlp.fc2")),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -23,6 +24,10 @@ from model.layout_names import IMAGENET, Layout, Tensors, recognise
 from model.patches import grid_of
 from model.positions import sinusoidal_code
 from model.vit import PRESETS, VisionTransformer, ViTConfig
+
+# Where a stem's stages begin, and the further convolutions in them.
+_FIRST_OF_STAGE = re.compile(r"embed\.stages\.\d+\.0\.weight")
+_MORE_OF_STAGE = re.compile(r"embed\.stages\.\d+\.\d+\.0\.weight")
 
 MAX_TOKENS = 10_000  # a photo of 800 pixels in patches of 8
 
@@ -160,13 +165,15 @@ def _embedding(tensors: Tensors, settings: dict[str, Any]) -> dict[str, Any]:
     weight = tensors["embed.proj.weight"]
     read = {"dim": weight.shape[0], "patch_bias": "embed.proj.bias" in tensors}
     if "embed.stages.0.0.weight" in tensors:
-        stages = [t for name, t in sorted(tensors.items()) if name.endswith(".0.weight")]
+        stages = [t for name, t in sorted(tensors.items()) if _FIRST_OF_STAGE.fullmatch(name)]
+        more = [name for name in tensors if _MORE_OF_STAGE.fullmatch(name)]
         if "patch_size" not in settings:
             raise ValueError("Its patch cannot be read off: say patch_size=, in pixels.")
         channels, patch = stages[0].shape[1], settings["patch_size"]
         return read | {
             "embed": "stem",
             "stem": tuple(len(stage) for stage in stages),
+            "stem_depth": 1 + len(more) // len(stages),
             "in_channels": channels,
             "patch_size": patch,
         }

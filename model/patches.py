@@ -148,10 +148,10 @@ class ConvPatches(nn.Module):
 class StemPatches(nn.Module):
     """(B, C, H, W) -> (B, N, D): small convolutions instead of one large one.
 
-    Each stage is a 3x3 convolution, BatchNorm and GELU; a 1x1 convolution to `dim` ends it.
-    The last log2(patch) stages halve the image, the ones before keep its size. Neighbouring
-    tokens share some pixels. Xiao et al. 2021, "Early Convolutions Help Transformers See
-    Better".
+    Each stage is a 3x3 convolution, BatchNorm and GELU, and `depth` - 1 times more of the same with
+    a residual; a 1x1 convolution to `dim` ends it. The last log2(patch) stages halve the image, the
+    ones before keep its size. Neighbouring tokens share some pixels. Xiao et al. 2021, "Early
+    Convolutions Help Transformers See Better".
 
     A 3x3 convolution with stride 2 is centred on one of the two pixels it steps over. With the
     usual padding that is the first in each stage, and a token would see the surroundings of its
@@ -167,13 +167,16 @@ class StemPatches(nn.Module):
         stages: Sequence[int],
         bias: bool = True,
         centred: bool = True,
+        depth: int = 1,
     ) -> None:
         super().__init__()
         channels_in = (channels, *stages[:-1])
         steps = list(zip(channels_in, stages, stem_strides(patch, stages), strict=True))
-        self.stages = nn.Sequential(*(_stage(nn.Conv2d, *step) for step in steps[:-1]))
         last = _SecondPixelConv if centred and patch > 1 else nn.Conv2d
-        self.stages.append(_stage(last, *steps[-1]))
+        kinds = [nn.Conv2d] * (len(steps) - 1) + [last]
+        self.stages = nn.Sequential(
+            *(_stage(kind, depth, *step) for kind, step in zip(kinds, steps, strict=True))
+        )
         self.proj = nn.Conv2d(stages[-1], dim, kernel_size=1, bias=bias)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -209,7 +212,21 @@ class _SecondPixelConv(nn.Conv2d):
         return F.conv2d(below_and_right, self.weight, self.bias, self.stride)
 
 
-def _stage(conv: type[nn.Conv2d], channels: int, width: int, stride: int) -> nn.Sequential:
+class _Residual(nn.Sequential):
+    """Adds what its modules make of the features to the features."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + super().forward(features)
+
+
+def _stage(
+    conv: type[nn.Conv2d], depth: int, channels: int, width: int, stride: int
+) -> nn.Sequential:
+    more = (_Residual(*_step(nn.Conv2d, width, width, 1)) for _ in range(depth - 1))
+    return nn.Sequential(*_step(conv, channels, width, stride), *more)
+
+
+def _step(conv: type[nn.Conv2d], channels: int, width: int, stride: int) -> tuple[nn.Module, ...]:
     # BatchNorm has a shift of its own, so the convolution needs no bias.
     filters = conv(channels, width, kernel_size=3, stride=stride, padding=1, bias=False)
-    return nn.Sequential(filters, nn.BatchNorm2d(width), nn.GELU())
+    return filters, nn.BatchNorm2d(width), nn.GELU()

@@ -66,6 +66,7 @@ class ViTConfig:
     mlp_dim: int = 0  # 0: four times dim
     embed: str = "conv"  # "linear": flattened patches; "stem": small convolutions
     stem: tuple[int, ...] = ()  # channels of the stem's stages
+    stem_depth: int = 1  # convolutions of each stage; those after the first add to it
     stem_centred: bool = True  # tokens see around the middle of their patch, not its corner
     patch_bias: bool = True
     norm: str = "pre"  # before each sublayer, or "post": after its residual
@@ -113,7 +114,7 @@ class ViTConfig:
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} is unknown: choose {', '.join(valid)}."
                 )
-        for name in ("in_channels", "depth"):
+        for name in ("in_channels", "depth", "stem_depth"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is at least 1, not {getattr(self, name)}.")
         for name in ("num_classes", "mlp_dim", "registers", "projection"):
@@ -340,9 +341,8 @@ def make_embedding(config: ViTConfig) -> nn.Module:
     """The module that turns images into patch tokens, (B, C, H, W) -> (B, N, D)."""
     patch, channels, dim = config.patch_size, config.in_channels, config.dim
     if config.embed == "stem":
-        return StemPatches(
-            patch, channels, dim, config.stem, bias=config.patch_bias, centred=config.stem_centred
-        )
+        options = {"centred": config.stem_centred, "depth": config.stem_depth}
+        return StemPatches(patch, channels, dim, config.stem, config.patch_bias, **options)
     embedding = LinearPatches if config.embed == "linear" else ConvPatches
     return embedding(patch, channels, dim, bias=config.patch_bias)
 

@@ -61,7 +61,7 @@ def _train(arguments: list[str]) -> int:
     trained, curve = loop.train(net, train, test, recipe, device, state, options.resume, log)
 
     command = _command(options, out)
-    card = finish.ship(trained, out, recipe, train, test, curve, command)
+    card = finish.ship(trained, out, recipe, train, test, curve, command, device)
     state.unlink(missing_ok=True)
     summary = {key: card[key] for key in ("name", "epochs", "parameters")}
     print(json.dumps(summary | card["metrics"] | {"file": str(out)}))
@@ -72,7 +72,8 @@ def _train_captioner(options, recipe: recipes.CaptionRecipe, device: str, out: P
     from model.training import captioning
 
     train, test = captioning.read(recipe, options.data, options.limit)
-    if recipe.start and not captioning.starting_point(recipe, out.parent):
+    known = captioning.starting_point(recipe, out.parent)
+    if recipe.start and not recipe.drawn and not known:
         print(
             f"There is no {recipe.start}.safetensors in {out.parent}: the encoder begins with "
             "random weights, and learns from the first epoch on. Train it there first for better "

@@ -17,7 +17,7 @@ from model.captioner import PAD, CaptionerConfig, as_dict
 from model.patches import TokenLayout
 from model.training import caption_data, finish, loop
 from model.training.caption_data import UNSEEN, DrawnScenes, Photos
-from model.training.recipe import CaptionRecipe, check_types
+from model.training.recipe import CaptionRecipe, RecipeError, check_types
 from model.vit import VisionTransformer, ViTConfig
 
 TEST_SCENES = 1000
@@ -43,7 +43,17 @@ def build(recipe: CaptionRecipe, data: Data, folder: Path) -> nn.Module:
     """
     check_types(ViTConfig, recipe.encoder, f"[encoder] of recipe {recipe.name}")
     check_types(CaptionerConfig, recipe.decoder, f"[decoder] of recipe {recipe.name}")
-    words = data.words() if recipe.pictures else data.words(recipe.rarest)
+    start = starting_point(recipe, folder)
+    if recipe.drawn and not start:
+        raise RecipeError(
+            f"The recipe {recipe.name} goes on from a captioner: train {recipe.start or 'one'} "
+            f"first, to {folder}."
+        )
+    trained = checkpoints.load(start)[0] if start else None
+    if recipe.drawn:
+        words = trained.config.vocabulary[len(captioner.SPECIAL) :]
+    else:
+        words = data.words() if recipe.pictures else data.words(recipe.rarest)
     net = captioner.build(
         CaptionerConfig(
             encoder={"num_classes": 0, "cls_token": False, "pool": "mean"} | recipe.encoder,
@@ -51,10 +61,21 @@ def build(recipe: CaptionRecipe, data: Data, folder: Path) -> nn.Module:
             **recipe.decoder,
         )
     )
-    if start := starting_point(recipe, folder):
-        trained = checkpoints.load(start)[0]
+    if recipe.drawn:
+        _go_on_from(trained, net, recipe)
+    elif trained is not None:
         _take_over(net.encoder, getattr(trained, "encoder", trained))
     return net
+
+
+def _go_on_from(trained: nn.Module, net: nn.Module, recipe: CaptionRecipe) -> None:
+    try:
+        net.load_state_dict(trained.state_dict())
+    except RuntimeError:
+        raise RecipeError(
+            f"{recipe.start} is another captioner than that of the recipe {recipe.name}. Train it "
+            "again."
+        ) from None
 
 
 def starting_point(recipe: CaptionRecipe, folder: Path) -> Path | None:
@@ -103,10 +124,21 @@ def train(
     and test_exact (captions written word for word as the data has them).
     Raises TrainingError.
     """
-    return loop.train(net, train_data, test_data, recipe, device, state, resume, log, _Run)
+    kind = run_of(recipe)
+    return loop.train(net, train_data, test_data, recipe, device, state, resume, log, kind)
 
 
-class _Run(loop.Run):
+def run_of(recipe: CaptionRecipe) -> type[Run]:
+    """What an epoch of the recipe is: of next words, or of captions drawn and what they are
+    worth."""
+    if not recipe.drawn:
+        return Run
+    from model.training.self_critical import SelfCriticalRun
+
+    return SelfCriticalRun
+
+
+class Run(loop.Run):
     """An epoch of captions; saving, resuming, optimiser and average are those of any run."""
 
     def _place(self, data: Data) -> Data:
@@ -126,7 +158,7 @@ class _Run(loop.Run):
             leave=False,
         )
         for chosen in bar:
-            loss, accuracy = self._learn(*self.data.batch(self.epoch, chosen.tolist()))
+            loss, accuracy = self._learn(chosen.tolist())
             seen += len(chosen)
             losses, right = losses + loss * len(chosen), right + accuracy * len(chosen)
             bar.set_postfix(loss=f"{losses / seen:.3f}", accuracy=f"{right / seen:.3f}")
@@ -139,7 +171,9 @@ class _Run(loop.Run):
         self.net.encoder.requires_grad_(not frozen)
         self.net.encoder.train(not frozen)
 
-    def _learn(self, images: Tensor, texts: list[str]) -> tuple[float, float]:
+    def _learn(self, chosen: list[int]) -> tuple[float, float]:
+        """A step; the loss, and the share of the words that were the likeliest."""
+        images, texts = self.data.batch(self.epoch, chosen)
         images, _ = self.vary(images.to(self.device), torch.zeros(len(images)))
         inputs, outputs = self._ids(texts)
         with loop.precision(self.device):
@@ -172,7 +206,7 @@ def glance(
     """
     net.eval()
     images, texts = data.batch(0, range(min(GLANCE, len(data))))
-    images = _prepared(net, images, normalisation, device)
+    images = prepared(net, images, normalisation, device)
     inputs, outputs = _as_ids(net, texts, device)
     memory = torch.cat([net.remember(part) for part in images.split(100)])
     logits = net.teach(memory, inputs)
@@ -188,7 +222,7 @@ def glance(
     }
 
 
-def _prepared(
+def prepared(
     net: nn.Module, images: Tensor, normalisation: Any, device: torch.device | str
 ) -> Tensor:
     images = loop.as_float(images.to(device), net.config.encoder)
@@ -220,7 +254,7 @@ def ship(
     """Save `net` in float16 with a card, and measure it as it is shipped. Returns the card."""
     card = make_card(net, file.stem, recipe, curve, command)
     if starting_point(recipe, file.parent):
-        card["encoder_started_as"] = recipe.start
+        card["started_as" if recipe.drawn else "encoder_started_as"] = recipe.start
     checkpoints.save(net, file, card)
     if isinstance(test_data, DrawnScenes):
         from model import zoo

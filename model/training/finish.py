@@ -22,15 +22,15 @@ def ship(
     test_data: Split,
     curve: list[dict],
     command: str,
+    device: str = "cpu",
 ) -> dict:
-    """Save `net` in float16, load the file again, measure it, and write the figures on its card.
-
-    Returns the card.
+    """Save `net` in float16, load the file again, measure it on `device`, and write the figures on
+    its card. Returns the card.
     """
     card = {"name": file.stem} | make_card(net, recipe, train_data, test_data, curve, command)
     checkpoints.save(net, file, card)
     shipped, _ = checkpoints.load(file)
-    logits = loop.predict(shipped, test_data, recipe.data, "cpu")
+    logits = loop.predict(shipped.to(device), test_data, recipe.data, device).cpu()
     right = (logits.argmax(1) == test_data.labels).float().mean().item()
     card["metrics"]["test_accuracy"] = round(right, 4)
     checkpoints.save(net, file, card)

@@ -5,6 +5,8 @@ Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks".
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import torch
 from torch import Tensor
 
@@ -31,49 +33,63 @@ class Muon(torch.optim.AdamW):
         return super().step(closure)
 
     def _step_matrices(self, group: dict) -> None:
+        """Matrices of one shape together: a GPU is slow to start, and fast once it runs."""
+        alike = defaultdict(list)
         for weight in group["params"]:
-            if weight.grad is None:
-                continue
-            state = self.state[weight]
-            if not state:  # AdamW looks for "step" in whatever state it loads
-                state.update(step=torch.tensor(0.0), momentum=torch.zeros_like(weight))
-            state["step"] += 1
-            momentum = state["momentum"].lerp_(weight.grad, 1 - MOMENTUM)
-            ahead = weight.grad.lerp(momentum, MOMENTUM).flatten(1)
-            size = 0.2 * max(ahead.shape) ** 0.5
-            weight.mul_(1 - group["lr"] * group["weight_decay"])
-            weight.sub_(group["lr"] * size * orthogonal(ahead).view_as(weight))
-            weight.grad = None  # AdamW passes by what has no gradient
+            if weight.grad is not None:
+                alike[weight.shape].append(weight)
+        for weights in alike.values():
+            ahead = torch.stack(self._ahead(weights)).flatten(2)
+            directions = orthogonal(ahead).reshape(len(weights), *weights[0].shape)
+            step = group["lr"] * 0.2 * max(ahead.shape[1:]) ** 0.5
+            torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+            torch._foreach_add_(weights, list(directions), alpha=-step)
+            for weight in weights:
+                weight.grad = None  # AdamW passes by what has no gradient
+
+    def _ahead(self, weights: list[Tensor]) -> list[Tensor]:
+        """The gradients with Nesterov momentum."""
+        for weight in weights:
+            if not self.state[weight]:  # AdamW looks for "step" in whatever state it loads
+                self.state[weight] = {
+                    "step": torch.tensor(0.0),
+                    "momentum": torch.zeros_like(weight),
+                }
+            self.state[weight]["step"] += 1
+        gradients = [weight.grad for weight in weights]
+        momenta = [self.state[weight]["momentum"] for weight in weights]
+        torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+        return list(torch._foreach_lerp(gradients, momenta, MOMENTUM))
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
-    """Roughly U Vᵀ for a matrix U S Vᵀ: its singular values all near 1 (0.7 to 1.2).
+def orthogonal(matrices: Tensor) -> Tensor:
+    """Roughly U Vᵀ for each matrix U S Vᵀ of (..., M, N): singular values all near 1 (0.7 to 1.2).
 
     Five steps of a Newton-Schulz iteration, X <- (a + b G + c G²) X with G = X Xᵀ.
     """
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
-    x = x / x.norm().clamp(min=1e-7)
-    wide = x.shape[1] >= 2 * x.shape[0]
-    x = _by_gram(x @ x.T) @ x if wide else _by_steps(x)
-    return x.T if tall else x
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.mT if tall else matrices
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
+    wide = x.shape[-1] >= 2 * x.shape[-2]
+    x = _by_gram(x @ x.mT) @ x if wide else _by_steps(x)
+    return x.mT if tall else x
 
 
 def _by_steps(x: Tensor) -> Tensor:
     a, b, c = COEFFICIENTS
     for _ in range(STEPS):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
     return x
 
 
 def _by_gram(gram: Tensor) -> Tensor:
     """What the steps multiply x by, from x xᵀ alone: cheaper where x is wide."""
     a, b, c = COEFFICIENTS
-    identity = torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
+    identity = torch.eye(gram.shape[-1], device=gram.device, dtype=gram.dtype)
     factor = identity
     for _ in range(STEPS):
-        step = torch.addmm(gram, gram, gram, beta=b, alpha=c).add_(identity, alpha=a)
+        step = a * identity + b * gram + c * gram @ gram
         factor = step @ factor
         gram = step @ gram @ step
     return factor

@@ -90,7 +90,9 @@ class CaptionRecipe:
     comes at least in the training captions to get into the vocabulary. `start`: a checkpoint
     beside the one to write whose encoder is taken over where it fits and exists. `frozen`: so many
     epochs long the encoder stays as it started. `captions`: how many of a photo's captions are
-    learnt in one step, for one look at the photo.
+    learnt in one step, for one look at the photo. `drawn`: so many captions a photo are drawn and
+    learnt from by what they are worth, see `model.training.self_critical`; `start` is then the
+    whole captioner to go on with.
     """
 
     name: str
@@ -106,6 +108,7 @@ class CaptionRecipe:
     start: str = ""
     frozen: int = 0
     captions: int = 1
+    drawn: int = 0
     seed: int = 0
     optimiser: Optimiser = field(default_factory=Optimiser)
     schedule: Schedule = field(default_factory=Schedule)
@@ -182,6 +185,11 @@ def _recipe(name: str, table: dict) -> Recipe | CaptionRecipe:
                 f'The recipe {name} asks for {key} "{getattr(recipe, key).name}". '
                 f"Known: {', '.join(choices)}."
             )
+    if captions and recipe.drawn and (recipe.drawn < 2 or recipe.pictures):
+        raise RecipeError(
+            f"The recipe {name} needs drawn of at least 2, to compare captions, and photos that "
+            "people described."
+        )
     if recipe.epochs < 1 or recipe.batch < 1 or recipe.test_every < 1:
         raise RecipeError(f"The recipe {name} needs epochs, batch and test_every of at least 1.")
     return recipe

@@ -15,7 +15,9 @@ STEM = replace(SMALL, embed="stem", stem=(8, 12, 16, 24))
 
 
 @pytest.mark.parametrize(
-    "config", [*PRESETS.values(), SMALL, STEM], ids=[*PRESETS, "small", "stem"]
+    "config",
+    [*PRESETS.values(), SMALL, STEM, replace(STEM, stem_depth=3)],
+    ids=[*PRESETS, "small", "stem", "deep stem"],
 )
 def test_every_presets_operations_are_those_that_torch_counts(config):
     with torch.device("meta"):

@@ -525,10 +525,10 @@ def test_ours_without_a_card(file, preset, changes):
     assert bundle.tokens == net.tokens
 
 
-def test_ours_with_a_stem_asks_for_its_patch(file):
-    net = build(
-        "vit", img_size=32, patch_size=4, dim=64, depth=1, heads=1, embed="stem", stem=(8, 16, 24)
-    )
+@pytest.mark.parametrize("depth", [1, 3])
+def test_ours_with_a_stem_asks_for_its_patch(file, depth):
+    stem = {"embed": "stem", "stem": (8, 16, 24), "stem_depth": depth}
+    net = build("vit", img_size=32, patch_size=4, dim=64, depth=1, heads=1, **stem)
     assert "say patch_size=" in zoo_fails(scramble(net), file)
     check(net, file, 32, patch_size=4)
 

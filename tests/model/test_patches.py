@@ -99,6 +99,20 @@ def test_the_strides_of_a_stem_make_its_patch(patch, stages, strides):
 
 
 @torch.no_grad()
+def test_a_deeper_stem_begins_with_the_same_steps_and_adds_to_them():
+    deep = StemPatches(4, 3, 24, (8, 16), depth=3).eval()
+    plain = StemPatches(4, 3, 24, (8, 16)).eval()
+    assert [len(stage) for stage in deep.stages] == [5, 5]
+    plain.load_state_dict({name: deep.state_dict()[name] for name in plain.state_dict()})
+    images = torch.randn(2, 3, 32, 32)
+    assert not torch.allclose(deep(images), plain(images), atol=1e-3)
+    for stage in deep.stages:
+        for more in stage[3:]:
+            nn.init.zeros_(more[0].weight)
+    torch.testing.assert_close(deep(images), plain(images))
+
+
+@torch.no_grad()
 def test_the_tokens_of_a_stem_lie_where_the_patches_lie():
     stem = StemPatches(4, 3, 24, (8, 16)).eval()
     images = torch.zeros(1, 3, 32, 32)

@@ -26,7 +26,13 @@ SMALL = (
     "decoder.dim=16",
 )
 
-STILL = ("decoder.dropout", "encoder.dropout", "encoder.patch_drop")  # nothing is left to chance
+STILL = [  # nothing is left to chance
+    f"{part}=0.0"
+    for part in (
+        *("decoder.dropout", "decoder.attention_dropout"),
+        *("encoder.dropout", "encoder.patch_drop", "encoder.drop_path"),
+    )
+]
 
 
 def small(name="scenes-captioner", *changes):
@@ -54,15 +60,20 @@ def test_every_epoch_draws_other_scenes_and_none_of_the_tests():
 
 
 @pytest.mark.parametrize("name", recipe.names("caption"))
-def test_shipped_recipes_take_a_step(name):
-    r = recipe.load(name, ["epochs=1", "batch=2"])
+def test_shipped_recipes_take_a_step(name, tmp_path):
+    r = recipe.load(name, ["epochs=1", "batch=2", "rarest=1"])
     torch.manual_seed(0)
     data = caption_data.Photos(torch.zeros(4, 3, 160, 160, dtype=torch.uint8), [["a dog"] * 5] * 4)
     if r.pictures:
         data = caption_data.DrawnScenes(2)
-    run = captioning._Run(captioning.build(r, data, captioning.Path()), data, data, r, "cpu")
+    if r.drawn:
+        before = recipe.load(r.start, ["rarest=1"])
+        first = captioning.build(before, data, tmp_path)
+        card = captioning.make_card(first, r.start, before, [], "")
+        checkpoints.save(first, tmp_path / f"{r.start}.safetensors", card)
+    run = captioning.run_of(r)(captioning.build(r, data, tmp_path), data, data, r, "cpu")
     assert run.net.config.memory == "one" or min(run.net.tokens.grid) >= 8
-    loss, _ = run._learn(*data.batch(0, [0, 1]))
+    loss, _ = run._learn([0, 1])
     assert np.isfinite(loss)
 
 
@@ -91,7 +102,7 @@ def test_killed_and_resumed_ends_as_if_never_killed(tmp_path, monkeypatch, batch
         return captioning.train(net, data, test, r, "cpu", state, resume=True)
 
     whole, curve = run(tmp_path / "a")
-    learn, batches = captioning._Run._learn, []
+    learn, batches = captioning.Run._learn, []
 
     def learn_until_killed(self, *data):
         batches.append(1)
@@ -100,7 +111,7 @@ def test_killed_and_resumed_ends_as_if_never_killed(tmp_path, monkeypatch, batch
         return learn(self, *data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(captioning._Run, "_learn", learn_until_killed)
+        patch.setattr(captioning.Run, "_learn", learn_until_killed)
         with pytest.raises(Killed):
             run(tmp_path / "b")
     again, resumed = run(tmp_path / "b")
@@ -200,11 +211,11 @@ def test_several_captions_of_a_photo_at_once(folder):
     assert len(images) == 2 and set(texts[:2]) == {"A dog, number 0!", "a cat"}
     assert set(texts[2:]) == {"A dog, number 3!", "a cat"}
 
-    r = recipe.load("flickr8k-captioner", [f"{part}=0.0" for part in STILL])
+    r = recipe.load("flickr8k-words", STILL)
     net = captioning.build(r, data, folder).eval()
-    run = captioning._Run(net, data, data, r, "cpu")
+    run = captioning.Run(net, data, data, r, "cpu")
     inputs, _ = run._ids(texts)
-    prepared = captioning._prepared(net, images, r.data, "cpu")
+    prepared = captioning.prepared(net, images, r.data, "cpu")
     one_by_one = [
         net(prepared[i // 2][None], inputs[i][None])[0].detach() for i in range(len(texts))
     ]
@@ -214,10 +225,10 @@ def test_several_captions_of_a_photo_at_once(folder):
 
 def test_a_frozen_encoder_stays_as_it_was(folder):
     changes = ["epochs=2", "frozen=1", "batch=4", "encoder.img_size=32", "encoder.depth=1"]
-    r = recipe.load("flickr8k-captioner", [*changes, "rarest=1"])
+    r = recipe.load("flickr8k-words", [*changes, "rarest=1"])
     data, test = captioning.read(r, folder, None)
     torch.manual_seed(0)
-    run = captioning._Run(captioning.build(r, data, folder), data, test, r, "cpu")
+    run = captioning.Run(captioning.build(r, data, folder), data, test, r, "cpu")
     before = {name: value.clone() for name, value in run.net.state_dict().items()}
 
     def changed():
@@ -233,7 +244,7 @@ def test_without_its_start_an_encoder_learns_from_the_first_epoch_on(folder, tmp
     out = tmp_path / "out" / "mine.safetensors"
     changes = ["epochs=1", "batch=4", "encoder.img_size=32", "encoder.depth=1", "rarest=1"]
     changes = [word for change in changes for word in ("--set", change)]
-    command = ["flickr8k-captioner", "--data", str(folder), "--out", str(out), *changes]
+    command = ["flickr8k-words", "--data", str(folder), "--out", str(out), *changes]
     assert main(command) == 0
     assert "learns from the first epoch on" in capsys.readouterr().err
     card = checkpoints.read_card(out)
@@ -303,13 +314,13 @@ def test_photos_without_captions(folder):
     with pytest.raises(DataError, match=r"train\.json"):
         caption_data.read_photos(folder, "train")
     with pytest.raises(DataError, match="--data"):
-        captioning.read(recipe.load("flickr8k-captioner"), None, None)
+        captioning.read(recipe.load("flickr8k-words"), None, None)
 
 
 def test_an_encoder_is_taken_over(tmp_path, folder):
     from model.vit import build
 
-    r = recipe.load("flickr8k-captioner", ["start=photos"])
+    r = recipe.load("flickr8k-words", ["start=photos"])
     data, _ = captioning.read(r, folder, None)
     torch.manual_seed(1)
     config = {"cls_token": False, "pool": "mean", "num_classes": 7} | r.encoder
@@ -414,7 +425,7 @@ def test_figures_of_photos(tmp_path, folder, monkeypatch, capsys):
     changes = ["epochs=1", "rarest=1", "encoder.img_size=32", "encoder.depth=1", "batch=3"]
     words = [word for change in changes for word in ("--set", change)]
     out = str(tmp_path / "photo-captions.safetensors")
-    assert main(["flickr8k-captioner", "--data", str(folder), "--out", out, *words]) == 0
+    assert main(["flickr8k-words", "--data", str(folder), "--out", out, *words]) == 0
     capsys.readouterr()
     asked = ["caption", "photo-captions", "--data", str(folder)]
     assert evaluation(asked) == 0
