@@ -8,10 +8,12 @@ other captions to compare with (Luo 2020, "A Better Variant of Self-Critical Seq
 
 from __future__ import annotations
 
+import sys
 from statistics import fmean
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from model import decoding
 from model.captioner import END, PAD, SPECIAL, START, UNKNOWN
@@ -45,7 +47,8 @@ class SelfCriticalRun(captioning.Run):
     def _look(self, images: Tensor) -> Tensor:
         """What the encoder makes of each photo, (N, M, D) in half precision."""
         encoder, parts = self.net.encoder.eval(), []
-        for part in images.split(50):
+        bar = tqdm(images.split(50), desc="looking", disable=not sys.stderr.isatty(), leave=False)
+        for part in bar:
             prepared = captioning.prepared(self.net, part, self.recipe.data, self.device)
             tokens = encoder.encode(prepared)[:, encoder.tokens.patch_slice]
             parts.append(encoder.projection(encoder.norm(tokens)).half())

@@ -123,7 +123,7 @@ def test_curves_and_random_weights(open_attribution):
     settle(page)
     assert all(len(drawn) == 2 for drawn in pictures(page).values())
     page.get_by_role("button", name="Measure all methods").click()
-    page.get_by_text("Insertion, best method first").wait_for()
+    page.get_by_text("Insertion, best method first").wait_for(timeout=180_000)
     legend = page.locator(".legendtext").all_text_contents()
     assert any(re.fullmatch(r"Rollout\s+0\.\d{3}", text) for text in legend)
 

@@ -137,8 +137,8 @@ def test_the_keyboard_alone_suffices(open_page):
 
 
 def test_a_model_with_fewer_layers_is_shown_at_the_same_place(open_page):
-    page = open_page("?photo=coffee&model=photos&from=r8c8&held=yes")
-    assert "row 8, column 8" in readout(page)
+    page = open_page("?photo=coffee&model=photos&from=r16c16&held=yes")
+    assert "row 16, column 16" in readout(page)
     page.locator('[data-testid="stSelectbox"] input').click()
     page.get_by_role("option", name="D2L").click()
     page.wait_for_function("location.search.includes('model=d2l')")
