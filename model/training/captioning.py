@@ -51,7 +51,7 @@ def build(recipe: CaptionRecipe, data: Data, folder: Path) -> nn.Module:
         )
     trained = checkpoints.load(start)[0] if start else None
     if recipe.drawn:
-        words = trained.config.vocabulary[len(captioner.SPECIAL) :]
+        words = getattr(trained.config, "vocabulary", ())[len(captioner.SPECIAL) :]
     else:
         words = data.words() if recipe.pictures else data.words(recipe.rarest)
     net = captioner.build(
@@ -73,8 +73,8 @@ def _go_on_from(trained: nn.Module, net: nn.Module, recipe: CaptionRecipe) -> No
         net.load_state_dict(trained.state_dict())
     except RuntimeError:
         raise RecipeError(
-            f"{recipe.start} is another captioner than that of the recipe {recipe.name}. Train it "
-            "again."
+            f"{recipe.start} is not the captioner that the recipe {recipe.name} goes on from. "
+            "Train it again."
         ) from None
 
 

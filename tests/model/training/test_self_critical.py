@@ -1,9 +1,10 @@
+import dataclasses
 from collections import Counter
 
 import pytest
 import torch
 
-from model import checkpoints
+from model import checkpoints, vit
 from model.captioner import END, PAD, SPECIAL, START, UNKNOWN
 from model.training import captioning, recipe, self_critical
 from model.training.caption_data import Photos
@@ -133,8 +134,13 @@ def test_what_cannot_be_gone_on_from_is_a_sentence(folder, tmp_path):
     with pytest.raises(recipe.RecipeError, match="train words first"):
         captioning.build(recipe_of(), photos(), tmp_path / "elsewhere")
     wider = recipe_of(decoder=DECODER | {"dim": 32})
-    with pytest.raises(recipe.RecipeError, match="another captioner"):
+    with pytest.raises(recipe.RecipeError, match="not the captioner"):
         captioning.build(wider, photos(), folder)
+    net = vit.build("vit", **ENCODER, num_classes=2)
+    card = {"task": "classify", "config": dataclasses.asdict(net.config)}
+    checkpoints.save(net, folder / "words.safetensors", card)
+    with pytest.raises(recipe.RecipeError, match="not the captioner"):
+        captioning.build(recipe_of(), photos(), folder)
     with pytest.raises(recipe.RecipeError, match="at least 2"):
         recipe.load("flickr8k-captioner", ["drawn=1"])
 
