@@ -253,8 +253,11 @@ def ship(
 ) -> dict:
     """Save `net` in float16 with a card, and measure it as it is shipped. Returns the card."""
     card = make_card(net, file.stem, recipe, curve, command)
-    if starting_point(recipe, file.parent):
-        card["started_as" if recipe.drawn else "encoder_started_as"] = recipe.start
+    start = starting_point(recipe, file.parent)
+    if start and recipe.drawn:
+        card["note"] = _came_from(recipe.start, checkpoints.read_card(start))
+    elif start:
+        card["encoder_started_as"] = recipe.start
     checkpoints.save(net, file, card)
     if isinstance(test_data, DrawnScenes):
         from model import zoo
@@ -263,6 +266,12 @@ def ship(
         card["metrics"] |= caption.scenes_figures(zoo.load(file), len(test_data))
         checkpoints.save(net, file, card)
     return card
+
+
+def _came_from(start: str, card: dict) -> str:
+    """A note on the captioner that another one went on from."""
+    told = f"It went on from {start}, made by `{card['command']}`."
+    return f"{told} {card['note']}" if "note" in card else told
 
 
 def make_card(
