@@ -39,6 +39,7 @@ HUBS = ("torchvision", "timm", "hf")
 # What a card says of its weights, not of its architecture.
 LEARNED = (
     "metrics",
+    "machine",
     "curve",
     "confusion",
     "weak_at",

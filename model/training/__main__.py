@@ -84,7 +84,7 @@ def _train_captioner(options, recipe: recipes.CaptionRecipe, device: str, out: P
     net = captioning.build(recipe, train, out.parent)
     log = out.with_suffix(".log.jsonl")
     trained, curve = captioning.train(net, train, test, recipe, device, state, options.resume, log)
-    card = captioning.ship(trained, out, recipe, test, curve, _command(options, out))
+    card = captioning.ship(trained, out, recipe, test, curve, _command(options, out), device)
     state.unlink(missing_ok=True)
     summary = {key: card[key] for key in ("name", "epochs", "parameters")}
     print(json.dumps(summary | card["metrics"] | {"file": str(out)}))

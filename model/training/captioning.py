@@ -249,10 +249,16 @@ def word_accuracy(logits: Tensor, outputs: Tensor) -> float:
 
 
 def ship(
-    net: nn.Module, file: Path, recipe: CaptionRecipe, test_data: Data, curve: list, command: str
+    net: nn.Module,
+    file: Path,
+    recipe: CaptionRecipe,
+    test_data: Data,
+    curve: list,
+    command: str,
+    device: str = "cpu",
 ) -> dict:
     """Save `net` in float16 with a card, and measure it as it is shipped. Returns the card."""
-    card = make_card(net, file.stem, recipe, curve, command)
+    card = make_card(net, file.stem, recipe, curve, command) | {"machine": finish.machine(device)}
     start = starting_point(recipe, file.parent)
     if start and recipe.drawn:
         card["note"] = _came_from(recipe.start, checkpoints.read_card(start))

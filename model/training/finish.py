@@ -6,6 +6,7 @@ import dataclasses
 from itertools import pairwise
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from model import checkpoints
@@ -28,6 +29,7 @@ def ship(
     its card. Returns the card.
     """
     card = {"name": file.stem} | make_card(net, recipe, train_data, test_data, curve, command)
+    card["machine"] = machine(device)
     checkpoints.save(net, file, card)
     shipped, _ = checkpoints.load(file)
     logits = loop.predict(shipped.to(device), test_data, recipe.data, device).cpu()
@@ -35,6 +37,11 @@ def ship(
     card["metrics"]["test_accuracy"] = round(right, 4)
     checkpoints.save(net, file, card)
     return card
+
+
+def machine(device: str) -> str:
+    """What a run on that device is said to have run on."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else "CPU"
 
 
 def make_card(

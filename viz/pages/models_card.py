@@ -201,7 +201,8 @@ def _made_of(card: dict[str, Any]) -> dict[str, str]:
     if pictures := card.get("metrics", {}).get("training_pictures"):
         facts["Training pictures"] = f"{pictures:,}"
     if seconds := card.get("metrics", {}).get("training_seconds"):
-        facts["Training time"] = f"{seconds / 60:,.0f} minutes"
+        on = f" on {plain(card['machine'])}" if "machine" in card else ""
+        facts["Training time"] = f"{seconds / 60:,.0f} minutes{on}"
     return facts
 
 
