@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.explore import served, wait_for  # noqa: E402
 from tests.browser.conftest import FLAGS, find_browser  # noqa: E402
 
-VIEW = "photo=chelsea&layer=3&head=mean&from=r3c3&held=yes"
+VIEW = "photo=chelsea&layer=3&head=mean&from=r6c6&held=yes"
 PAGES = {  # name of the picture -> address, what is there once the page is, height in pixels
     "explore": (f"?{VIEW}", ".explorer", 900),
     "attribution": ("attribution?photo=chelsea", ".row", 900),
