@@ -197,11 +197,15 @@ class WritingNet(nn.Module):
 
     def remember(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) -> memory (B, M, D)"""
+        return self.bridge(self.look(images))
+
+    def look(self, images: Tensor) -> Tensor:
+        """What the encoder makes of images, (B, M, E): patches, or one vector for all."""
         encoder = self.encoder
         if self.config.memory == "one":
-            return self.bridge(encoder(images))[:, None]
+            return encoder(images)[:, None]
         tokens = encoder.encode(images)[:, encoder.tokens.patch_slice]
-        return self.bridge(encoder.projection(encoder.norm(tokens)))
+        return encoder.projection(encoder.norm(tokens))
 
     def teach(self, memory: Tensor, words: Tensor) -> Tensor:
         """Logits (B, N, V) of the word after each of `words` (B, N), all at once."""

@@ -46,13 +46,10 @@ class SelfCriticalRun(captioning.Run):
     @torch.no_grad()
     def _look(self, images: Tensor) -> Tensor:
         """What the encoder makes of each photo, (N, M, D) in half precision."""
-        encoder, parts = self.net.encoder.eval(), []
+        self.net.eval()
         bar = tqdm(images.split(50), desc="looking", disable=not sys.stderr.isatty(), leave=False)
-        for part in bar:
-            prepared = captioning.prepared(self.net, part, self.recipe.data, self.device)
-            tokens = encoder.encode(prepared)[:, encoder.tokens.patch_slice]
-            parts.append(encoder.projection(encoder.norm(tokens)).half())
-        return torch.cat(parts)
+        prepared = (captioning.prepared(self.net, x, self.recipe.data, self.device) for x in bar)
+        return torch.cat([self.net.look(x).half() for x in prepared])
 
     def _freeze_encoder(self, frozen: bool) -> None:
         super()._freeze_encoder(True)
