@@ -6,6 +6,8 @@ continues it.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -33,7 +35,26 @@ def zoom(images: Tensor, least: float) -> Tensor:
     window = torch.zeros(count, 2, 3, device=device)
     window[:, 0, 0] = window[:, 1, 1] = side
     window[:, :, 2] = shift
-    grid = F.affine_grid(window, list(images.shape), align_corners=False)
+    return _through(window, images)
+
+
+def turn(images: Tensor, degrees: float) -> Tensor:
+    """Half of the pictures of (B, C, H, W), turned by up to `degrees` and leaning by as much."""
+    device, count = images.device, len(images)
+    angle, lean = math.radians(degrees) * (2 * torch.rand(2, count, device=device) - 1)
+    lean = lean.tan()
+    turned = torch.zeros(count, 2, 3, device=device)
+    turned[:, 0, 0] = angle.cos()
+    turned[:, 0, 1] = lean * angle.cos() - angle.sin()
+    turned[:, 1, 0] = angle.sin()
+    turned[:, 1, 1] = lean * angle.sin() + angle.cos()
+    chosen = torch.rand(count, 1, 1, 1, device=device) < 0.5
+    return torch.where(chosen, _through(turned, images), images)
+
+
+def _through(windows: Tensor, images: Tensor) -> Tensor:
+    """What each picture of (B, C, H, W) shows through an affine window, (B, 2, 3)."""
+    grid = F.affine_grid(windows, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 

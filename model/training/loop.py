@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -147,11 +148,11 @@ class Run:
             yield self.data.images[chosen], self.data.labels[chosen]
 
     def _step(self, loss: Tensor) -> None:
-        self.optimiser.zero_grad()
         loss.backward()
         if self.recipe.optimiser.clip:
             nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.optimiser.clip)
         self.optimiser.step()
+        self.optimiser.zero_grad()
         self.scheduler.step()
         if self.average is not None:
             self.average.update_parameters(self.net)
@@ -282,14 +283,16 @@ def average(net: nn.Module, decay: float) -> AveragedModel:
     forgotten in a short run.
     """
 
-    def update(averaged: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
-        weight = 1 - min(decay, (1 + float(updates)) / (10 + float(updates)))
+    def update(averaged: list[Tensor], current: list[Tensor], _: Tensor | int) -> None:
+        updates = float(averager.n_averaged)  # what is given lies on the GPU: to read it is to wait
+        weight = 1 - min(decay, (1 + updates) / (10 + updates))
         if averaged[0].is_floating_point():
             torch._foreach_lerp_(averaged, current, weight)
         else:  # counters
             torch._foreach_copy_(averaged, current)
 
-    return AveragedModel(net, multi_avg_fn=update, use_buffers=True)
+    averager = AveragedModel(net, multi_avg_fn=update, use_buffers=True)
+    return averager
 
 
 def variation(options: Augment, data, config, classes: int) -> Callable:
@@ -304,6 +307,8 @@ def variation(options: Augment, data, config, classes: int) -> Callable:
         images = as_float(images, config)
         if options.zoom:
             images = augment.zoom(images, options.zoom)
+        if options.turn:
+            images = augment.turn(images, options.turn)
         if options.colour:
             images = augment.colour(images, options.colour)
         images = normalise(images, data.mean, data.std)
@@ -329,8 +334,15 @@ def as_float(images: Tensor, config) -> Tensor:
 
 def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """Float (B, C, H, W) less the mean, over the deviation, of each channel."""
-    mean = torch.tensor(mean, device=images.device).view(-1, 1, 1)
-    return (images - mean) / torch.tensor(std, device=images.device).view(-1, 1, 1)
+    mean, std = (_of_channels(tuple(values), images.device) for values in (mean, std))
+    return (images - mean) / std
+
+
+@cache
+@torch.inference_mode(False)  # for any later use, whoever asks first
+def _of_channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """(C, 1, 1), copied to a device once: a copy at each step would wait for all before it."""
+    return torch.tensor(values, device=device).view(-1, 1, 1)
 
 
 @torch.inference_mode()

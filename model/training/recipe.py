@@ -50,6 +50,7 @@ class Augment:
 
     crop: int = 0
     zoom: float = 0.0
+    turn: float = 0.0
     flip: bool = False
     colour: float = 0.0
     erase: float = 0.0
@@ -63,6 +64,7 @@ class Recipe:
 
     `ema`: decay of the exponential moving average of the weights, 0 for none.
     `test_every`: epochs between two looks at the test set (the last epoch is always measured).
+    `start`: a checkpoint beside the one to write, the same model, whose weights it goes on with.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Recipe:
     model: dict[str, Any]
     epochs: int
     batch: int
+    start: str = ""
     seed: int = 0
     optimiser: Optimiser = field(default_factory=Optimiser)
     schedule: Schedule = field(default_factory=Schedule)

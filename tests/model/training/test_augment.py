@@ -79,3 +79,26 @@ def test_zoom_shows_a_window_of_the_picture():
     assert 0.5 <= down.min() < 0.6 and 0.9 < down.max() <= 1.001
     assert zoomed.min() >= 0 and zoomed.max() <= 1
     assert torch.allclose(augment.zoom(images, 1.0), images, atol=1e-5)
+
+
+def test_half_of_the_pictures_are_turned_about_their_middle():
+    torch.manual_seed(0)
+    ramp = torch.linspace(-1, 1, 33).expand(400, 1, 33, 33)
+    turned = augment.turn(ramp, 20)
+    same = (turned == ramp).flatten(1).all(1)
+    assert 150 < same.sum() < 250
+    assert turned[:, 0, 16, 16].abs().max() < 1e-5
+    slope = turned[~same, 0, 20, 16] - turned[~same, 0, 12, 16]
+    slope /= turned[~same, 0, 16, 20] - turned[~same, 0, 16, 12]
+    angles = slope.atan().rad2deg()
+    assert angles.min() < -15 and angles.max() > 15
+    assert angles.abs().max() < 2 * 20 + 1
+
+
+def test_a_turn_without_leaning_keeps_lengths(monkeypatch):
+    """A quarter turn, to the pixel: what torch.rot90 gives."""
+    picture = torch.rand(1, 3, 8, 8)
+    draws = iter([torch.tensor([[1.0], [0.5]]), torch.zeros(1, 1, 1, 1)])  # angle, no lean; chosen
+    monkeypatch.setattr(torch, "rand", lambda *shape, device: next(draws))
+    turned = augment.turn(picture, 90)
+    torch.testing.assert_close(turned, picture.rot90(1, (2, 3)), atol=1e-5, rtol=0)

@@ -32,7 +32,7 @@ def test_every_direction_gets_a_step_of_nearly_the_same_size(rows, columns, scal
     random = torch.Generator().manual_seed(64 * rows + columns)
     u, _, v = torch.linalg.svd(torch.randn(rows, columns, generator=random), full_matrices=False)
     stretched = scale * u @ torch.diag(torch.linspace(0.2, 1, u.shape[1])) @ v
-    sizes = torch.linalg.svdvals(orthogonal(stretched))
+    sizes = torch.linalg.svdvals(orthogonal(stretched[None]))
     assert sizes.min() > 0.6 and sizes.max() < 1.3
 
 
