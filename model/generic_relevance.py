@@ -9,7 +9,7 @@ layer with C = mean_H relu(A ⊙ ∂y/∂A) moves relevance along:
     cross-attention                     R_qi += N(R_qq)ᵀ C N(R_ii)
 
 where N(R) = rows of (R − I) divided by their sums, plus I: relevance that tokens have gained,
-without what they began with. `model.relevance.chefer` is one row of R_ii.
+without what they began with. `model.relevance.chefer` is one row of R_ii − I.
 """
 
 from __future__ import annotations

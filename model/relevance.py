@@ -79,7 +79,9 @@ def gradient_rollout(
 ) -> Tensor:
     """Rollout of relu(mean_H(A ⊙ G)): only attention that raises the score counts.
 
-    Gildenblat 2020, "Exploring Explainability for Vision Transformers", as it was meant.
+    Gildenblat 2020, "Exploring Explainability for Vision Transformers", as it was meant for a class
+    token. Where the mean of the patches is read, what each keeps for itself through all skip
+    connections is left out: it is nearly all of the sum, and nearly the same for each.
     `compat="vit-explain"` draws what that tool draws, faults included (see `model.compat`);
     `discard` is for it alone.
     """
@@ -88,25 +90,29 @@ def gradient_rollout(
         weights, gradients = map(trace.weights, layers), map(trace.gradient, layers)
         mask = vit_explain_gradient_rollout(list(weights), list(gradients), discard)
         return _compatible(trace, compat, mask)
-    row = trace.readout
+    kept, moved = trace.readout, torch.zeros_like(trace.readout)
     for layer in reversed(range(start, trace.depth)):
         fused = trace.fused(layer, lambda a, g: (1 - residual) * (a * g).mean(1).relu())
-        share = row / (fused.sum(-1) + residual).clamp_min(1e-30)
-        row = _times(share, fused) + share * residual
-    return _patches(trace, row)
+        scale = 1 / (fused.sum(-1) + residual).clamp_min(1e-30)
+        moved = _times((kept + moved) * scale, fused) + moved * scale * residual
+        kept = kept * scale * residual
+    return _patches(trace, moved)
 
 
 def chefer(trace: Trace, start: int = 0) -> Tensor:
-    """R = (I + C_L) ... (I + C_1), with C = mean_H relu(A ⊙ G).
+    """R − I, where R = (I + C_L) ... (I + C_1), with C = mean_H relu(A ⊙ G).
 
     Chefer, Gur & Wolf 2021, "Generic Attention-model Explainability for Interpreting Bi-Modal
-    and Encoder-Decoder Transformers" (ICCV). `model.generic_relevance` has the whole matrices,
-    and the rules for cross-attention; one row of R needs no N x N product.
+    and Encoder-Decoder Transformers" (ICCV). What a token begins with, I, is left out: to each
+    patch of a mean it gives the same, beside which what the patches gained is hardly seen.
+    `model.generic_relevance` has the whole matrices, and the rules for cross-attention; one row
+    of R needs no N x N product.
     """
-    row = trace.readout
+    gained = torch.zeros_like(trace.readout)
     for layer in reversed(range(start, trace.depth)):
-        row = row + _times(row, trace.fused(layer, lambda a, g: (a * g).relu().mean(1)))
-    return _patches(trace, row)
+        moved = trace.fused(layer, lambda a, g: (a * g).relu().mean(1))
+        gained = gained + _times(trace.readout + gained, moved)
+    return _patches(trace, gained)
 
 
 def attention_gradcam(trace: Trace, layer: int = -1) -> Tensor:

@@ -85,11 +85,12 @@ METHODS: dict[str, Method] = {
         title="Generic relevance",
         group=BOTH,
         short="Chefer's rule: relevance that grows layer by layer",
-        formula=r"R=(I+C_L)\cdots(I+C_{<first>}),\\ C_l=\operatorname{mean}_h\big[A_l^{(h)}"
+        formula=r"R=(I+C_L)\cdots(I+C_{<first>})-I,\\ C_l=\operatorname{mean}_h\big[A_l^{(h)}"
         r"\odot\tfrac{\partial y}{\partial A_l^{(h)}}\big]^+",
         words="Each token begins as relevant to itself alone. Each layer adds what it moves in "
         "favour of the class, head by head, and nothing is rescaled, so layers in which the "
-        "class gains much count for much.",
+        "class gains much count for much. Drawn is what the patches gained, without what they "
+        "began with.",
         source=("Chefer, Gur and Wolf, 2021 (ICCV)", "https://arxiv.org/abs/2103.15679"),
     ),
     "attention_gradcam": Method(

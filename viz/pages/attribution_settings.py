@@ -25,6 +25,10 @@ KEEP = {"persist_state": "session"}
 WITHOUT_CLASS_TOKEN = (
     "This model reads the class from the mean of its patches: the mean of their rows stands here."
 )
+MOVED_WITHOUT_CLASS_TOKEN = (
+    "This model reads the class from the mean of its patches. What each of them keeps for itself "
+    "through all the *I* is nearly the same for each, and left out."
+)
 
 
 @dataclass(frozen=True)
@@ -273,6 +277,8 @@ def explained(method: str, size: Size) -> tuple[Method, str]:
     if not size.class_token and r"\mathrm{cls}" in formula:
         formula = formula.replace(r"\mathrm{cls}", r"\overline{\text{patch}}")
         meant = replace(meant, words=f"{meant.words} {WITHOUT_CLASS_TOKEN}")
+    if not size.class_token and method == "gradient_rollout":
+        meant = replace(meant, words=f"{meant.words} {MOVED_WITHOUT_CLASS_TOKEN}")
     return meant, written_out(formula, told)
 
 
