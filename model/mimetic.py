@@ -20,6 +20,11 @@ TAKE = (0.4, -0.4)  # and in output times values
 GRID_BASE = 100.0  # waves as long as a small grid, where 10000 is for long sentences
 
 
+def began(net: nn.Module) -> bool:
+    """Whether the net is one of `model.vit` that began so."""
+    return getattr(getattr(net, "config", None), "init", "") == "mimetic"
+
+
 @torch.no_grad()
 def begin_attention(attention: MultiHeadAttention) -> None:
     """Set the four weights of self-attention; biases stay as they are."""

@@ -11,7 +11,7 @@ from cachetools import LRUCache
 from PIL import Image
 from torch import Tensor
 
-from model import samples
+from model import mimetic, samples
 from model.images import ImageRejected, open_image
 from model.measures import KINDS, chance, dominant_kind, kind_scores, measure_layers
 from model.patches import TokenLayout
@@ -316,9 +316,9 @@ def _numbers(session: Session) -> list[int]:
 
 def _of_its_making(session: Session) -> str:
     """What is known of how far this network's heads look before it has learned anything."""
-    config = getattr(session.bundle.net, "config", None)
-    if getattr(config, "init", "") == "mimetic":
+    if mimetic.began(session.bundle.net):
         return MIMETIC_UNTRAINED if session.bundle.name.endswith(shelf.RANDOM) else MIMETIC
+    config = getattr(session.bundle.net, "config", None)
     return STEM if getattr(config, "embed", "") == "stem" else ""
 
 

@@ -3,7 +3,7 @@
 import streamlit as st
 import torch
 
-from model import zoo
+from model import mimetic, zoo
 from model.agreement import rank_correlation
 from model.evaluate.pointing import attention_map
 from model.look import NothingToShow
@@ -45,7 +45,7 @@ def show_untrained(bundle: zoo.Bundle) -> None:
     except (zoo.ModelNotFound, zoo.ModelRejected, NothingRecorded, NothingToShow) as problem:
         st.error(plain(str(problem)), icon=":material/error:")
         return
-    if getattr(getattr(bundle.net, "config", None), "init", "") == "mimetic":
+    if mimetic.began(bundle.net):
         st.caption(LOCAL)
     left, right = st.columns([3, 2], gap="large")
     with left:

@@ -4,6 +4,7 @@ import numpy as np
 import streamlit as st
 from torch import Tensor
 
+from model import mimetic
 from model.codes import PositionCode, position_code, random_code, similarity, wave_code
 from model.components import principal_components
 from model.patches import TokenLayout
@@ -104,8 +105,7 @@ def _made(session: Session, code: PositionCode) -> str:
 
 
 def _began_as_waves(session: Session, code: PositionCode) -> bool:
-    config = getattr(session.bundle.net, "config", None)
-    return code.kind == "learned" and getattr(config, "init", "") == "mimetic"
+    return code.kind == "learned" and mimetic.began(session.bundle.net)
 
 
 def _beside(code: PositionCode, from_waves: bool) -> dict[str, Tensor]:

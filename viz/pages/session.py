@@ -118,7 +118,7 @@ def start(also: Sequence[str] = ()) -> list[str]:
     if model in also:
         model = usual
     if not shelf.is_open(model):
-        notes.append(f"The link names a model that is not open here; showing {usual}.")
+        notes.append(f"The link names a model that is not open here; {usual} takes its place.")
         model = usual
     elif model not in shelf.names():
         shelf.open_by_name(model)
