@@ -51,6 +51,7 @@ def _train(arguments: list[str]) -> int:
         return _train_captioner(options, recipe, device, out, state)
     overrides = {key: value for key, value in recipe.model.items() if key != "preset"}
     net = build(recipe.model["preset"], **overrides)
+    finish.begin(net, recipe, out.parent)
     side = min(net.tokens.image_size)
     if options.data is None:
         raise data.DataError("Give the data set's folder with --data.")

@@ -261,7 +261,7 @@ def ship(
     card = make_card(net, file.stem, recipe, curve, command) | {"machine": finish.machine(device)}
     start = starting_point(recipe, file.parent)
     if start and recipe.drawn:
-        card["note"] = _came_from(recipe.start, checkpoints.read_card(start))
+        card["note"] = finish.came_from(recipe.start, checkpoints.read_card(start))
     elif start:
         card["encoder_started_as"] = recipe.start
     checkpoints.save(net, file, card)
@@ -274,34 +274,13 @@ def ship(
     return card
 
 
-def _came_from(start: str, card: dict) -> str:
-    """A note on the captioner that another one went on from."""
-    told = f"It went on from {start}, made by `{card['command']}`."
-    return f"{told} {card['note']}" if "note" in card else told
-
-
 def make_card(
     net: nn.Module, name: str, recipe: CaptionRecipe, curve: list[dict], command: str
 ) -> dict:
     """The card of a captioner, without its figures on test data."""
-    return {
+    return finish.common(net, recipe, curve, command) | {
         "name": name,
-        "title": recipe.title,
-        "task": "caption",
         "config": as_dict(net.config),
-        "normalisation": {"mean": list(recipe.data.mean), "std": list(recipe.data.std)},
         # As it learns: the whole picture, whatever its shape.
         "resize": {"resized": list(net.encoder.tokens.image_size), "interpolation": "bilinear"},
-        "data": recipe.data.name,
-        "data_licence": recipe.data.licence,
-        "recipe": recipe.name,
-        "command": command,
-        **finish.changed_length(curve),
-        "seed": recipe.seed,
-        "epochs": recipe.epochs,
-        "parameters": sum(p.numel() for p in net.parameters()),
-        "metrics": {"training_seconds": round(sum(row["seconds"] for row in curve))},
-        "curve": curve,
-        "licence": "MIT",
-        "weak_at": recipe.weak_at,
     }

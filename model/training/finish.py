@@ -12,7 +12,7 @@ from torch import nn
 from model import checkpoints
 from model.training import loop
 from model.training.data import Split
-from model.training.recipe import Recipe
+from model.training.recipe import CaptionRecipe, Recipe
 
 
 def ship(
@@ -30,6 +30,9 @@ def ship(
     """
     card = {"name": file.stem} | make_card(net, recipe, train_data, test_data, curve, command)
     card["machine"] = machine(device)
+    if recipe.start:
+        start = checkpoints.read_card(starting_point(recipe, file.parent))
+        card["note"] = " ".join(filter(None, (came_from(recipe.start, start), card.get("note"))))
     checkpoints.save(net, file, card)
     shipped, _ = checkpoints.load(file)
     logits = loop.predict(shipped.to(device), test_data, recipe.data, device).cpu()
@@ -37,6 +40,37 @@ def ship(
     card["metrics"]["test_accuracy"] = round(right, 4)
     checkpoints.save(net, file, card)
     return card
+
+
+def begin(net: nn.Module, recipe: Recipe, folder: Path) -> None:
+    """Give `net` the weights of the checkpoint in `folder` that the recipe goes on with, if it
+    goes on with one. Raises TrainingError where that is missing or another model.
+    """
+    if not recipe.start:
+        return
+    file = starting_point(recipe, folder)
+    if not file.is_file():
+        raise loop.TrainingError(
+            f"The recipe {recipe.name} goes on with {file.name}, which is not in {folder}. Train "
+            f"it there first: python -m model.training {recipe.start} --out {file} ..."
+        )
+    started, _ = checkpoints.load(file)
+    if started.config != net.config:
+        raise loop.TrainingError(
+            f"{file} is another model than the recipe {recipe.name} describes under [model]."
+        )
+    net.load_state_dict(started.state_dict())
+
+
+def starting_point(recipe: Recipe, folder: Path) -> Path:
+    """The checkpoint that a recipe with `start` goes on with."""
+    return folder / f"{recipe.start}.safetensors"
+
+
+def came_from(start: str, card: dict) -> str:
+    """A note on a model that another one went on from, which has this card."""
+    told = f"It went on from {start}, made by `{card['command']}`."
+    return f"{told} {card['note']}" if "note" in card else told
 
 
 def machine(device: str) -> str:
@@ -53,12 +87,22 @@ def make_card(
     command: str,
 ) -> dict:
     """The card of a classifier, without its figures on test data."""
-    seconds = sum(row["seconds"] for row in curve)
-    return {
-        "title": recipe.title,
-        "task": "classify",
+    card = common(net, recipe, curve, command) | {
         "config": dataclasses.asdict(net.config),
         "classes": list(test_data.classes),
+    }
+    card["metrics"] |= {
+        "training_pictures": len(train_data),
+        "test_pictures": len(test_data),
+    }
+    return card
+
+
+def common(net: nn.Module, recipe: Recipe | CaptionRecipe, curve: list[dict], command: str) -> dict:
+    """What the card of any trained model says."""
+    return {
+        "title": recipe.title,
+        "task": recipe.task,
         "normalisation": {"mean": list(recipe.data.mean), "std": list(recipe.data.std)},
         "data": recipe.data.name,
         "data_licence": recipe.data.licence,
@@ -68,11 +112,7 @@ def make_card(
         "seed": recipe.seed,
         "epochs": recipe.epochs,
         "parameters": sum(p.numel() for p in net.parameters()),
-        "metrics": {
-            "training_pictures": len(train_data),
-            "training_seconds": round(seconds),
-            "test_pictures": len(test_data),
-        },
+        "metrics": {"training_seconds": round(sum(row["seconds"] for row in curve))},
         "curve": curve,
         "licence": "MIT",
         "weak_at": recipe.weak_at,

@@ -94,6 +94,28 @@ def _save_and_stop(save):
     return stop
 
 
+def test_a_recipe_goes_on_with_another_ones_weights(folder, capsys):
+    assert main(command(folder, "--device", "cpu")) == 0
+    (folder / "further.toml").write_text(
+        'start = "tiny"\n' + TINY + '[optimiser]\nname = "sgd"\nlr = 0.0\n'
+    )
+    out = folder / "out" / "further.safetensors"
+    further = [str(folder / "further.toml"), "--data", str(folder), "--out", str(out)]
+    assert main([*further, "--device", "cpu"]) == 0
+    began, known = checkpoints.load(folder / "out" / "tiny.safetensors")
+    ended, card = checkpoints.load(out)
+    for a, b in zip(began.parameters(), ended.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert card["note"] == f"It went on from tiny, made by `{known['command']}`."
+
+    capsys.readouterr()
+    assert main([*further, "--device", "cpu", "--set", "model.depth=2"]) == 1
+    assert "another model than the recipe further describes" in capsys.readouterr().err
+    (folder / "out" / "tiny.safetensors").unlink()
+    assert main([*further, "--device", "cpu"]) == 1
+    assert "goes on with tiny.safetensors, which is not in" in capsys.readouterr().err
+
+
 def test_a_card_tells_of_achanged_length():
     def curve(*planned):
         return [{"epoch": i + 1, "epochs": epochs} for i, epochs in enumerate(planned)]
