@@ -112,6 +112,26 @@ def test_a_photo_gets_a_caption_and_a_warning(captioners):
     assert app.query_params["photo"] == "coffee"
 
 
+def test_a_photo_goes_to_a_captioner_that_knows_photos_and_a_scene_back(captioners):
+    captioners["photo-captioner"] = FakeCaptioner("photo-captioner")
+    app = opened()
+    assert app.query_params["captioner"] == "scenes-captioner"
+    app.segmented_control(key="subject").set_value("photo").run()
+    assert app.query_params["captioner"] == "photo-captioner"
+    assert "photo" in app.query_params and not app.info
+    app.segmented_control(key="subject").set_value("scene").run()
+    assert app.query_params["captioner"] == "scenes-captioner" and "scene" in app.query_params
+    app.selectbox(key="captioner").set_value("photo-captioner").run()
+    app.selectbox(key="captioner").set_value("scenes-captioner").run()
+    assert "drawn scenes alone" in app.info[0].value  # asked for, so shown
+    app.segmented_control(key="subject").set_value("scene").run()
+    assert app.query_params["captioner"] == "scenes-captioner" and not app.exception
+
+    assert opened(photo="coffee").query_params["captioner"] == "photo-captioner"
+    linked = opened(photo="coffee", captioner="scenes-captioner")
+    assert linked.query_params["captioner"] == "scenes-captioner"
+
+
 def test_words_by_chance(captioners):
     app = opened(photo="cat")
     asked = captioners["scenes-captioner"].asked

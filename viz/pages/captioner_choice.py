@@ -39,6 +39,20 @@ def title(name: str) -> str:
         return name
 
 
+def fitting(scenes: bool) -> str | None:
+    """A captioner that knows scenes alone, or one that does not: the chosen one if it is such, else
+    the first, if there is any."""
+    names = shelf.names("caption")
+    chosen = st.session_state.get("captioner")
+    for name in sorted(names, key=lambda name: name != chosen):
+        try:
+            if shelf.load(name).knows_scenes_alone == scenes:
+                return name
+        except (zoo.ModelNotFound, zoo.ModelRejected):
+            continue
+    return None
+
+
 def open_another() -> None:
     """Show the field in which a captioner of the hub is named."""
     with st.popover("Another captioner", icon=":material/add:"):

@@ -120,11 +120,12 @@ def page() -> None:
 def _read_address(names: Sequence[str]) -> list[str]:
     """Begin the page's own part of the session from the address, once."""
     words = dict(st.query_params)
-    recall("captioner", names[0], names)
+    scene_choice.begin(words)
+    usual = captioner_choice.fitting(scenes=st.session_state.subject == "scene")
+    recall("captioner", usual or names[0], names)
     recall("beams", 1, list(DECODING))
     recall("temperature", 1.0, TEMPERATURES)
     recall("draw", 0, lambda draw: 0 <= draw < MOST_DRAWS)
-    scene_choice.begin(words)
     if "caption_view" in st.session_state:
         return []
     st.session_state.typed = words.get("text", "")[:MOST_LINKED]

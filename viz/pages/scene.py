@@ -1,4 +1,4 @@
-"""Choosing a drawn scene, for captioners that know scenes alone."""
+"""Choosing between photos and the drawn scenes that some captioners know alone."""
 
 from collections.abc import Mapping
 
@@ -7,6 +7,7 @@ from PIL import Image
 
 from model import scenes
 from model.captions import CaptionBundle
+from viz.pages import captioner_choice
 from viz.pages.caption_of import scene_of
 from viz.pages.link import recall
 from viz.pages.picture import Picture
@@ -20,25 +21,39 @@ MOST_SEEDS = 10**6
 
 
 def begin(words: Mapping[str, str]) -> None:
-    """Begin the session's scene from the words of an address, once."""
+    """Begin the session's scene from the words of an address, once.
+
+    Whoever links a photo, or has brought one, sees that.
+    """
     recall("scene", 1, lambda seed: 0 <= seed < MOST_SEEDS)
     if "subject" not in st.session_state:
-        st.session_state.subject = "photo" if "photo" in words and "scene" not in words else "scene"
+        photo = "photo" in words or st.session_state.get("own")
+        st.session_state.subject = "photo" if photo and "scene" not in words else "scene"
 
 
 def chosen(bundle: CaptionBundle) -> bool:
-    """Whether a captioner is shown a drawn scene; offers the choice if it knows scenes."""
+    """Whether a captioner is shown a drawn scene; offers the choice where some captioner knows
+    scenes."""
     if not bundle.knows_scenes_alone:
-        return False
+        if captioner_choice.fitting(scenes=True) is None:
+            return False
+        st.session_state.subject = "photo"
     subject = st.segmented_control(
         "Look at",
         ["scene", "photo"],
         key="subject",
         required=True,
         format_func={"scene": "A drawn scene", "photo": "A photo"}.get,
+        on_change=_take_subject,
         persist_state="session",
     )
     return subject == "scene"
+
+
+def _take_subject() -> None:
+    """Go over to a captioner that knows what is looked at, if there is one."""
+    if name := captioner_choice.fitting(scenes=st.session_state.subject == "scene"):
+        st.session_state.captioner = name
 
 
 def current() -> tuple[Picture, scenes.Scene]:
