@@ -98,7 +98,7 @@ class Run:
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(
             self.optimiser, schedule(recipe.schedule, self.steps * recipe.epochs)
         )
-        self.average = average(self.net, recipe.ema) if recipe.ema else None
+        self.average = Average(self.net, recipe.ema) if recipe.ema else None
         classes = len(getattr(train_data, "classes", ()))
         self.vary = variation(recipe.augment, recipe.data, net.config, classes)
         self.epoch, self.curve = 0, []
@@ -276,23 +276,34 @@ def schedule(options: Schedule, steps: int) -> Callable[[int], float]:
     return factor
 
 
-def average(net: nn.Module, decay: float) -> AveragedModel:
+class Average(AveragedModel):
     """Exponential moving average of weights and BatchNorm statistics.
 
-    Early on the decay is smaller, (1 + n) / (10 + n), so that the first, random weights are soon
-    forgotten in a short run.
+    Early on the decay is smaller, (1 + n) / (10 + n) after n updates, so that the first, random
+    weights are soon forgotten in a short run. torch's own update reads or sends n, and so waits at
+    each step for all that a GPU has still to do.
     """
 
-    def update(averaged: list[Tensor], current: list[Tensor], _: Tensor | int) -> None:
-        updates = float(averager.n_averaged)  # what is given lies on the GPU: to read it is to wait
-        weight = 1 - min(decay, (1 + updates) / (10 + updates))
-        if averaged[0].is_floating_point():
-            torch._foreach_lerp_(averaged, current, weight)
-        else:  # counters
-            torch._foreach_copy_(averaged, current)
+    def __init__(self, net: nn.Module, decay: float) -> None:
+        super().__init__(net, use_buffers=True)
+        self.decay = decay
 
-    averager = AveragedModel(net, multi_avg_fn=update, use_buffers=True)
-    return averager
+    @torch.no_grad()
+    def update_parameters(self, net: nn.Module) -> None:
+        updates = float(self.n_averaged)
+        decay = min(self.decay, (1 + updates) / (10 + updates)) if updates else 0.0
+        pairs = zip(_tensors(self.module), _tensors(net), strict=True)
+        weights, counters = [], []
+        for pair in pairs:
+            (weights if pair[0].is_floating_point() else counters).append(pair)
+        torch._foreach_lerp_(*map(list, zip(*weights, strict=True)), 1 - decay)
+        for averaged, current in counters:
+            averaged.copy_(current)
+        self.n_averaged += 1
+
+
+def _tensors(net: nn.Module) -> list[Tensor]:
+    return [*net.parameters(), *net.buffers()]
 
 
 def variation(options: Augment, data, config, classes: int) -> Callable:

@@ -166,7 +166,7 @@ def test_schedule_warms_up_and_ends_at_zero():
 
 def test_the_average_follows_the_formula():
     net = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
-    averaged = loop.average(net, 0.6)
+    averaged = loop.Average(net, 0.6)
     expected = None
     for n in range(8):
         net(torch.randn(4, 3))  # moves the statistics of BatchNorm
