@@ -176,7 +176,7 @@ class Run(loop.Run):
         images, texts = self.data.batch(self.epoch, chosen)
         images, _ = self.vary(images.to(self.device), torch.zeros(len(images)))
         inputs, outputs = self._ids(texts)
-        with loop.precision(self.device):
+        with self.precision():
             logits = self._answers(images, inputs)
             loss = word_loss(logits, outputs, self.recipe.label_smoothing)
         self._step(loss)

@@ -9,7 +9,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 
@@ -114,6 +113,11 @@ class Run:
         """The net that is measured and shipped."""
         return self.net if self.average is None else self.average.module
 
+    def precision(self) -> torch.autocast:
+        """The context in which the net runs: bfloat16 on a GPU, elsewhere if the recipe says so."""
+        half = self.device.type == "cuda" or self.recipe.bfloat16
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=half)
+
     def train_epoch(self) -> dict:
         """One look at every training picture; the row of the curve."""
         self.net.train()
@@ -129,7 +133,7 @@ class Run:
         )
         for step, (images, labels) in enumerate(bar):
             images, targets = self.vary(images, labels)
-            with precision(self.device):
+            with self.precision():
                 logits = self.forward(images)
                 loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
             self._step(loss)
@@ -178,7 +182,7 @@ class Run:
         return row
 
     def _test(self) -> dict[str, float]:
-        with precision(self.device):
+        with self.precision():
             logits = predict(self.shown, self.test_data, self.recipe.data, self.device)
         right = logits.argmax(1) == self.test_data.labels
         return {"test_accuracy": round(right.float().mean().item(), 5)}
@@ -372,11 +376,6 @@ def replace(file: Path, write: Callable[[Path], object]) -> None:
     unfinished = file.with_name(f".{file.name}.unfinished")
     write(unfinished)
     os.replace(unfinished, file)
-
-
-def precision(device: torch.device):
-    """The context in which a net runs: bfloat16 on a GPU."""
-    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
 
 
 def _json(recipe: Recipe) -> str:

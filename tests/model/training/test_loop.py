@@ -164,6 +164,25 @@ def test_schedule_warms_up_and_ends_at_zero():
     assert loop.schedule(Schedule("constant"), 100)(99) == 1
 
 
+def test_bfloat16_computes_in_it_and_learns_the_same():
+    seen = set()
+
+    def watch(module, inputs, output):
+        seen.add(output.dtype)
+
+    losses = {}
+    for half in (False, True):
+        r = dataclasses.replace(RECIPE, bfloat16=half, epochs=2)
+        torch.manual_seed(0)
+        net = build("vit", **{k: v for k, v in r.model.items() if k != "preset"})
+        net.head.register_forward_hook(watch)
+        trained, curve = loop.train(net, data(), data(20, 2), r, "cpu")
+        losses[half] = [row["loss"] for row in curve]
+        assert all(p.dtype == torch.float32 for p in trained.parameters())
+    assert seen == {torch.float32, torch.bfloat16}
+    assert losses[True] == pytest.approx(losses[False], rel=0.05)
+
+
 def test_the_average_follows_the_formula():
     net = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
     averaged = loop.Average(net, 0.6)
