@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from model.patches import TokenLayout
 
@@ -113,10 +114,38 @@ def normalisation(
 
 
 def with_fixed_seed(make: Callable[[], nn.Module]) -> nn.Module:
-    """`make()` with the same random weights every time; later random numbers are unaffected."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    """`make()` with the same random weights every time; no other random numbers are affected, nor
+    do they affect these, whatever other threads do meanwhile."""
+    with _OwnRandomness():
         return make()
+
+
+class _OwnRandomness(TorchDispatchMode):
+    """Random numbers on the CPU come from a generator of this thread's own, of seed 0.
+
+    torch's usual generator is one for the whole process: of two threads that seed it, or of one
+    that seeds it and one that draws, neither gets what it would alone.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generator = torch.Generator().manual_seed(0)
+
+    def __torch_dispatch__(self, op, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if torch.Tag.nondeterministic_seeded in op.tags and _on_cpu(args, kwargs):
+            kwargs = kwargs | {"generator": self.generator}
+            if not any(argument.name == "generator" for argument in op._schema.arguments):
+                kind = op._overloadname  # rand, randn, randperm, randint and randint from a low
+                op = getattr(op.overloadpacket, {"low": "low_generator"}.get(kind, "generator"))
+        return op(*args, **kwargs)
+
+
+def _on_cpu(args: tuple, kwargs: dict[str, Any]) -> bool:
+    """Whether an operation fills a tensor on the CPU, and not, say, a mere shape."""
+    given = [value for value in args if isinstance(value, Tensor)]
+    device = given[0].device if given else kwargs.get("device") or "cpu"
+    return torch.device(device).type == "cpu"
 
 
 @dataclass
