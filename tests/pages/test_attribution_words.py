@@ -94,6 +94,26 @@ def test_the_words_of_the_caption_are_offered_and_one_is_explained(open_page, to
     assert app.query_params["word"] == str(place + 1) and app.query_params["model"] == NAME
 
 
+def test_a_link_says_how_to_draw(open_page):
+    words = {"colors": "magma", "opacity": "0.5", "smooth": "yes"}
+    app = open_page(model=NAME, scene="1", **words)
+    assert words.items() <= dict(app.query_params).items()
+    header, _ = row(app)
+    assert (header["colors"], header["opacity"], header["smooth"]) == ("magma", 0.5, True)
+    app.button_group(key="word_choice").set_value(0).run()
+    assert words.items() <= dict(app.query_params).items()
+    assert "unknown colors" in texts(open_page(model=NAME, scene="1", colors="rainbow"))
+
+
+def test_what_is_looked_at_decides_who_looks(open_page):
+    app = open_page(model="flickr8k-captioner", photo="coffee")
+    app.segmented_control(key="subject").set_value("scene").run()
+    assert app.query_params["model"] == NAME and app.query_params["scene"] == "1"
+    app.segmented_control(key="subject").set_value("photo").run()
+    assert app.query_params["model"] == "flickr8k-captioner" and not app.exception
+    assert "captioner" not in app.session_state  # that is of another page
+
+
 def test_another_word_changes_its_maps(open_page, told):
     _, scene, caption = told
     place, _ = first_of(caption, scene, "shape")

@@ -1,6 +1,6 @@
 """What the Attribution page explains: a class of a classifier, or a word of a captioner."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from viz.pages.link import note_down
 from viz.pages.picture import Picture
 from viz.pages.session import Session, open_model, see, start, write_address
 from viz.pages.text import plain
-from viz.pages.view import View
+from viz.pages.view import View, drawn_as
 from viz.payload import photo_bytes
 
 BEST = 5
@@ -71,17 +71,17 @@ def begin() -> Case:
         bundle = open_model(_choose_model())
     if isinstance(bundle, CaptionBundle):
         with what:
-            drawn = scene.chosen(bundle)
+            drawn = scene.chosen(bundle, "explained")
         if drawn:
             with own:
                 drawn = scene.current()
-            return _word(bundle, *drawn, notes)
+            return _word(bundle, *drawn, words, notes)
     with what:
         picture.sample_choice()
     with own:
         picture.upload()
     if isinstance(bundle, CaptionBundle):
-        return _word(bundle, picture.current(), None, notes)
+        return _word(bundle, picture.current(), None, words, notes)
     return _class(see(bundle, picture.current(), words, notes))
 
 
@@ -228,9 +228,20 @@ def _take_class(key: str, about: tuple[str, str]) -> None:
 
 
 def _word(
-    bundle: CaptionBundle, shown: Picture, drawn: scenes.Scene | None, notes: Sequence[str]
+    bundle: CaptionBundle,
+    shown: Picture,
+    drawn: scenes.Scene | None,
+    words: Mapping[str, str],
+    notes: Sequence[str],
 ) -> Case:
-    """The word to explain: one of the captioner's own words about the picture."""
+    """The word to explain: one of the captioner's own words about the picture.
+
+    ``words``: of the address, which says how to draw where no classifier's view does.
+    """
+    view = st.session_state.get("view")
+    if view is None:
+        view, of_view = drawn_as(words)
+        notes = [*notes, *of_view]
     if notes:
         st.caption(" ".join(notes))
     if bundle.knows_scenes_alone and drawn is None:
@@ -247,7 +258,7 @@ def _word(
         bundle.word(caption.words, place),
         f"“{caption.words[place]}”",
         photo_bytes(scene.enlarged(bundle.frame(shown.image))),
-        st.session_state.get("view", View()),
+        view,
         scene=drawn is not None,
         drawn=named.get(place),
         word=place,

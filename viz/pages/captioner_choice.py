@@ -39,11 +39,10 @@ def title(name: str) -> str:
         return name
 
 
-def fitting(scenes: bool) -> str | None:
+def fitting(scenes: bool, chosen: str | None) -> str | None:
     """A captioner that knows scenes alone, or one that does not: the chosen one if it is such, else
     the first, if there is any."""
     names = shelf.names("caption")
-    chosen = st.session_state.get("captioner")
     for name in sorted(names, key=lambda name: name != chosen):
         try:
             if shelf.load(name).knows_scenes_alone == scenes:

@@ -121,7 +121,8 @@ def _read_address(names: Sequence[str]) -> list[str]:
     """Begin the page's own part of the session from the address, once."""
     words = dict(st.query_params)
     scene_choice.begin(words)
-    usual = captioner_choice.fitting(scenes=st.session_state.subject == "scene")
+    state = st.session_state
+    usual = captioner_choice.fitting(state.subject == "scene", state.get("captioner"))
     recall("captioner", usual or names[0], names)
     recall("beams", 1, list(DECODING))
     recall("temperature", 1.0, TEMPERATURES)
@@ -176,7 +177,7 @@ def _choose(names: Sequence[str]) -> tuple[zoo.Bundle, Picture, scenes.Scene | N
         _type()
     bundle = _open(name)
     with what:
-        if scene_choice.chosen(bundle):
+        if scene_choice.chosen(bundle, "captioner"):
             return bundle, *scene_choice.current()
         picture.sample_choice()
         picture.upload()

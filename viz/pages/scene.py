@@ -31,11 +31,14 @@ def begin(words: Mapping[str, str]) -> None:
         st.session_state.subject = "photo" if photo and "scene" not in words else "scene"
 
 
-def chosen(bundle: CaptionBundle) -> bool:
+def chosen(bundle: CaptionBundle, key: str) -> bool:
     """Whether a captioner is shown a drawn scene; offers the choice where some captioner knows
-    scenes."""
+    scenes.
+
+    ``key``: where the page keeps the captioner's name. Another choice may change that.
+    """
     if not bundle.knows_scenes_alone:
-        if captioner_choice.fitting(scenes=True) is None:
+        if captioner_choice.fitting(True, st.session_state.get(key)) is None:
             return False
         st.session_state.subject = "photo"
     subject = st.segmented_control(
@@ -45,15 +48,17 @@ def chosen(bundle: CaptionBundle) -> bool:
         required=True,
         format_func={"scene": "A drawn scene", "photo": "A photo"}.get,
         on_change=_take_subject,
+        args=(key,),
         persist_state="session",
     )
     return subject == "scene"
 
 
-def _take_subject() -> None:
+def _take_subject(key: str) -> None:
     """Go over to a captioner that knows what is looked at, if there is one."""
-    if name := captioner_choice.fitting(scenes=st.session_state.subject == "scene"):
-        st.session_state.captioner = name
+    state = st.session_state
+    if name := captioner_choice.fitting(state.subject == "scene", state.get(key)):
+        state[key] = name
 
 
 def current() -> tuple[Picture, scenes.Scene]:

@@ -118,6 +118,18 @@ def from_address(
         view = replace(view, head=head)
     elif (number := _number(words, "head", 1, heads, notes, whole=True)) is not None:
         view = replace(view, head=int(number) - 1)
+    view, of_drawing = drawn_as(words, view)
+    notes += of_drawing
+    if "from" in words:
+        view = replace(view, query=_token(words["from"], tokens))
+        if view.query is None:
+            notes.append("The link names a patch that this model does not have.")
+    return fit(view, layers), notes
+
+
+def drawn_as(words: Mapping[str, str], view: View | None = None) -> tuple[View, list[str]]:
+    """The view with what an address says of drawing, whatever the model; and notes as above."""
+    view, notes = view or View(), []
     for name, low, high in (("opacity", 0.0, 1.0), ("discard", 0.0, 0.95)):
         if (number := _number(words, name, low, high, notes)) is not None:
             view = replace(view, **{name: number})
@@ -130,11 +142,7 @@ def from_address(
     for name in SWITCHES:
         if words.get(name) in ("yes", "no"):
             view = replace(view, **{name: words[name] == "yes"})
-    if "from" in words:
-        view = replace(view, query=_token(words["from"], tokens))
-        if view.query is None:
-            notes.append("The link names a patch that this model does not have.")
-    return fit(view, layers), notes
+    return view, notes
 
 
 def token_name(token: int, tokens: TokenLayout) -> str:
