@@ -25,7 +25,7 @@ def survey(
     mean, images = RunningMean(), iter(images)
     size = max(1, TOKENS // bundle.tokens.tokens)
     while prepared := [bundle.prepare(image) for image in islice(images, size)]:
-        with torch.inference_mode(), AttentionRecorder(bundle.net, layers) as recorder:
+        with torch.no_grad(), AttentionRecorder(bundle.net, layers) as recorder:
             bundle.net(torch.cat(prepared))
             mean.add(measure_layers(recorder.records, bundle.tokens), len(prepared))
         yield mean

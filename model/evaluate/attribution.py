@@ -157,7 +157,7 @@ def score_photo(
     """Every score of every method that makes sense on this model."""
     device = next(bundle.net.parameters()).device
     images = bundle.prepare(photo.image).to(device)
-    with torch.inference_mode():
+    with torch.no_grad():  # some nets keep tensors of their first pass, which must serve any later
         answer = int(bundle.net(images)[0].argmax())
     explained = answer if target == "prediction" else _class_of(bundle, photo.label)
     found = scores(

@@ -52,6 +52,22 @@ def run(case, *more: str) -> list[str]:
     ]
 
 
+def test_what_a_net_keeps_of_its_first_pass_serves_the_next(case):
+    """As BEiT of transformers keeps where its relative positions lie."""
+    bundle, random = zoo.load(case / "tiny.safetensors"), zoo.load(case / "tiny.safetensors")
+    kept = {}
+
+    def keep(net, inputs):
+        if net not in kept:
+            kept[net] = torch.ones(1)
+        return (inputs[0] * kept[net],)
+
+    for net in (bundle.net, random.net):
+        net.register_forward_pre_hook(keep)
+    photo = read_photos(case, bundle, 1)[0]
+    assert score_photo(bundle, random, photo, "prediction", 0)["methods"]
+
+
 def test_it_goes_on_where_it_was_stopped(case, capsys):
     assert main(run(case, "--limit", "2")) == 0
     first = (case / "scores.jsonl").read_text().splitlines()

@@ -47,7 +47,7 @@ def probabilities(bundle: zoo.Bundle, key: str, image: Image.Image) -> np.ndarra
     Args:
         key: what tells this picture from others, such as the sha256 of its file.
     """
-    with torch.inference_mode():
+    with torch.no_grad():  # some nets keep tensors of their first pass, which must serve any later
         return bundle.net(bundle.prepare(image))[0].float().softmax(-1).numpy()
 
 

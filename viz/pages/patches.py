@@ -127,7 +127,7 @@ def _embedded(bundle: Bundle, prepared: Tensor) -> Tensor | None:
     step = _patch_step(bundle)
     if step is None:
         return None
-    with torch.inference_mode():
+    with torch.no_grad():
         out = step(prepared)[0].float()
     if out.ndim == 3:  # (D, rows, columns), or (rows, columns, D)
         out = out.flatten(1).T if out.shape[1:] == bundle.tokens.grid else out.flatten(0, 1)
