@@ -2,13 +2,16 @@
 
 IMAGE is a picture or a folder of pictures. Each gets a folder of its own with the
 layers x heads sheet, every layer's mean map over the photo, rollout, and the numbers.
-A run that was stopped goes on where it ended: pictures with finished folders are passed over.
+A run that was stopped goes on where it ended: pictures whose folders were finished by the same
+model with the same options are passed over.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+import zipfile
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -48,16 +51,17 @@ def main(arguments: list[str] | None = None) -> int:
     except (zoo.ModelNotFound, zoo.ModelRejected, FileNotFoundError) as problem:
         print(problem, file=sys.stderr)
         return 1
+    made = _made_with(bundle, options)
     failures = 0
     stems = Counter(path.stem for path in pictures)
     for path in tqdm(pictures, unit="picture", disable=len(pictures) == 1):
         own = path.stem if stems[path.stem] == 1 else path.name
         out = options.out / own if options.image.is_dir() else options.out
-        if options.image.is_dir() and (out / NUMBERS).exists():
+        if options.image.is_dir() and _is_done(out / NUMBERS, made):
             continue
         try:
-            _draw(path, bundle, options, out)
-        except (ValueError, NothingRecorded, NothingToShow) as problem:
+            _draw(path, bundle, options, out, made)
+        except (ValueError, OSError, NothingRecorded, NothingToShow) as problem:
             failures += 1
             tqdm.write(f"{path.name}: {problem}", file=sys.stderr)
     return 1 if failures else 0
@@ -72,10 +76,31 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
     parser.add_argument("--query", help="cls, or ROW,COLUMN from 1 (default: cls, or the centre)")
     parser.add_argument("--colors", default="viridis")
-    parser.add_argument("--opacity", type=float, default=0.75)
+    parser.add_argument("--opacity", type=_share, default=0.75, help="from 0 to 1")
     parser.add_argument("--fusion", default="mean", choices=("mean", "max", "min"))
     parser.add_argument("--discard", type=float, default=0.0)
     return parser
+
+
+def _share(word: str) -> float:
+    if not 0 <= (number := float(word)) <= 1:
+        raise argparse.ArgumentTypeError(f"{word} is not between 0 and 1")
+    return number
+
+
+def _made_with(bundle: Bundle, options: argparse.Namespace) -> str:
+    """What the files depend on, the picture apart."""
+    chosen = {name: value for name, value in vars(options).items() if name not in ("image", "out")}
+    weights = {"model": bundle.name, "sha256": bundle.card.get("sha256")}
+    return json.dumps(chosen | weights, sort_keys=True)
+
+
+def _is_done(numbers: Path, made: str) -> bool:
+    try:
+        with np.load(numbers) as arrays:
+            return str(arrays["made"]) == made
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return False
 
 
 def _pictures(path: Path) -> list[Path]:
@@ -87,7 +112,7 @@ def _pictures(path: Path) -> list[Path]:
     return found
 
 
-def _draw(path: Path, bundle: Bundle, options: argparse.Namespace, out: Path) -> None:
+def _draw(path: Path, bundle: Bundle, options: argparse.Namespace, out: Path, made: str) -> None:
     """Write one picture's files; ValueError with a sentence if it cannot be."""
     from model.images import open_image
     from model.look import look
@@ -98,17 +123,25 @@ def _draw(path: Path, bundle: Bundle, options: argparse.Namespace, out: Path) ->
     maps = seen.maps(-1, query)
     paint = partial(overlay, seen.frame, color_map=options.colors, opacity=options.opacity)
     out.mkdir(parents=True, exist_ok=True)
+    _clear(out)
     style = {"color_map": options.colors, "opacity": options.opacity}
     flat = maps.reshape(*maps.shape[:2], -1)
     sheet(seen.frame, flat, maps.shape[2:], seen.head_counts, **style).save(out / "heads.png")
     for layer, heads in enumerate(maps, start=1):
         paint(weights=heads.mean(0)).save(out / f"layer-{layer:02d}-mean.png")
-    arrays = {"maps": maps, "query": query, "prefix": np.array(tokens.prefix, str)}
+    arrays = {"maps": maps, "query": query, "prefix": np.array(tokens.prefix, str), "made": made}
     if not seen.windowed:
         row = _rollout(seen, query, options)
         paint(weights=row[tokens.patch_slice].reshape(tokens.grid)).save(out / "rollout.png")
         arrays |= {"weights": seen.rows(query), "rollout": row}
     _save(out / NUMBERS, arrays)
+
+
+def _clear(out: Path) -> None:
+    """Remove what another model left that has more layers, or a rollout where this has none."""
+    if (out / NUMBERS).exists():
+        for left in (out / NUMBERS, out / "rollout.png", *out.glob("layer-[0-9]*-mean.png")):
+            left.unlink(missing_ok=True)
 
 
 def _rollout(seen: Look, query: int, options: argparse.Namespace) -> np.ndarray:

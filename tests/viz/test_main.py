@@ -60,6 +60,22 @@ def test_a_folder_goes_on_where_it_was_stopped(tmp_path, capsys):
     assert (out / "rocket" / "attention.npz").exists()
 
 
+def test_a_folder_is_drawn_again_by_another_model_and_with_other_colors(tmp_path):
+    samples.load("coffee").save(tmp_path / "coffee.png")
+    out, other = tmp_path / "out", zoo.names()[1]
+    command = [str(tmp_path), "--out", str(out), "--model"]
+    drawn = set()
+    for options in ([NAME], [NAME, "--colors", "magma"], [NAME, "--query", "1,1"], [other]):
+        assert main([*command, *options]) == 0
+        drawn.add((out / "coffee" / "heads.png").read_bytes())
+    assert len(drawn) == 4
+    layers = [path.name for path in (out / "coffee").glob("layer-*")]
+    assert len(layers) == len(look(zoo.load(other), samples.load("coffee")).records)
+    (out / "coffee" / "attention.npz").write_bytes(b"damaged")
+    assert main([*command, other]) == 0
+    assert np.load(out / "coffee" / "attention.npz")["maps"].size
+
+
 def test_two_pictures_of_one_name_are_both_drawn(tmp_path):
     for kind in ("png", "jpg"):
         samples.load("coffee").save(tmp_path / f"cup.{kind}")
@@ -83,6 +99,20 @@ def test_what_cannot_be_done_is_a_sentence(tmp_path, capsys, arguments, sentence
     error = capsys.readouterr().err
     assert "Traceback" not in error
     assert re.search(sentence, error)
+
+
+def test_a_file_in_the_place_of_the_folder_is_a_sentence(tmp_path, capsys):
+    picture = tmp_path / "cup.png"
+    samples.load("coffee").save(picture)
+    assert main([str(picture), "--model", NAME, "--out", str(picture)]) == 1
+    assert re.search("cup.png: .*exists", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("opacity", ["5", "-1", "nan", "much"])
+def test_opacity_is_a_share(tmp_path, capsys, opacity):
+    with pytest.raises(SystemExit):
+        main([str(tmp_path), "--out", str(tmp_path), f"--opacity={opacity}"])
+    assert "--opacity" in capsys.readouterr().err
 
 
 def test_an_empty_folder_says_so(tmp_path, capsys):
