@@ -15,6 +15,7 @@ import re
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import ModuleType
@@ -456,8 +457,20 @@ def _registers(count: int) -> tuple[str, ...]:
 
 
 def _first_words(labels: Iterable[str]) -> list[str]:
-    """ImageNet's names without their synonyms: "tench, Tinca tinca" -> "tench"."""
-    return [label.split(",")[0] for label in labels]
+    """ImageNet's names without their synonyms, "tench, Tinca tinca" -> "tench", and each different:
+    where two begin alike ("maillot", "crane"), with synonyms, or else with the class's number.
+    """
+    labels = list(labels)
+    words = [label.split(",")[0] for label in labels]
+    shared = Counter(words), Counter(labels)
+
+    def name(number: int) -> str:
+        word, label = words[number], labels[number]
+        if shared[0][word] == 1:
+            return word
+        return label if shared[1][label] == 1 else f"{word} ({number})"
+
+    return [name(number) for number in range(len(labels))]
 
 
 # The network
