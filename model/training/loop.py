@@ -226,6 +226,10 @@ class Run:
             )
         for name, part in self._stateful().items():
             part.load_state_dict(state[name])
+        factors = [factor(self.scheduler.last_epoch) for factor in self.scheduler.lr_lambdas]
+        groups = self.optimiser.param_groups  # whose rate may be that of another number of epochs
+        for group, base, factor in zip(groups, self.scheduler.base_lrs, factors, strict=True):
+            group["lr"] = base * factor
         torch.set_rng_state(state["random"])
         if self.device.type == "cuda" and "random_cuda" in state:
             torch.cuda.set_rng_state(state["random_cuda"], self.device)

@@ -164,6 +164,18 @@ def test_schedule_warms_up_and_ends_at_zero():
     assert loop.schedule(Schedule("constant"), 100)(99) == 1
 
 
+def test_with_more_epochs_the_rate_is_at_once_that_of_the_longer_plan(tmp_path):
+    state = tmp_path / "state.pt"
+    run(dataclasses.replace(RECIPE, epochs=2), state)
+    longer = dataclasses.replace(RECIPE, epochs=4)
+    net = build("vit", **{k: v for k, v in RECIPE.model.items() if k != "preset"})
+    resumed = loop.Run(net, data(), data(20, 2), longer, "cpu")
+    resumed.restore(state)
+    factor = loop.schedule(longer.schedule, 4 * resumed.steps)(2 * resumed.steps)
+    rates = {group["lr"] for group in resumed.optimiser.param_groups}
+    assert rates == {RECIPE.optimiser.lr * factor} and factor > 0.3
+
+
 def test_bfloat16_computes_in_it_and_learns_the_same():
     seen = set()
 
