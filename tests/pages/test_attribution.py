@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 from model import samples, zoo
 from model.relevance import METHODS, explain
 from model.trace import trace_class
+from viz.pages import attribution_settings
 from viz.payload import unpack
 
 APP = str(Path(__file__).parents[2] / "app.py")
@@ -89,6 +90,24 @@ def test_a_setting_acts_on_the_map_and_shows_in_the_formula(app):
     assert not app.exception
     _, theirs = row(app)
     assert not np.allclose(after["rollout"], theirs["rollout"])
+
+
+@pytest.mark.parametrize(("word", "open_"), [("True", True), ("False", False), ("no", False)])
+def test_a_link_opens_what_it_says(app, word, open_):
+    app.query_params["compare"] = word
+    app.run()
+    assert not app.exception
+    assert app.toggle(key="compare").value is open_
+
+
+@pytest.mark.parametrize(
+    ("readers", "read"), [((5, 9), "the mean of its patches"), ((0, 9), "its class token and all")]
+)
+def test_where_no_class_token_decides_the_method_says_what_does(readers, read):
+    size = attribution_settings.Size(2, 2, 2, class_token=False, prefix_too=readers[0] == 0)
+    assert read in attribution_settings.explained("gradient_rollout", size)[0].words
+    words, formula = attribution_settings.explained("attention_gradcam", size)
+    assert read in words.words and "cls" not in formula
 
 
 def test_beside_random_weights(app):

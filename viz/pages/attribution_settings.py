@@ -22,12 +22,10 @@ COMPAT = "vit-explain"
 KEEP = {"persist_state": "session"}
 
 
-WITHOUT_CLASS_TOKEN = (
-    "This model reads the class from the mean of its patches: the mean of their rows stands here."
-)
+WITHOUT_CLASS_TOKEN = "This model reads the class from {read}: the mean of their rows stands here."
 MOVED_WITHOUT_CLASS_TOKEN = (
-    "This model reads the class from the mean of its patches. What each of them keeps for itself "
-    "through all the *I* is nearly the same for each, and left out."
+    "This model reads the class from {read}. What each patch keeps for itself through all the *I* "
+    "is nearly the same for each, and left out."
 )
 
 
@@ -43,7 +41,8 @@ class Size:
     deciding: int
     heads: int
     words: bool = False  # the score is that of a word
-    class_token: bool = True  # the class is read from it, and not from the mean of the patches
+    class_token: bool = True  # the class is read from it alone, and not from the patches' mean
+    prefix_too: bool = False  # it is read from both
 
 
 def size_of(trace: Trace) -> Size:
@@ -53,8 +52,14 @@ def size_of(trace: Trace) -> Size:
         heads = min((record.shape[1] for record in deciding), default=1)
         return Size(max(1, trace.decoder), max(1, len(deciding)), heads, words=True)
     heads = min(record.shape[1] for record in trace.records)
-    from_prefix = max(trace.readers, default=0) < len(trace.layout.prefix)
-    return Size(trace.depth, trace.depth, heads, class_token=from_prefix)
+    readers, prefix = trace.readers, len(trace.layout.prefix)
+    return Size(
+        trace.depth,
+        trace.depth,
+        heads,
+        class_token=max(readers, default=0) < prefix,
+        prefix_too=min(readers, default=0) < prefix,
+    )
 
 
 @dataclass(frozen=True)
@@ -274,12 +279,21 @@ def explained(method: str, size: Size) -> tuple[Method, str]:
         told["baseline"] = rf"\text{{{values['baseline']}}}"
     meant = methods_of(size)[method]
     formula = meant.formula
-    if not size.class_token and r"\mathrm{cls}" in formula:
-        formula = formula.replace(r"\mathrm{cls}", r"\overline{\text{patch}}")
-        meant = replace(meant, words=f"{meant.words} {WITHOUT_CLASS_TOKEN}")
-    if not size.class_token and method == "gradient_rollout":
-        meant = replace(meant, words=f"{meant.words} {MOVED_WITHOUT_CLASS_TOKEN}")
+    if not size.class_token:
+        formula, more = _of_patches(method, formula, size)
+        meant = replace(meant, words=f"{meant.words} {more}".rstrip())
     return meant, written_out(formula, told)
+
+
+def _of_patches(method: str, formula: str, size: Size) -> tuple[str, str]:
+    """The formula where a class is read from the patches, and what there is to say of that."""
+    read = "its class token and all its patches" if size.prefix_too else "the mean of its patches"
+    if r"\mathrm{cls}" in formula:
+        formula = formula.replace(r"\mathrm{cls}", r"\overline{\text{patch}}")
+        return formula, WITHOUT_CLASS_TOKEN.format(read=read)
+    if method == "gradient_rollout":
+        return formula, MOVED_WITHOUT_CLASS_TOKEN.format(read=read)
+    return formula, ""
 
 
 def methods_of(size: Size) -> dict[str, Method]:

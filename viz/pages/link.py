@@ -38,6 +38,8 @@ def _read(word: str | None, usual: Any) -> Any:
     """The word as the type of the usual value, which stands for what cannot be read."""
     if word is None or len(word) > LONGEST:
         return usual
+    if isinstance(usual, bool):
+        return {"True": True, "yes": True, "False": False, "no": False}.get(word, usual)
     try:
         return type(usual)(word)
     except ValueError:
