@@ -116,6 +116,54 @@ def test_a_link_opens_the_same_view_in_another_tab(open_page):
     assert pixels(other) == pixels(page)
 
 
+def hovering_draws(page) -> bool:
+    seen = set()
+    for place in ((0.1, 0.1), (0.9, 0.9)):
+        page.mouse.move(*point(page, *place))
+        seen.add(pixels(page))
+    return len(seen) == 2
+
+
+def choose_model(page, title: str) -> None:
+    page.locator('[data-testid="stSelectbox"] input').click()
+    page.get_by_role("option", name=title).click()
+    page.wait_for_timeout(500)
+    settle(page)
+
+
+def look_around(page) -> None:
+    """Hold a patch and let it go: the browser tells what it has."""
+    for held in ("yes", None):
+        page.mouse.click(*point(page, 0.3, 0.6))
+        page.wait_for_function(
+            "held => new URLSearchParams(location.search).get('held') === held", arg=held
+        )
+        settle(page)
+
+
+def test_there_and_back_to_a_model_that_was_looked_at(open_page):
+    page = open_page()
+    look_around(page)
+    for name in ("cifar10", zoo.names()[0]):
+        choose_model(page, zoo.load(name).card["title"])
+    assert hovering_draws(page)
+
+
+def test_there_and_back_to_a_photo_that_was_looked_at(open_page):
+    page = open_page("?photo=chelsea&layer=2")
+    look_around(page)
+    page.get_by_text("Coffee").click()
+    page.wait_for_function("location.search.includes('coffee')")
+    settle(page)
+    page.locator(".sheet canvas").click(position={"x": 60, "y": 330})
+    page.wait_for_function("!location.search.includes('layer=2')")
+    settle(page)
+    page.get_by_text("Cat", exact=True).click()
+    page.wait_for_function("location.search.includes('chelsea')")
+    settle(page)
+    assert hovering_draws(page)
+
+
 def test_the_keyboard_alone_suffices(open_page):
     page = open_page()
     photo(page).focus()

@@ -145,7 +145,7 @@ class Captions {
 
   onKey(event) {
     const typing = event.target.matches("select, input[type=range]");
-    if (typing || event.ctrlKey || event.metaKey || event.altKey || !this.count) return;
+    if (typing || isShortcut(event) || !this.count) return;
     const arrows = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
     const keys = {
       ArrowLeft: () => this.step(-1),

@@ -8,6 +8,13 @@ const TYPES = {
   uint32: [4, Uint32Array],
 };
 
+// Whether a key is meant for the browser or the system. Many keyboards have [ and ] only with
+// Option or AltGr; so typed they are meant for us.
+function isShortcut(event) {
+  const typed = event.altKey && (event.key === "[" || event.key === "]");
+  return event.metaKey || ((event.ctrlKey || event.altKey) && !typed);
+}
+
 function unpack(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const start = 4 + view.getUint32(0, true);

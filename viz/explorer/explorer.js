@@ -51,6 +51,7 @@ class Explorer {
       this.view = header.view;
       this.sent = JSON.stringify(this.view);
     }
+    if (this.photoOf !== header.image || !this.layers.has(header.layer)) this.ask();
     if (newModel || newPicture) this.build();
     this.showView();
     this.schedule();
@@ -59,6 +60,7 @@ class Explorer {
   // What was sent once is not sent again: see `has` in the message to Python.
   keep(header, arrays) {
     if (arrays.photo) {
+      this.photoOf = header.image;
       decodeFor(this, arrays.photo, (photo) => {
         this.photo = photo;
         this.base = null;
@@ -69,10 +71,13 @@ class Explorer {
       const [heads, rows, columns] = header.layers[header.layer];
       const tokens = header.prefix.length + rows * columns;
       this.layers.set(header.layer, { ...header, ...arrays, heads, tokens });
-    } else if (!this.layers.has(header.layer)) {
-      this.sent = null; // it was taken to be here, but is not: ask for it
-      setTimeout(() => this.send(), 0);
     }
+  }
+
+  // Python took something to be here that is not.
+  ask() {
+    this.sent = null;
+    setTimeout(() => this.send(), 0);
   }
 
   get layer() {
@@ -106,7 +111,7 @@ class Explorer {
     if (text === this.sent) return;
     this.sent = text;
     const has = this.photo ? { image: this.header.image, layers: [...this.layers.keys()] } : null;
-    this.setStateValue("view", { ...this.view, has });
+    this.setStateValue("view", { ...this.view, revision: this.revision, has });
   }
 
   // -- mouse, keyboard, files ------------------------------------------------------------
@@ -171,7 +176,7 @@ class Explorer {
 
   onKey(event) {
     const text = event.target.matches("select, input[type=range]");
-    if (text || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (text || isShortcut(event)) return;
     const last = this.header.layers.length - 1;
     const steps = {
       "[": () => this.goTo(Math.max(0, this.view.layer - 1)),

@@ -38,6 +38,7 @@ class Sheet {
       this.received = bytes;
       const { header, arrays } = unpack(bytes);
       this.header = header;
+      if (this.cursor && !this.exists(...this.cursor)) this.point(null);
       this.values = arrays.values;
       this.maxima = arrays.maxima;
       decodeFor(this, arrays.photo, (photo) => {

@@ -61,7 +61,9 @@ def _show_explorer(look: Look, bundle: zoo.Bundle, view: View) -> None:
         "note": UNSURE if look.guesses else "",
     }
     has = (st.session_state.get("explorer", {}).get("view") or {}).get("has") or {}
-    known = has.get("layers", []) if has.get("image") == look.key else None
+    still = st.session_state.get("explorer_image") == has.get("image") == look.key
+    known = has.get("layers", []) if still else None  # it keeps one image, the last
+    st.session_state.explorer_image = look.key
     arrays = {"photo": look.photo} if known is None else {}
     if known is None or view.layer not in known:
         parts, layer_arrays = layer_payload(look.records[view.layer])
@@ -87,8 +89,12 @@ def _show_sinks(look: Look, view: View) -> None:
 
 def _take_view() -> None:
     message = st.session_state.explorer.get("view")
-    if message:
+    if not message:
+        return
+    if message.get("revision") == st.session_state.revision:
         st.session_state.view = View.from_browser(message, st.session_state.view)
+    else:  # sent before the browser knew of a change made here: what was clicked counts, no more
+        change_view(query=message.get("query"), held=bool(message.get("held")))
 
 
 # -- every head ---------------------------------------------------------------------------------
@@ -134,9 +140,12 @@ def _prefix_shares(look: Look, view: View) -> list[tuple[str, list[float]]]:
 
 def _take_head(look: Look) -> None:
     choice = st.session_state.sheet.get("choose")
-    if choice:
-        there = go_to_layer(st.session_state.view, choice["layer"], look.layers)
-        change_view(layer=there.layer, query=there.query, head=choice["head"])
+    if not choice:
+        return
+    layer, head = choice["layer"], choice["head"]
+    if layer < len(look.layers) and head < look.layers[layer].heads:  # it may be of another model
+        there = go_to_layer(st.session_state.view, layer, look.layers)
+        change_view(layer=layer, query=there.query, head=head)
 
 
 # -- rollout ------------------------------------------------------------------------------------

@@ -38,9 +38,9 @@ class View:
 
     @classmethod
     def from_browser(cls, message: Mapping[str, object], old: "View") -> "View":
-        """The view that the explorer reports; whatever it does not speak of stays."""
-        known = {name: value for name, value in message.items() if name in asdict(old)}
-        return replace(old, **known)
+        """The view that the explorer reports; what it has no control for stays."""
+        names = asdict(old).keys() - {"fusion", "discard"}
+        return replace(old, **{name: message[name] for name in names & message.keys()})
 
 
 def fit(view: View, layers: Sequence[Layer]) -> View:
