@@ -167,8 +167,15 @@ class Bundle:
         return self.resize.size
 
     def frame(self, image: Image.Image) -> Image.Image:
-        """The part of the photo that the model sees, at the photo's own resolution."""
-        return image.crop(self.resize.box(*image.size))
+        """The part of the photo that the model's patches cover, at the photo's own resolution."""
+        left, top, right, bottom = self.resize.box(*image.size)
+        height, width = (
+            min(1.0, covered / side)
+            for covered, side in zip(self.tokens.image_size, self.image_size, strict=True)
+        )
+        return image.crop(
+            (left, top, left + round(width * (right - left)), top + round(height * (bottom - top)))
+        )
 
     def prepare(self, image: Image.Image) -> Tensor:
         """A photo as the model takes it: what `frame` shows, resized and normalised.

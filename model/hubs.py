@@ -278,7 +278,7 @@ def _hugging_face(name: str, trained: bool) -> Bundle:
     net = _hf_weights(full, auto, config, fetch) if trained else with_fixed_seed(make)
     resize = _hf_resize(full, config, processor)
     prefix = _HF_PREFIX[config.model_type] + _registers(getattr(config, "num_register_tokens", 0))
-    labels = list(config.id2label.values())
+    labels = [config.id2label[number] for number in sorted(config.id2label)]
     has_head = auto is not transformers.AutoModel and not labels[0].startswith("LABEL_")
     return _bundle(
         full,

@@ -98,6 +98,10 @@ def _build(
         kind = TwoHeadedTransformer if "head_dist.weight" in tensors else DistilledTransformer
     try:
         config, tensors = read_off(layout, tensors, heads, settings)
+        if config.in_channels not in (1, 3):
+            raise ValueError(
+                f"It takes pictures of {config.in_channels} channels; a photo has 3, or 1 in grey."
+            )
         if config.tokens.tokens > MAX_TOKENS:
             raise ValueError(
                 f"It cuts a picture into {config.tokens.tokens:,} tokens, each of which attends to "
@@ -107,7 +111,7 @@ def _build(
             sketch = kind(config)  # shapes without values, however large they are said to be
     except ModelRejected:
         raise
-    except (ValueError, TypeError, RuntimeError, IndexError) as error:
+    except (ValueError, TypeError, RuntimeError, LookupError) as error:
         why = str(error) if isinstance(error, ValueError) else "Its shapes do not fit together."
         raise ModelRejected(
             f"{file} has {layout.title} layout, but makes no model. {why}"
@@ -145,7 +149,8 @@ def read_off(
     read |= _blocks(tensors, layout.interleaved)
     read |= _ending(tensors, base, layout.norm_last)
     read |= _tokens(tensors, base, read["patch_size"], settings)
-    read["heads"] = _usual_heads(read["dim"], layout.heads) if heads is None else heads
+    usual = base.heads if base.dim == read["dim"] else layout.heads
+    read["heads"] = _usual_heads(read["dim"], usual) if heads is None else heads
     known = {field.name for field in fields(ViTConfig)}
     if unknown := sorted(set(settings) - known):
         raise ModelRejected(f"A model has no setting {', '.join(unknown)}. Leave it out.")
@@ -168,7 +173,10 @@ def _embedding(tensors: Tensors, settings: dict[str, Any]) -> dict[str, Any]:
         stages = [t for name, t in sorted(tensors.items()) if _FIRST_OF_STAGE.fullmatch(name)]
         more = [name for name in tensors if _MORE_OF_STAGE.fullmatch(name)]
         if "patch_size" not in settings:
-            raise ValueError("Its patch cannot be read off: say patch_size=, in pixels.")
+            raise ValueError(
+                "Its patch cannot be read off: give the .json that lies beside it too, or say "
+                "patch_size=, in pixels."
+            )
         channels, patch = stages[0].shape[1], settings["patch_size"]
         return read | {
             "embed": "stem",

@@ -61,8 +61,10 @@ def shifted_order(grid: tuple[int, int], down: int, across: int) -> Tensor:
 
 def shuffle_pixels(images: Tensor, layout: TokenLayout, order: Tensor) -> Tensor:
     """(B, C, H, W) with its patches in another order."""
-    patches = patchify(images, layout.patch)[:, order]
-    return unpatchify(patches, layout.patch, layout.grid)
+    patches = patchify(layout.covered(images), layout.patch)[:, order]
+    moved = images.clone()
+    layout.covered(moved).copy_(unpatchify(patches, layout.patch, layout.grid))
+    return moved
 
 
 def shuffled(

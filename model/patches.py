@@ -68,6 +68,12 @@ class TokenLayout:
         """Selects the patch tokens: `map[..., layout.patch_slice]`."""
         return slice(len(self.prefix), self.tokens)
 
+    def covered(self, images: Tensor) -> Tensor:
+        """The part of prepared images (B, C, H, W) that patches cover: all of them, but for a rim
+        below and at the right where a patch does not divide their sides."""
+        height, width = self.image_size
+        return images[..., :height, :width]
+
     def index_of(self, row: int, col: int) -> int:
         """Token index of the patch at (row, col); IndexError outside the grid."""
         rows, cols = self.grid

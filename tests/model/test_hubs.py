@@ -5,6 +5,7 @@ and opened from there, and a network that is missing is a sentence.
 """
 
 import importlib.util
+import json
 import os
 import socket
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 
 from model import AttentionRecorder, hubs, samples, zoo
 from model.bundle import Bundle
+from model.order import random_order, shuffle_pixels
 from model.torchvision_cpu import ensure
 from model.zoo import ModelNotFound, ModelRejected
 
@@ -268,6 +270,39 @@ def kind_of(config) -> str:
 def shelf(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.mark.hubs
+@needs_hf
+@pytest.mark.filterwarnings("ignore")
+def test_names_of_classes_go_by_their_numbers_however_the_file_orders_them(shelf, offline):
+    labels = {number: f"class {number}" for number in range(12)}
+    publish(hf_config("ViTConfig", id2label=labels, label2id={}))
+    file = shelf / "org" / "tiny" / "config.json"
+    config = json.loads(file.read_text())
+    config["id2label"] = dict(sorted(config["id2label"].items()))  # "0", "1", "10", "11", "2", ...
+    file.write_text(json.dumps(config))
+    assert zoo.load("hf/org/tiny").classes == list(labels.values())
+
+
+@pytest.mark.hubs
+@needs_hf
+@pytest.mark.filterwarnings("ignore")
+def test_a_patch_that_does_not_divide_the_picture_leaves_a_rim_out(shelf, offline):
+    import transformers
+
+    config = transformers.SiglipVisionConfig(**SIZES | {"image_size": 34})
+    size = transformers.SiglipImageProcessor(size={"height": 34, "width": 34})
+    publish(config, size, transformers.AutoModel)
+    bundle = zoo.load("hf/org/tiny")
+    assert (bundle.image_size, bundle.tokens.grid) == ((34, 34), (4, 4))
+    photo = samples.load("rocket")
+    assert bundle.frame(photo).size == tuple(round(32 / 34 * side) for side in photo.size)
+    images = bundle.prepare(photo)
+    moved = shuffle_pixels(images, bundle.tokens, random_order(16, 1))
+    assert torch.equal(moved[..., 32:, :], images[..., 32:, :])
+    assert torch.equal(moved.flatten().sort().values, images.flatten().sort().values)
+    assert not torch.equal(moved, images)
 
 
 @pytest.mark.hubs

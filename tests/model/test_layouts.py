@@ -15,7 +15,7 @@ from torch import nn
 
 from model import samples, zoo
 from model.torchvision_cpu import ensure
-from model.vit import VisionTransformer, build
+from model.vit import PRESETS, VisionTransformer, build
 from model.zoo import ModelRejected
 
 SHARED = Path(os.environ.get("SACCADE_SHARED", Path(__file__).parents[2].parent / "shared"))
@@ -533,7 +533,29 @@ def test_ours_with_a_stem_asks_for_its_patch(file, depth):
     check(net, file, 32, patch_size=4)
 
 
+@pytest.mark.parametrize("preset", ["cs231n", "d2l"])
+def test_heads_are_those_of_the_preset_of_this_width(file, preset):
+    torch.save(scramble(build(preset, num_classes=3)).state_dict(), file)
+    assert zoo.load(file).net.config.heads == PRESETS[preset].heads
+
+
 # What is asked for, and what is refused
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_pictures_of_other_channels_are_refused(file, channels):
+    net = build("vit", img_size=32, patch_size=8, dim=64, depth=1, heads=1, in_channels=channels)
+    assert f"pictures of {channels} channels" in zoo_fails(net, file)
+
+
+def test_a_norm_without_bias_is_a_sentence(file):
+    ensure()
+    timm = pytest.importorskip("timm")
+    weights = timm.create_model("test_vit", pretrained=False, global_pool="avg").state_dict()
+    del weights["fc_norm.bias"]
+    torch.save(weights, file)
+    with pytest.raises(ModelRejected, match="makes no model"):
+        zoo.load(file)
 
 
 def zoo_fails(net: nn.Module, path: Path, **said) -> str:

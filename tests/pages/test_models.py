@@ -11,6 +11,7 @@ from safetensors.torch import save
 from streamlit.testing.v1 import AppTest
 
 from model import checkpoints, confusion, samples, zoo
+from model.look import look
 from model.recorder import AttentionRecorder
 from model.vit import build
 from viz.payload import unpack
@@ -105,6 +106,40 @@ def test_a_students_own_model_opens(app):
     assert app.session_state["model"].startswith("your mine.safetensors")
     header, _ = explorer(app)
     assert header["layers"] == [[2, 4, 4]] * 6
+
+
+def upload(app, *paths):
+    app.file_uploader(key="own_file").set_value(
+        [(path.name, path.read_bytes(), "application/octet-stream") for path in paths]
+    )
+    app.button[2].click().run()
+    assert not app.exception
+
+
+def test_this_projects_own_checkpoint_opens_with_its_card(app):
+    pair = [checkpoints.DIRECTORY / f"cifar10.{kind}" for kind in ("safetensors", "json")]
+    upload(app, pair[0])
+    assert "give the .json that lies beside it" in app.error[0].value
+    upload(app, *pair)
+    assert not app.error
+    header, _ = explorer(app)
+    assert header["model"].startswith("your cifar10.safetensors")
+    bundle, photo = zoo.load("cifar10"), samples.load(samples.names()[0])
+    guesses = look(bundle, photo).guesses
+    assert [name for name, _ in header["classes"]] == [name for name, _ in guesses]
+    np.testing.assert_allclose(
+        [p for _, p in header["classes"]], [p for _, p in guesses], rtol=1e-4
+    )
+
+
+def test_a_captioners_pair_is_sent_to_its_page(app):
+    upload(app, *(checkpoints.DIRECTORY / f"scenes-captioner.{k}" for k in ("safetensors", "json")))
+    assert "choose it on the Captions page" in app.error[0].value
+
+
+def test_two_models_at_once_are_a_sentence(app):
+    upload(app, *sorted(checkpoints.DIRECTORY.glob("cs231n-*.safetensors")))
+    assert "Choose one file" in app.error[0].value
 
 
 # -- cards ----------------------------------------------------------------------------------------

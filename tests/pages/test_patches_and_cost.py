@@ -12,6 +12,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from model import samples, torchvision_cpu, zoo
+from model.costs import Timing
 from model.vit import PRESETS
 from viz.pages import shelf
 
@@ -103,6 +104,12 @@ def test_a_patch_that_is_not_there_becomes_the_middle_one():
     assert app.slider(key="patch").value == 10
 
 
+def test_the_patch_stays_with_another_grid():
+    app = open_page("patches", model="cifar10", patch="20")
+    app.selectbox(key="model_choice").set_value("photos").run()
+    assert app.slider(key="patch").value == 20 and app.query_params["patch"] == "20"
+
+
 def test_cost_counts_and_measures():
     app = open_page("cost", base="CS231n")
     table = app.markdown[1].value
@@ -117,6 +124,15 @@ def test_cost_counts_and_measures():
     app.segmented_control(key="base").set_value("D2L").run()
     app.segmented_control(key="base").set_value("CS231n").run()
     assert any("Milliseconds" in part.value for part in app.markdown), "it is remembered"
+
+
+def test_what_was_not_measured_yet_is_not_said_to_be_too_large(monkeypatch):
+    monkeypatch.setattr("model.costs.measure", lambda config: Timing(1.0, 3.0))
+    app = open_page("cost", base="ViT-B/16")
+    app.button[0].click().run()
+    app.segmented_control(key="base").set_value("ViT-B/32").run()
+    table = next(part.value for part in app.markdown if "Milliseconds" in part.value)
+    assert "not measured yet" in table and "too large" not in table
 
 
 @pytest.mark.parametrize(

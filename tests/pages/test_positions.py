@@ -151,6 +151,18 @@ def test_what_a_link_says_stays_in_the_address(tab, words):
     assert shown == words
 
 
+def test_a_tab_keeps_its_settings_while_others_are_open():
+    app = open_tab("Waves")
+    app.slider(key="length").set_value(128).run()
+    assert app.slider(key="position").value == 31
+    app.session_state["tab"] = "Rotation"
+    app.run()
+    app.select_slider(key="turn_base").set_value(100.0).run()
+    app.session_state["tab"] = "Waves"
+    app.run()
+    assert app.slider(key="length").value == 128 and app.query_params["length"] == "128"
+
+
 def test_what_is_usual_is_not_in_the_address():
     app = open_tab("Waves", width="8")
     assert not {"first", "second", "position", "length"} & set(app.query_params)

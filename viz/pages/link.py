@@ -27,6 +27,16 @@ def recall(key: str, usual: Any, valid: Sequence[Any] | Callable[[Any], bool]) -
     return st.session_state[key]
 
 
+def recall_place(key: str, usual: int, count: int) -> int:
+    """``recall`` for a slider from 0 to below ``count``, just before it is drawn.
+
+    With another count Streamlit takes it for another slider and would begin at 0, unless its value
+    is set anew.
+    """
+    st.session_state[key] = recall(key, usual, range(count))
+    return st.session_state[key]
+
+
 def note_down(**words: tuple[Any, Any]) -> None:
     """Add words to the address: each is (value, usual one); what is usual is left out."""
     for name, (value, usual) in words.items():

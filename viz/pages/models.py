@@ -18,7 +18,8 @@ HUB_LEAD = (
 FILE_LEAD = (
     "A `.safetensors` file, or a `.pt` or `.pth` file that holds tensors only. The layout is read "
     "off the file: this project's, the CS231n assignment's, D2L's, the einops tutorial's, CLIP's "
-    "image tower, torchvision's, timm's or Hugging Face's ViT. Nothing in the file is run."
+    "image tower, torchvision's, timm's or Hugging Face's ViT. Nothing in the file is run. What "
+    "this project trains is a pair: choose the `.json` beside the file too, and nothing is guessed."
 )
 SCALINGS = {
     "As the layout usually has it": None,
@@ -94,7 +95,12 @@ def _open_another() -> None:
     with own:
         st.markdown(FILE_LEAD)
         with st.form("own_model", border=False):
-            st.file_uploader("File with weights", type=FILE_TYPES, key="own_file")
+            st.file_uploader(
+                "File with weights",
+                type=[*FILE_TYPES, "json"],
+                key="own_file",
+                accept_multiple_files=True,
+            )
             st.number_input(
                 "Heads",
                 min_value=1,
@@ -148,9 +154,15 @@ def _open_hub() -> None:
 
 
 def _open_own() -> None:
-    upload = st.session_state.own_file
-    if upload is None:
-        st.session_state.not_opened = "Choose a file first."
+    uploads = st.session_state.own_file
+    cards = [upload.getvalue() for upload in uploads if upload.name.lower().endswith(".json")]
+    weights = [upload for upload in uploads if not upload.name.lower().endswith(".json")]
+    if len(weights) != 1 or len(cards) > 1:
+        st.session_state.not_opened = (
+            "Choose one file with weights, and at most one `.json` with it."
+            if uploads
+            else "Choose a file first."
+        )
         return
     mean, std = NORMALISATIONS[st.session_state.own_norm] or (None, None)
     said = {
@@ -162,7 +174,7 @@ def _open_own() -> None:
     }
     said = {name: value for name, value in said.items() if value is not None}
     try:
-        name = shelf.open_file(upload.name, upload.getvalue(), **said)
+        name = shelf.open_file(weights[0].name, weights[0].getvalue(), *cards, **said)
     except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
         st.session_state.not_opened = str(problem)
         return

@@ -11,7 +11,7 @@ from model.embedding import patch_filters
 from model.patches import patchify
 from model.vit import VisionTransformer
 from viz.heatmap import heatmap
-from viz.pages.link import note_down, recall
+from viz.pages.link import note_down, recall, recall_place
 from viz.pages.session import begin, write_address
 from viz.patch_pictures import as_colors, enlarge, join, mosaic
 
@@ -38,7 +38,7 @@ def page() -> None:
     rows, columns = bundle.tokens.grid
     patch = _choose(rows, columns)
     prepared = bundle.prepare(session.picture.image)
-    pixels = patchify(prepared, bundle.tokens.patch)[0]
+    pixels = patchify(bundle.tokens.covered(prepared), bundle.tokens.patch)[0]
     _show_steps(bundle, prepared, pixels, patch)
     _show_mistake(bundle, prepared)
     kind = _show_filters(bundle)
@@ -48,7 +48,9 @@ def page() -> None:
 
 
 def _choose(rows: int, columns: int) -> int:
-    recall("patch", rows // 2 * columns + columns // 2, range(rows * columns))
+    recall_place("patch", rows // 2 * columns + columns // 2, rows * columns)
+    if rows * columns == 1:
+        return 0
     return st.slider(
         "Patch, counted along the sequence from 0",
         0,
@@ -186,8 +188,9 @@ def _show_mistake(bundle: Bundle, prepared: Tensor) -> None:
         "scraps of a few lines in one colour. The model still trains, only worse."
     )
     layout = bundle.tokens
-    right = patchify(prepared, layout.patch)[0]
-    wrong = prepared.reshape(right.shape)
+    covered = layout.covered(prepared)
+    right = patchify(covered, layout.patch)[0]
+    wrong = covered.reshape(right.shape)
     columns = st.columns(2, gap="large")
     for column, code, patches, alt in (
         (columns[0], RIGHT, right, "Patches cut rightly, put back on the grid"),

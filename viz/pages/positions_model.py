@@ -77,6 +77,7 @@ def _show_tiles(session: Session, code: PositionCode) -> None:
         "Likeness",
         LIKENESSES,
         key="likeness",
+        persist_state="session",
         required=True,
         help="The cosine compares directions only, from -1 to 1. The dot product also counts "
         "how long the codes are; some tools draw it under the name of the other.",

@@ -71,7 +71,9 @@ def show(session: Session) -> None:
     recall("seed", 1, range(1, 1000))
     controls = st.columns([3, 1], gap="large", vertical_alignment="bottom")
     with controls[0]:
-        way = st.segmented_control("What to change", ways, key="way", required=True)
+        way = st.segmented_control(
+            "What to change", ways, key="way", required=True, persist_state="session"
+        )
     with controls[1]:
         if st.button("Shuffle again", disabled=way not in (SHUFFLE, BOTH)):
             st.session_state.seed += 1

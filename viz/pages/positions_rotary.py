@@ -31,9 +31,15 @@ def show(session: Session) -> None:
     recall("turn_base", BASE, BASES)
     controls = st.columns([1, 1, 2], gap="large")
     with controls[0]:
-        width = st.select_slider("Width of a head", WIDTHS, key="turned")
+        width = st.select_slider("Width of a head", WIDTHS, key="turned", persist_state="session")
     with controls[1]:
-        base = st.select_slider("Base", BASES, key="turn_base", format_func=lambda b: f"{b:,.0f}")
+        base = st.select_slider(
+            "Base",
+            BASES,
+            key="turn_base",
+            format_func=lambda b: f"{b:,.0f}",
+            persist_state="session",
+        )
     left, right = st.columns(2, gap="large")
     with left:
         _show_angles(width, base)

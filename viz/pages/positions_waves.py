@@ -10,7 +10,7 @@ from torch import Tensor
 from model.codes import angles, frequencies, similarity, wave_code, wave_code_2d
 from viz.curves import curves
 from viz.heatmap import heatmap, mark
-from viz.pages.link import recall
+from viz.pages.link import recall, recall_place
 from viz.pages.session import Session
 
 LENGTH, WIDTH, BASE = 64, 64, 10000.0
@@ -82,17 +82,23 @@ def _any(_: object) -> bool:
 def _choose() -> tuple[int, int, float]:
     for key, usual in zip(KEYS, (LENGTH, WIDTH, BASE), strict=True):
         recall(key, usual, _any)
-    length = st.slider("Length: positions", LEAST, MOST, key="length")
+    length = st.slider("Length: positions", LEAST, MOST, key="length", persist_state="session")
     width = st.slider(
         "Width: dimensions",
         2,
         MOST,
         step=2,
         key="width",
+        persist_state="session",
         help="Dimensions come in pairs, a sine and a cosine, so the width is even.",
     )
     base = st.select_slider(
-        "Base", BASES, key="base", format_func=lambda b: f"{b:,.0f}", help=BASE_HELP
+        "Base",
+        BASES,
+        key="base",
+        format_func=lambda b: f"{b:,.0f}",
+        help=BASE_HELP,
+        persist_state="session",
     )
     slowest = 2 * math.pi / float(frequencies(width, base)[-1])
     st.caption(
@@ -140,9 +146,9 @@ def _show_dimensions(code: np.ndarray, width: int, base: float) -> None:
     for key in ("first", "second"):
         recall(key, usual[key], numbers)
     with first_place:
-        first = st.selectbox("Dimension", numbers, key="first")
+        first = st.selectbox("Dimension", numbers, key="first", persist_state="session")
     with second_place:
-        second = st.selectbox("and dimension", numbers, key="second")
+        second = st.selectbox("and dimension", numbers, key="second", persist_state="session")
     frequency = frequencies(width, base)
     lines = {}
     for dimension in dict.fromkeys((first, second)):
@@ -156,9 +162,8 @@ def _show_dimensions(code: np.ndarray, width: int, base: float) -> None:
 
 def _show_dots(code: np.ndarray) -> None:
     st.subheader("One position against all others")
-    last = len(code) - 1
-    recall("position", _usual_choices(*code.shape)["position"], range(last + 1))
-    position = st.slider("Position", 0, last, key="position")
+    recall_place("position", _usual_choices(*code.shape)["position"], len(code))
+    position = st.slider("Position", 0, len(code) - 1, key="position", persist_state="session")
     dots = code @ code[position]
     st.plotly_chart(
         curves({"dot product": dots}, "Position", "Dot product", marked=position),

@@ -78,22 +78,30 @@ def open_by_name(name: str, task: str = "classify") -> None:
     _offer(name, task)
 
 
-def open_file(file_name: str, data: bytes, **said: object) -> str:
+def open_file(file_name: str, data: bytes, card: bytes | None = None, **said: object) -> str:
     """Open uploaded weights and offer them in this session; the name under which.
 
     Args:
+        card: of a checkpoint of this project; it knows all that could be ``said``.
         said: what the file cannot tell, as ``zoo.load`` takes it: heads, mean, std, img_size...
 
     Raises:
         zoo.ModelRejected: with a sentence, if this is no model that can be read.
     """
     # The file's name is shown as text only; on disk it is ours, with the suffix that it claims.
-    digest = sha256(data + repr(sorted(said.items())).encode()).hexdigest()[:6]
+    digest = sha256(data + (card or repr(sorted(said.items())).encode())).hexdigest()[:6]
     name = f"{OWN}{Path(file_name).name[:60]} {digest}"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"upload{Path(file_name).suffix.lower()}"
         path.write_bytes(data)
-        bundle = zoo.load(path, **said)
+        if card is not None:
+            path.with_suffix(".json").write_bytes(card)
+        bundle = zoo.load(path, **({} if card else said))
+    if _task(bundle) != "classify":
+        raise zoo.ModelRejected(
+            f"{file_name} writes captions. Lay the pair into the folder checkpoints, and choose it "
+            "on the Captions page."
+        )
     with load.cache_condition:
         _shelf[name] = replace(bundle, name=name)
     _offer(name)
