@@ -65,15 +65,26 @@ def load(path: str | os.PathLike[str]) -> tuple[nn.Module, dict[str, Any]]:
         raise CheckpointError(
             f"{path.name} is no safetensors file. Save it with model.checkpoints.save."
         ) from error
+    _check_fits(path, card, weights)
     net = _build(path, card)
-    try:
-        net.load_state_dict(weights)
-    except RuntimeError as error:
+    net.load_state_dict(weights)
+    return net.eval(), card
+
+
+def _check_fits(path: Path, card: dict[str, Any], weights: dict[str, Tensor]) -> None:
+    """Refuse a model of other shapes than the weights, before any memory is taken for it."""
+    found = {name: tensor.shape for name, tensor in weights.items()}
+    depth = card["config"].get("depth", 0)
+    fits = not isinstance(depth, int) or depth <= len(found)
+    if fits:
+        with torch.device("meta"):
+            sketch = _build(path, card)  # shapes without values, however large they are said to be
+        fits = found == {name: tensor.shape for name, tensor in sketch.state_dict().items()}
+    if not fits:
         raise CheckpointError(
             f"The weights in {path.name} do not fit the model that its card describes. "
             "Fetch both again, or train the model again."
-        ) from error
-    return net.eval(), card
+        )
 
 
 def find(name: str) -> Path:

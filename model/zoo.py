@@ -147,6 +147,9 @@ def _from_checkpoint(path: Path) -> Bundle:
     except CheckpointError as error:
         raise ModelRejected(str(error)) from error
     kind = CaptionBundle if card["task"] == "caption" else Bundle
+    classes = card.get("classes")
+    if classes is not None and not _are_names(classes):
+        raise ModelRejected(f"The card of {path.name} has classes that are no names. Mend it.")
     try:
         return kind(
             name=path.stem,
@@ -154,7 +157,7 @@ def _from_checkpoint(path: Path) -> Bundle:
             tokens=net.tokens,
             **normalisation(**card["normalisation"], channels=net.config.in_channels),
             resize=Resize(net.tokens.image_size, **card.get("resize", {})),
-            classes=card.get("classes"),
+            classes=classes,
             card=card,
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -162,6 +165,10 @@ def _from_checkpoint(path: Path) -> Bundle:
             f"The card of {path.name} does not say how a photo is normalised and resized "
             f"({error}). Train the model again, or fetch its card again."
         ) from error
+
+
+def _are_names(classes: Any) -> bool:
+    return isinstance(classes, list) and all(isinstance(name, str) for name in classes)
 
 
 def _unknown(name: str) -> str:

@@ -127,6 +127,7 @@ def test_this_projects_own_checkpoint_opens_with_its_card(app):
     bundle, photo = zoo.load("cifar10"), samples.load(samples.names()[0])
     guesses = look(bundle, photo).guesses
     assert [name for name, _ in header["classes"]] == [name for name, _ in guesses]
+    assert "93.6" not in str(app.metric), "others measured that"
     np.testing.assert_allclose(
         [p for _, p in header["classes"]], [p for _, p in guesses], rtol=1e-4
     )
@@ -135,6 +136,30 @@ def test_this_projects_own_checkpoint_opens_with_its_card(app):
 def test_a_captioners_pair_is_sent_to_its_page(app):
     upload(app, *(checkpoints.DIRECTORY / f"scenes-captioner.{k}" for k in ("safetensors", "json")))
     assert "choose it on the Captions page" in app.error[0].value
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"classes": [1, 2]}, "classes that are no names"),
+        ({"task": None}, "it has no task"),
+        ({"config": {"depth": 10**9}}, "do not fit the model"),
+        ({"config": {"dim": 10**6, "heads": 1}}, "do not fit the model"),
+        ({"config": {"depth": "many"}}, "describes no model"),
+        ({"normalisation": {"mean": [0.5], "std": [0]}}, "channels"),
+        ({"sha256": "other"}, "its card describes another file"),
+    ],
+)
+def test_a_strange_card_is_a_sentence(app, tmp_path, changes, sentence):
+    for kind in ("safetensors", "json"):
+        data = (checkpoints.DIRECTORY / f"cs231n-cifar10.{kind}").read_bytes()
+        (tmp_path / f"mine.{kind}").write_bytes(data)
+    card = json.loads((tmp_path / "mine.json").read_text())
+    for key, value in changes.items():
+        card[key] = card[key] | value if key == "config" else value
+    (tmp_path / "mine.json").write_text(json.dumps(card))
+    upload(app, tmp_path / "mine.safetensors", tmp_path / "mine.json")
+    assert sentence in app.error[0].value
 
 
 def test_two_models_at_once_are_a_sentence(app):

@@ -12,7 +12,7 @@ from pathlib import Path
 import streamlit as st
 from cachetools import LRUCache, cached
 
-from model import zoo
+from model import checkpoints, zoo
 from viz.pages.text import plain
 
 SHELF_BYTES = 3 * 2**30
@@ -94,18 +94,29 @@ def open_file(file_name: str, data: bytes, card: bytes | None = None, **said: ob
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"upload{Path(file_name).suffix.lower()}"
         path.write_bytes(data)
-        if card is not None:
-            path.with_suffix(".json").write_bytes(card)
-        bundle = zoo.load(path, **({} if card else said))
-    if _task(bundle) != "classify":
-        raise zoo.ModelRejected(
-            f"{file_name} writes captions. Lay the pair into the folder checkpoints, and choose it "
-            "on the Captions page."
-        )
+        bundle = zoo.load(path, **said) if card is None else _load_pair(file_name, path, card)
     with load.cache_condition:
         _shelf[name] = replace(bundle, name=name)
     _offer(name)
     return name
+
+
+def _load_pair(file_name: str, path: Path, card: bytes) -> zoo.Bundle:
+    """A checkpoint of this project. How well its card claims it does was measured by others, and
+    is left out."""
+    path.with_suffix(".json").write_bytes(card)
+    try:
+        task = checkpoints.read_card(path)["task"]
+    except checkpoints.CheckpointError as error:
+        raise zoo.ModelRejected(str(error)) from error
+    if task == "caption":
+        raise zoo.ModelRejected(
+            f"{file_name} writes captions. Lay the pair into the folder checkpoints, and choose it "
+            "on the Captions page."
+        )
+    bundle = zoo.load(path)
+    known = {key: value for key, value in bundle.card.items() if key not in zoo.LEARNED}
+    return replace(bundle, card=known)
 
 
 def _offer(name: str, task: str = "classify") -> None:
