@@ -38,9 +38,9 @@ class Sheet {
       this.received = bytes;
       const { header, arrays } = unpack(bytes);
       this.header = header;
-      if (this.cursor && !this.exists(...this.cursor)) this.point(null);
       this.values = arrays.values;
       this.maxima = arrays.maxima;
+      if (this.cursor && !this.exists(...this.cursor)) this.point(null);
       decodeFor(this, arrays.photo, (photo) => {
         this.photo = photo;
         this.draw();
