@@ -12,6 +12,17 @@ def count(text: str) -> int:
     return int(text)
 
 
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise ArgumentTypeError(f"{text!r} is not a number from 0 to 1.")
+    return number
+
+
 def device(text: str) -> str:
     """ "cpu", or "cuda" where torch can use one."""
     if text not in ("cpu", "cuda"):

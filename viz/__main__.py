@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
+from model.arguments import share
 from viz.overlay import overlay
 from viz.sheet import sheet
 
@@ -76,16 +77,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
     parser.add_argument("--query", help="cls, or ROW,COLUMN from 1 (default: cls, or the centre)")
     parser.add_argument("--colors", default="viridis")
-    parser.add_argument("--opacity", type=_share, default=0.75, help="from 0 to 1")
+    parser.add_argument("--opacity", type=share, default=0.75, help="from 0 to 1")
     parser.add_argument("--fusion", default="mean", choices=("mean", "max", "min"))
     parser.add_argument("--discard", type=float, default=0.0)
     return parser
-
-
-def _share(word: str) -> float:
-    if not 0 <= (number := float(word)) <= 1:
-        raise argparse.ArgumentTypeError(f"{word} is not between 0 and 1")
-    return number
 
 
 def _made_with(bundle: Bundle, options: argparse.Namespace) -> str:

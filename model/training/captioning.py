@@ -80,7 +80,7 @@ def _go_on_from(trained: nn.Module, net: nn.Module, recipe: CaptionRecipe) -> No
 
 def starting_point(recipe: CaptionRecipe, folder: Path) -> Path | None:
     """The checkpoint in `folder` whose encoder the recipe starts from, where it is there."""
-    start = folder / f"{recipe.start}.safetensors"
+    start = finish.starting_point(recipe, folder)
     return start if recipe.start and start.is_file() else None
 
 

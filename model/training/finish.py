@@ -62,7 +62,7 @@ def begin(net: nn.Module, recipe: Recipe, folder: Path) -> None:
     net.load_state_dict(started.state_dict())
 
 
-def starting_point(recipe: Recipe, folder: Path) -> Path:
+def starting_point(recipe: Recipe | CaptionRecipe, folder: Path) -> Path:
     """The checkpoint that a recipe with `start` goes on with."""
     return folder / f"{recipe.start}.safetensors"
 
