@@ -6,11 +6,19 @@ continues it.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from model.training.recipe import Augment
+
+
+def calm(options: Augment) -> Augment:
+    """Only what leaves a picture looking like one that it is tested on: shifts, zooms, mirrors."""
+    return dataclasses.replace(options, turn=0.0, colour=0.0, erase=0.0, mixup=0.0, cutmix=0.0)
 
 
 def crop(images: Tensor, padding: int) -> Tensor:

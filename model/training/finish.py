@@ -13,6 +13,7 @@ from model import checkpoints
 from model.training import loop
 from model.training.data import Split
 from model.training.recipe import CaptionRecipe, Recipe
+from model.vit import ViTConfig
 
 
 def ship(
@@ -55,11 +56,19 @@ def begin(net: nn.Module, recipe: Recipe, folder: Path) -> None:
             f"it there first: python -m model.training {recipe.start} --out {file} ..."
         )
     started, _ = checkpoints.load(file)
-    if started.config != net.config:
+    known = started.state_dict()
+    if started.config.num_classes != net.config.num_classes:
+        known |= {name: part for name, part in net.state_dict().items() if name.startswith("head.")}
+    if _shown(started.config) != _shown(net.config):
         raise loop.TrainingError(
             f"{file} is another model than the recipe {recipe.name} describes under [model]."
         )
-    net.load_state_dict(started.state_dict())
+    net.load_state_dict(known)
+
+
+def _shown(config: ViTConfig) -> ViTConfig:
+    """The model, whatever is left out of it in training, without its head."""
+    return dataclasses.replace(config, drop_path=0.0, patch_drop=0.0, init="normal", num_classes=0)
 
 
 def starting_point(recipe: Recipe | CaptionRecipe, folder: Path) -> Path:

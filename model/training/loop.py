@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
-from model.training import augment
+from model.training import augment, sharpness
 from model.training.data import Split
 from model.training.muon import Muon
 from model.training.recipe import Augment, Optimiser, Recipe, Schedule
@@ -99,7 +99,10 @@ class Run:
         )
         self.average = Average(self.net, recipe.ema) if recipe.ema else None
         classes = len(getattr(train_data, "classes", ()))
-        self.vary = variation(recipe.augment, recipe.data, net.config, classes)
+        self.vary_much, self.vary_little = (
+            variation(options, recipe.data, net.config, classes)
+            for options in (recipe.augment, augment.calm(recipe.augment))
+        )
         self.epoch, self.curve = 0, []
 
     def _place(self, data: Split) -> Split:
@@ -118,6 +121,12 @@ class Run:
         half = self.device.type == "cuda" or self.recipe.bfloat16
         return torch.autocast(self.device.type, torch.bfloat16, enabled=half)
 
+    def vary(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """(uint8 images, labels) -> (float images as the net wants them, targets)."""
+        left = self.recipe.epochs - self.epoch
+        plain = left <= round(self.recipe.epochs * self.recipe.augment.plain)
+        return (self.vary_little if plain else self.vary_much)(images, labels)
+
     def train_epoch(self) -> dict:
         """One look at every training picture; the row of the curve."""
         self.net.train()
@@ -133,10 +142,8 @@ class Run:
         )
         for step, (images, labels) in enumerate(bar):
             images, targets = self.vary(images, labels)
-            with self.precision():
-                logits = self.forward(images)
-                loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
-            self._step(loss)
+            logits, loss = self._answer(images, targets)
+            self._step(loss, partial(self._answer, images, targets))
             seen += len(labels)
             loss_sum += loss.detach() * len(labels)
             right += (logits.argmax(1) == labels).sum()
@@ -151,8 +158,19 @@ class Run:
         for chosen in order.split(self.recipe.batch)[: self.steps]:
             yield self.data.images[chosen], self.data.labels[chosen]
 
-    def _step(self, loss: Tensor) -> None:
+    def _answer(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and loss."""
+        with self.precision():
+            logits = self.forward(images)
+            smoothing = self.recipe.label_smoothing
+            return logits, F.cross_entropy(logits, targets, label_smoothing=smoothing)
+
+    def _step(self, loss: Tensor, again: Callable[[], tuple[Tensor, Tensor]] | None = None) -> None:
+        """`again` gives logits and loss of the same batch once more, with the weights of then."""
         loss.backward()
+        if again is not None and self.recipe.optimiser.sharpness:
+            with sharpness.uphill(self.net, self.recipe.optimiser.sharpness):
+                again()[1].backward()
         if self.recipe.optimiser.clip:
             nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.optimiser.clip)
         self.optimiser.step()

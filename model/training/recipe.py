@@ -34,6 +34,7 @@ class Optimiser:
     betas: tuple[float, float] = (0.9, 0.999)
     momentum: float = 0.0
     clip: float = 0.0  # largest norm of the gradient; 0: any
+    sharpness: float = 0.0  # radius, see `sharpness`; twice the time a step
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Augment:
-    """Zero or false leaves a variation out. See `augment` for each."""
+    """Zero or false leaves a variation out. See `augment` for each. `plain`: the last share of the
+    epochs, in which pictures are only shifted, zoomed and mirrored."""
 
     crop: int = 0
     zoom: float = 0.0
@@ -56,6 +58,7 @@ class Augment:
     erase: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
+    plain: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ class Recipe:
 
     `ema`: decay of the exponential moving average of the weights, 0 for none.
     `test_every`: epochs between two looks at the test set (the last epoch is always measured).
-    `start`: a checkpoint beside the one to write, the same model, whose weights it goes on with.
+    `start`: a checkpoint beside the one to write, the same model, whose weights it goes on with;
+    its head begins anew where the number of classes is another.
     `bfloat16`: half precision on a CPU too, as always on a GPU; twice as fast on a CPU that has it
     (avx512_bf16, amx), slow on one that imitates it.
     """
@@ -192,6 +196,8 @@ def _recipe(name: str, table: dict) -> Recipe | CaptionRecipe:
                 f'The recipe {name} asks for {key} "{getattr(recipe, key).name}". '
                 f"Known: {', '.join(choices)}."
             )
+    if captions and recipe.optimiser.sharpness:
+        raise RecipeError(f"The recipe {name} has sharpness, which is for classifiers alone.")
     if captions and recipe.drawn and (recipe.drawn < 2 or recipe.pictures):
         raise RecipeError(
             f"The recipe {name} needs drawn of at least 2, to compare captions, and photos that "

@@ -3,10 +3,11 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from model.captioner import CaptionerConfig
 from model.captioner import build as build_captioner
-from model.training import loop, recipe
+from model.training import loop, recipe, sharpness
 from model.training.data import Split
 from model.training.recipe import Augment, Data, Optimiser, Recipe, Schedule
 from model.vit import build
@@ -62,26 +63,29 @@ def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
 
 
 @pytest.mark.parametrize("step", [3, 5, 12, 19])  # five steps an epoch, 20 in all
-def test_killed_and_resumed_ends_as_if_never_killed(tmp_path, monkeypatch, step):
-    whole, curve = run()
+@pytest.mark.parametrize("sharpness", [0.0, 0.1])
+def test_killed_and_resumed_ends_as_if_never_killed(tmp_path, monkeypatch, step, sharpness):
+    optimiser = dataclasses.replace(RECIPE.optimiser, sharpness=sharpness)
+    recipe = dataclasses.replace(RECIPE, optimiser=optimiser)
+    whole, curve = run(recipe)
     state = tmp_path / "state.pt"
 
     steps, plain = 0, loop.Run._step
 
-    def step_until_killed(self, loss):
+    def step_until_killed(self, *loss):
         nonlocal steps
         if steps == step:
             raise Killed
         steps += 1
-        plain(self, loss)
+        plain(self, *loss)
 
     with monkeypatch.context() as patch:
         patch.setattr(loop.Run, "_step", step_until_killed)
         with pytest.raises(Killed):
-            run(state=state)
+            run(recipe, state=state)
     assert state.exists() == (step >= 5)  # at most one epoch is lost
 
-    resumed, resumed_curve = run(state=state, resume=True)
+    resumed, resumed_curve = run(recipe, state=state, resume=True)
     assert same(whole, resumed)
     timeless = [{k: v for k, v in row.items() if "second" not in k} for row in curve]
     assert timeless == [
@@ -241,3 +245,50 @@ def test_data_that_does_not_fit_is_a_sentence():
     config = build("vit", **{**TINY, "num_classes": 5}).config
     with pytest.raises(loop.TrainingError, match=r"--set model\.num_classes=2"):
         loop.check(config, data(), data(), RECIPE)
+
+
+def test_the_last_epochs_see_pictures_as_they_are():
+    recipe = dataclasses.replace(RECIPE, augment=dataclasses.replace(RECIPE.augment, plain=0.25))
+    net = build("vit", **TINY)
+    pictures = data()
+    begun = loop.Run(net, pictures, data(20, 2), recipe, "cpu")
+    shown = loop.normalise(pictures.images.float() / 255, recipe.data.mean, recipe.data.std)
+    windows = [
+        F.pad(side, [1] * 4, mode="reflect").unfold(2, 8, 1).unfold(3, 8, 1).flatten(2, 3)
+        for side in (shown, shown.flip(-1))
+    ]
+    all_shifts = torch.cat(windows, 2).transpose(1, 2)  # (44, 18, 3, 8, 8)
+    for begun.epoch in range(recipe.epochs):
+        images, targets = begun.vary(pictures.images, pictures.labels)
+        as_they_are = (all_shifts - images[:, None]).abs().amax((2, 3, 4)).amin(1) < 1e-5
+        if begun.epoch == 3:
+            assert as_they_are.all() and torch.equal(targets, pictures.labels)
+        else:
+            assert not as_they_are.all() and targets.shape == (44, 2)
+
+
+def test_sharpness_steps_by_the_gradient_uphill():
+    """Of loss = sum(s w^2): the gradient at w is 2 s w, and uphill 2 s (w + r g / |g|)."""
+    net = torch.nn.ParameterList([torch.tensor([1.0, -2.0]), torch.tensor([[0.5]])]).double()
+    scales = torch.tensor([1.0, 3.0, 10.0], dtype=torch.float64)
+
+    def loss():
+        return (scales * torch.cat([weight.flatten() for weight in net]) ** 2).sum()
+
+    before = [weight.detach().clone() for weight in net]
+    flat = torch.cat([weight.flatten() for weight in before])
+    loss().backward()
+    with sharpness.uphill(net, 0.3):
+        loss().backward()
+    gradient = 2 * scales * flat
+    expected = 2 * scales * (flat + 0.3 * gradient / gradient.norm())
+    assert torch.allclose(torch.cat([weight.grad.flatten() for weight in net]), expected)
+    assert all(torch.equal(a, b) for a, b in zip(net, before, strict=True))
+
+
+def test_a_run_learns_by_the_gradient_uphill():
+    plain = dataclasses.replace(
+        RECIPE, epochs=1, ema=0.0, augment=Augment(), optimiser=Optimiser("sgd", lr=0.1)
+    )
+    sharp = dataclasses.replace(plain, optimiser=Optimiser("sgd", lr=0.1, sharpness=1.0))
+    assert not same(run(plain)[0], run(sharp)[0])

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from model import checkpoints
 from model.training import data, finish, loop, recipe
 from model.training.__main__ import main
+from model.vit import VisionTransformer
 
 TINY = """
 title = "Tiny"
@@ -116,7 +118,24 @@ def test_a_recipe_goes_on_with_another_ones_weights(folder, capsys):
     assert "goes on with tiny.safetensors, which is not in" in capsys.readouterr().err
 
 
-def test_a_card_tells_of_achanged_length():
+def test_another_number_of_classes_gets_a_head_of_its_own(folder):
+    """The weights come along, the head begins anew."""
+    assert main(command(folder, "--device", "cpu")) == 0
+    began, _ = checkpoints.load(folder / "out" / "tiny.safetensors")
+    other = dataclasses.replace(began.config, num_classes=5, drop_path=0.1)
+    net = VisionTransformer(other)
+    head = net.head.weight.clone()
+    going_on = recipe.load(str(folder / "tiny.toml"), ['start="tiny"'])
+    finish.begin(net, going_on, folder / "out")
+    assert torch.equal(net.head.weight, head) and net.head.weight.shape[0] == 5
+    assert all(
+        torch.equal(part, net.state_dict()[name])
+        for name, part in began.state_dict().items()
+        if not name.startswith("head.")
+    )
+
+
+def test_a_card_tells_of_a_changed_length():
     def curve(*planned):
         return [{"epoch": i + 1, "epochs": epochs} for i, epochs in enumerate(planned)]
 
