@@ -231,8 +231,8 @@ class Run:
                 f"{file} cannot be read ({type(error).__name__}). Delete it and start again "
                 "without --resume."
             ) from None
-        same = begun | {"epochs": self.recipe.epochs} == json.loads(_json(self.recipe))
-        if not same or state["epoch"] > self.recipe.epochs:
+        same = _since_filled(begun, self.recipe) | {"epochs": self.recipe.epochs}
+        if same != json.loads(_json(self.recipe)) or state["epoch"] > self.recipe.epochs:
             raise TrainingError(
                 f"{file} was begun with another recipe. Give the same recipe and --set values "
                 "(only epochs may change, and not below those done), or delete the file."
@@ -402,6 +402,20 @@ def replace(file: Path, write: Callable[[Path], object]) -> None:
 
 def _json(recipe: Recipe) -> str:
     return json.dumps(dataclasses.asdict(recipe), sort_keys=True)
+
+
+def _since_filled(begun: dict, recipe: Recipe) -> dict:
+    """`begun`, as `_json` wrote it, with the defaults of what recipes did not have yet then."""
+    later = {
+        field.name: field.default
+        for field in dataclasses.fields(recipe)
+        if field.default is not dataclasses.MISSING
+    }
+    parts = {
+        name: dataclasses.asdict(kind()) | begun[name]
+        for name, kind in (("optimiser", Optimiser), ("schedule", Schedule), ("augment", Augment))
+    }
+    return json.loads(json.dumps(later | begun | parts))
 
 
 def _report(row: dict, epochs: int) -> None:

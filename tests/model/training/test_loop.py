@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import math
 
 import pytest
@@ -102,6 +103,20 @@ def test_a_resumed_run_may_change_its_length(tmp_path):
     assert curve[-1]["lr"] == 0
     with pytest.raises(loop.TrainingError, match="not below those done"):
         run(dataclasses.replace(RECIPE, epochs=1), state, resume=True)
+
+
+def test_a_state_from_before_a_recipe_could_say_more_is_gone_on_with(tmp_path):
+    state = tmp_path / "state.pt"
+    run(dataclasses.replace(RECIPE, epochs=1), state)
+    saved = torch.load(state, weights_only=True)
+    begun = json.loads(saved["recipe"])
+    del begun["bfloat16"], begun["augment"]["plain"], begun["optimiser"]["sharpness"]
+    torch.save(saved | {"recipe": json.dumps(begun)}, state)
+    _, curve = run(dataclasses.replace(RECIPE, epochs=2), state, resume=True)
+    assert len(curve) == 2
+    plain = dataclasses.replace(RECIPE, epochs=3, augment=Augment(plain=0.5))
+    with pytest.raises(loop.TrainingError, match="begun with another recipe"):
+        run(plain, state, resume=True)
 
 
 def test_killed_while_saving_leaves_the_state_before(tmp_path):
