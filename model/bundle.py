@@ -168,14 +168,17 @@ class Bundle:
 
     def frame(self, image: Image.Image) -> Image.Image:
         """The part of the photo that the model's patches cover, at the photo's own resolution."""
+        return image.crop(self.frame_box(image))
+
+    def frame_box(self, image: Image.Image) -> tuple[int, int, int, int]:
+        """Where `frame` lies in the photo: left, top, right, bottom, the last two outside it."""
         left, top, right, bottom = self.resize.box(*image.size)
         height, width = (
             min(1.0, covered / side)
             for covered, side in zip(self.tokens.image_size, self.image_size, strict=True)
         )
-        return image.crop(
-            (left, top, left + round(width * (right - left)), top + round(height * (bottom - top)))
-        )
+        right, bottom = left + round(width * (right - left)), top + round(height * (bottom - top))
+        return left, top, right, bottom
 
     def prepare(self, image: Image.Image) -> Tensor:
         """A photo as the model takes it: what `frame` shows, resized and normalised.

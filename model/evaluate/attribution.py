@@ -285,13 +285,13 @@ def _chance(bundle: Bundle, photo: Photo) -> dict[str, float] | None:
 
 
 def _box_in_frame(bundle: Bundle, photo: Photo) -> tuple[Tensor, tuple[int, int]] | None:
-    """The box (1, 4) in the part of the photo that the model sees, and that part's size.
+    """The box (1, 4) in the part of the photo that the patches cover, and that part's size.
 
-    None where no box is known, or the model does not see it.
+    None where no box is known, or it lies outside.
     """
     if photo.box is None:
         return None
-    left, top, right, bottom = bundle.resize.box(*photo.image.size)
+    left, top, right, bottom = bundle.frame_box(photo.image)
     x0, y0, x1, y1 = photo.box
     box = max(x0, left), max(y0, top), min(x1, right - 1), min(y1, bottom - 1)
     if box[2] < box[0] or box[3] < box[1]:

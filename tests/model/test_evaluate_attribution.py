@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -118,6 +118,18 @@ def test_a_box_is_cut_to_what_the_model_sees(case):
     assert box.tolist() == [[0, 4, 4, 9]] and size == (32, 32)
     assert _box_in_frame(bundle, Photo(wide, "cat", (0, 0, 10, 10))) is None
     assert _box_in_frame(bundle, Photo(wide, "cat", None)) is None
+
+
+def test_a_box_is_cut_where_the_patches_end(case):
+    from PIL import Image
+
+    bundle = zoo.load(case / "tiny.safetensors")
+    patches = replace(bundle.tokens, grid=(3, 3))
+    bundle = replace(bundle, tokens=patches)  # of 32 pixels, a rim of 8 is left out
+    photo = Image.new("RGB", (64, 64))
+    box, size = _box_in_frame(bundle, Photo(photo, "cat", (40, 10, 60, 63)))
+    assert box.tolist() == [[40, 10, 47, 47]] and size == (48, 48)
+    assert _box_in_frame(bundle, Photo(photo, "cat", (50, 10, 60, 20))) is None
 
 
 def test_the_table_leaves_out_what_is_not_known():
