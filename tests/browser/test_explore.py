@@ -174,14 +174,40 @@ def test_the_keyboard_alone_suffices(open_page):
     assert moved != start
     page.keyboard.press("Enter")
     page.wait_for_function("!location.search.includes('held')")
+    settle(page)
+    let_go = pixels(page)
     page.keyboard.press("[")
     page.wait_for_function("/layer=\\d/.test(location.search)")
     settle(page)
-    assert pixels(page) != moved
+    assert pixels(page) != let_go
     assert "Layer" in page.locator(".announcer").inner_text()
+    layer = re.search(r"layer=\d+", page.evaluate("location.search"))[0]
+    page.keyboard.press("Alt+]")  # as it is typed on many keyboards
+    page.wait_for_function(f"!location.search.includes('{layer}')")
+    settle(page)
+    assert pixels(page) == let_go
     page.locator(".heads input").first.focus()
     page.keyboard.press("ArrowRight")
     page.wait_for_function("location.search.includes('head=')")
+
+
+def test_rollout_is_read_with_the_keyboard(open_page):
+    page = open_page()
+    canvas = page.locator(".overlay canvas.photo")
+    readout = page.locator(".overlay .readout")
+    caption, untouched = readout.inner_text(), canvas.evaluate(PIXELS)
+    highest = re.match(r"[\d.]+ ?%", page.locator(".overlay .high").inner_text())[0]
+    canvas.focus()
+    page.keyboard.press("ArrowDown")
+    said = readout.inner_text()
+    assert said.startswith("Row ") and said.endswith(highest)
+    assert canvas.evaluate(PIXELS) != untouched
+    row, column = map(int, re.findall(r"\d+", said)[:2])
+    page.keyboard.press("ArrowLeft" if column > 1 else "ArrowRight")
+    beside = column - 1 if column > 1 else column + 1
+    assert readout.inner_text().startswith(f"Row {row}, column {beside}:")
+    page.keyboard.press("Escape")
+    assert readout.inner_text() == caption and canvas.evaluate(PIXELS) == untouched
 
 
 def test_a_model_with_fewer_layers_is_shown_at_the_same_place(open_page):

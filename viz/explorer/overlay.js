@@ -1,4 +1,5 @@
-// One finished map over the photo, with its scale and the value under the mouse.
+// One finished map over the photo, with its scale and the value of the patch under the mouse, or
+// of that which the arrow keys have reached.
 
 const instances = new WeakMap();
 
@@ -22,8 +23,11 @@ class Overlay {
     this.bar = parent.querySelector(".bar");
     this.high = parent.querySelector(".high");
     this.readout = parent.querySelector(".readout");
-    this.canvas.onpointermove = (event) => this.read(event);
-    this.canvas.onpointerleave = () => setText(this.readout, this.header.caption);
+    this.point = null;
+    this.canvas.onpointermove = (event) => this.read(this.patchAt(event));
+    this.canvas.onpointerleave = () => this.read(null);
+    this.canvas.onblur = () => this.read(null);
+    this.canvas.onkeydown = (event) => this.onKey(event);
     this.resizes = new ResizeObserver(() => this.draw());
     this.resizes.observe(this.canvas.parentElement);
   }
@@ -36,8 +40,9 @@ class Overlay {
     this.values = arrays.values;
     this.top = this.values[largest(this.values)];
     setText(this.high, `${percent(this.top)} ${header.unit}`);
+    this.point = null;
     setText(this.readout, header.caption);
-    this.canvas.setAttribute("aria-label", header.alt);
+    this.canvas.setAttribute("aria-label", `${header.alt} Arrow keys read it patch by patch.`);
     drawScale(this.bar, header.colors);
     decodeFor(this, arrays.photo, (photo) => {
       this.photo = photo;
@@ -59,15 +64,53 @@ class Overlay {
     context.imageSmoothingEnabled = header.smooth;
     context.drawImage(this.map, 0, 0, canvas.width, canvas.height);
     if (header.box) drawBox(context, header.box, [4, 3]);
+    if (this.point !== null) drawBox(context, this.edges(this.point));
   }
 
-  read(event) {
+  edges(patch) {
+    const [rows, columns] = this.header.grid;
+    const [row, column] = this.place(patch);
+    return [column / columns, row / rows, (column + 1) / columns, (row + 1) / rows];
+  }
+
+  read(patch) {
+    if (patch === this.point || !this.header) return;
+    this.point = patch;
+    this.draw();
+    const [row, column] = this.place(patch ?? 0);
+    const told = `Row ${row + 1}, column ${column + 1}: ${percent(this.values[patch ?? 0])}`;
+    setText(this.readout, patch === null ? this.header.caption : told);
+  }
+
+  place(patch) {
+    const columns = this.header.grid[1];
+    return [Math.floor(patch / columns), patch % columns];
+  }
+
+  patchAt(event) {
     const box = this.canvas.getBoundingClientRect();
     const [rows, columns] = this.header.grid;
     const row = Math.floor(((event.clientY - box.top) / box.height) * rows);
     const column = Math.floor(((event.clientX - box.left) / box.width) * columns);
-    const value = this.values[row * columns + column];
-    if (value === undefined) return;
-    setText(this.readout, `Row ${row + 1}, column ${column + 1}: ${percent(value)}`);
+    const within = row >= 0 && row < rows && column >= 0 && column < columns;
+    return within ? row * columns + column : null;
+  }
+
+  onKey(event) {
+    const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+    if (isShortcut(event)) return;
+    if (event.key === "Escape") this.read(null);
+    else if (event.key in steps) this.step(...steps[event.key]);
+    else return;
+    event.preventDefault();
+  }
+
+  // The first step goes to where the map is highest.
+  step(down, right) {
+    if (this.point === null) return this.read(largest(this.values));
+    const [rows, columns] = this.header.grid;
+    const [row, column] = this.place(this.point);
+    const within = (place, count) => Math.min(count - 1, Math.max(0, place));
+    this.read(within(row + down, rows) * columns + within(column + right, columns));
   }
 }
