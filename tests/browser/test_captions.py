@@ -246,6 +246,31 @@ def test_beams_play_and_trace(open_captions):
     assert now(page) == stopped
 
 
+def test_the_words_are_traced_with_the_keyboard(open_captions):
+    page = open_captions("?scene=5&word=2")
+    triangle, told = page.locator(".triangle"), page.locator(".trace")
+    words = page.locator(".word .text").all_inner_texts()
+    at = now(page)
+    triangle.focus()
+    page.keyboard.press("ArrowDown")
+    assert told.inner_text().startswith(f"To choose “{words[at]}”, most went to ")
+    page.keyboard.press("ArrowDown")
+    assert told.inner_text().startswith(f"To choose “{words[at + 1]}”, most went to ")
+    page.keyboard.press("ArrowRight")
+    assert f"To choose “{words[at + 1]}”, attention went to the start: " in told.inner_text()
+    page.keyboard.press("ArrowRight")
+    assert f"attention went to “{words[0]}”: " in told.inner_text()
+    page.keyboard.press("ArrowUp")
+    assert f"To choose “{words[at]}”, attention went to “{words[0]}”: " in told.inner_text()
+    page.keyboard.press("Escape")
+    assert "Each row sums to one" in told.inner_text()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(150)
+    assert now(page) == at - 1
+
+
 def test_the_caption_can_be_saved(open_captions):
     page = open_captions("?scene=5&word=2")
     page.get_by_role("button", name="Save").click()

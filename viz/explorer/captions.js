@@ -132,6 +132,7 @@ class Captions {
     const triangle = this.find(".triangle");
     triangle.onpointermove = (event) => this.trace(event.target.closest("[data-row]")?.dataset ?? {});
     triangle.onpointerleave = () => this.trace({});
+    triangle.onblur = () => this.trace({});
     this.resizes = new ResizeObserver(() => this.schedule());
     this.resizes.observe(this.find(".panes"));
   }
@@ -160,7 +161,11 @@ class Captions {
     };
     const radio = event.target.matches("input[type=radio]") && event.key in arrows;
     if (radio) return; // the browser moves from head to head
-    if (event.target === this.canvas && event.key === "Enter") {
+    const triangle = event.target === this.find(".triangle");
+    if (triangle && event.key in arrows) this.traceOn(...arrows[event.key]);
+    else if (triangle && event.key === "Escape") this.trace({});
+    else if (triangle && event.key === "Enter") this.choose(this.traced ?? this.word);
+    else if (event.target === this.canvas && event.key === "Enter") {
       this.hold(this.held ?? largest(this.patches(this.word)));
     } else if (event.target === this.canvas && this.held !== null && event.key in arrows) {
       this.move(...arrows[event.key]);
@@ -596,12 +601,13 @@ class Captions {
   trace({ row, column }) {
     const { words } = this.header;
     this.traced = row === undefined ? undefined : Number(row);
+    this.tracedColumn = column;
     const j = Number(column);
     const from = (k) => (k ? `“${words[k - 1]}”` : "the start");
     for (const { square, i, j: k } of this.squares) {
       square.classList.toggle("lit", this.traced === i && (column === undefined || j === k));
     }
-    let text = "Each row sums to one. Move the mouse over it: the words above show where its attention went.";
+    let text = "Each row sums to one. Move the mouse or the arrow keys over it: the words above show where its attention went.";
     if (this.traced !== undefined) {
       const values = this.row(this.traced, this.view.layer, this.view.head, "own");
       const best = column === undefined ? largest(values) : j;
@@ -610,6 +616,16 @@ class Captions {
     }
     if (this.squares.length) setText(this.find(".trace"), text);
     this.schedule();
+  }
+
+  // A step up or down keeps to whole rows, until one to the side takes up a single square.
+  traceOn(down, right) {
+    if (this.traced === undefined) return this.trace({ row: this.word });
+    const within = (place, most) => Math.min(most, Math.max(0, place));
+    const row = within(this.traced + down, this.count - 1);
+    if (this.tracedColumn === undefined && !right) return this.trace({ row });
+    const start = this.tracedColumn ?? (right > 0 ? -1 : this.traced + 1);
+    this.trace({ row, column: within(Number(start) + right, row) });
   }
 
   announce() {
