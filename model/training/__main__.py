@@ -7,6 +7,7 @@ import dataclasses
 import json
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 
 from model.arguments import count, device
@@ -34,7 +35,7 @@ def _train(arguments: list[str]) -> int:
 
     import torch
 
-    from model.training import data, finish, loop
+    from model.training import data, distillation, finish, loop
     from model.vit import build
 
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -59,7 +60,11 @@ def _train(arguments: list[str]) -> int:
     test = data.read(options.data, "test", side, options.limit).with_classes(train.classes)
     loop.check(net.config, train, test, recipe)
     log = out.with_suffix(".log.jsonl")
-    trained, curve = loop.train(net, train, test, recipe, device, state, options.resume, log)
+    kind = None
+    if recipe.teachers:
+        teachers = distillation.teachers(recipe, train.classes, out.parent)
+        kind = partial(distillation.TaughtRun, teachers=teachers)
+    trained, curve = loop.train(net, train, test, recipe, device, state, options.resume, log, kind)
 
     command = _command(options, out)
     card = finish.ship(trained, out, recipe, train, test, curve, command, device)

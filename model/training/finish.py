@@ -31,9 +31,9 @@ def ship(
     """
     card = {"name": file.stem} | make_card(net, recipe, train_data, test_data, curve, command)
     card["machine"] = machine(device)
-    if recipe.start:
-        start = checkpoints.read_card(starting_point(recipe, file.parent))
-        card["note"] = " ".join(filter(None, (came_from(recipe.start, start), card.get("note"))))
+    told = [*_forebears(recipe, file.parent), card.get("note")]
+    if any(told):
+        card["note"] = " ".join(filter(None, told))
     checkpoints.save(net, file, card)
     shipped, _ = checkpoints.load(file)
     logits = loop.predict(shipped.to(device), test_data, recipe.data, device).cpu()
@@ -74,6 +74,17 @@ def _shown(config: ViTConfig) -> ViTConfig:
 def starting_point(recipe: Recipe | CaptionRecipe, folder: Path) -> Path:
     """The checkpoint that a recipe with `start` goes on with."""
     return folder / f"{recipe.start}.safetensors"
+
+
+def _forebears(recipe: Recipe, folder: Path) -> list[str]:
+    """What a model went on from and learnt from, a sentence each."""
+    told = []
+    if recipe.start:
+        told.append(came_from(recipe.start, checkpoints.read_card(starting_point(recipe, folder))))
+    for name in recipe.teachers:
+        card = checkpoints.read_card(folder / f"{name}.safetensors")
+        told.append(f"Its teacher {name} was made by `{card['command']}`.")
+    return told
 
 
 def came_from(start: str, card: dict) -> str:

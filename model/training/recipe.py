@@ -69,6 +69,8 @@ class Recipe:
     `test_every`: epochs between two looks at the test set (the last epoch is always measured).
     `start`: a checkpoint beside the one to write, the same model, whose weights it goes on with;
     its head begins anew where the number of classes is another.
+    `teachers`: checkpoints beside the one to write whose answers are learnt, not the labels, see
+    `distillation`.
     `bfloat16`: half precision on a CPU too, as always on a GPU; twice as fast on a CPU that has it
     (avx512_bf16, amx), slow on one that imitates it.
     """
@@ -80,6 +82,7 @@ class Recipe:
     epochs: int
     batch: int
     start: str = ""
+    teachers: tuple[str, ...] = ()
     seed: int = 0
     optimiser: Optimiser = field(default_factory=Optimiser)
     schedule: Schedule = field(default_factory=Schedule)

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch.nn import functional as F
 
 from model.captioner import CaptionerConfig
 from model.captioner import build as build_captioner
-from model.training import loop, recipe, sharpness
+from model.training import distillation, loop, recipe, sharpness
 from model.training.data import Split
 from model.training.recipe import Augment, Data, Optimiser, Recipe, Schedule
 from model.vit import build
@@ -280,6 +281,32 @@ def test_the_last_epochs_see_pictures_as_they_are():
             assert as_they_are.all() and torch.equal(targets, pictures.labels)
         else:
             assert not as_they_are.all() and targets.shape == (44, 2)
+
+
+def test_the_targets_are_the_mean_of_what_the_teachers_answer():
+    r = dataclasses.replace(RECIPE, augment=Augment(flip=True))
+    teachers = [build("vit", **TINY).train() for _ in range(2)]
+    net, pictures = build("vit", **TINY), data()
+    begun = distillation.TaughtRun(net, pictures, data(20, 2), r, "cpu", teachers)
+    images, targets = begun.vary(pictures.images, pictures.labels)
+    with torch.no_grad():
+        first, second = (teacher.eval()(images).double().softmax(1) for teacher in teachers)
+    torch.testing.assert_close(targets.double(), (first + second) / 2, atol=1e-6, rtol=0)
+    torch.testing.assert_close(targets.sum(1), torch.ones(44))
+
+
+def test_a_taught_net_comes_to_answer_as_its_teacher():
+    """The labels are of no use: every picture has the same."""
+    pictures = dataclasses.replace(data(), labels=torch.zeros(44, dtype=torch.int64))
+    teacher, _ = run()
+    r = dataclasses.replace(RECIPE, epochs=12, label_smoothing=0.0, augment=Augment())
+    torch.manual_seed(3)
+    kind = partial(distillation.TaughtRun, teachers=[teacher])
+    taught, _ = loop.train(build("vit", **TINY), pictures, data(20, 2), r, kind=kind)
+    shown = loop.normalise(data(40, 5).images.float() / 255, r.data.mean, r.data.std)
+    with torch.no_grad():
+        agree = (taught(shown).argmax(1) == teacher(shown).argmax(1)).float().mean()
+    assert agree > 0.8 and 0 < teacher(shown).argmax(1).float().mean() < 1
 
 
 def test_sharpness_steps_by_the_gradient_uphill():

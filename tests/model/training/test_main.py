@@ -135,6 +135,33 @@ def test_another_number_of_classes_gets_a_head_of_its_own(folder):
     )
 
 
+def test_a_recipe_learns_the_answers_of_teachers(folder, capsys):
+    assert main(command(folder, "--device", "cpu")) == 0
+    (folder / "taught.toml").write_text('teachers = ["tiny"]\n' + TINY)
+    out = folder / "out" / "taught.safetensors"
+    taught = [str(folder / "taught.toml"), "--data", str(folder), "--out", str(out)]
+    assert main([*taught, "--device", "cpu"]) == 0
+    _, known = checkpoints.load(folder / "out" / "tiny.safetensors")
+    assert checkpoints.read_card(out)["note"] == (
+        f"Its teacher tiny was made by `{known['command']}`."
+    )
+
+    capsys.readouterr()
+    assert main([*taught, "--device", "cpu", "--set", "data.mean=[0.4, 0.5, 0.5]"]) == 1
+    assert "sees other pictures than the recipe taught" in capsys.readouterr().err
+    assert main([*taught, "--device", "cpu", "--set", 'teachers=["nobody"]']) == 1
+    assert "learns from nobody.safetensors, which is not in" in capsys.readouterr().err
+    checkpoints.save(*_with_classes(folder, ["b", "a"]))
+    assert main([*taught, "--device", "cpu"]) == 1
+    assert "has other classes than the data" in capsys.readouterr().err
+
+
+def _with_classes(folder, classes):
+    file = folder / "out" / "tiny.safetensors"
+    net, card = checkpoints.load(file)
+    return net, file, card | {"classes": classes}
+
+
 def test_a_card_tells_of_a_changed_length():
     def curve(*planned):
         return [{"epoch": i + 1, "epochs": epochs} for i, epochs in enumerate(planned)]

@@ -1,0 +1,66 @@
+"""Learn what other models answer instead of what the labels say.
+
+Hinton, Vinyals & Dean 2015, "Distilling the Knowledge in a Neural Network". That the answers are
+asked anew for each variation of a picture is after Beyer et al. 2022, "Knowledge distillation: A
+good teacher is patient and consistent".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from model import checkpoints
+from model.training import loop
+from model.training.data import Split
+from model.training.recipe import Recipe
+
+
+class TaughtRun(loop.Run):
+    """An epoch of pictures whose targets are the mean of what `teachers` think of each."""
+
+    def __init__(
+        self,
+        net: nn.Module,
+        train_data: Split,
+        test_data: Split,
+        recipe: Recipe,
+        device: str,
+        teachers: Sequence[nn.Module],
+    ) -> None:
+        super().__init__(net, train_data, test_data, recipe, device)
+        self.teachers = [self._place_net(teacher.eval()) for teacher in teachers]
+
+    def vary(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """(uint8 images, labels) -> (float images, probabilities (B, classes))."""
+        images, _ = super().vary(images, labels)
+        with torch.no_grad(), self.precision():
+            answers = [teacher(images).float().softmax(1) for teacher in self.teachers]
+        return images, torch.stack(answers).mean(0)
+
+
+def teachers(recipe: Recipe, classes: Sequence[str], folder: Path) -> list[nn.Module]:
+    """The recipe's teachers, from `folder`. Raises TrainingError where one does not fit."""
+    return [_teacher(name, recipe, classes, folder) for name in recipe.teachers]
+
+
+def _teacher(name: str, recipe: Recipe, classes: Sequence[str], folder: Path) -> nn.Module:
+    file = folder / f"{name}.safetensors"
+    if not file.is_file():
+        raise loop.TrainingError(
+            f"The recipe {recipe.name} learns from {file.name}, which is not in {folder}. Train "
+            f"it there first: python -m model.training {name} --out {file} ..."
+        )
+    net, card = checkpoints.load(file)
+    seen = {"mean": list(recipe.data.mean), "std": list(recipe.data.std)}
+    if net.config.img_size != recipe.model.get("img_size") or card["normalisation"] != seen:
+        raise loop.TrainingError(
+            f"{file} sees other pictures than the recipe {recipe.name}: img_size, mean and std "
+            "have to be the same."
+        )
+    if list(card["classes"]) != list(classes):
+        raise loop.TrainingError(f"{file} has other classes than the data, or in another order.")
+    return net
