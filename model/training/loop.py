@@ -9,7 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
-from model.training import augment, sharpness
+from model.training import augment
 from model.training.data import Split
 from model.training.muon import Muon
 from model.training.recipe import Augment, Optimiser, Recipe, Schedule
@@ -146,8 +146,10 @@ class Run:
         )
         for step, (images, labels) in enumerate(bar):
             images, targets = self.vary(images, labels)
-            logits, loss = self._answer(images, targets)
-            self._step(loss, partial(self._answer, images, targets))
+            with self.precision():
+                logits = self.forward(images)
+                loss = F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing)
+            self._step(loss)
             seen += len(labels)
             loss_sum += loss.detach() * len(labels)
             right += (logits.argmax(1) == labels).sum()
@@ -162,19 +164,8 @@ class Run:
         for chosen in order.split(self.recipe.batch)[: self.steps]:
             yield self.data.images[chosen], self.data.labels[chosen]
 
-    def _answer(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and loss."""
-        with self.precision():
-            logits = self.forward(images)
-            smoothing = self.recipe.label_smoothing
-            return logits, F.cross_entropy(logits, targets, label_smoothing=smoothing)
-
-    def _step(self, loss: Tensor, again: Callable[[], tuple[Tensor, Tensor]] | None = None) -> None:
-        """`again` gives logits and loss of the same batch once more, with the weights of then."""
+    def _step(self, loss: Tensor) -> None:
         loss.backward()
-        if again is not None and self.recipe.optimiser.sharpness:
-            with sharpness.uphill(self.net, self.recipe.optimiser.sharpness):
-                again()[1].backward()
         if self.recipe.optimiser.clip:
             nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.optimiser.clip)
         self.optimiser.step()

@@ -34,7 +34,6 @@ class Optimiser:
     betas: tuple[float, float] = (0.9, 0.999)
     momentum: float = 0.0
     clip: float = 0.0  # largest norm of the gradient; 0: any
-    sharpness: float = 0.0  # radius, see `sharpness`; twice the time a step
 
 
 @dataclass(frozen=True)
@@ -199,8 +198,6 @@ def _recipe(name: str, table: dict) -> Recipe | CaptionRecipe:
                 f'The recipe {name} asks for {key} "{getattr(recipe, key).name}". '
                 f"Known: {', '.join(choices)}."
             )
-    if captions and recipe.optimiser.sharpness:
-        raise RecipeError(f"The recipe {name} has sharpness, which is for classifiers alone.")
     if captions and recipe.drawn and (recipe.drawn < 2 or recipe.pictures):
         raise RecipeError(
             f"The recipe {name} needs drawn of at least 2, to compare captions, and photos that "

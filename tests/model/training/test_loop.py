@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from model.captioner import CaptionerConfig
 from model.captioner import build as build_captioner
-from model.training import distillation, loop, recipe, sharpness
+from model.training import distillation, loop, recipe
 from model.training.data import Split
 from model.training.recipe import Augment, Data, Optimiser, Recipe, Schedule
 from model.vit import build
@@ -65,29 +65,26 @@ def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
 
 
 @pytest.mark.parametrize("step", [3, 5, 12, 19])  # five steps an epoch, 20 in all
-@pytest.mark.parametrize("sharpness", [0.0, 0.1])
-def test_killed_and_resumed_ends_as_if_never_killed(tmp_path, monkeypatch, step, sharpness):
-    optimiser = dataclasses.replace(RECIPE.optimiser, sharpness=sharpness)
-    recipe = dataclasses.replace(RECIPE, optimiser=optimiser)
-    whole, curve = run(recipe)
+def test_killed_and_resumed_ends_as_if_never_killed(tmp_path, monkeypatch, step):
+    whole, curve = run()
     state = tmp_path / "state.pt"
 
     steps, plain = 0, loop.Run._step
 
-    def step_until_killed(self, *loss):
+    def step_until_killed(self, loss):
         nonlocal steps
         if steps == step:
             raise Killed
         steps += 1
-        plain(self, *loss)
+        plain(self, loss)
 
     with monkeypatch.context() as patch:
         patch.setattr(loop.Run, "_step", step_until_killed)
         with pytest.raises(Killed):
-            run(recipe, state=state)
+            run(state=state)
     assert state.exists() == (step >= 5)  # at most one epoch is lost
 
-    resumed, resumed_curve = run(recipe, state=state, resume=True)
+    resumed, resumed_curve = run(state=state, resume=True)
     assert same(whole, resumed)
     timeless = [{k: v for k, v in row.items() if "second" not in k} for row in curve]
     assert timeless == [
@@ -111,7 +108,7 @@ def test_a_state_from_before_a_recipe_could_say_more_is_gone_on_with(tmp_path):
     run(dataclasses.replace(RECIPE, epochs=1), state)
     saved = torch.load(state, weights_only=True)
     begun = json.loads(saved["recipe"])
-    del begun["bfloat16"], begun["augment"]["plain"], begun["optimiser"]["sharpness"]
+    del begun["bfloat16"], begun["augment"]["plain"]
     torch.save(saved | {"recipe": json.dumps(begun)}, state)
     _, curve = run(dataclasses.replace(RECIPE, epochs=2), state, resume=True)
     assert len(curve) == 2
@@ -307,30 +304,3 @@ def test_a_taught_net_comes_to_answer_as_its_teacher():
     with torch.no_grad():
         agree = (taught(shown).argmax(1) == teacher(shown).argmax(1)).float().mean()
     assert agree > 0.8 and 0 < teacher(shown).argmax(1).float().mean() < 1
-
-
-def test_sharpness_steps_by_the_gradient_uphill():
-    """Of loss = sum(s w^2): the gradient at w is 2 s w, and uphill 2 s (w + r g / |g|)."""
-    net = torch.nn.ParameterList([torch.tensor([1.0, -2.0]), torch.tensor([[0.5]])]).double()
-    scales = torch.tensor([1.0, 3.0, 10.0], dtype=torch.float64)
-
-    def loss():
-        return (scales * torch.cat([weight.flatten() for weight in net]) ** 2).sum()
-
-    before = [weight.detach().clone() for weight in net]
-    flat = torch.cat([weight.flatten() for weight in before])
-    loss().backward()
-    with sharpness.uphill(net, 0.3):
-        loss().backward()
-    gradient = 2 * scales * flat
-    expected = 2 * scales * (flat + 0.3 * gradient / gradient.norm())
-    assert torch.allclose(torch.cat([weight.grad.flatten() for weight in net]), expected)
-    assert all(torch.equal(a, b) for a, b in zip(net, before, strict=True))
-
-
-def test_a_run_learns_by_the_gradient_uphill():
-    plain = dataclasses.replace(
-        RECIPE, epochs=1, ema=0.0, augment=Augment(), optimiser=Optimiser("sgd", lr=0.1)
-    )
-    sharp = dataclasses.replace(plain, optimiser=Optimiser("sgd", lr=0.1, sharpness=1.0))
-    assert not same(run(plain)[0], run(sharp)[0])
