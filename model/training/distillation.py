@@ -52,7 +52,7 @@ def _teacher(name: str, recipe: Recipe, classes: Sequence[str], folder: Path) ->
     if not file.is_file():
         raise loop.TrainingError(
             f"The recipe {recipe.name} learns from {file.name}, which is not in {folder}. Train "
-            f"it there first: python -m model.training {name} --out {file} ..."
+            "it there first; how, the first lines of the recipe say."
         )
     net, card = checkpoints.load(file)
     seen = {"mean": list(recipe.data.mean), "std": list(recipe.data.std)}

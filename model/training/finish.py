@@ -31,7 +31,7 @@ def ship(
     """
     card = {"name": file.stem} | make_card(net, recipe, train_data, test_data, curve, command)
     card["machine"] = machine(device)
-    told = [*_forebears(recipe, file.parent), card.get("note")]
+    told = [card.get("note"), *_forebears(recipe, file.parent)]
     if any(told):
         card["note"] = " ".join(filter(None, told))
     checkpoints.save(net, file, card)
@@ -145,8 +145,13 @@ def changed_length(curve: list[dict]) -> dict[str, str]:
     turns = [now for before, now in pairwise(plans) if before[0] != now[0]]
     if not turns:
         return {}
-    told = ", ".join(f"then {epochs} from epoch {epoch} on" for epochs, epoch in turns)
+    if len(turns) > 2:
+        lengths = [epochs for epochs, _ in plans]
+        told = f"{len(turns)} times while it ran, between {min(lengths)} and {max(lengths)}"
+    else:
+        then = ", ".join(f"then {epochs} from epoch {epoch} on" for epochs, epoch in turns)
+        told = f"while it ran: {plans[0][0]}, {then}"
     return {
-        "note": f"The planned number of epochs was changed while it ran: {plans[0][0]}, {told}. "
+        "note": f"The planned number of epochs was changed {told}. "
         "The command alone gives a slightly different model."
     }

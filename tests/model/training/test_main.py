@@ -169,13 +169,15 @@ def test_a_card_tells_of_a_changed_length():
     assert finish.changed_length(curve(3, 3, 3)) == {}
     note = finish.changed_length(curve(9, 9, 4, 5, 5))["note"]
     assert "9, then 4 from epoch 3 on, then 5 from epoch 4 on." in note
+    note = finish.changed_length(curve(9, 9, 4, 5, 7, 6))["note"]
+    assert "changed 4 times while it ran, between 4 and 9." in note
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["nothing", "--data", ".", "--out", "x"], 'no recipe "nothing"'),
-        (["cifar10", "--data", "/nowhere", "--out", "x"], "no folder /nowhere"),
+        (["cifar10-narrow", "--data", "/nowhere", "--out", "x"], "no folder /nowhere"),
         (["pack", "/nowhere", "x"], "no folder /nowhere"),
     ],
 )
