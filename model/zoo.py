@@ -44,6 +44,7 @@ LEARNED = (
     "confusion",
     "weak_at",
     "command",
+    "commands_first",
     "recipe",
     "seed",
     "epochs",

@@ -51,6 +51,27 @@ def test_the_command_on_the_card_makes_this_very_model(file):
     assert card["normalisation"] == normalisation
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_what_is_to_be_trained_first_is_on_the_card(file):
+    card = card_of(file)
+    made_by = recipe.load(shlex.split(card["command"])[3])
+    written = [Path(shlex.split(c)[-1 - 2 * c.count("--set")]).stem for c in _first(card)]
+    for name in (*getattr(made_by, "teachers", ()), *_whole_start(made_by)):
+        assert name in written
+    for command in _first(card):
+        assert shlex.split(command)[3] in recipe.names()
+
+
+def _first(card: dict) -> list[str]:
+    return card.get("commands_first", [])
+
+
+def _whole_start(made_by) -> list[str]:
+    """A captioner's encoder may begin with random weights, where there is none to start with."""
+    whole = isinstance(made_by, recipe.Recipe) or made_by.drawn
+    return [made_by.start] if made_by.start and whole else []
+
+
 def caption_config(made_by: recipe.CaptionRecipe, card: dict) -> CaptionerConfig:
     encoder = {"num_classes": 0, "cls_token": False, "pool": "mean"} | made_by.encoder
     words = card["config"]["vocabulary"]

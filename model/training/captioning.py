@@ -261,7 +261,7 @@ def ship(
     card = make_card(net, file.stem, recipe, curve, command) | {"machine": finish.machine(device)}
     start = starting_point(recipe, file.parent)
     if start and recipe.drawn:
-        card["note"] = finish.came_from(recipe.start, checkpoints.read_card(start))
+        card |= finish.after([recipe.start], file.parent, card.get("note"))
     elif start:
         card["encoder_started_as"] = recipe.start
     checkpoints.save(net, file, card)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
@@ -31,9 +32,9 @@ def ship(
     """
     card = {"name": file.stem} | make_card(net, recipe, train_data, test_data, curve, command)
     card["machine"] = machine(device)
-    told = [card.get("note"), *_forebears(recipe, file.parent)]
-    if any(told):
-        card["note"] = " ".join(filter(None, told))
+    if recipe.start or recipe.teachers:
+        names = [*filter(None, [recipe.start]), *recipe.teachers]
+        card |= after(dict.fromkeys(names), file.parent, card.get("note"))
     checkpoints.save(net, file, card)
     shipped, _ = checkpoints.load(file)
     logits = loop.predict(shipped.to(device), test_data, recipe.data, device).cpu()
@@ -76,21 +77,21 @@ def starting_point(recipe: Recipe | CaptionRecipe, folder: Path) -> Path:
     return folder / f"{recipe.start}.safetensors"
 
 
-def _forebears(recipe: Recipe, folder: Path) -> list[str]:
-    """What a model went on from and learnt from, a sentence each."""
-    told = []
-    if recipe.start:
-        told.append(came_from(recipe.start, checkpoints.read_card(starting_point(recipe, folder))))
-    for name in recipe.teachers:
-        card = checkpoints.read_card(folder / f"{name}.safetensors")
-        told.append(f"Its teacher {name} was made by `{card['command']}`.")
-    return told
+def after(names: Iterable[str], folder: Path, note: str | None = None) -> dict:
+    """What a card says of a model that came from the checkpoints `names` in `folder`.
 
-
-def came_from(start: str, card: dict) -> str:
-    """A note on a model that another one went on from, which has this card."""
-    told = f"It went on from {start}, made by `{card['command']}`."
-    return f"{told} {card['note']}" if "note" in card else told
+    `commands_first`: the commands that make them, in order. `note`: the model's own and theirs.
+    """
+    cards = {name: checkpoints.read_card(folder / f"{name}.safetensors") for name in names}
+    commands = [
+        command
+        for card in cards.values()
+        for command in (*card.get("commands_first", ()), card["command"])
+    ]
+    notes = [note] if note else []
+    notes += [f"{name}: {card['note']}" for name, card in cards.items() if "note" in card]
+    said = {"note": " ".join(notes)} if notes else {}
+    return {"commands_first": list(dict.fromkeys(commands))} | said
 
 
 def machine(device: str) -> str:

@@ -191,7 +191,8 @@ def show_training(card: dict[str, Any]) -> None:
     with right:
         st.table(facts, border=LINES)
     if command := card.get("command"):
-        st.code(command, language="sh", wrap_lines=True)
+        commands = [*card.get("commands_first", ()), command]
+        st.code("\n".join(commands), language="sh", wrap_lines=True)
     if note := card.get("note"):
         st.caption(plain(note))
 
@@ -215,5 +216,5 @@ def _show_curve(curve: list[dict[str, Any]], of: str) -> None:
     st.plotly_chart(learning_curve(lines), key="curve", config=BARE, alt="Accuracy by epoch")
     st.caption(
         "Training pictures are cropped, mixed or partly erased where the recipe says so, so they "
-        "can be the harder ones."
+        "can be the harder ones. Some recipes show them as they are in the last epochs."
     )

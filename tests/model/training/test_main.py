@@ -108,7 +108,7 @@ def test_a_recipe_goes_on_with_another_ones_weights(folder, capsys):
     ended, card = checkpoints.load(out)
     for a, b in zip(began.parameters(), ended.parameters(), strict=True):
         assert torch.equal(a, b)
-    assert card["note"] == f"It went on from tiny, made by `{known['command']}`."
+    assert card["commands_first"] == [known["command"]] and "note" not in card
 
     capsys.readouterr()
     assert main([*further, "--device", "cpu", "--set", "model.depth=2"]) == 1
@@ -142,9 +142,7 @@ def test_a_recipe_learns_the_answers_of_teachers(folder, capsys):
     taught = [str(folder / "taught.toml"), "--data", str(folder), "--out", str(out)]
     assert main([*taught, "--device", "cpu"]) == 0
     _, known = checkpoints.load(folder / "out" / "tiny.safetensors")
-    assert checkpoints.read_card(out)["note"] == (
-        f"Its teacher tiny was made by `{known['command']}`."
-    )
+    assert checkpoints.read_card(out)["commands_first"] == [known["command"]]
 
     capsys.readouterr()
     assert main([*taught, "--device", "cpu", "--set", "data.mean=[0.4, 0.5, 0.5]"]) == 1
@@ -154,6 +152,21 @@ def test_a_recipe_learns_the_answers_of_teachers(folder, capsys):
     checkpoints.save(*_with_classes(folder, ["b", "a"]))
     assert main([*taught, "--device", "cpu"]) == 1
     assert "has other classes than the data" in capsys.readouterr().err
+
+
+def test_a_card_lists_all_that_is_to_be_trained_first(tmp_path):
+    for name, told in {
+        "a": {},
+        "b": {"commands_first": ["make a"], "note": "Cut short."},
+        "c": {"commands_first": ["make d", "make a"]},
+    }.items():
+        card = {"task": "classify", "config": {}, "sha256": "", "command": f"make {name}"}
+        (tmp_path / f"{name}.json").write_text(json.dumps(card | told))
+    assert finish.after(["a"], tmp_path) == {"commands_first": ["make a"]}
+    assert finish.after(["b", "c"], tmp_path, "Own.") == {
+        "commands_first": ["make a", "make b", "make d", "make c"],
+        "note": "Own. b: Cut short.",
+    }
 
 
 def _with_classes(folder, classes):
