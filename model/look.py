@@ -115,6 +115,18 @@ def look(bundle: Bundle, image: Image.Image, layers: Sequence[int] | None = None
     )
 
 
+def plan(bundle: Bundle) -> dict[int, int]:
+    """Bytes that a look keeps of each layer that attends within the image, counted from zero.
+
+    Raises NothingRecorded and NothingToShow, as `look`.
+    """
+    image = torch.zeros(1, len(bundle.mean), *bundle.image_size)
+    with torch.no_grad(), AttentionRecorder(bundle.net) as recorder:
+        bundle.net(image)
+    places, _ = _image_layers(recorder.records, bundle.tokens)
+    return {place: recorder.records[place].nbytes for place in places}
+
+
 def layer_maps(record: AttentionRecord, tokens: TokenLayout, query: int) -> np.ndarray:
     """One layer's maps from one of its tokens: (heads, rows, columns) float32.
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from model import samples
 from model.bundle import Bundle, Resize
-from model.look import NothingToShow, look, same_place, sinks, usual_query
+from model.look import NothingToShow, look, plan, same_place, sinks, usual_query
 from model.patches import TokenLayout
 from model.recorder import AttentionRecord
 from model.vit import build
@@ -87,6 +87,28 @@ class Pooling(nn.Module):
 def test_a_model_without_attention_among_patches_is_a_sentence():
     with pytest.raises(NothingToShow, match="no layer does so among the 24 tokens"):
         look(bundle(Pooling(), TokenLayout((4, 6), (), (8, 8))), PHOTO)
+
+
+class PooledFirst(nn.Module):
+    """A layer that does not attend among patches, and then three that do."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.pooling, self.net = Pooling(), net
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        pooled = self.pooling(images).mean()
+        return self.net(images) + pooled
+
+
+def test_a_plan_has_the_layers_that_are_looked_at_and_what_they_keep(tiny):
+    pooled = bundle(PooledFirst(tiny.net).eval(), tiny.tokens)
+    sizes = plan(pooled)
+    assert tuple(sizes) == (1, 2, 3)
+    for layer, kept in sizes.items():
+        seen = look(pooled, PHOTO, layers=(layer,))
+        assert seen.numbers == (layer,)
+        assert sum(record.nbytes for record in seen.records) == kept > 0
 
 
 @given(st.integers(0, 95))

@@ -1,10 +1,10 @@
 """Models: which model is looking, how good it is, and how to open another."""
 
 import streamlit as st
-import torch
 
 from model import zoo
-from model.recorder import AttentionRecorder, NothingRecorded
+from model.look import NothingToShow, plan
+from model.recorder import NothingRecorded
 from viz.pages import models_card, models_untrained, shelf
 from viz.pages.session import chosen_layers, model_choice, start
 from viz.pages.text import plain
@@ -204,36 +204,32 @@ def _show_more(bundle: zoo.Bundle) -> None:
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
-def _recording_bytes(name: str) -> list[int] | str:
-    """Bytes that a recording of each layer will hold, or why that cannot be said."""
-    bundle = shelf.load(name)
-    image = torch.zeros(1, len(bundle.mean), *bundle.image_size)
-    with torch.no_grad():
-        bundle.net(image)  # libraries keep tensors of their first pass, so that must be a real one
+def _kept_bytes(name: str) -> dict[int, int] | str:
+    """Bytes that a look keeps of each layer, or why that cannot be said."""
     try:
-        return [size for _, size in AttentionRecorder.plan(bundle.net, image)]
-    except NothingRecorded as problem:
+        return plan(shelf.load(name))
+    except (NothingRecorded, NothingToShow) as problem:
         return str(problem)
 
 
 def _show_layers(bundle: zoo.Bundle) -> None:
     st.subheader("What does recording keep?")
     st.markdown("Queries and keys of each layer, not the maps.")
-    sizes = _recording_bytes(bundle.name)
+    sizes = _kept_bytes(bundle.name)
     if isinstance(sizes, str):
         st.warning(plain(sizes))
         return
-    chosen = chosen_layers(bundle.name) or tuple(range(len(sizes)))
+    chosen = chosen_layers(bundle.name) or tuple(sizes)
     numbers = st.pills(
         "Layers to record",
-        list(range(1, len(sizes) + 1)),
+        [layer + 1 for layer in sizes],
         selection_mode="multi",
         default=[layer + 1 for layer in chosen],
         key=f"layers of {bundle.name}",
         on_change=_take_layers,
         args=(bundle.name, len(sizes)),
     )
-    kept = sum(sizes[number - 1] for number in numbers or range(1, len(sizes) + 1))
+    kept = sum(sizes[number - 1] for number in numbers) or sum(sizes.values())
     st.caption(f"One picture takes {kept / 2**20:.1f} MiB of memory, shared by all who look at it.")
 
 
