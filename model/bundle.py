@@ -171,7 +171,7 @@ class Bundle:
         return image.crop(self.frame_box(image))
 
     def frame_box(self, image: Image.Image) -> tuple[int, int, int, int]:
-        """Where `frame` lies in the photo: left, top, right, bottom, the last two outside it."""
+        """Where `frame` lies in the photo: left, top, right, bottom, the last two exclusive."""
         left, top, right, bottom = self.resize.box(*image.size)
         height, width = (
             min(1.0, covered / side)

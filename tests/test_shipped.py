@@ -54,22 +54,12 @@ def test_the_command_on_the_card_makes_this_very_model(file):
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_what_is_to_be_trained_first_is_on_the_card(file):
     card = card_of(file)
-    made_by = recipe.load(shlex.split(card["command"])[3])
-    written = [Path(shlex.split(c)[-1 - 2 * c.count("--set")]).stem for c in _first(card)]
-    for name in (*getattr(made_by, "teachers", ()), *_whole_start(made_by)):
-        assert name in written
-    for command in _first(card):
-        assert shlex.split(command)[3] in recipe.names()
-
-
-def _first(card: dict) -> list[str]:
-    return card.get("commands_first", [])
-
-
-def _whole_start(made_by) -> list[str]:
-    """A captioner's encoder may begin with random weights, where there is none to start with."""
-    whole = isinstance(made_by, recipe.Recipe) or made_by.drawn
-    return [made_by.start] if made_by.start and whole else []
+    first = [shlex.split(command) for command in card.get("commands_first", [])]
+    made = set()
+    for words in (*first, shlex.split(card["command"])):
+        made_by = recipe.load(words[words.index("model.training") + 1])
+        assert {made_by.start, *getattr(made_by, "teachers", ())} <= made | {""}
+        made.add(Path(words[words.index("--out") + 1]).stem)
 
 
 def caption_config(made_by: recipe.CaptionRecipe, card: dict) -> CaptionerConfig:

@@ -62,7 +62,7 @@ def _train(arguments: list[str]) -> int:
     log = out.with_suffix(".log.jsonl")
     kind = None
     if recipe.teachers:
-        teachers = distillation.teachers(recipe, train.classes, out.parent)
+        teachers = distillation.teachers(net, recipe, train.classes, out.parent)
         kind = partial(distillation.TaughtRun, teachers=teachers)
     trained, curve = loop.train(net, train, test, recipe, device, state, options.resume, log, kind)
 

@@ -260,10 +260,8 @@ def ship(
     """Save `net` in float16 with a card, and measure it as it is shipped. Returns the card."""
     card = make_card(net, file.stem, recipe, curve, command) | {"machine": finish.machine(device)}
     start = starting_point(recipe, file.parent)
-    if start and recipe.drawn:
+    if start:
         card |= finish.after([recipe.start], file.parent, card.get("note"))
-    elif start:
-        card["encoder_started_as"] = recipe.start
     checkpoints.save(net, file, card)
     if isinstance(test_data, DrawnScenes):
         from model import zoo

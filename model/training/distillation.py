@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from model import checkpoints
-from model.training import loop
+from model.training import finish, loop
 from model.training.data import Split
 from model.training.recipe import Recipe
 
@@ -42,25 +42,36 @@ class TaughtRun(loop.Run):
         return images, torch.stack(answers).mean(0)
 
 
-def teachers(recipe: Recipe, classes: Sequence[str], folder: Path) -> list[nn.Module]:
-    """The recipe's teachers, from `folder`. Raises TrainingError where one does not fit."""
-    return [_teacher(name, recipe, classes, folder) for name in recipe.teachers]
+def teachers(
+    net: nn.Module, recipe: Recipe, classes: Sequence[str], folder: Path
+) -> list[nn.Module]:
+    """The recipe's teachers of `net`, from `folder`. Raises TrainingError where one is unfit."""
+    found = [_teacher(name, net, recipe, classes, folder) for name in recipe.teachers]
+    finish.after(recipe.teachers, folder)  # a card that says too little is noticed before training
+    return found
 
 
-def _teacher(name: str, recipe: Recipe, classes: Sequence[str], folder: Path) -> nn.Module:
+def _teacher(
+    name: str, net: nn.Module, recipe: Recipe, classes: Sequence[str], folder: Path
+) -> nn.Module:
     file = folder / f"{name}.safetensors"
     if not file.is_file():
         raise loop.TrainingError(
             f"The recipe {recipe.name} learns from {file.name}, which is not in {folder}. Train "
             "it there first; how, the first lines of the recipe say."
         )
-    net, card = checkpoints.load(file)
-    seen = {"mean": list(recipe.data.mean), "std": list(recipe.data.std)}
-    if net.config.img_size != recipe.model.get("img_size") or card["normalisation"] != seen:
+    teacher, card = checkpoints.load(file)
+    if card["task"] != "classify" or card.get("classes") != list(classes):
         raise loop.TrainingError(
-            f"{file} sees other pictures than the recipe {recipe.name}: img_size, mean and std "
-            "have to be the same."
+            f"{file} has other classes than the data, or in another order. Give the data that it "
+            "was trained on, or train it again."
         )
-    if list(card["classes"]) != list(classes):
-        raise loop.TrainingError(f"{file} has other classes than the data, or in another order.")
-    return net
+    seen = {"mean": list(recipe.data.mean), "std": list(recipe.data.std)}
+    same = teacher.tokens.image_size == net.tokens.image_size
+    same = same and teacher.config.in_channels == net.config.in_channels
+    if not same or card.get("normalisation") != seen:
+        raise loop.TrainingError(
+            f"{file} sees other pictures than the recipe {recipe.name}: img_size, in_channels, "
+            "mean and std have to be the same."
+        )
+    return teacher

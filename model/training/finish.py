@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from model import checkpoints
 from model.training import loop
@@ -32,9 +33,7 @@ def ship(
     """
     card = {"name": file.stem} | make_card(net, recipe, train_data, test_data, curve, command)
     card["machine"] = machine(device)
-    if recipe.start or recipe.teachers:
-        names = [*filter(None, [recipe.start]), *recipe.teachers]
-        card |= after(dict.fromkeys(names), file.parent, card.get("note"))
+    card |= after(parents(recipe), file.parent, card.get("note"))
     checkpoints.save(net, file, card)
     shipped, _ = checkpoints.load(file)
     logits = loop.predict(shipped.to(device), test_data, recipe.data, device).cpu()
@@ -56,20 +55,33 @@ def begin(net: nn.Module, recipe: Recipe, folder: Path) -> None:
             f"The recipe {recipe.name} goes on with {file.name}, which is not in {folder}. Train "
             f"it there first: python -m model.training {recipe.start} --out {file} ..."
         )
+    after([recipe.start], folder)  # a card that says too little is noticed before the training
     started, _ = checkpoints.load(file)
-    known = started.state_dict()
-    if started.config.num_classes != net.config.num_classes:
-        known |= {name: part for name, part in net.state_dict().items() if name.startswith("head.")}
-    if _shown(started.config) != _shown(net.config):
+    if other := _differences(started.config, net.config):
         raise loop.TrainingError(
-            f"{file} is another model than the recipe {recipe.name} describes under [model]."
+            f"{file} is another model than the recipe {recipe.name} describes under [model]. "
+            f"Not the same: {', '.join(other)}."
         )
-    net.load_state_dict(known)
+    same_head = started.config.num_classes == net.config.num_classes
+    net.load_state_dict(_without_head(started) | _head(started if same_head else net))
 
 
-def _shown(config: ViTConfig) -> ViTConfig:
-    """The model, whatever is left out of it in training, without its head."""
-    return dataclasses.replace(config, drop_path=0.0, patch_drop=0.0, init="normal", num_classes=0)
+def _differences(started: Any, config: ViTConfig) -> list[str]:
+    """The fields in which two models differ that can be seen in the weights, but for the head."""
+    if not isinstance(started, ViTConfig):
+        return ["the kind of model"]
+    unseen = {"num_classes", "init", "drop_path", "patch_drop", "proj_dropout"}
+    unseen |= {"dropout", "embed_dropout", "attention_dropout"}
+    names = [field.name for field in dataclasses.fields(ViTConfig) if field.name not in unseen]
+    return [name for name in names if getattr(started, name) != getattr(config, name)]
+
+
+def _head(net: nn.Module) -> dict[str, Tensor]:
+    return {name: part for name, part in net.state_dict().items() if name.startswith("head.")}
+
+
+def _without_head(net: nn.Module) -> dict[str, Tensor]:
+    return {name: part for name, part in net.state_dict().items() if not name.startswith("head.")}
 
 
 def starting_point(recipe: Recipe | CaptionRecipe, folder: Path) -> Path:
@@ -77,12 +89,24 @@ def starting_point(recipe: Recipe | CaptionRecipe, folder: Path) -> Path:
     return folder / f"{recipe.start}.safetensors"
 
 
+def parents(recipe: Recipe) -> list[str]:
+    """The checkpoints that a recipe needs."""
+    return [*filter(None, [recipe.start]), *recipe.teachers]
+
+
 def after(names: Iterable[str], folder: Path, note: str | None = None) -> dict:
     """What a card says of a model that came from the checkpoints `names` in `folder`.
 
     `commands_first`: the commands that make them, in order. `note`: the model's own and theirs.
+    Nothing where there are none and no note. Raises TrainingError for a card without a command.
     """
     cards = {name: checkpoints.read_card(folder / f"{name}.safetensors") for name in names}
+    for name, card in cards.items():
+        if "command" not in card:
+            raise loop.TrainingError(
+                f"The card {name}.json does not say by which command {name} was made. Train it "
+                "again, or add its command to the card."
+            )
     commands = [
         command
         for card in cards.values()
@@ -90,8 +114,8 @@ def after(names: Iterable[str], folder: Path, note: str | None = None) -> dict:
     ]
     notes = [note] if note else []
     notes += [f"{name}: {card['note']}" for name, card in cards.items() if "note" in card]
-    said = {"note": " ".join(notes)} if notes else {}
-    return {"commands_first": list(dict.fromkeys(commands))} | said
+    said = {"commands_first": list(dict.fromkeys(commands)), "note": " ".join(notes)}
+    return {key: value for key, value in said.items() if value}
 
 
 def machine(device: str) -> str:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from tqdm import tqdm
 from model.training import augment
 from model.training.data import Split
 from model.training.muon import Muon
-from model.training.recipe import Augment, Optimiser, Recipe, Schedule
+from model.training.recipe import PARTS, Augment, Optimiser, Recipe, Schedule
 
 
 class TrainingError(ValueError):
@@ -47,7 +48,7 @@ def train(
     `state`; `resume` goes on from there, to the same end as a run never interrupted (on the CPU to
     the bit; on CUDA the gradient of attention may add up in another order). With another number
     of epochs than the run was begun with, the schedule goes on as if it had always had that many.
-    `log` gets the curve as JSON lines. `kind`: another kind of run than that of a classifier.
+    `log` gets the curve as JSON lines. `kind`: another kind of run than that of labels.
     Raises TrainingError.
     """
     run = (kind or Run)(net, train_data, test_data, recipe, device)
@@ -401,16 +402,13 @@ def _json(recipe: Recipe) -> str:
 
 def _since_filled(begun: dict, recipe: Recipe) -> dict:
     """`begun`, as `_json` wrote it, with the defaults of what recipes did not have yet then."""
-    later = {
-        field.name: field.default
-        for field in dataclasses.fields(recipe)
-        if field.default is not dataclasses.MISSING
-    }
-    parts = {
-        name: dataclasses.asdict(kind()) | begun[name]
-        for name, kind in (("optimiser", Optimiser), ("schedule", Schedule), ("augment", Augment))
-    }
-    return json.loads(json.dumps(later | begun | parts))
+    parts = {name: _defaults(kind) | begun.get(name, {}) for name, kind in PARTS.items()}
+    return json.loads(json.dumps(_defaults(recipe) | begun | parts))
+
+
+def _defaults(kind: Any) -> dict[str, Any]:
+    fields = dataclasses.fields(kind)
+    return {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
 
 
 def _report(row: dict, epochs: int) -> None:

@@ -66,8 +66,9 @@ class Recipe:
 
     `ema`: decay of the exponential moving average of the weights, 0 for none.
     `test_every`: epochs between two looks at the test set (the last epoch is always measured).
-    `start`: a checkpoint beside the one to write, the same model, whose weights it goes on with;
-    its head begins anew where the number of classes is another.
+    `start`: a checkpoint beside the one to write whose weights it goes on with. It is the same
+    model, whatever was left out of it in training; the head begins anew for another number of
+    classes.
     `teachers`: checkpoints beside the one to write whose answers are learnt, not the labels, see
     `distillation`.
     `bfloat16`: half precision on a CPU too, as always on a GPU; twice as fast on a CPU that has it
@@ -132,7 +133,7 @@ class CaptionRecipe:
     weak_at: str = ""
 
 
-_PARTS = {"data": Data, "optimiser": Optimiser, "schedule": Schedule, "augment": Augment}
+PARTS = {"data": Data, "optimiser": Optimiser, "schedule": Schedule, "augment": Augment}
 _CHOICES = {"optimiser": ("adam", "adamw", "muon", "sgd"), "schedule": ("constant", "cosine")}
 
 
@@ -185,7 +186,7 @@ def _change(table: dict, change: str) -> None:
 
 def _recipe(name: str, table: dict) -> Recipe | CaptionRecipe:
     table = {"name": name, **table}
-    for key, part in _PARTS.items():
+    for key, part in PARTS.items():
         if key in table:
             table[key] = _build(part, table[key], f"[{key}] of recipe {name}")
     captions = table.get("task") == "caption"
@@ -198,6 +199,8 @@ def _recipe(name: str, table: dict) -> Recipe | CaptionRecipe:
                 f'The recipe {name} asks for {key} "{getattr(recipe, key).name}". '
                 f"Known: {', '.join(choices)}."
             )
+    if not 0 <= recipe.augment.plain <= 1:
+        raise RecipeError(f"The recipe {name} needs plain, a share of its epochs, from 0 to 1.")
     if captions and recipe.drawn and (recipe.drawn < 2 or recipe.pictures):
         raise RecipeError(
             f"The recipe {name} needs drawn of at least 2, to compare captions, and photos that "

@@ -262,6 +262,10 @@ def test_the_words_are_traced_with_the_keyboard(open_captions):
     assert f"attention went to “{words[0]}”: " in told.inner_text()
     page.keyboard.press("ArrowUp")
     assert f"To choose “{words[at]}”, attention went to “{words[0]}”: " in told.inner_text()
+    page.locator(".triangle .name[data-row='4']").hover()
+    assert told.inner_text().startswith(f"To choose “{words[4]}”, most went to ")
+    page.mouse.move(5, 5)
+    assert f"To choose “{words[at]}”, attention went to “{words[0]}”: " in told.inner_text()
     page.keyboard.press("Escape")
     assert "Each row sums to one" in told.inner_text()
     page.keyboard.press("ArrowUp")
@@ -269,6 +273,27 @@ def test_the_words_are_traced_with_the_keyboard(open_captions):
     page.keyboard.press("Enter")
     page.wait_for_timeout(150)
     assert now(page) == at - 1
+
+
+def test_what_is_traced_is_of_the_head_that_is_shown(open_captions):
+    page = open_captions("?scene=5&head=mean")
+    page.locator(".triangle").focus()
+    for _ in range(4):
+        page.keyboard.press("ArrowDown")
+    for _ in range(2):
+        page.keyboard.press("ArrowRight")
+    said = set()
+    for _ in range(4):
+        page.keyboard.press(".")
+        page.wait_for_timeout(150)
+        said.add(page.locator(".trace").inner_text())
+    assert len(said) > 1 and all("attention went to" in text for text in said)
+
+
+def test_a_decoder_without_self_attention_has_no_triangle_to_step_in(open_captions):
+    page = open_captions("?captioner=scenes-recurrent&scene=5")
+    assert not page.locator(".triangle").is_visible()
+    assert page.locator(".trace").inner_text()
 
 
 def test_the_caption_can_be_saved(open_captions):

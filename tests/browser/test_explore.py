@@ -206,6 +206,10 @@ def test_rollout_is_read_with_the_keyboard(open_page):
     page.keyboard.press("ArrowLeft" if column > 1 else "ArrowRight")
     beside = column - 1 if column > 1 else column + 1
     assert readout.inner_text().startswith(f"Row {row}, column {beside}:")
+    canvas.hover(position={"x": 4, "y": 4})
+    assert readout.inner_text().startswith("Row 1, column 1:")
+    page.mouse.move(5, 5)
+    assert readout.inner_text().startswith(f"Row {row}, column {beside}:")
     page.keyboard.press("Escape")
     assert readout.inner_text() == caption and canvas.evaluate(PIXELS) == untouched
 

@@ -46,7 +46,7 @@ class Captions {
     this.view = header.view;
     this.sent = JSON.stringify(this.view);
     this.preview = this.patch = this.held = null;
-    this.traced = undefined;
+    this.hovered = this.stepped = null; // in the triangle: by the mouse, by the arrow keys
     this.layers = header.layers.map((heads, i) => ({
       heads,
       cross: arrays[`cross_${i}`],
@@ -130,9 +130,9 @@ class Captions {
     this.find(".colors").onchange = (event) => this.change({ colors: event.target.value });
     this.find(".smooth").onchange = (event) => this.change({ smooth: event.target.checked });
     const triangle = this.find(".triangle");
-    triangle.onpointermove = (event) => this.trace(event.target.closest("[data-row]")?.dataset ?? {});
-    triangle.onpointerleave = () => this.trace({});
-    triangle.onblur = () => this.trace({});
+    triangle.onpointermove = (event) => this.hover(event.target.closest("[data-row]")?.dataset);
+    triangle.onpointerleave = () => this.hover();
+    triangle.onblur = () => this.stepTo(null);
     this.resizes = new ResizeObserver(() => this.schedule());
     this.resizes.observe(this.find(".panes"));
   }
@@ -163,8 +163,8 @@ class Captions {
     if (radio) return; // the browser moves from head to head
     const triangle = event.target === this.find(".triangle");
     if (triangle && event.key in arrows) this.traceOn(...arrows[event.key]);
-    else if (triangle && event.key === "Escape") this.trace({});
-    else if (triangle && event.key === "Enter") this.choose(this.traced ?? this.word);
+    else if (triangle && event.key === "Escape") this.stepTo(null);
+    else if (triangle && event.key === "Enter") this.choose(this.traced?.row ?? this.word);
     else if (event.target === this.canvas && event.key === "Enter") {
       this.hold(this.held ?? largest(this.patches(this.word)));
     } else if (event.target === this.canvas && this.held !== null && event.key in arrows) {
@@ -350,7 +350,9 @@ class Captions {
     this.find(".triangle-group").hidden = !this.count;
     this.squares = [];
     this.names = [];
-    if (!this.layers[0]?.own) {
+    this.hovered = this.stepped = null;
+    place.hidden = !this.layers[0]?.own;
+    if (place.hidden) {
       place.replaceChildren();
       setText(this.find(".trace"), this.header.noSelf);
       return;
@@ -375,7 +377,7 @@ class Captions {
       parts.push(name);
     }
     place.replaceChildren(...parts);
-    this.trace({});
+    this.showTrace();
   }
 
   buildStrip() {
@@ -402,6 +404,7 @@ class Captions {
     this.find(".colors").value = view.colors;
     this.find(".smooth").checked = view.smooth;
     drawScale(this.find(".bar"), view.colors);
+    this.showTrace();
     this.schedule();
   }
 
@@ -506,16 +509,16 @@ class Captions {
   mark() {
     const patch = this.patch ?? this.held;
     let strengths = null;
-    if (this.traced !== undefined) {
-      const row = this.row(this.traced, this.view.layer, this.view.head, "own");
-      strengths = this.words.map((_, i) => (i === this.traced ? 0 : row[i + 1]));
+    if (this.traced) {
+      const row = this.row(this.traced.row, this.view.layer, this.view.head, "own");
+      strengths = this.words.map((_, i) => (i === this.traced.row ? 0 : row[i + 1]));
     } else if (patch !== null) {
       const shares = this.words.map((_, i) => this.patches(i)[patch]);
       const top = Math.max(...shares, 2 / this.tokens); // not where nobody looks
       strengths = shares.map((share) => share / top);
     }
     this.words.forEach(({ button }, i) => {
-      const pressed = i === (this.traced ?? this.word);
+      const pressed = i === (this.traced?.row ?? this.word);
       button.setAttribute("aria-pressed", pressed);
       button.tabIndex = i === this.view.word ? 0 : -1;
       button.style.setProperty("--strength", (strengths?.[i] ?? 0).toFixed(3));
@@ -597,35 +600,50 @@ class Captions {
     });
   }
 
-  // A row of the triangle, or one square of it.
-  trace({ row, column }) {
-    const { words } = this.header;
-    this.traced = row === undefined ? undefined : Number(row);
-    this.tracedColumn = column;
-    const j = Number(column);
-    const from = (k) => (k ? `“${words[k - 1]}”` : "the start");
-    for (const { square, i, j: k } of this.squares) {
-      square.classList.toggle("lit", this.traced === i && (column === undefined || j === k));
-    }
-    let text = "Each row sums to one. Move the mouse or the arrow keys over it: the words above show where its attention went.";
-    if (this.traced !== undefined) {
-      const values = this.row(this.traced, this.view.layer, this.view.head, "own");
-      const best = column === undefined ? largest(values) : j;
-      const most = column === undefined ? "most" : "attention";
-      text = `To choose “${words[this.traced]}”, ${most} went to ${from(best)}: ${percent(values[best])}.`;
-    }
-    if (this.squares.length) setText(this.find(".trace"), text);
+  // A row of the triangle, or one square of it: what the mouse is on, or else the arrow keys.
+  get traced() {
+    return this.hovered ?? this.stepped;
+  }
+
+  hover(place) {
+    const { row, column } = place ?? {};
+    this.hovered = row === undefined ? null : { row: Number(row), column: column && Number(column) };
+    this.showTrace();
+    this.schedule();
+  }
+
+  stepTo(place) {
+    this.stepped = place;
+    this.showTrace();
     this.schedule();
   }
 
   // A step up or down keeps to whole rows, until one to the side takes up a single square.
   traceOn(down, right) {
-    if (this.traced === undefined) return this.trace({ row: this.word });
+    if (!this.stepped) return this.stepTo({ row: this.word });
     const within = (place, most) => Math.min(most, Math.max(0, place));
-    const row = within(this.traced + down, this.count - 1);
-    if (this.tracedColumn === undefined && !right) return this.trace({ row });
-    const start = this.tracedColumn ?? (right > 0 ? -1 : this.traced + 1);
-    this.trace({ row, column: within(Number(start) + right, row) });
+    const row = within(this.stepped.row + down, this.count - 1);
+    if (this.stepped.column === undefined && !right) return this.stepTo({ row });
+    const start = this.stepped.column ?? (right > 0 ? -1 : row + 1);
+    this.stepTo({ row, column: within(start + right, row) });
+  }
+
+  showTrace() {
+    if (!this.squares?.length) return;
+    const { traced } = this;
+    for (const { square, i, j } of this.squares) {
+      square.classList.toggle("lit", traced?.row === i && (traced.column ?? j) === j);
+    }
+    setText(this.find(".trace"), traced ? this.aboutTrace(traced) : TRACE);
+  }
+
+  aboutTrace({ row, column }) {
+    const { words } = this.header;
+    const values = this.row(row, this.view.layer, this.view.head, "own");
+    const from = column ?? largest(values);
+    const source = from ? `“${words[from - 1]}”` : "the start";
+    const most = column === undefined ? "most" : "attention";
+    return `To choose “${words[row]}”, ${most} went to ${source}: ${percent(values[from])}.`;
   }
 
   announce() {
@@ -635,6 +653,9 @@ class Captions {
     });
   }
 }
+
+const TRACE =
+  "Each row sums to one. Move the mouse or the arrow keys over it: the words above show where its attention went.";
 
 function bar(share) {
   const fill = element("span", { class: "fill" });

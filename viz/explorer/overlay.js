@@ -23,10 +23,10 @@ class Overlay {
     this.bar = parent.querySelector(".bar");
     this.high = parent.querySelector(".high");
     this.readout = parent.querySelector(".readout");
-    this.point = null;
-    this.canvas.onpointermove = (event) => this.read(this.patchAt(event));
-    this.canvas.onpointerleave = () => this.read(null);
-    this.canvas.onblur = () => this.read(null);
+    this.hovered = this.stepped = null; // a patch: by the mouse, by the arrow keys
+    this.canvas.onpointermove = (event) => this.hover(this.patchAt(event));
+    this.canvas.onpointerleave = () => this.hover(null);
+    this.canvas.onblur = () => this.stepTo(null);
     this.canvas.onkeydown = (event) => this.onKey(event);
     this.resizes = new ResizeObserver(() => this.draw());
     this.resizes.observe(this.canvas.parentElement);
@@ -40,9 +40,9 @@ class Overlay {
     this.values = arrays.values;
     this.top = this.values[largest(this.values)];
     setText(this.high, `${percent(this.top)} ${header.unit}`);
-    this.point = null;
+    this.hovered = this.stepped = null;
     setText(this.readout, header.caption);
-    this.canvas.setAttribute("aria-label", `${header.alt} Arrow keys read it patch by patch.`);
+    this.canvas.setAttribute("aria-label", `${header.alt}. Arrow keys read it patch by patch.`);
     drawScale(this.bar, header.colors);
     decodeFor(this, arrays.photo, (photo) => {
       this.photo = photo;
@@ -73,13 +73,27 @@ class Overlay {
     return [column / columns, row / rows, (column + 1) / columns, (row + 1) / rows];
   }
 
-  read(patch) {
-    if (patch === this.point || !this.header) return;
-    this.point = patch;
+  get point() {
+    return this.hovered ?? this.stepped;
+  }
+
+  hover(patch) {
+    if (patch === this.hovered) return;
+    this.hovered = patch;
+    this.read();
+  }
+
+  stepTo(patch) {
+    if (patch === this.stepped) return;
+    this.stepped = patch;
+    this.read();
+  }
+
+  read() {
     this.draw();
-    const [row, column] = this.place(patch ?? 0);
-    const told = `Row ${row + 1}, column ${column + 1}: ${percent(this.values[patch ?? 0])}`;
-    setText(this.readout, patch === null ? this.header.caption : told);
+    if (this.point === null) return setText(this.readout, this.header.caption);
+    const [row, column] = this.place(this.point);
+    setText(this.readout, `Row ${row + 1}, column ${column + 1}: ${percent(this.values[this.point])}`);
   }
 
   place(patch) {
@@ -88,6 +102,7 @@ class Overlay {
   }
 
   patchAt(event) {
+    if (!this.header) return null;
     const box = this.canvas.getBoundingClientRect();
     const [rows, columns] = this.header.grid;
     const row = Math.floor(((event.clientY - box.top) / box.height) * rows);
@@ -98,8 +113,8 @@ class Overlay {
 
   onKey(event) {
     const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
-    if (isShortcut(event)) return;
-    if (event.key === "Escape") this.read(null);
+    if (!this.header || isShortcut(event)) return;
+    if (event.key === "Escape") this.stepTo(null);
     else if (event.key in steps) this.step(...steps[event.key]);
     else return;
     event.preventDefault();
@@ -107,10 +122,10 @@ class Overlay {
 
   // The first step goes to where the map is highest.
   step(down, right) {
-    if (this.point === null) return this.read(largest(this.values));
+    if (this.stepped === null) return this.stepTo(largest(this.values));
     const [rows, columns] = this.header.grid;
-    const [row, column] = this.place(this.point);
+    const [row, column] = this.place(this.stepped);
     const within = (place, count) => Math.min(count - 1, Math.max(0, place));
-    this.read(within(row + down, rows) * columns + within(column + right, columns));
+    this.stepTo(within(row + down, rows) * columns + within(column + right, columns));
   }
 }

@@ -216,5 +216,5 @@ def _show_curve(curve: list[dict[str, Any]], of: str) -> None:
     st.plotly_chart(learning_curve(lines), key="curve", config=BARE, alt="Accuracy by epoch")
     st.caption(
         "Training pictures are cropped, mixed or partly erased where the recipe says so, so they "
-        "can be the harder ones. Some recipes show them as they are in the last epochs."
+        "can be the harder ones. In the last epochs of some recipes they are no longer mixed."
     )

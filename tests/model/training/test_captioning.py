@@ -248,7 +248,7 @@ def test_without_its_start_an_encoder_learns_from_the_first_epoch_on(folder, tmp
     assert main(command) == 0
     assert "learns from the first epoch on" in capsys.readouterr().err
     card = checkpoints.read_card(out)
-    assert "encoder_started_as" not in card
+    assert "commands_first" not in card
     assert card["resize"] == {"resized": [32, 32], "interpolation": "bilinear"}
 
 

@@ -112,7 +112,8 @@ def test_a_state_from_before_a_recipe_could_say_more_is_gone_on_with(tmp_path):
     torch.save(saved | {"recipe": json.dumps(begun)}, state)
     _, curve = run(dataclasses.replace(RECIPE, epochs=2), state, resume=True)
     assert len(curve) == 2
-    plain = dataclasses.replace(RECIPE, epochs=3, augment=Augment(plain=0.5))
+    last = dataclasses.replace(RECIPE.augment, plain=0.5)
+    plain = dataclasses.replace(RECIPE, epochs=3, augment=last)
     with pytest.raises(loop.TrainingError, match="begun with another recipe"):
         run(plain, state, resume=True)
 

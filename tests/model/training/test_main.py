@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from model import checkpoints
-from model.training import data, finish, loop, recipe
+from model.training import data, distillation, finish, loop, recipe
 from model.training.__main__ import main
-from model.vit import VisionTransformer
+from model.vit import VisionTransformer, build
 
 TINY = """
 title = "Tiny"
@@ -112,7 +112,11 @@ def test_a_recipe_goes_on_with_another_ones_weights(folder, capsys):
 
     capsys.readouterr()
     assert main([*further, "--device", "cpu", "--set", "model.depth=2"]) == 1
-    assert "another model than the recipe further describes" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert (
+        "another model than the recipe further describes under [model]. Not the same: depth."
+        in error
+    )
     (folder / "out" / "tiny.safetensors").unlink()
     assert main([*further, "--device", "cpu"]) == 1
     assert "goes on with tiny.safetensors, which is not in" in capsys.readouterr().err
@@ -143,6 +147,10 @@ def test_a_recipe_learns_the_answers_of_teachers(folder, capsys):
     assert main([*taught, "--device", "cpu"]) == 0
     _, known = checkpoints.load(folder / "out" / "tiny.safetensors")
     assert checkpoints.read_card(out)["commands_first"] == [known["command"]]
+    alone = folder / "out" / "alone.safetensors"
+    assert main([*taught[:-1], str(alone), "--device", "cpu", "--set", "teachers=[]"]) == 0
+    pairs = zip(*(checkpoints.load(f)[0].parameters() for f in (out, alone)), strict=True)
+    assert not all(torch.equal(a, b) for a, b in pairs)  # the labels were not what it learned
 
     capsys.readouterr()
     assert main([*taught, "--device", "cpu", "--set", "data.mean=[0.4, 0.5, 0.5]"]) == 1
@@ -152,6 +160,31 @@ def test_a_recipe_learns_the_answers_of_teachers(folder, capsys):
     checkpoints.save(*_with_classes(folder, ["b", "a"]))
     assert main([*taught, "--device", "cpu"]) == 1
     assert "has other classes than the data" in capsys.readouterr().err
+
+
+def test_a_start_that_does_not_fit_is_a_sentence(folder, capsys):
+    assert main(command(folder, "--device", "cpu")) == 0
+    file = folder / "out" / "tiny.safetensors"
+    net, card = checkpoints.load(file)
+    (folder / "further.toml").write_text('start = "tiny"\n' + TINY)
+    out = str(folder / "out" / "further.safetensors")
+    further = [str(folder / "further.toml"), "--data", str(folder), "--out", out]
+    capsys.readouterr()
+    assert main([*further, "--device", "cpu", "--set", "model.num_classes=0"]) == 1
+    assert "makes a model of 0 classes" in capsys.readouterr().err
+    assert main([*further, "--device", "cpu", "--set", "model.dropout=0.1"]) == 0
+    del card["command"]
+    checkpoints.save(net, file, card)
+    capsys.readouterr()
+    assert main([*further, "--device", "cpu"]) == 1
+    assert "does not say by which command tiny was made" in capsys.readouterr().err
+
+
+def test_a_captioner_is_no_start_of_a_classifier(folder):
+    going_on = recipe.load(str(folder / "tiny.toml"), ['start="scenes-captioner"'])
+    net = build("vit", img_size=8, patch_size=4, dim=16, depth=1, heads=2)
+    with pytest.raises(loop.TrainingError, match="Not the same: the kind of model"):
+        finish.begin(net, going_on, checkpoints.DIRECTORY)
 
 
 def test_a_card_lists_all_that_is_to_be_trained_first(tmp_path):
@@ -167,6 +200,15 @@ def test_a_card_lists_all_that_is_to_be_trained_first(tmp_path):
         "commands_first": ["make a", "make b", "make d", "make c"],
         "note": "Own. b: Cut short.",
     }
+
+
+def test_a_teacher_of_a_preset_need_not_say_its_size(folder):
+    """The size of the pictures is the model's, wherever the recipe has it from."""
+    assert main(command(folder, "--device", "cpu")) == 0
+    taught = recipe.load(str(folder / "tiny.toml"), ['teachers=["tiny"]'])
+    net, _ = checkpoints.load(folder / "out" / "tiny.safetensors")
+    unsaid = dataclasses.replace(taught, model={"preset": "vit"})
+    assert len(distillation.teachers(net, unsaid, ["a", "b"], folder / "out")) == 1
 
 
 def _with_classes(folder, classes):
