@@ -50,6 +50,7 @@ class Trace:
     tokens: Tensor  # (B, N, D), what goes into the last attention layer
     token_gradient: Tensor  # ∂y/∂tokens
     image_gradient: Tensor  # ∂y/∂images
+    reading: Tensor  # (B, N), length of ∂y/∂t of the last tokens t that a module made; or empty
 
     @property
     def depth(self) -> int:
@@ -67,7 +68,8 @@ class Trace:
         """Which tokens the score is read from: float32 (B, N), rows sum to one.
 
         Found by asking: those tokens of the last layer on whose attention y depends at all.
-        That is the class token where it is pooled, and every patch where their mean is. Where y
+        That is the class token where it is pooled, and every patch where their mean is. A head
+        that takes both, as DINOv2's, weighs the class token against the mean as y does. Where y
         depends on nothing, the class token stands in, or else the patches.
         """
         batch, _, tokens, _ = self.records[-1].shape
@@ -76,7 +78,23 @@ class Trace:
         usual = torch.zeros(tokens, dtype=torch.bool, device=read.device)
         usual[0 if "cls" in self.layout.prefix else self.layout.patch_slice] = True
         read = torch.where(read.any(1, keepdim=True), read, usual).float()
+        read = read * self._strengths(read)
         return read / read.sum(1, keepdim=True)
+
+    def _strengths(self, read: Tensor) -> Tensor:
+        """What y takes from a token without a place, and from a patch: (B, N), the mean over those
+        in `read`. Ones where only one kind is read, or nothing is known."""
+        if self.reading.shape != read.shape:
+            return torch.ones_like(read)
+        prefix = len(self.layout.prefix)
+        kinds = slice(0, prefix), slice(prefix, None)
+        sums = [(read * self.reading)[:, kind].sum(1, keepdim=True) for kind in kinds]
+        means = [
+            (total / read[:, kind].sum(1, keepdim=True).clamp(min=1)).expand_as(read[:, kind])
+            for total, kind in zip(sums, kinds, strict=True)
+        ]
+        both = torch.cat(sums, 1).all(1, keepdim=True)
+        return torch.where(both, torch.cat(means, 1), 1.0)
 
     @property
     def readers(self) -> list[int]:
@@ -113,12 +131,12 @@ def trace_class(
     """
     score = target if callable(target) else class_score(target)
     double = twin(net)
-    inputs = _remember_inputs(double)
+    inputs, made = _remember_inputs(double), _remember_last(double, layout.tokens)
     images = images.detach().clone().requires_grad_()
     with torch.enable_grad(), AttentionRecorder(double) as recorder:
         output = double(images)
     tokens = inputs[recorder.records[-1].name]
-    return finish(Trace, net, images, layout, score, output, recorder.records, tokens)
+    return finish(Trace, net, images, layout, score, output, recorder.records, tokens, *made)
 
 
 def finish(
@@ -130,11 +148,17 @@ def finish(
     output: Tensor,
     records: list[AttentionRecord],
     tokens: Tensor,
+    last: Tensor | None = None,
 ) -> Traced:
-    """The way back, from the score of an output that was recorded: a trace without a graph."""
-    anchors = [record.anchor for record in records]
-    y = score(output).sum()
-    *gradients, token_gradient, image_gradient = gradients_of(y, [*anchors, tokens, images])
+    """The way back, from the score of an output that was recorded: a trace without a graph.
+
+    `last`: the last tokens (B, N, D) that a module made, where they are known.
+    """
+    anchors, y = [record.anchor for record in records], score(output).sum()
+    known = [] if last is None else [last]
+    asked = [*known, *anchors, tokens, images]
+    *gradients, token_gradient, image_gradient = gradients_of(y, asked)
+    reading = gradients.pop(0).float().norm(dim=2) if known else torch.zeros(0)
     return kind(
         net=net,
         images=images.detach(),
@@ -146,6 +170,7 @@ def finish(
         tokens=tokens.detach(),
         token_gradient=token_gradient,
         image_gradient=image_gradient,
+        reading=reading,
     )
 
 
@@ -185,3 +210,16 @@ def _remember_inputs(net: nn.Module) -> dict[str, Tensor]:
     for name, module in net.named_modules():
         module.register_forward_pre_hook(remember(name), with_kwargs=True)
     return inputs
+
+
+def _remember_last(net: nn.Module, tokens: int) -> list[Tensor]:
+    """Filled while the net runs: the last output (B, `tokens`, D) of a module, or nothing."""
+    last: list[Tensor] = []
+
+    def remember(_: nn.Module, __: tuple, output: Any) -> None:
+        if isinstance(output, Tensor) and output.requires_grad and output.shape[1:-1] == (tokens,):
+            last[:] = [output]
+
+    for module in net.modules():
+        module.register_forward_hook(remember)
+    return last

@@ -17,6 +17,7 @@ from model import AttentionRecorder, hubs, samples, zoo
 from model.bundle import Bundle
 from model.order import random_order, shuffle_pixels
 from model.torchvision_cpu import ensure
+from model.trace import trace_class
 from model.zoo import ModelNotFound, ModelRejected
 
 SHARED = Path(os.environ.get("SACCADE_SHARED", Path(__file__).parents[2].parent / "shared"))
@@ -241,6 +242,7 @@ SIZES = {
 
 
 def hf_config(kind: str, **more):
+    ensure()  # transformers imports torchvision
     import transformers
 
     return getattr(transformers, kind)(**SIZES, **more)
@@ -333,6 +335,25 @@ def test_hugging_face_classifiers(shelf, offline, kind, more, prefix):
     untrained = zoo.load("hf/org/tiny", weights="random")
     with torch.inference_mode():
         assert not torch.equal(untrained.net(images), bundle.net(images))
+
+
+@pytest.mark.hubs
+@needs_hf
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [("Dinov2Config", {}), ("Dinov2WithRegistersConfig", {"num_register_tokens": 2})],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_dinov2_reads_the_class_token_beside_the_mean_of_the_patches(shelf, offline, kind, more):
+    """Each by the length of its half of the class's weights."""
+    net = publish(hf_config(kind, id2label={0: "cat", 1: "dog"}, label2id={}, **more))
+    bundle = zoo.load("hf/org/tiny")
+    halves = net.classifier.weight[1].detach().double().unflatten(0, (2, -1)).norm(dim=1)
+    images = bundle.prepare(samples.load("rocket"))
+    read = trace_class(bundle.net, images, bundle.tokens, 1).readout[0].double()
+    assert float(read[0]) == pytest.approx(float(halves[0] / halves.sum()), abs=1e-6)
+    expected = (halves[1] / halves.sum() / 16).expand(16)
+    torch.testing.assert_close(read[bundle.tokens.patch_slice], expected, atol=1e-6, rtol=0)
 
 
 @pytest.mark.hubs

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from model.trace import class_score, trace_class, twin
-from model.vit import build
+from model.vit import VisionTransformer, build
 from tests.model import eager
 
 VARIANTS = {
@@ -81,7 +81,35 @@ def test_the_tokens_that_the_score_is_read_from(variant, readers):
     net = tiny(**VARIANTS[variant])
     trace = trace_class(net, photos(), net.tokens, 0)
     assert trace.readers == readers
-    torch.testing.assert_close(trace.readout.sum(1), torch.ones(2))
+    shares = torch.zeros(2, trace.layout.tokens)
+    shares[:, readers] = 1 / len(readers)
+    torch.testing.assert_close(trace.readout, shares)
+
+
+class TwoKinds(VisionTransformer):
+    """As DINOv2 classifies: by the class token beside the mean of the patches."""
+
+    def __init__(self, config, both: torch.Tensor) -> None:
+        super().__init__(config)
+        self.both = torch.nn.Parameter(both)  # (2, classes, dim)
+
+    def forward(self, images):
+        tokens = self.norm(self.encode(images))
+        of_class, of_patches = self.both
+        return tokens[:, 0] @ of_class.T + tokens[:, 1:].mean(1) @ of_patches.T
+
+
+def test_a_head_that_reads_two_kinds_weighs_each_as_it_does():
+    """∂y/∂t is a class's row of the head: that of the class token, or a patch's share of its."""
+    both = torch.randn(2, 5, 12, generator=torch.Generator().manual_seed(2))
+    net = TwoKinds(tiny().config, both).eval()
+    net.load_state_dict(tiny().state_dict(), strict=False)
+    trace = trace_class(net, photos(), net.tokens, [3, 1])
+    lengths = both.double().norm(dim=2)[:, [3, 1]]
+    of_class = lengths[0] / lengths.sum(0)
+    torch.testing.assert_close(trace.readout[:, 0].double(), of_class, atol=1e-6, rtol=0)
+    patches = ((1 - of_class) / 6)[:, None].expand(-1, 6)
+    torch.testing.assert_close(trace.readout[:, 1:].double(), patches, atol=1e-6, rtol=0)
 
 
 def test_a_score_that_depends_on_nothing_has_zero_gradients():
