@@ -305,3 +305,21 @@ def test_a_taught_net_comes_to_answer_as_its_teacher():
     with torch.no_grad():
         agree = (taught(shown).argmax(1) == teacher(shown).argmax(1)).float().mean()
     assert agree > 0.8 and 0 < teacher(shown).argmax(1).float().mean() < 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
+def test_a_gpu_learns_the_same(tmp_path):
+    """From labels and from a teacher, a state in between; the net comes back to the CPU."""
+    teacher, _ = run()
+    for kind in (None, partial(distillation.TaughtRun, teachers=[teacher])):
+        nets = []
+        for epochs in (4, 8):
+            torch.manual_seed(0)
+            recipe = dataclasses.replace(RECIPE, epochs=epochs)
+            parts = (build("vit", **TINY), data(), data(20, 2), recipe, "cuda")
+            net, curve = loop.train(*parts, tmp_path / "state", epochs == 8, kind=kind)
+            nets.append(net)
+            assert next(net.parameters()).device.type == "cpu"
+        assert len(curve) == 8 and curve[-1]["test_accuracy"] > 0.8
+        assert not same(*nets)
+        (tmp_path / "state").unlink()
