@@ -45,6 +45,8 @@ LEARNED = (
     "weak_at",
     "command",
     "commands_first",
+    "went_on_from",
+    "teachers",
     "recipe",
     "seed",
     "epochs",

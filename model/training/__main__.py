@@ -44,6 +44,8 @@ def _train(arguments: list[str]) -> int:
         raise loop.TrainingError(
             f"{state} is an unfinished run. Add --resume to go on with it, or delete it."
         )
+    if options.resume and not state.exists():
+        print(f"There is no {state} to go on with: it begins anew.", file=sys.stderr)
     out.parent.mkdir(parents=True, exist_ok=True)
 
     torch.manual_seed(recipe.seed)
@@ -51,6 +53,11 @@ def _train(arguments: list[str]) -> int:
     if isinstance(recipe, recipes.CaptionRecipe):
         return _train_captioner(options, recipe, device, out, state)
     overrides = {key: value for key, value in recipe.model.items() if key != "preset"}
+    if out.stem in finish.parents(recipe):
+        raise loop.TrainingError(
+            f"The recipe {recipe.name} needs {out.name} itself, so it cannot write there. Give "
+            "another --out in the same folder."
+        )
     net = build(recipe.model["preset"], **overrides)
     finish.begin(net, recipe, out.parent)
     side = min(net.tokens.image_size)

@@ -262,6 +262,7 @@ def ship(
     start = starting_point(recipe, file.parent)
     if start:
         card |= finish.after([recipe.start], file.parent, card.get("note"))
+        card["went_on_from"] = recipe.start
     checkpoints.save(net, file, card)
     if isinstance(test_data, DrawnScenes):
         from model import zoo

@@ -54,14 +54,11 @@ def teachers(
 def _teacher(
     name: str, net: nn.Module, recipe: Recipe, classes: Sequence[str], folder: Path
 ) -> nn.Module:
-    file = folder / f"{name}.safetensors"
-    if not file.is_file():
-        raise loop.TrainingError(
-            f"The recipe {recipe.name} learns from {file.name}, which is not in {folder}. Train "
-            "it there first; how, the first lines of the recipe say."
-        )
+    file = finish.needed(name, recipe, folder)
     teacher, card = checkpoints.load(file)
-    if card["task"] != "classify" or card.get("classes") != list(classes):
+    if card["task"] != "classify":
+        raise loop.TrainingError(f"{file} is no classifier, so it cannot teach one.")
+    if card.get("classes") != list(classes):
         raise loop.TrainingError(
             f"{file} has other classes than the data, or in another order. Give the data that it "
             "was trained on, or train it again."

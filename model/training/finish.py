@@ -32,7 +32,7 @@ def ship(
     its card. Returns the card.
     """
     card = {"name": file.stem} | make_card(net, recipe, train_data, test_data, curve, command)
-    card["machine"] = machine(device)
+    card |= {"machine": machine(device)} | _ancestry(recipe)
     card |= after(parents(recipe), file.parent, card.get("note"))
     checkpoints.save(net, file, card)
     shipped, _ = checkpoints.load(file)
@@ -49,12 +49,7 @@ def begin(net: nn.Module, recipe: Recipe, folder: Path) -> None:
     """
     if not recipe.start:
         return
-    file = starting_point(recipe, folder)
-    if not file.is_file():
-        raise loop.TrainingError(
-            f"The recipe {recipe.name} goes on with {file.name}, which is not in {folder}. Train "
-            f"it there first: python -m model.training {recipe.start} --out {file} ..."
-        )
+    file = needed(recipe.start, recipe, folder)
     after([recipe.start], folder)  # a card that says too little is noticed before the training
     started, _ = checkpoints.load(file)
     if other := _differences(started.config, net.config):
@@ -89,9 +84,26 @@ def starting_point(recipe: Recipe | CaptionRecipe, folder: Path) -> Path:
     return folder / f"{recipe.start}.safetensors"
 
 
+def needed(name: str, recipe: Recipe, folder: Path) -> Path:
+    """The file of a checkpoint that the recipe needs. Raises TrainingError where it is missing."""
+    file = folder / f"{name}.safetensors"
+    if not file.is_file():
+        there = ", ".join(sorted(f.stem for f in folder.glob("*.safetensors"))) or "none"
+        raise loop.TrainingError(
+            f"The recipe {recipe.name} needs {file.name}, which is not in {folder} (checkpoints "
+            f"there: {there}). Train it there first, or correct its name in the recipe."
+        )
+    return file
+
+
 def parents(recipe: Recipe) -> list[str]:
     """The checkpoints that a recipe needs."""
     return [*filter(None, [recipe.start]), *recipe.teachers]
+
+
+def _ancestry(recipe: Recipe) -> dict[str, str]:
+    said = {"went_on_from": recipe.start, "teachers": ", ".join(recipe.teachers)}
+    return {key: names for key, names in said.items() if names}
 
 
 def after(names: Iterable[str], folder: Path, note: str | None = None) -> dict:

@@ -518,8 +518,8 @@ class Captions {
       strengths = shares.map((share) => share / top);
     }
     this.words.forEach(({ button }, i) => {
-      const pressed = i === (this.traced?.row ?? this.word);
-      button.setAttribute("aria-pressed", pressed);
+      button.setAttribute("aria-pressed", i === this.word);
+      button.classList.toggle("traced", i === this.traced?.row);
       button.tabIndex = i === this.view.word ? 0 : -1;
       button.style.setProperty("--strength", (strengths?.[i] ?? 0).toFixed(3));
     });
@@ -612,7 +612,9 @@ class Captions {
     this.schedule();
   }
 
+  // The arrow keys count until the mouse moves again.
   stepTo(place) {
+    this.hovered = null;
     this.stepped = place;
     this.showTrace();
     this.schedule();
@@ -620,11 +622,12 @@ class Captions {
 
   // A step up or down keeps to whole rows, until one to the side takes up a single square.
   traceOn(down, right) {
-    if (!this.stepped) return this.stepTo({ row: this.word });
+    const { traced } = this;
+    if (!traced) return this.stepTo({ row: this.word });
     const within = (place, most) => Math.min(most, Math.max(0, place));
-    const row = within(this.stepped.row + down, this.count - 1);
-    if (this.stepped.column === undefined && !right) return this.stepTo({ row });
-    const start = this.stepped.column ?? (right > 0 ? -1 : row + 1);
+    const row = within(traced.row + down, this.count - 1);
+    if (traced.column === undefined && !right) return this.stepTo({ row });
+    const start = traced.column ?? (right > 0 ? -1 : row + 1);
     this.stepTo({ row, column: within(start + right, row) });
   }
 

@@ -83,8 +83,10 @@ class Overlay {
     this.read();
   }
 
+  // The arrow keys count until the mouse moves again.
   stepTo(patch) {
-    if (patch === this.stepped) return;
+    if (!this.header) return;
+    this.hovered = null;
     this.stepped = patch;
     this.read();
   }
@@ -122,9 +124,9 @@ class Overlay {
 
   // The first step goes to where the map is highest.
   step(down, right) {
-    if (this.stepped === null) return this.stepTo(largest(this.values));
+    if (this.point === null) return this.stepTo(largest(this.values));
     const [rows, columns] = this.header.grid;
-    const [row, column] = this.place(this.stepped);
+    const [row, column] = this.place(this.point);
     const within = (place, count) => Math.min(count - 1, Math.max(0, place));
     this.stepTo(within(row + down, rows) * columns + within(column + right, columns));
   }

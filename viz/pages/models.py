@@ -69,8 +69,9 @@ def _load(name: str) -> zoo.Bundle | None:
 
 
 def _open_another() -> None:
+    message = st.container()  # always there, so that the tab in front stays in front
     if sentence := st.session_state.pop("not_opened", None):
-        st.error(plain(sentence), icon=":material/error:")
+        message.error(plain(sentence), icon=":material/error:")
     st.subheader("Open another")
     untrained, hub, own = st.tabs(["The same, untrained", "From a hub", "Your own file"])
     with untrained:
@@ -159,7 +160,7 @@ def _open_own() -> None:
     weights = [upload for upload in uploads if not upload.name.lower().endswith(".json")]
     if len(weights) != 1 or len(cards) > 1:
         st.session_state.not_opened = (
-            "Choose one file with weights, and at most one `.json` with it."
+            "Choose one file with weights, and at most one .json file with it."
             if uploads
             else "Choose a file first."
         )

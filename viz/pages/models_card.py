@@ -20,6 +20,8 @@ MADE_OF = {
     "licence": "Licence of the weights",
     "seed": "Random seed",
     "epochs": "Epochs",
+    "went_on_from": "Went on from",
+    "teachers": "Learned from",
 }
 ECE = (
     "Expected calibration error: pictures are grouped by how sure the model is of its answer, and "

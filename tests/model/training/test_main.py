@@ -119,7 +119,7 @@ def test_a_recipe_goes_on_with_another_ones_weights(folder, capsys):
     )
     (folder / "out" / "tiny.safetensors").unlink()
     assert main([*further, "--device", "cpu"]) == 1
-    assert "goes on with tiny.safetensors, which is not in" in capsys.readouterr().err
+    assert "needs tiny.safetensors, which is not in" in capsys.readouterr().err
 
 
 def test_another_number_of_classes_gets_a_head_of_its_own(folder):
@@ -156,7 +156,9 @@ def test_a_recipe_learns_the_answers_of_teachers(folder, capsys):
     assert main([*taught, "--device", "cpu", "--set", "data.mean=[0.4, 0.5, 0.5]"]) == 1
     assert "sees other pictures than the recipe taught" in capsys.readouterr().err
     assert main([*taught, "--device", "cpu", "--set", 'teachers=["nobody"]']) == 1
-    assert "learns from nobody.safetensors, which is not in" in capsys.readouterr().err
+    assert "needs nobody.safetensors, which is not in" in capsys.readouterr().err
+    assert main([*taught[:-1], str(folder / "out" / "tiny.safetensors"), "--device", "cpu"]) == 1
+    assert "needs tiny.safetensors itself, so it cannot write there" in capsys.readouterr().err
     checkpoints.save(*_with_classes(folder, ["b", "a"]))
     assert main([*taught, "--device", "cpu"]) == 1
     assert "has other classes than the data" in capsys.readouterr().err
