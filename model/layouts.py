@@ -86,7 +86,8 @@ def load(
             "layout": layout.title,
             "parameters": sum(p.numel() for p in net.parameters()),
             "sha256": _sha256(path),
-        },
+        }
+        | ({"heads_assumed": True} if heads is None else {}),
     )
 
 

@@ -38,7 +38,10 @@ def test_the_card_of_every_embedded_model_is_shown(app):
         assert not app.exception
         card = zoo.load(name).card
         assert card["title"] in [heading.value for heading in app.subheader]
-        assert f"{card['parameters']:,}" in app.table[0].value.to_string()
+        facts, config = app.table[0].value.to_string(), card["config"]
+        assert f"{card['parameters']:,}" in facts
+        assert f"{config['depth']} of {config['heads']} heads" in facts
+        assert "does not say" not in facts
 
 
 def test_the_same_model_untrained_can_be_opened_and_looked_at(app):
@@ -106,6 +109,21 @@ def test_a_students_own_model_opens(app):
     assert app.session_state["model"].startswith("your mine.safetensors")
     header, _ = explorer(app)
     assert header["layers"] == [[2, 4, 4]] * 6
+
+
+@pytest.mark.parametrize("said", [None, 2])
+def test_heads_that_nobody_said_are_told_to_be_assumed(app, said):
+    torch.manual_seed(0)
+    weights = build("cs231n", img_size=32, patch_size=8).state_dict()
+    blob = save({name: tensor.contiguous() for name, tensor in weights.items()})
+    app.file_uploader(key="own_file").upload("mine.safetensors", blob, "application/octet-stream")
+    if said:
+        app.number_input(key="own_heads").set_value(said)
+    app.button[2].click().run()
+    app.switch_page("viz/pages/models.py").run()
+    facts = app.table[0].value.to_string()
+    assert f"6 of {said or 4} heads" in facts
+    assert ("assumed: the file does not say" in facts) == (said is None)
 
 
 def upload(app, *paths):

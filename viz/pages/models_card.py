@@ -50,10 +50,21 @@ def show_facts(bundle: zoo.Bundle) -> None:
         "Parameters": f"{shelf.parameter_count(bundle):,}",
         "Picture": f"{width} x {height} pixels",
         "Patches": f"{rows} x {columns} of {bundle.tokens.patch[1]} pixels",
+        **_layers(bundle),
         "Tokens without a place": ", ".join(bundle.tokens.prefix) or "none",
         "Classes": f"{len(bundle.classes):,}" if bundle.classes else "none",
     }
     st.table(facts, border=LINES)
+
+
+def _layers(bundle: zoo.Bundle) -> dict[str, str]:
+    config = getattr(bundle.net, "config", None)
+    if not hasattr(config, "heads"):
+        return {}
+    told = f"{config.depth} of {config.heads} heads"
+    if bundle.card.get("heads_assumed"):
+        told += ", assumed: the file does not say"
+    return {"Layers": told}
 
 
 # -- figures --------------------------------------------------------------------------------------
