@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from model.training import loop
 from model.training.data import Split
 from model.training.recipe import CaptionRecipe, Recipe
 from model.vit import ViTConfig
+
+
+DIFFERENT = "The command alone gives a slightly different model."
 
 
 def ship(
@@ -126,8 +129,14 @@ def after(names: Iterable[str], folder: Path, note: str | None = None) -> dict:
     ]
     notes = [note] if note else []
     notes += [f"{name}: {card['note']}" for name, card in cards.items() if "note" in card]
-    said = {"commands_first": list(dict.fromkeys(commands)), "note": " ".join(notes)}
+    said = {"commands_first": list(dict.fromkeys(commands)), "note": _together(notes)}
     return {key: value for key, value in said.items() if value}
+
+
+def _together(notes: Sequence[str]) -> str:
+    """The notes one after the other; what several of them end with is said once."""
+    told = [note.replace(DIFFERENT, "").strip() for note in notes]
+    return " ".join(told if told == list(notes) else [*told, DIFFERENT])
 
 
 def machine(device: str) -> str:
@@ -189,6 +198,5 @@ def changed_length(curve: list[dict]) -> dict[str, str]:
         then = ", ".join(f"then {epochs} from epoch {epoch} on" for epochs, epoch in turns)
         told = f"while it ran: {plans[0][0]}, {then}"
     return {
-        "note": f"The planned number of epochs was changed {told}. "
-        "The command alone gives a slightly different model."
+        "note": f"The planned number of epochs was changed {told}. {DIFFERENT}",
     }

@@ -202,6 +202,11 @@ def test_a_card_lists_all_that_is_to_be_trained_first(tmp_path):
         "commands_first": ["make a", "make b", "make d", "make c"],
         "note": "Own. b: Cut short.",
     }
+    card = {"command": "make e", "note": f"Longer. {finish.DIFFERENT}"}
+    card |= {"task": "classify", "config": {}, "sha256": ""}
+    (tmp_path / "e.json").write_text(json.dumps(card))
+    note = finish.after(["e"], tmp_path, f"Shorter. {finish.DIFFERENT}")["note"]
+    assert note == f"Shorter. e: Longer. {finish.DIFFERENT}"
 
 
 def test_a_teacher_of_a_preset_need_not_say_its_size(folder):
