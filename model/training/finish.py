@@ -17,7 +17,6 @@ from model.training.data import Split
 from model.training.recipe import CaptionRecipe, Recipe
 from model.vit import ViTConfig
 
-
 DIFFERENT = "The command alone gives a slightly different model."
 
 
