@@ -2,7 +2,9 @@
 
 import streamlit as st
 
-st.set_page_config(page_title="Saccade", page_icon=":material/visibility:", layout="wide")
+from viz.icon import eye
+
+st.set_page_config(page_title="Saccade", page_icon=eye(), layout="wide")
 
 st.navigation(
     [

@@ -351,6 +351,16 @@ def test_the_view_is_still_there_after_a_visit_to_another_page(open_page):
     assert (pixels(page), readout(page)) == before
 
 
+def test_nothing_is_fetched_from_elsewhere(open_page):
+    page, asked = open_page(), []
+    page.on("request", lambda request: asked.append(request.url))
+    page.reload()
+    settle(page)
+    page.wait_for_function("document.querySelector('link[rel~=icon]').href.includes('/media/')")
+    here = page.evaluate("location.origin")
+    assert asked and all(url.startswith((here, "data:", "blob:")) for url in asked)
+
+
 def test_every_page_opens_on_the_same_photo(open_page):
     page = open_page("?photo=coffee")
     texts = [link.inner_text() for link in page.get_by_role("link").all()]
