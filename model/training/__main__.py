@@ -46,6 +46,8 @@ def _train(arguments: list[str]) -> int:
         )
     if options.resume and not state.exists():
         print(f"There is no {state} to go on with: it begins anew.", file=sys.stderr)
+    if out.exists():
+        print(f"{out} is there already: the end of this run replaces it.", file=sys.stderr)
     out.parent.mkdir(parents=True, exist_ok=True)
 
     torch.manual_seed(recipe.seed)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from model import samples, zoo
 from model.recorder import AttentionRecorder
-from tests.browser.conftest import settle
+from tests.browser.conftest import ROOT, settle
 
 pytestmark = pytest.mark.browser
 
@@ -77,7 +77,8 @@ def test_hover_draws_without_the_server(open_page, own_photo):
     page.locator(".from", has_text="(held)").wait_for()
     held = pixels(page)
     page.mouse.move(*point(page, 0.2, 0.8))
-    assert "an even share" in readout(page), "a held patch stays while the mouse reads values"
+    assert "most to" not in readout(page), "a held patch stays while the mouse reads values"
+    assert "an even share" in readout(page)
     page.mouse.move(5, 5)
     assert pixels(page) == held
 
@@ -189,6 +190,28 @@ def test_the_keyboard_alone_suffices(open_page):
     page.locator(".heads input").first.focus()
     page.keyboard.press("ArrowRight")
     page.wait_for_function("location.search.includes('head=')")
+
+
+def test_the_keyboard_goes_on_from_the_patch_under_the_mouse(open_page):
+    page = open_page("?photo=coffee&model=cifar10")  # 8 x 8 patches
+    page.mouse.move(*point(page, 3.5 / 8, 1.5 / 8))
+    page.locator(".from", has_text="From row 2, column 4").wait_for()
+    photo(page).focus()
+    page.keyboard.press("ArrowRight")
+    page.locator(".from", has_text="From row 2, column 5 (held)").wait_for()
+    page.keyboard.press("Escape")
+    page.mouse.move(*point(page, 0.5 / 8, 6.5 / 8))
+    page.keyboard.press("Enter")
+    page.locator(".from", has_text="From row 7, column 1 (held)").wait_for()
+
+
+def test_what_counts_as_an_even_map(browser):
+    page = browser.new_page()
+    even = "source => new Function(`const STYLE = {}; ${source}; return isEven`)()"
+    cases = {"[2, 2, 2, 2]": True, "[10, 11, 12, 11]": True, "[1, 1, 2, 1]": False, "[0, 0]": False}
+    source = (ROOT / "viz/explorer/common.js").read_text()
+    assert {case: page.evaluate(f"s => ({even})(s)({case})", source) for case in cases} == cases
+    page.close()
 
 
 def test_rollout_is_read_with_the_keyboard(open_page):

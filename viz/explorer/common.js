@@ -138,6 +138,13 @@ function largest(values) {
   return best;
 }
 
+// Whether a map is all but flat. Drawn up to its own maximum it is bright all over, as if
+// everything mattered.
+function isEven(values) {
+  const sum = values.reduce((total, value) => total + value, 0);
+  return sum > 0 && values[largest(values)] * values.length < 1.25 * sum;
+}
+
 // The 256 steps of a colour map as RGBA words whose opacity grows with the value.
 const palettes = new Map();
 

@@ -190,7 +190,7 @@ class Explorer {
     if (event.key in steps) steps[event.key]();
     else if (event.target === this.canvas && event.key in moves) this.move(...moves[event.key]);
     else if (event.target === this.canvas && event.key === "Enter") {
-      this.change({ held: !this.view.held });
+      this.change({ query: this.query, held: !this.view.held });
     } else return;
     event.preventDefault();
     this.announce();
@@ -218,9 +218,10 @@ class Explorer {
     this.change({ head: order[(at + order.length) % order.length] }, 80);
   }
 
+  // One patch on from the one that asks, be it held or under the mouse.
   move(down, right) {
     const [rows, columns] = this.grid;
-    const patch = this.view.query - this.first;
+    const patch = this.query - this.first;
     const centre = Math.floor(rows / 2) * columns + Math.floor(columns / 2);
     let next = centre; // from a token that has no place on the photo
     if (patch >= 0) {
@@ -424,9 +425,8 @@ class Explorer {
     const best = this.first + largest(patches);
     setText(this.find(".from"), `From ${this.place(this.query)}${view.held ? " (held)" : ""}`);
     const to = this.reading
-      ? `to ${this.place(this.hovered)}: ${percent(row[this.hovered])}, ` +
-        `${(row[this.hovered] * row.length).toFixed(1)} × an even share`
-      : `most to ${this.place(best)}: ${percent(row[best])}`;
+      ? `to ${this.place(this.hovered)}: ${amount(row, this.hovered)}`
+      : `${isEven(patches) ? "almost evenly, most" : "most"} to ${this.place(best)}: ${amount(row, best)}`;
     setText(this.find(".to"), to);
     this.tokens.forEach(({ button, share }, token) => {
       button.setAttribute("aria-pressed", this.query === token);
@@ -454,6 +454,10 @@ class Explorer {
   headName() {
     return typeof this.view.head === "number" ? this.view.head + 1 : this.view.head;
   }
+}
+
+function amount(row, token) {
+  return `${percent(row[token])}, ${(row[token] * row.length).toFixed(1)} × an even share`;
 }
 
 function label(name) {

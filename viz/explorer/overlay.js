@@ -41,7 +41,8 @@ class Overlay {
     this.top = this.values[largest(this.values)];
     setText(this.high, `${percent(this.top)} ${header.unit}`);
     this.hovered = this.stepped = null;
-    setText(this.readout, header.caption);
+    this.caption = `${header.caption}${isEven(this.values) ? " Spread almost evenly." : ""}`;
+    setText(this.readout, this.caption);
     this.canvas.setAttribute("aria-label", `${header.alt}. Arrow keys read it patch by patch.`);
     drawScale(this.bar, header.colors);
     decodeFor(this, arrays.photo, (photo) => {
@@ -93,7 +94,7 @@ class Overlay {
 
   read() {
     this.draw();
-    if (this.point === null) return setText(this.readout, this.header.caption);
+    if (this.point === null) return setText(this.readout, this.caption);
     const [row, column] = this.place(this.point);
     setText(this.readout, `Row ${row + 1}, column ${column + 1}: ${percent(this.values[this.point])}`);
   }

@@ -82,7 +82,9 @@ def test_an_unfinished_run_is_not_overwritten_but_resumed(folder, monkeypatch, c
     assert main(command(folder, "--device", "cpu", "--resume")) == 0
     resumed, _ = checkpoints.load(folder / "out" / "tiny.safetensors")
 
+    capsys.readouterr()
     assert main(command(folder, "--device", "cpu")) == 0
+    assert "the end of this run replaces it" in capsys.readouterr().err
     whole, _ = checkpoints.load(folder / "out" / "tiny.safetensors")
     for a, b in zip(resumed.parameters(), whole.parameters(), strict=True):
         assert torch.equal(a, b)
