@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from model.patches import TokenLayout
+from model.patches import MAX_SIDE, TokenLayout, pair
 
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
@@ -51,6 +51,8 @@ class Resize:
                 f"There is no interpolation “{self.interpolation}”: choose from "
                 f"{', '.join(INTERPOLATIONS)}."
             )
+        if self.resized is not None and max(pair(self.resized)) > MAX_SIDE:
+            raise ValueError(f"A photo is resized to at most {MAX_SIDE:,} pixels.")
 
     def __call__(self, image: Image.Image) -> Image.Image:
         height, width = self.size

@@ -18,6 +18,7 @@ from safetensors.torch import save as write_safetensors
 from torch import Tensor, nn
 
 from model import captioner, vit
+from model.patches import check_affordable
 
 DIRECTORY = Path(__file__).parents[1] / "checkpoints"
 
@@ -74,11 +75,15 @@ def load(path: str | os.PathLike[str]) -> tuple[nn.Module, dict[str, Any]]:
 def _check_fits(path: Path, card: dict[str, Any], weights: dict[str, Tensor]) -> None:
     """Refuse a model of other shapes than the weights, before any memory is taken for it."""
     found = {name: tensor.shape for name, tensor in weights.items()}
-    depth = card["config"].get("depth", 0)
-    fits = not isinstance(depth, int) or depth <= len(found)
+    depths = [card["config"].get(name, 0) for name in ("depth", "stem_depth")]
+    fits = all(not isinstance(depth, int) or depth <= len(found) for depth in depths)
     if fits:
         with torch.device("meta"):
             sketch = _build(path, card)  # shapes without values, however large they are said to be
+        try:
+            check_affordable(sketch.tokens)
+        except ValueError as error:
+            raise CheckpointError(f"{path.name} cannot be shown a photo here. {error}") from error
         fits = found == {name: tensor.shape for name, tensor in sketch.state_dict().items()}
     if not fits:
         raise CheckpointError(

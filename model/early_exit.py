@@ -15,8 +15,10 @@ def blocks_of(layers: Sequence[str]) -> list[str]:
     """Names of the blocks that hold the attention layers of these names.
 
     `["encoder.0.attn", "encoder.1.attn"]` -> `["encoder.0", "encoder.1"]`: the shortest
-    beginnings that tell the layers apart, or the parent where there is one layer only.
+    beginnings that tell the layers apart, or the parent where there is one layer only. A layer
+    that ran several times counts once.
     """
+    layers = list(dict.fromkeys(layers))
     if len(layers) == 1:
         return [layers[0].rpartition(".")[0]]
     paths = [name.split(".") for name in layers]

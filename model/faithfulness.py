@@ -18,7 +18,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from model.baselines import baseline
@@ -110,13 +109,17 @@ def ranking(maps: Tensor, seed: int = 0) -> Tensor:
     return order[flat[:, order].argsort(dim=1, descending=True, stable=True)]
 
 
+def places(maps: Tensor) -> Tensor:
+    """Each patch's place in the ranking, from 0: (B, rows, columns) -> int64 (B, N)."""
+    order = ranking(maps)
+    numbers = torch.arange(order.shape[1], device=order.device)
+    return torch.empty_like(order).scatter_(1, order, numbers.expand_as(order))
+
+
 def most_relevant(maps: Tensor, shares: Tensor) -> Tensor:
     """Masks of the most relevant patches: bool (B, S, rows, columns), a share of them each."""
-    order = ranking(maps)
-    place = torch.empty_like(order).scatter_(
-        1, order, torch.arange(order.shape[1], device=maps.device).expand_as(order)
-    )
-    counts = (shares.to(maps.device) * order.shape[1]).round()
+    place = places(maps)
+    counts = (shares.to(maps.device) * place.shape[1]).round()
     return (place[:, None] < counts[None, :, None]).unflatten(2, maps.shape[1:])
 
 
@@ -133,7 +136,7 @@ def _curve(
 ) -> Curve:
     shares = torch.linspace(0, 1, steps + 1)
     masks = most_relevant(maps, shares)
-    masks = F.interpolate(masks.float(), images.shape[-2:], mode="nearest-exact")[:, :, None] > 0
+    masks = layout.as_pixels(masks, *images.shape[-2:])[:, :, None]
     plain = baseline(images, kind, layout)
     shown, hidden = (images, plain) if keep else (plain, images)
     pictures = torch.where(masks, shown[:, None], hidden[:, None]).flatten(0, 1)

@@ -21,15 +21,13 @@ from torch import Tensor, nn
 from model import weights
 from model.bundle import Bundle, ModelRejected, Resize, normalisation
 from model.layout_names import IMAGENET, Layout, Tensors, recognise
-from model.patches import grid_of
+from model.patches import check_affordable, grid_of
 from model.positions import sinusoidal_code
 from model.vit import PRESETS, VisionTransformer, ViTConfig
 
 # Where a stem's stages begin, and the further convolutions in them.
 _FIRST_OF_STAGE = re.compile(r"embed\.stages\.\d+\.0\.weight")
 _MORE_OF_STAGE = re.compile(r"embed\.stages\.\d+\.\d+\.0\.weight")
-
-MAX_TOKENS = 10_000  # a photo of 800 pixels in patches of 8
 
 
 class DistilledTransformer(VisionTransformer):
@@ -103,11 +101,7 @@ def _build(
             raise ValueError(
                 f"It takes pictures of {config.in_channels} channels; a photo has 3, or 1 in grey."
             )
-        if config.tokens.tokens > MAX_TOKENS:
-            raise ValueError(
-                f"It cuts a picture into {config.tokens.tokens:,} tokens, each of which attends to "
-                f"all; at most {MAX_TOKENS:,} can be computed here."
-            )
+        check_affordable(config.tokens)
         with torch.device("meta"):
             sketch = kind(config)  # shapes without values, however large they are said to be
     except ModelRejected:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from model.faithfulness import ranking
+from model.faithfulness import places
 
 
 def mass_mask(maps: Tensor, mass: float = 0.6) -> Tensor:
@@ -74,11 +74,7 @@ def overlap_at_share(maps: Tensor, masks: Tensor) -> Tensor:
 
     So no threshold has to be chosen; `chance_overlap` is what a map gets that knows nothing.
     """
-    order = ranking(maps)
-    place = torch.empty_like(order).scatter_(
-        1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
-    )
-    return overlap(place < masks.flatten(1).sum(1, keepdim=True), masks)
+    return overlap(places(maps) < masks.flatten(1).sum(1, keepdim=True), masks)
 
 
 def chance_overlap(chosen: int, patches: int) -> float:

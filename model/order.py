@@ -17,7 +17,7 @@ from model.patches import TokenLayout, patchify, unpatchify
 from model.vit import VisionTransformer
 
 
-def twin(net: nn.Module, path: str, part: nn.Module | Tensor) -> nn.Module:
+def with_part(net: nn.Module, path: str, part: nn.Module | Tensor) -> nn.Module:
     """`net` with the module, parameter or buffer at `path` replaced; all else is shared.
 
     Only the modules on the way are copied, and `net` is not touched, so others may run it
@@ -28,7 +28,7 @@ def twin(net: nn.Module, path: str, part: nn.Module | Tensor) -> nn.Module:
     for kind in ("_modules", "_parameters", "_buffers"):
         held = getattr(net, kind)
         if name in held:
-            new = twin(held[name], rest, part) if rest else part
+            new = with_part(held[name], rest, part) if rest else part
             if kind == "_parameters" and not isinstance(new, nn.Parameter):
                 new = nn.Parameter(new, requires_grad=False)
             copied.__dict__[kind] = {**held, name: new}
@@ -76,7 +76,7 @@ def shuffled(
     same where patches are read one by one.
     """
     if isinstance(net, VisionTransformer):
-        return twin(net, "embed", Shuffled(net.embed, order)), images
+        return with_part(net, "embed", Shuffled(net.embed, order)), images
     return net, shuffle_pixels(images, layout, order)
 
 
@@ -113,4 +113,4 @@ def _with_table(net: nn.Module, code: PositionCode, change) -> nn.Module:
             "This model adds no position code to its tokens, so there is none to take away."
         )
     table = {**dict(net.named_parameters()), **dict(net.named_buffers())}[code.name]
-    return twin(net, code.name, change(table.detach()))
+    return with_part(net, code.name, change(table.detach()))

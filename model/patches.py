@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+MAX_TOKENS = 10_000  # a photo of 800 pixels in patches of 8
+MAX_SIDE = 2048  # pixels of a prepared photo
+
 
 def pair(size: int | Sequence[int]) -> tuple[int, int]:
     """`16` or `(16, 16)` -> `(16, 16)`: height, then width. ValueError for anything else."""
@@ -32,7 +35,9 @@ def grid_of(image_size: int | Sequence[int], patch: int | Sequence[int]) -> tupl
 
 
 def _sizes_that_fit(height: int, width: int) -> str:
-    fits = [p for p in range(1, min(height, width) + 1) if height % p == 0 and width % p == 0]
+    fits = [
+        p for p in range(1, min(height, width, MAX_SIDE) + 1) if height % p == 0 and width % p == 0
+    ]
     return f"square patches of {', '.join(map(str, fits))} pixels would"
 
 
@@ -69,10 +74,19 @@ class TokenLayout:
         return slice(len(self.prefix), self.tokens)
 
     def covered(self, images: Tensor) -> Tensor:
-        """The part of prepared images (B, C, H, W) that patches cover: all of them, but for a rim
+        """The part of prepared images (..., H, W) that patches cover: all of them, but for a rim
         below and at the right where a patch does not divide their sides."""
         height, width = self.image_size
         return images[..., :height, :width]
+
+    def as_pixels(self, maps: Tensor, height: int, width: int) -> Tensor:
+        """Values of patches (..., rows, columns) -> of an image's pixels (..., height, width).
+
+        Each pixel has its patch's value, or zero in a rim that no patch covers.
+        """
+        tall, wide = self.patch
+        pixels = maps.repeat_interleave(tall, -2).repeat_interleave(wide, -1)
+        return F.pad(pixels, (0, width - pixels.shape[-1], 0, height - pixels.shape[-2]))
 
     def index_of(self, row: int, col: int) -> int:
         """Token index of the patch at (row, col); IndexError outside the grid."""
@@ -91,6 +105,20 @@ class TokenLayout:
         if token < len(self.prefix):
             return None
         return divmod(token - len(self.prefix), self.grid[1])
+
+
+def check_affordable(layout: TokenLayout) -> None:
+    """Raises ValueError, in a sentence, for a model that one photo would cost a server's memory."""
+    if layout.tokens > MAX_TOKENS:
+        raise ValueError(
+            f"It cuts a picture into {layout.tokens:,} tokens, each of which attends to all; at "
+            f"most {MAX_TOKENS:,} can be computed here."
+        )
+    if max(layout.image_size) > MAX_SIDE:
+        raise ValueError(
+            f"It takes pictures of {max(layout.image_size):,} pixels; at most {MAX_SIDE:,} can be "
+            "computed here."
+        )
 
 
 def patchify(images: Tensor, patch: int | Sequence[int]) -> Tensor:

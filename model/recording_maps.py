@@ -45,14 +45,14 @@ class AttentionRecord:
 
     @property
     def bias(self) -> Tensor | None:
-        """What is added to the scores, float32, broadcasts to (B, H, Q, K); None if nothing.
+        """What is added to the scores, float32 (B or 1, H or 1, Q, K); None if nothing.
 
         Where a query may not look it is -inf, whether by a mask or by causality.
         """
         if self.map is not None or (self.mask is None and not self.causal):
             return None
         rows, columns = self.shape[2:]
-        bias = torch.zeros(rows, columns, device=self.device)
+        bias = torch.zeros(1, 1, rows, columns, device=self.device)
         return self._add_bias(bias, self.mask, torch.arange(rows, device=self.device))
 
     @property

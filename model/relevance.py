@@ -291,7 +291,7 @@ def _patches(trace: Trace, values: Tensor) -> Tensor:
 
 def _pixels(trace: Trace, values: Tensor) -> Tensor:
     """(B, H, W) -> (B, rows, columns), the mean of each patch."""
-    return F.adaptive_avg_pool2d(values, trace.layout.grid)
+    return F.adaptive_avg_pool2d(trace.layout.covered(values), trace.layout.grid)
 
 
 def _compatible(trace: Trace, compat: str, mask: Tensor) -> Tensor:

@@ -22,6 +22,8 @@ from PIL import Image, ImageDraw
 
 from model.patches import TokenLayout
 
+TESTING = 1 << 40  # scenes of this number and above show how a training goes
+UNSEEN = 1 << 41  # those from here on were seen neither in training nor in choosing
 SIDE = 96  # pixels of a scene
 SIZES = {"small": (15, 18), "large": (27, 32)}  # smallest and largest side of a box
 COLOURS = {

@@ -153,6 +153,11 @@ def _from_checkpoint(path: Path) -> Bundle:
     classes = card.get("classes")
     if classes is not None and not _are_names(classes):
         raise ModelRejected(f"The card of {path.name} has classes that are no names. Mend it.")
+    if classes is not None and len(classes) != net.config.num_classes:
+        raise ModelRejected(
+            f"The card of {path.name} names {len(classes)} classes, and the model has "
+            f"{net.config.num_classes}. Mend the card."
+        )
     try:
         return kind(
             name=path.stem,

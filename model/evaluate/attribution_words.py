@@ -16,7 +16,6 @@ from typing import Any
 from model import scenes, zoo
 from model.captions import CaptionBundle
 from model.evaluate.attribution import STEPS, Photo, Task, scores
-from model.evaluate.caption import UNSEEN
 from model.word_trace import trace_word
 
 NAMING = ("colour", "shape")
@@ -38,7 +37,7 @@ def task(options: argparse.Namespace, bundle: CaptionBundle) -> Task:
         "model": options.name,
         "sha256": bundle.card.get("sha256"),
         "data": "drawn scenes",
-        "first_scene": UNSEEN,
+        "first_scene": scenes.UNSEEN,
         "target": " or ".join(NAMING),
         "steps": STEPS,
     }
@@ -56,7 +55,7 @@ def score_scene(
 ) -> dict[str, Any]:
     """Every score of every method, for each word that names a colour or a shape rightly, or for
     `most` of them."""
-    scene = scenes.draw(UNSEEN + number)
+    scene = scenes.draw(scenes.UNSEEN + number)
     caption = bundle.caption(scene.image)
     named = [found for found in scenes.naming(caption.words, scene) if found[2] in NAMING]
     if most:

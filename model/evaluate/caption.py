@@ -19,7 +19,6 @@ from model.captions import CaptionBundle
 from model.evaluate import caption_scores
 from model.training import caption_data, loop
 
-UNSEEN = 1 << 41  # numbers of scenes from here on were seen neither in training nor in choosing
 SCENES = 1000
 
 
@@ -59,7 +58,7 @@ def measure(options: argparse.Namespace) -> dict:
 
 
 def scenes_figures(
-    bundle: CaptionBundle, count: int, first: int = UNSEEN, beams: int = 1
+    bundle: CaptionBundle, count: int, first: int = scenes.UNSEEN, beams: int = 1
 ) -> dict[str, float]:
     """Figures on the scenes number `first` and on.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from model import checkpoints, confusion, zoo
+from model import checkpoints, confusion, scenes, zoo
 from model.evaluate import caption, classify
 from model.training import caption_data, captioning
 
@@ -172,7 +172,7 @@ def _captioner(
 def _glanced_at(bundle: zoo.CaptionBundle, card: dict[str, Any], folder: Path) -> captioning.Data:
     """The pictures that the curve was measured on."""
     if bundle.knows_scenes_alone:
-        return caption_data.DrawnScenes(captioning.TEST_SCENES, caption_data.UNSEEN)
+        return caption_data.DrawnScenes(captioning.TEST_SCENES, scenes.TESTING)
     return caption_data.read_photos(_data(card, folder), "val", captioning.GLANCE)
 
 

@@ -18,8 +18,6 @@ from model.captioner import END, PAD, SPECIAL, START, UNKNOWN
 from model.training import flickr8k, packed
 from model.training.split import DataError
 
-UNSEEN = 1 << 40  # scenes of this number and above show how the training goes
-
 
 @dataclass(frozen=True)
 class DrawnScenes:

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from model import captioner, checkpoints, decoding
+from model import captioner, checkpoints, decoding, scenes
 from model.captioner import PAD, CaptionerConfig, as_dict
 from model.patches import TokenLayout
 from model.training import caption_data, finish, loop
-from model.training.caption_data import UNSEEN, DrawnScenes, Photos
+from model.training.caption_data import DrawnScenes, Photos
 from model.training.recipe import CaptionRecipe, RecipeError, check_types
 from model.vit import VisionTransformer, ViTConfig
 
@@ -29,7 +29,9 @@ def read(recipe: CaptionRecipe, folder: Path | None, limit: int | None) -> tuple
     """Training and validation data. Raises DataError."""
     if recipe.pictures:
         count = min(recipe.pictures, limit or recipe.pictures)
-        return DrawnScenes(count), DrawnScenes(min(TEST_SCENES, limit or TEST_SCENES), UNSEEN)
+        return DrawnScenes(count), DrawnScenes(
+            min(TEST_SCENES, limit or TEST_SCENES), scenes.TESTING
+        )
     if folder is None:
         raise caption_data.DataError("Give the folder of the photos and captions with --data.")
     train = caption_data.read_photos(folder, "train", limit, recipe.captions)

@@ -178,6 +178,24 @@ def test_a_card_of_another_size(saved):
     assert "do not fit" in sentence(saved)
 
 
+@pytest.mark.parametrize(
+    ("changed", "word"),
+    [
+        ({"positions": "sinusoidal", "img_size": 8 * 128}, "16,385 tokens"),
+        ({"positions": "sinusoidal", "img_size": (8, 4096)}, "4,096 pixels"),
+        ({"positions": "sinusoidal", "img_size": 2**30 + 1}, "do not tile"),
+        ({"depth": 10**9}, "do not fit"),
+        ({"embed": "stem", "stem": [4, 16], "stem_depth": 10**9}, "do not fit"),
+    ],
+)
+def test_a_card_that_asks_for_a_servers_memory(saved, changed, word):
+    """Of the weights' shapes none speaks against it, or it would take long to find one."""
+    net = VisionTransformer(dataclasses.replace(TINY, positions="sinusoidal"))
+    checkpoints.save(net, saved, card_of(net))
+    rewrite_card(saved, config=dataclasses.asdict(TINY) | changed)
+    assert word in sentence(saved)
+
+
 def test_missing_files(saved, tmp_path):
     assert "no file" in sentence(tmp_path / "other.safetensors")
     saved.with_suffix(".json").unlink()

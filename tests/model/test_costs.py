@@ -70,4 +70,4 @@ def test_a_patch_that_cannot_be_doubled_is_left_out():
 
 def test_time_is_measured():
     timing = measure(SMALL, repeats=1)
-    assert timing.whole > 0 and timing.attention > 0 and timing.rest >= 0
+    assert timing.whole > 0 and timing.attention > 0

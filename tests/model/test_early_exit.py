@@ -18,6 +18,7 @@ from tests.model.test_trace import photos, tiny
         (["encoder.layers.a.self_attention"], ["encoder.layers.a"]),
         (["e.layer.0.attn.self", "e.layer.1.attn.self"], ["e.layer.0", "e.layer.1"]),
         (["0.attn", "1.attn"], ["0", "1"]),
+        (["block.attn", "block.attn"], ["block"]),
     ],
 )
 def test_blocks_are_found_by_the_names_of_their_attention(layers, blocks):
@@ -82,3 +83,19 @@ def test_a_net_that_is_no_chain_is_a_sentence():
     names = [f"net.blocks.{i}.attention" for i in range(3)]
     with pytest.raises(ValueError, match="chain"):
         exit_gradients(Twice().eval(), photos(), class_score(0), names)
+
+
+def test_a_layer_that_runs_twice_is_no_chain():
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = tiny()
+            self.net.blocks = nn.Sequential(*[self.net.blocks[0]] * 3)
+
+        def forward(self, images):
+            return self.net(images)
+
+    net = Shared().eval()
+    trace = trace_class(net, photos(), net.net.tokens, 1)
+    with pytest.raises(ValueError, match="chain"):
+        exit_gradients(net, photos(), trace.score, [record.name for record in trace.records])

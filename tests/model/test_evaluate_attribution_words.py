@@ -12,7 +12,6 @@ from model.captioner import SPECIAL, as_dict
 from model.captions import CaptionBundle
 from model.evaluate.__main__ import main
 from model.evaluate.attribution_words import score_scene
-from model.evaluate.caption import UNSEEN
 from model.faithfulness import deletion
 from model.relevance import METHODS, explain
 from model.word_trace import NextWord, trace_word
@@ -34,7 +33,10 @@ def file(tmp_path, monkeypatch):
         "normalisation": {"mean": [0.5] * 3, "std": [0.25] * 3},
     }
     checkpoints.save(net, tmp_path / "tiny.safetensors", card)
-    drawn = {scenes.draw(UNSEEN + i).image.tobytes(): scenes.draw(UNSEEN + i) for i in range(2)}
+    drawn = {
+        scenes.draw(scenes.UNSEEN + i).image.tobytes(): scenes.draw(scenes.UNSEEN + i)
+        for i in range(2)
+    }
 
     def caption(self, image, **_):
         scene = drawn.get(image.tobytes())
@@ -61,7 +63,7 @@ def test_it_goes_on_where_it_was_stopped(file, capsys):
     assert [line["right"] for line in lines] == [True, True, False]
     words = [word for line in lines for word in line["words"]]
     assert not lines[2]["words"], "nothing is named there"
-    objects = [o for i in range(2) for o in scenes.draw(UNSEEN + i).objects]
+    objects = [o for i in range(2) for o in scenes.draw(scenes.UNSEEN + i).objects]
     assert [w["word"] for w in words] == [w for o in objects for w in (o.colour, o.shape)]
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert summary == json.loads((file.parent / "scores.json").read_text())
@@ -85,7 +87,7 @@ def test_a_word_of_each_caption(file):
 def test_the_scores_of_a_word(file):
     bundle, untrained = zoo.load(file), zoo.load(file, weights="random")
     line = score_scene(bundle, untrained, 0)
-    scene = scenes.draw(UNSEEN)
+    scene = scenes.draw(scenes.UNSEEN)
     said, thing = line["words"][2], scene.objects[1]
     assert said["word"] == thing.colour and said["kind"] == "colour"
     assert said["box"]["centre"] == float(scenes.inside(48, 48, thing.box))

@@ -193,7 +193,7 @@ def test_float16_may_cost_two_thousandths_of_the_words(shipped, data, capsys, lo
     assert main(["caption", "words", "--limit", "2"]) == 0
     measured = json.loads(capsys.readouterr().out.splitlines()[-1])
     figures = {name: v for name, v in measured.items() if name not in ("name", "beams")}
-    unseen = caption_data.DrawnScenes(captioning.GLANCE, caption_data.UNSEEN)
+    unseen = caption_data.DrawnScenes(captioning.GLANCE, scenes.TESTING)
     bundle = zoo.load("words")
     right = captioning.glance(bundle.net, unseen, bundle)["test_accuracy"]
 

@@ -49,6 +49,20 @@ def test_the_order_is_the_maps():
     assert worst.answered[0].tolist() == [True] * 10 + [False]
 
 
+def test_a_rim_that_no_patch_covers_shifts_nothing():
+    """A net that cuts a picture of 10 x 23 pixels into 2 x 5 patches of 4 leaves the rim unseen."""
+    maps = torch.rand(1, 2, 5, generator=torch.Generator().manual_seed(0))
+    with_rim = torch.ones(1, 3, 10, 23)
+
+    def covered(images):
+        return seen(LAYOUT.covered(images))
+
+    for measure in (deletion, insertion):
+        expected = measure(seen, WHITE, maps, 1, LAYOUT, "zeroed")
+        found = measure(covered, with_rim, maps, 1, LAYOUT, "zeroed")
+        torch.testing.assert_close(found.logprob, expected.logprob)
+
+
 def test_ends_are_the_picture_and_the_baseline():
     torch.manual_seed(0)
     images, maps = torch.randn(3, 3, 8, 20), torch.rand(3, 2, 5)

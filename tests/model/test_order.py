@@ -12,7 +12,7 @@ from model.order import (
     shifted_order,
     shuffle_pixels,
     shuffled,
-    twin,
+    with_part,
     with_shifted_code,
     without_code,
 )
@@ -124,4 +124,4 @@ def test_what_is_not_there_is_a_sentence():
     with pytest.raises(ValueError, match="none to take away"):
         without_code(net, position_code(net, net.tokens))
     with pytest.raises(AttributeError, match="no part 'nose'"):
-        twin(net, "nose.tip", torch.zeros(1))
+        with_part(net, "nose.tip", torch.zeros(1))

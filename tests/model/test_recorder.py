@@ -138,6 +138,7 @@ def test_bias_is_what_the_scores_lack():
     for options in ({"is_causal": True}, {"attn_mask": mask}, {"attn_mask": random(1, 4, 5, 5)}):
         record = record_of(Attend(), query, query, query, **options)
         scores = record.query @ record.key.mT * record.scale
+        assert record.bias.ndim == 4
         weights = torch.softmax(scores + record.bias, -1).nan_to_num()
         assert torch.allclose(weights, record.weights(), atol=1e-6)
     assert record_of(Attend(), query, query, query).bias is None

@@ -154,6 +154,24 @@ def test_input_gradient_is_that_of_finite_differences():
     torch.testing.assert_close(explain(trace, "input_gradient"), expected)
 
 
+@pytest.mark.parametrize("method", ["input_gradient", "integrated_gradients"])
+def test_a_rim_that_no_patch_covers_shifts_nothing(method):
+    net = tiny()
+
+    class Rimmed(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = net
+
+        def forward(self, images):
+            return self.net(net.tokens.covered(images))
+
+    rimmed = torch.nn.functional.pad(photos(), (0, 7, 0, 5), value=1.0)
+    trace = trace_class(Rimmed().eval(), rimmed, net.tokens, CLASSES)
+    expected = explain(trace_class(net, photos(), net.tokens, CLASSES), method)
+    torch.testing.assert_close(explain(trace, method), expected)
+
+
 @pytest.mark.parametrize("baseline", ["zeroed", "blurred"])
 def test_integrated_gradients_sum_to_the_rise_of_the_score(baseline):
     from model import baselines

@@ -195,6 +195,10 @@ def test_a_damaged_checkpoint_is_rejected(shelf):
         {"normalisation": {"mean": ["a"] * 3, "std": [0.5] * 3}},
         {"resize": {"interpolation": "magic"}},
         {"resize": {"zoom": 2}},
+        {"resize": {"resized": "x"}},
+        {"resize": {"resized": 0}},
+        {"resize": {"resized": 30_000}},
+        {"resize": {"resized": [32, 30_000]}},
     ],
 )
 def test_a_card_that_does_not_say_how_to_prepare_a_photo(shelf, change):

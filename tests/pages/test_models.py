@@ -80,7 +80,7 @@ def test_a_windowed_model_of_a_hub_opens_in_explore(app):
         ("resnet", "hub's name first"),
         ("/etc/mine.pt", "hub's name first"),
         ("torchvision/../mine.safetensors", "hub's name first"),
-        ("torchvision/no_such_net", "no_such_net"),
+        ("torchvision/nosuchnet", "nosuchnet"),
     ],
 )
 def test_a_name_that_is_none_is_a_sentence(app, name, sentence):

@@ -5,19 +5,20 @@ the whole server, bounded in bytes or in number. A session holds keys only.
 """
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from cachetools import LRUCache, cached
 from PIL import Image
+from torch import nn
 
 from model import faithfulness, zoo
 from model.faithfulness import Curve
 from model.relevance import MethodUnsuitable, explain
 from model.trace import Trace, trace_class
-from model.word_trace import Word, trace_word
+from model.word_trace import NextWord, Word, trace_word
 
 CACHE_BYTES = 512 * 2**20
 SHARES = np.linspace(0, 1, 21)
@@ -36,7 +37,7 @@ def _key(bundle: zoo.Bundle, key: str, image: Image.Image, *rest: Any) -> tuple:
 
 _answers = LRUCache(4096)
 _traces = LRUCache(CACHE_BYTES, getsizeof=lambda trace: trace.nbytes)
-_maps = LRUCache(16384)
+_maps = LRUCache(64 * 2**20, getsizeof=lambda found: getattr(found, "nbytes", 1024))
 _curves = LRUCache(4096)
 
 
@@ -51,13 +52,21 @@ def probabilities(bundle: zoo.Bundle, key: str, image: Image.Image) -> np.ndarra
         return bundle.net(bundle.prepare(image))[0].float().softmax(-1).numpy()
 
 
-@cached(_traces, key=_key, condition=threading.Condition())
 def trace_of(bundle: zoo.Bundle, key: str, image: Image.Image, target: Target) -> Trace:
     """One pass forward and back from the score of a class or a word."""
+    net = NextWord(bundle.net, target.before) if isinstance(target, Word) else bundle.net
+    return replace(_netless_trace(bundle, key, image, target), net=net)
+
+
+@cached(_traces, key=_key, condition=threading.Condition())
+def _netless_trace(bundle: zoo.Bundle, key: str, image: Image.Image, target: Target) -> Trace:
+    """A trace that keeps no model alive which the shelf has long let go."""
     images = bundle.prepare(image)
     if isinstance(target, Word):
-        return trace_word(bundle.net, images, bundle.patch_layout, target)
-    return trace_class(bundle.net, images, bundle.tokens, target)
+        trace = trace_word(bundle.net, images, bundle.patch_layout, target)
+    else:
+        trace = trace_class(bundle.net, images, bundle.tokens, target)
+    return replace(trace, net=nn.Identity())
 
 
 @cached(_maps, key=_key, condition=threading.Condition())

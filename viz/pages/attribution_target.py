@@ -176,7 +176,7 @@ def _class(session: Session) -> Case:
             required=True,
             on_change=_take_class,
             args=("likely_class", about),
-            format_func=lambda i: f"{class_name(bundle, i)}  {_percent(likely[i])}",
+            format_func=lambda i: f"{plain(class_name(bundle, i))}  {_percent(likely[i])}",
         )
     with other_column:
         st.selectbox(

@@ -24,6 +24,8 @@ SIZES = {
 }
 MOST_OPERATIONS = 300e9
 """What one run may cost to be measured here: about ten seconds on a slow machine."""
+MOST_PARAMETERS = 400e6
+"""What a model that is built to be measured may hold: 1.6 GB."""
 
 NO_PATCH = " The patch cannot be doubled here: a stem, or an image that it would not tile."
 
@@ -35,6 +37,12 @@ def _timings() -> tuple[LRUCache, threading.Lock]:
     A page's file is run anew at every click, so what is to outlast that is no global of it.
     """
     return LRUCache(256), threading.Lock()
+
+
+@st.cache_resource(show_spinner=False)
+def _stopwatch() -> threading.Lock:
+    """Held while something is measured: two at once would spoil each other's times."""
+    return threading.Lock()
 
 
 def page() -> None:
@@ -143,17 +151,22 @@ def _known(variants: dict[str, ViTConfig]) -> dict[str, Timing]:
         return {name: timings[c] for name, c in variants.items() if c in timings}
 
 
+def _is_small(cost: Cost) -> bool:
+    return cost.operations <= MOST_OPERATIONS and cost.parameters <= MOST_PARAMETERS
+
+
 def _show_times(
     variants: dict[str, ViTConfig], costs: dict[str, Cost], timings: dict[str, Timing]
 ) -> None:
     st.subheader("Measured on this machine")
-    small = {n: c for n, c in variants.items() if costs[n].operations <= MOST_OPERATIONS}
+    small = {n: c for n, c in variants.items() if _is_small(costs[n])}
     place = st.empty()
     if st.button("Measure again" if timings else "Measure", icon=":material/timer:"):
         bar = st.progress(0.0, "Measuring")
         for index, (name, config) in enumerate(small.items()):
             bar.progress(index / len(small), f"Measuring: {name}")
-            timing = measure(config)
+            with _stopwatch():
+                timing = measure(config)
             measured, lock = _timings()
             with lock:
                 measured[config] = timing

@@ -9,11 +9,13 @@ import streamlit as st
 from PIL import Image
 
 from model import zoo
+from model.rollout import FUSIONS
 from viz import explorer
 from viz.overlay import overlay
+from viz.pages.attribution_settings import DISCARD_HELP, FUSION_HELP
 from viz.pages.look import Look, layer_payload, rollout_from, sinks_of
 from viz.pages.session import begin, change_view, write_address
-from viz.pages.view import FUSIONS, View, go_to_layer, prefix_name, token_name
+from viz.pages.view import View, go_to_layer, prefix_name, token_name
 from viz.payload import pack
 from viz.sheet import quantise, sheet
 
@@ -217,16 +219,6 @@ def _show_rollout(look: Look, view: View) -> None:
 
 def _take_rollout() -> None:
     change_view(**{name: st.session_state[name] for name in ("fusion", "discard")})
-
-
-FUSION_HELP = (
-    "Rollout needs one map a layer. The mean is the paper's choice; max keeps what any head "
-    "looks at, min only what all heads look at."
-)
-DISCARD_HELP = (
-    "Sets the smallest weights of each row to zero before multiplying. It sharpens the picture "
-    "and throws information away: compare before you believe it."
-)
 
 
 # -- what it means ------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ def layer_payload(record: AttentionRecord) -> tuple[dict[str, object], dict[str,
 
 
 @cached(
-    LRUCache(4096),
+    LRUCache(64 * 2**20, getsizeof=lambda row: row.nbytes),
     key=lambda look, query, fusion, discard: (look.key, query, fusion, discard),
     condition=threading.Condition(),
 )

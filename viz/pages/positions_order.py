@@ -24,6 +24,7 @@ from model.order import (
 from viz.overlay import overlay
 from viz.pages.link import recall
 from viz.pages.session import Session
+from viz.pages.text import plain
 from viz.pages.view import token_name
 from viz.patch_pictures import join
 
@@ -171,7 +172,7 @@ def _show_classes(bundle: Bundle, answer: Answer, before: Answer | None) -> None
         usual = before.logits.softmax(-1)
         lines = ["| Class | Probability | As it is |", "|:--|--:|--:|"]
     for index in chances.topk(min(CLASSES, len(chances))).indices.tolist():
-        name = bundle.classes[index].replace("|", "/")
+        name = plain(bundle.classes[index])
         line = f"| {name} | {chances[index]:.1%} |"
         lines.append(line if before is None else f"{line} {usual[index]:.1%} |")
     st.markdown("\n".join(lines))

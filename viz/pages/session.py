@@ -117,13 +117,23 @@ def start(also: Sequence[str] = ()) -> list[str]:
     model = words.get("model", usual)
     if model in also:
         model = usual
-    if not shelf.is_open(model):
+    if not _offered(model):
         notes.append(f"The link names a model that is not open here; {usual} takes its place.")
         model = usual
-    elif model not in shelf.names():
-        shelf.open_by_name(model)
     st.session_state.model = model
     return notes
+
+
+def _offered(model: str) -> bool:
+    """Whether a link's model can be chosen now; one that is open for others is offered here too."""
+    if not shelf.is_open(model):
+        return False
+    if model not in shelf.names():
+        try:
+            shelf.open_by_name(model)
+        except (zoo.ModelNotFound, zoo.ModelRejected):  # it had to go in this moment, or is broken
+            return False
+    return True
 
 
 def open_model(name: str) -> zoo.Bundle:

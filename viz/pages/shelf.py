@@ -23,6 +23,9 @@ ELSEWHERE = {
 }
 OWN = "your "
 """How the names of uploaded models begin."""
+DIGITS = 20
+"""Of the sha256 of what was uploaded: how the names of uploaded models end."""
+SHOWN_DIGITS = 6
 
 
 def parameter_count(bundle: zoo.Bundle) -> int:
@@ -88,9 +91,11 @@ def open_file(file_name: str, data: bytes, card: bytes | None = None, **said: ob
     Raises:
         zoo.ModelRejected: with a sentence, if this is no model that can be read.
     """
+    digest = sha256(data)
+    digest.update(card or repr(sorted(said.items())).encode())
+    # Nobody guesses the digits, nor makes a file that takes the place of another one's.
+    name = f"{OWN}{Path(file_name).name[:60]} {digest.hexdigest()[:DIGITS]}"
     # The file's name is shown as text only; on disk it is ours, with the suffix that it claims.
-    digest = sha256(data + (card or repr(sorted(said.items())).encode())).hexdigest()[:6]
-    name = f"{OWN}{Path(file_name).name[:60]} {digest}"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"upload{Path(file_name).suffix.lower()}"
         path.write_bytes(data)
@@ -135,6 +140,8 @@ def _task(bundle: zoo.Bundle) -> str:
 def title(name: str) -> str:
     """How the pages call a model."""
     base = name.removesuffix(RANDOM)
+    if base.startswith(OWN):
+        return base[: len(base) - DIGITS + SHOWN_DIGITS] + name[len(base) :]
     if base not in zoo.names():
         return name
     try:

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, replace
 
 from model.look import Layer, same_place, usual_query
 from model.patches import TokenLayout
+from model.rollout import FUSIONS
 from viz.colors import COLOR_MAPS
 
-FUSIONS = ("mean", "max", "min")
 SCALINGS = ("map", "layer")
 Recorded = tuple[Sequence[Layer], Sequence[int]]
 SWITCHES = ("held", "lines", "smooth")

@@ -56,7 +56,7 @@ def test_every_epoch_draws_other_scenes_and_none_of_the_tests():
     scene = scenes.draw(23)
     assert texts[1] == scene.caption
     assert np.array_equal(images[1].permute(1, 2, 0).numpy(), np.asarray(scene.image))
-    assert 10**6 * len(data) < caption_data.UNSEEN < caption_data.UNSEEN + 10**9 < evaluate.UNSEEN
+    assert 10**6 * len(data) < scenes.TESTING < scenes.TESTING + 10**9 < scenes.UNSEEN
 
 
 @pytest.mark.parametrize("name", recipe.names("caption"))
