@@ -2,12 +2,11 @@
 
 import re
 
-# Where an address that a browser would make a link of is broken, unseen: a backslash does not
-# keep Streamlit's Markdown from it.
-_ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=@)", re.IGNORECASE)
+_MARKUP = re.compile(r"[\\`*_\[\]<>&$~#|]")
+# Where addresses and the names of emoji are broken, unseen: no backslash keeps Streamlit's
+# Markdown from making links and pictures of them.
+_NAMES = re.compile(r"(?<=:)(?=//|\w)|(?<=www)(?=\.)|(?<=@)", re.IGNORECASE)
 _WORD_JOINER = "\u2060"
-# What begins or ends markup; a colon before a letter begins an emoji.
-_MARKUP = re.compile(r"[\\`*_\[\]<>&$~#|]|:(?=\w)")
 
 
 def plain(text: str) -> str:
@@ -16,5 +15,5 @@ def plain(text: str) -> str:
     File names, a file's keys and what somebody typed turn up in sentences; none of it may
     become a picture, a link or a formula.
     """
-    text = _ADDRESS.sub(_WORD_JOINER, " ".join(text.split()))
+    text = _NAMES.sub(_WORD_JOINER, " ".join(text.split()))
     return _MARKUP.sub(r"\\\g<0>", text)
