@@ -517,7 +517,7 @@ def _not_fetched(name: str, file: str) -> str:
     if names():
         cures.append(f"Embedded models need none: {', '.join(names())}.")
     if not name.startswith("hf/"):
-        cures.append('With weights="random" you get this one untrained.')
+        cures.append("With random weights this one opens without a network.")
     return (
         f"The file {file}, needed for {name}, is not on this machine and could not be fetched. "
         + " ".join(cures)

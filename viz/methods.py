@@ -19,6 +19,10 @@ ATTENTION, BOTH, GRADIENT, COMPARISON = (
 )
 
 
+SAME_FOR_EVERY_CLASS = ("attention", "rollout", "random_map")
+"""Methods that ask nothing about the class. Words differ in their places, so in attention too."""
+
+
 @dataclass(frozen=True)
 class Method:
     """A method in words. ``formula`` is LaTeX; ``source`` is (who and when, address)."""

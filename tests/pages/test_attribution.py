@@ -46,7 +46,9 @@ def test_every_method_has_its_map(app):
     for method, shown in maps.items():
         expected = explain(trace, method)[0]
         np.testing.assert_allclose(shown[0], expected / expected.max().clamp_min(1e-30), atol=1e-4)
-    assert header["chosen"] == "rollout"
+    assert header["chosen"] == "chefer"
+    same = {cell["id"] for cell in header["cells"] if "same for every class" in cell["notes"]}
+    assert same == {"attention", "rollout", "random_map"}
 
 
 def test_another_class_changes_the_maps_that_know_of_classes(app):
@@ -77,18 +79,27 @@ def test_each_method_has_its_formula_and_its_settings(app, method):
     assert "gathered" in app.latex[0].value and "<" not in app.latex[0].value
 
 
-def test_a_setting_acts_on_the_map_and_shows_in_the_formula(app):
-    _, before = row(app.run())
+def titles(header):
+    return {cell["id"]: cell["title"] for cell in header["cells"]}
+
+
+def test_a_setting_acts_on_the_map_and_shows_in_the_formula_and_the_title(app):
+    app.query_params["method"] = "rollout"
+    header, before = row(app.run())
+    assert titles(header)["rollout"] == "Rollout"
     app.slider(key="rollout_stop").set_value(1).run()
     app.slider(key="rollout_residual").set_value(0.2).run()
     assert not app.exception
-    _, after = row(app)
+    header, after = row(app)
+    assert titles(header)["rollout"] == "Rollout (changed)"
+    assert titles(header)["gradient_rollout"] == "Gradient rollout"
     assert not np.allclose(before["rollout"], after["rollout"])
     assert np.allclose(before["chefer"], after["chefer"])
     assert "{0.2}" in app.latex[0].value and "{0.8}" in app.latex[0].value
     app.toggle(key="rollout_compat").set_value(True).run()
     assert not app.exception
-    _, theirs = row(app)
+    header, theirs = row(app)
+    assert titles(header)["rollout"] == "Rollout (vit-explain)"
     assert not np.allclose(after["rollout"], theirs["rollout"])
 
 

@@ -69,7 +69,7 @@ def test_the_first_screen_is_a_scene_with_its_caption_and_all_its_maps(captioner
     header, arrays = shown(app)
     assert header["words"] == SAYS
     assert header["layers"] == [3, 3] and header["grid"] == [5, 4]
-    assert header["view"] | {"layer": 1, "head": "mean", "word": 0} == header["view"]
+    assert header["view"] | {"layer": 1, "head": "mean", "word": 1} == header["view"]
     caption = captioners["scenes-captioner"].caption(None)
     for layer in range(2):
         np.testing.assert_allclose(arrays[f"cross_{layer}"], caption.cross[layer], atol=1e-3)
@@ -97,6 +97,7 @@ def test_the_pointing_score_is_shown_beside_chance(captioners, monkeypatch):
     app = opened(scene="1")
     header = shown(app)[0]
     assert header["names"] == [[1, 0], [2, 0], [3, 0]]
+    assert header["view"]["word"] == 3, "it begins with the word that names the shape"
     assert "of 3 words that name an object" in texts(app)
     left, top, right, bottom = header["boxes"][0]
     chance = 3 * (right - left) * (bottom - top)

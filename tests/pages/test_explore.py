@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from model import samples
+from model import samples, zoo
 from viz.payload import unpack
 
 APP = str(Path(__file__).parents[2] / "app.py")
@@ -116,6 +116,15 @@ def test_an_upload_is_shown(app):
     assert app.query_params["photo"] == "own"
 
 
+def test_what_the_model_does_not_see_is_said(app):
+    app.run()
+    height, width = zoo.load(zoo.names()[0]).image_size
+    assert any(f"sees {width} × {height} pixels" in caption.value for caption in app.caption)
+    wide = Image.new("RGB", (400, 100), "red")
+    app.file_uploader(key="upload").upload("wide.jpg", encoded(wide), "image/jpeg").run()
+    assert any("the middle 25%" in caption.value for caption in app.caption)
+
+
 @pytest.mark.parametrize(
     "data",
     [b"", b"my notes", encoded(samples.load("coffee"))[:2000], b"<svg xmlns='x'/>"],
@@ -127,7 +136,10 @@ def test_a_file_that_is_no_picture_is_a_sentence_and_the_photo_stays(app, data):
     app.file_uploader(key="upload").upload("photo.jpg", data, "image/jpeg").run()
     assert not app.exception
     assert len(app.error) == 1 and app.error[0].value.endswith(".")
+    assert app.error[0].value.startswith("photo.jpg was not taken.")
     assert payload(app, EXPLORER)[0]["image"] == before
+    app.switch_page("viz/pages/patches.py").run()
+    assert not app.exception and not app.error
 
 
 def test_two_people_with_one_photo_share_one_recording():

@@ -11,7 +11,8 @@ import torch
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 from streamlit.testing.v1 import AppTest
 
-from model import checkpoints, samples
+from model import checkpoints, samples, zoo
+from model.look import centre
 from model.vit import build
 from viz.pages import picture, shelf
 
@@ -193,4 +194,5 @@ def test_a_head_found_by_what_it_does_opens_in_explore(app):
     assert not app.exception
     view = app.session_state["view"]
     assert (view.layer, view.head) == (layer - 1, head - 1)
+    assert view.held and view.query == centre(zoo.load(zoo.names()[0]).tokens)
     assert app.title[0].value == "Where does this patch look?"

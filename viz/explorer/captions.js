@@ -535,7 +535,8 @@ class Captions {
     const best = largest(patches);
     setText(this.find(".high"), `${percent(patches[best])} of the attention`);
     const prefix = this.header.prefix.map((name, i) => `, ${name.toUpperCase()} gets ${percent(values[i])}`).join("");
-    const looked = `For “${this.header.words[word]}” it looked most at ${this.place(best)}: ${percent(patches[best])}, ${(patches[best] * this.tokens).toFixed(1)} × an even share${prefix}.`;
+    const unplaced = largest(values) < this.first ? "of the patches " : "";
+    const looked = `For “${this.header.words[word]}” it looked ${unplaced}most at ${this.place(best)}: ${percent(patches[best])}, ${(patches[best] * this.tokens).toFixed(1)} × an even share${prefix}.`;
     const own = this.header.names.find(([named]) => named === word);
     if (!own) return looked;
     const inside = this.hits(word, own[1]) ? "inside" : "outside";

@@ -421,12 +421,10 @@ class Explorer {
     const { view } = this;
     setText(this.find(".high"), `${percent(top)} of the attention`);
     setText(this.find(".heads-title"), `Heads of layer ${this.header.numbers[view.layer]}`);
-    const patches = row.subarray(this.first);
-    const best = this.first + largest(patches);
     setText(this.find(".from"), `From ${this.place(this.query)}${view.held ? " (held)" : ""}`);
     const to = this.reading
       ? `to ${this.place(this.hovered)}: ${amount(row, this.hovered)}`
-      : `${isEven(patches) ? "almost evenly, most" : "most"} to ${this.place(best)}: ${amount(row, best)}`;
+      : this.whereMost(row);
     setText(this.find(".to"), to);
     this.tokens.forEach(({ button, share }, token) => {
       button.setAttribute("aria-pressed", this.query === token);
@@ -435,6 +433,21 @@ class Explorer {
     const onPatch = this.query >= this.first;
     this.patchButton.setAttribute("aria-pressed", onPatch);
     setText(this.patchButton, onPatch ? this.place(this.query) : "a patch");
+  }
+
+  // A token without a place on the photo often takes more than any patch, and no colour shows it.
+  whereMost(row) {
+    const patches = row.subarray(this.first);
+    const best = this.first + largest(patches);
+    const evenly = isEven(patches) ? "almost evenly, " : "";
+    const most = `${evenly}most to ${this.place(best)}: ${amount(row, best)}`;
+    const taker = largest(row);
+    if (taker >= this.first) return most;
+    const sum = patches.reduce((total, value) => total + value, 0);
+    const isRow = typeof this.view.head === "number" || this.view.head === "mean"; // sums to one
+    const rest = isRow ? `all patches together: ${percent(sum)}` : "of the patches";
+    const who = taker === this.query ? "itself" : this.place(taker);
+    return `most to ${who}: ${percent(row[taker])}; ${rest}, ${most}`;
   }
 
   place(token) {

@@ -10,7 +10,7 @@ from model.relevance import METHODS as NAMES
 from model.relevance import why_not
 from viz import explorer
 from viz.faithful import agreement_table
-from viz.methods import CAN_TELL
+from viz.methods import CAN_TELL, SAME_FOR_EVERY_CLASS
 from viz.pages import attribution_object, attribution_scores, shelf
 from viz.pages import attribution_settings as settings
 from viz.pages.attribution_maps import map_of, trace_of
@@ -18,11 +18,14 @@ from viz.pages.attribution_object import Place
 from viz.pages.attribution_settings import Size, methods_of
 from viz.pages.attribution_target import Case, begin, note_case
 from viz.pages.link import note_down, recall
+from viz.pages.text import plain
 from viz.payload import pack
 from viz.row import Cell, row, row_payload
 
 BARE = {"displayModeBar": False}
+USUAL = "chefer"
 TRAINED, UNTRAINED = "trained", "random weights"
+SAME = "same for every class"
 HINT = (
     "Move the mouse over a map: the same patch is marked in all. Click a map for its formula and "
     "its settings."
@@ -32,7 +35,7 @@ HINT = (
 def page() -> None:
     """The whole page, top to bottom."""
     case = begin()
-    method = recall("method", "rollout", list(NAMES))
+    method = recall("method", USUAL, list(NAMES))
     place, compare = st.container(), _compare_switch(case)
     trace = trace_of(case.bundle, case.picture.key, case.picture.image, case.target)
     # Of the whole model, also where the other pages record a part of it.
@@ -55,7 +58,7 @@ def page() -> None:
     st.markdown(CAN_TELL)
     note_case(case)
     note_down(
-        method=(method, "rollout"),
+        method=(method, USUAL),
         compare=(compare, False),
         box=(None if case.scene else attribution_object.address(), None),
         **attribution_scores.words(case),
@@ -107,11 +110,12 @@ def _show_row(
     for name, found in maps.items():
         words = methods_of(size)[name]
         missing = found if isinstance(found, str) else ""
-        drawn, notes = [] if missing else [found], [_note(found, marked)]
+        drawn, notes = [] if missing else [found], [_note(found, marked, _is_same(name, size))]
         if other and not missing:
             drawn.append(_map(other, case, name, size))
             notes.append(_agreement_note(*drawn))
-        cells.append(Cell(name, words.title, words.short, words.group, drawn, missing, notes))
+        title = settings.title(name, size)
+        cells.append(Cell(name, title, words.short, words.group, drawn, missing, notes))
     payload = row_payload(
         cells,
         case.photo,
@@ -127,12 +131,19 @@ def _show_row(
     row(payload, on_choose=_take_method, key="row")
 
 
-def _note(found: np.ndarray | str, marked: Place | None) -> str:
+def _note(found: np.ndarray | str, marked: Place | None, same: bool) -> str:
     if isinstance(found, str):
         return ""
     if not found.any():
         return "zero: nothing speaks for it"
-    return marked.told(found) if marked else ""
+    if marked:
+        return marked.told(found)
+    return SAME if same else ""
+
+
+def _is_same(method: str, size: Size) -> bool:
+    """Whether the map does not depend on what is explained."""
+    return method in SAME_FOR_EVERY_CLASS and not size.words
 
 
 def _agreement_note(one: np.ndarray, other: np.ndarray) -> str:
@@ -161,7 +172,8 @@ def _show_large(
     if isinstance(found, str):
         st.info(found)
         return
-    view, title = case.view, methods_of(size)[method].title
+    view, title = case.view, settings.title(method, size)
+    about = SAME if _is_same(method, size) else f"for {case.name}"
     total = float(found.sum())
     values = found / total if total else found
     header = {
@@ -171,10 +183,10 @@ def _show_large(
         "smooth": view.smooth,
         "unit": "of the map",
         "caption": "" if total else f"This map is zero everywhere: nothing speaks for {case.name}.",
-        "alt": f"{title} for {case.name}",
+        "alt": f"{title}, {about}",
         "box": marked and marked.box,
     }
-    st.caption(f"{title}, for {case.said}")
+    st.caption(f"{title}, {plain(about)}")
     explorer.overlay(pack(header, photo=case.photo, values=values.astype(np.float32)), key="large")
 
 
@@ -187,7 +199,7 @@ def _show_agreement(maps: dict[str, np.ndarray], size: Size) -> None:
         "*Rank correlation* compares the order in which two maps put the patches: 1 is the same "
         "order, 0 nothing in common, −1 the reverse (Spearman)."
     )
-    names = [methods_of(size)[name].title for name in maps]
+    names = [settings.title(name, size) for name in maps]
     values = agreement(torch.from_numpy(np.stack(list(maps.values())))).numpy()
     st.plotly_chart(
         agreement_table(values, names, height=160 + 30 * len(names)),

@@ -4,6 +4,7 @@ import numpy as np
 import streamlit as st
 
 from viz.faithful import colors_of, score_curves
+from viz.pages import attribution_settings as settings
 from viz.pages.attribution_maps import SHARES, Measured, curves_of
 from viz.pages.attribution_object import Place
 from viz.pages.attribution_settings import Size, for_the_model, methods_of
@@ -95,7 +96,7 @@ def _usual_scale(case: Case) -> str:
 def _measure(case: Case, methods: list[str], size: Size, kind: str) -> dict[str, Measured]:
     bar, curves, shown = st.progress(0.0), {}, case.picture
     for done, name in enumerate(methods):
-        bar.progress(done / len(methods), f"Measuring: {methods_of(size)[name].title}")
+        bar.progress(done / len(methods), f"Measuring: {settings.title(name, size)}")
         chosen = for_the_model(name, size)
         curves[name] = curves_of(
             case.bundle, shown.key, shown.image, case.target, name, chosen, kind
@@ -107,7 +108,7 @@ def _measure(case: Case, methods: list[str], size: Size, kind: str) -> dict[str,
 def _show_curves(
     case: Case, curves: dict[str, Measured], method: str, size: Size, logarithms: bool
 ) -> None:
-    titles = {name: words.title for name, words in methods_of(size).items()}
+    titles = {name: settings.title(name, size) for name in methods_of(size)}
     colors = colors_of(list(titles.values()), titles["random_map"])
     quantity = "Log-probability" if logarithms else "Probability"
     columns = st.columns(2, gap="large")
@@ -146,7 +147,7 @@ def _show_table(
     marked: Place | None,
 ) -> None:
     """One line a method: the areas, Chefer's test, and where the object is."""
-    columns: dict[str, list] = {"Method": [methods_of(size)[name].title for name in curves]}
+    columns: dict[str, list] = {"Method": [settings.title(name, size) for name in curves]}
     areas = {"Deletion ↓": "deletion", "Insertion ↑": "insertion"}
     for title, which in areas.items():
         columns[title] = [_area(np.exp(getattr(m, which))) for m in curves.values()]

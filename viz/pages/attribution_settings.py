@@ -301,6 +301,16 @@ def methods_of(size: Size) -> dict[str, Method]:
     return WORD_METHODS if size.words else METHODS
 
 
+def title(method: str, size: Size) -> str:
+    """What the page calls a method: it says so where that is not set as usual."""
+    values, name = chosen(method, size), methods_of(size)[method].title
+    if values.get("compat"):
+        return f"{name} (vit-explain)"
+    acting = {key: s for key, s in SETTINGS[method].items() if s.when(values)}
+    changed = any(values[key] != setting.usual(size) for key, setting in acting.items())
+    return f"{name} (changed)" if changed else name
+
+
 def words(size: Size) -> dict[str, tuple[Any, Any]]:
     """What the address should say of every method's settings: (value, usual one) by key."""
     return {

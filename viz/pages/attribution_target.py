@@ -10,7 +10,7 @@ from model import checkpoints, scenes, zoo
 from model.captions import Caption, CaptionBundle
 from viz.pages import picture, scene, shelf
 from viz.pages.attribution_maps import Target, probabilities
-from viz.pages.caption_of import Question, answer
+from viz.pages.caption_of import Question, answer, first_long
 from viz.pages.link import note_down
 from viz.pages.picture import Picture
 from viz.pages.session import Session, open_model, see, start, write_address
@@ -19,12 +19,12 @@ from viz.pages.view import View, drawn_as
 from viz.payload import photo_bytes
 
 BEST = 5
-LEAST_LETTERS = 3  # of a word to begin with
 QUESTION = "Which patches does the answer rest on?"
 LEAD = (
-    "Choose a class, or with a captioner a word of its caption. Each picture shows which patches "
-    "speak for it, by another method: from plain attention to methods that ask how the answer "
-    "would change. They do not agree, and that is the first thing to learn from them."
+    "Choose a class, or with a captioner a word of its caption. Each picture is another method's "
+    "view of what speaks for it: from plain attention, which knows no class, to methods that ask "
+    "how the answer would change. They do not agree, and that is the first thing to learn from "
+    "them."
 )
 SILENT = "The captioner says nothing about this picture, so there is no word to explain."
 
@@ -295,7 +295,7 @@ def _usual_word(words: Sequence[str], named: dict[int, Drawn]) -> int:
     """The colour of the first thing that is named, or else the first word of some length."""
     if named:
         return min(named) + 1
-    return next((i for i, word in enumerate(words) if len(word) > LEAST_LETTERS), 0)
+    return first_long(words)
 
 
 def _named(caption: Caption, drawn: scenes.Scene) -> dict[int, Drawn]:

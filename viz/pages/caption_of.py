@@ -4,6 +4,7 @@ One cache for the whole server, bounded in bytes; sessions hold keys.
 """
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -64,3 +65,8 @@ def answer(bundle: Bundle, picture: Picture, question: Question) -> Caption:
 def scene_of(seed: int) -> scenes.Scene:
     """A drawn scene that no captioner was trained on."""
     return scenes.draw(scenes.UNSEEN + seed)
+
+
+def first_long(words: Sequence[str]) -> int:
+    """The place of the first word that says something by itself, as "a" does not; 0 for none."""
+    return next((place for place, word in enumerate(words) if len(word) > 3), 0)

@@ -15,7 +15,7 @@ from viz.caption_strip import animation, strip
 from viz.captions import MEMORY_OF_ONE, Caption, Objects, caption_payload
 from viz.pages import captioner_card, captioner_choice, picture, shelf
 from viz.pages import scene as scene_choice
-from viz.pages.caption_of import Question, answer
+from viz.pages.caption_of import Question, answer, first_long
 from viz.pages.link import note_down, recall
 from viz.pages.picture import Picture
 from viz.pages.scene import STRANGE, enlarged
@@ -133,13 +133,13 @@ def _read_address(names: Sequence[str]) -> list[str]:
     st.session_state.given = words.get("given", "")[:MOST_LINKED].split()
     st.session_state.given_about = None  # any picture: the link's own
     st.session_state.beam = None
-    st.session_state.caption_view = dict(LOOKS, layer=None, head="mean", word=0)
+    st.session_state.caption_view = dict(LOOKS, layer=None, head="mean", word=None)
     return _read_view(words)
 
 
 def _read_view(words: dict[str, str]) -> list[str]:
     view, notes = st.session_state.caption_view, []
-    for name, usual in (("layer", None), ("head", "mean"), ("word", 0)):
+    for name, usual in (("layer", None), ("head", "mean"), ("word", None)):
         text = words.get(name, "")
         if text.isascii() and text.isdigit() and 0 < len(text) < 4 and int(text):
             view[name] = int(text) - 1
@@ -264,7 +264,7 @@ def _tell(bundle: zoo.Bundle, shown: Picture) -> Told:
 
 def _show(bundle: zoo.Bundle, shown: Picture, told: Told, objects: Objects) -> None:
     """Mount the caption; nothing is sent again until there is another one."""
-    _fit_view(told)
+    _fit_view(told, objects)
     payload = caption_payload(
         told.caption,
         photo_bytes(enlarged(bundle.frame(shown.image))),
@@ -287,12 +287,15 @@ def _show(bundle: zoo.Bundle, shown: Picture, told: Told, objects: Objects) -> N
     )
 
 
-def _fit_view(told: Told) -> None:
+def _fit_view(told: Told, objects: Objects) -> None:
     """Make the view one that this caption has; note what the browser begins with."""
     state, view, caption = st.session_state, st.session_state.caption_view, told.caption
     before, now = state.get("caption_sent"), told.question.key
     if before and before[0] != now:
-        view["word"] = max(0, len(told.question.given) - 1)
+        given = len(told.question.given)
+        view["word"] = given - 1 if given else None
+    if view["word"] is None:
+        view["word"] = _telling_word(caption.words, objects)
     last = len(caption.cross) - 1
     view["layer"] = last if view["layer"] is None else min(max(view["layer"], 0), last)
     if view["head"] != "mean":
@@ -300,6 +303,12 @@ def _fit_view(told: Told) -> None:
     view["word"] = min(max(view["word"], 0), max(0, len(caption.words) - 1))
     if not before or before[0] != now or "captions" not in state:
         state.caption_sent = now, dict(view)
+
+
+def _telling_word(words: Sequence[str], objects: Objects) -> int:
+    """The first word that names a thing, or else the first of some length: "a" tells little."""
+    shapes = (word for word, _ in objects.named if words[word] in scenes.SHAPES)
+    return next(shapes, first_long(words))
 
 
 def _summary(told: Told) -> str:
@@ -330,7 +339,7 @@ def _logprob(caption: Caption) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.1g} %"
+    return f"{100 * share:.1f} %" if share >= 0.01 else f"{100 * share:.1g} %"
 
 
 def _take_view() -> None:
@@ -459,7 +468,7 @@ def _write_address(shown: Picture, scene: scenes.Scene | None) -> None:
     st.query_params.from_dict({name: str(value) for name, value in words.items()})
     given = " ".join(state.given)
     note_down(
-        word=(view["word"] + 1, 1),
+        word=(view["word"] + 1, None),
         beams=(state.beams, 1),
         temperature=(state.temperature if state.beams == BY_CHANCE else 1.0, 1.0),
         draw=(state.draw if state.beams == BY_CHANCE else 0, 0),

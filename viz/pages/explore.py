@@ -14,7 +14,7 @@ from viz import explorer
 from viz.overlay import overlay
 from viz.pages.attribution_settings import DISCARD_HELP, FUSION_HELP
 from viz.pages.look import Look, layer_payload, rollout_from, sinks_of
-from viz.pages.session import begin, change_view, write_address
+from viz.pages.session import Session, begin, change_view, write_address
 from viz.pages.view import View, go_to_layer, prefix_name, token_name
 from viz.payload import pack
 from viz.sheet import quantise, sheet
@@ -32,6 +32,7 @@ def page() -> None:
     )
     look, bundle, view = session.look, session.bundle, session.view
     _show_explorer(look, bundle, view)
+    _show_size(session)
     _show_sinks(look, view)
     sheet_column, rollout_column = st.columns(2, gap="large")
     with sheet_column:
@@ -71,6 +72,18 @@ def _show_explorer(look: Look, bundle: zoo.Bundle, view: View) -> None:
         parts, layer_arrays = layer_payload(look.records[view.layer])
         header, arrays = header | parts, arrays | layer_arrays
     explorer.explorer(pack(header, **arrays), on_view=_take_view)
+
+
+def _show_size(session: Session) -> None:
+    """What the model is given of the photo, which is less than is drawn."""
+    height, width = session.bundle.image_size
+    image = session.picture.image
+    left, top, right, bottom = session.bundle.frame_box(image)
+    kept = (right - left) * (bottom - top) / (image.width * image.height)
+    part = f", and of this photo the middle {kept:.0%}" if kept < 0.995 else ""
+    st.caption(
+        f"The model sees {width} × {height} pixels{part}. Here the photo is as sharp as it came."
+    )
 
 
 def _show_sinks(look: Look, view: View) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from model import mimetic, samples
 from model.images import ImageRejected, open_image
+from model.look import centre
 from model.measures import KINDS, chance, dominant_kind, kind_scores, measure_layers
 from model.patches import TokenLayout
 from model.recorder import AttentionRecord
@@ -21,6 +22,7 @@ from viz.pages import shelf
 from viz.pages.link import note_down, recall
 from viz.pages.picture import MAX_MEGABYTES, MAX_SIDE, TYPES
 from viz.pages.session import Session, begin, change_view, chosen_layers, write_address
+from viz.pages.view import go_to_layer
 from viz.scatter import head_scatter
 
 THIS, SAMPLES, OWN = "This photo", "The samples", "Many of yours"
@@ -148,7 +150,7 @@ def page() -> None:
     """The whole page, top to bottom."""
     session = begin(
         "How far does each head look, and at what?",
-        "Each dot is a head. Click one to open it on the photo in Explore.",
+        "Each mark is a head. Click one to open it on the photo in Explore.",
     )
     layout = session.bundle.tokens
     scope, measure = _choose(layout.prefix)
@@ -306,7 +308,7 @@ def _show_scatter(
     points = [point for point in event.selection.points if "customdata" in point]
     if points:
         layer, head = points[0]["customdata"][:2]
-        _open(int(layer) - 1, int(head) - 1)
+        _open(session, int(layer) - 1, int(head) - 1)
 
 
 def _numbers(session: Session) -> list[int]:
@@ -322,10 +324,16 @@ def _of_its_making(session: Session) -> str:
     return STEM if getattr(config, "embed", "") == "stem" else ""
 
 
-def _open(layer: int, head: int) -> None:
-    """Explore, on this head; the layer is counted among those recorded, from zero."""
+def _open(session: Session, layer: int, head: int) -> None:
+    """Explore, on this head; the layer is counted among those recorded, from zero.
+
+    It opens from a patch: what a head is like is measured from the patches.
+    """
     st.session_state.clicks = st.session_state.get("clicks", 0) + 1
-    change_view(layer=layer, head=head)
+    tokens = session.look.layers[layer].tokens
+    there = go_to_layer(session.view, layer, session.look.layers)
+    query = there.query if there.query >= len(tokens.prefix) else centre(tokens)
+    change_view(layer=layer, head=head, query=query, held=True)
     st.switch_page("viz/pages/explore.py")
 
 
@@ -339,7 +347,7 @@ def _show_kinds(session: Session, scores: dict[str, Tensor]) -> None:
         "head would do by chance and 100 % is nothing else. *Uniform* and *Content* are shares of "
         "their own, which the question marks explain."
     )
-    has_cls, numbers = _has_class_token(session.bundle.tokens.prefix), _numbers(session)
+    has_cls = _has_class_token(session.bundle.tokens.prefix)
     for columns, kinds in zip((st.columns(3), st.columns(3)), (KINDS[:3], KINDS[3:]), strict=True):
         for column, kind in zip(columns, kinds, strict=True):
             with column.container(border=True, height="stretch"):
@@ -347,14 +355,15 @@ def _show_kinds(session: Session, scores: dict[str, Tensor]) -> None:
                 if kind == "cls" and not has_cls:
                     st.caption("This model has no class token.")
                 else:
-                    _show_kind(kind, _best(scores[kind]), numbers)
+                    _show_kind(session, kind, _best(scores[kind]))
 
 
-def _show_kind(kind: str, best: list[tuple[int, int, float]], numbers: list[int]) -> None:
+def _show_kind(session: Session, kind: str, best: list[tuple[int, int, float]]) -> None:
+    numbers = _numbers(session)
     for layer, head, score in best:
         label = f"Layer {numbers[layer]}, head {head + 1}: {score:.0%}"
         if st.button(label, key=f"{kind}_{layer}_{head}", width="stretch"):
-            _open(layer, head)
+            _open(session, layer, head)
     if not best:
         more = " more than chance" if kind in ABOVE_CHANCE else ""
         st.caption(f"No head here does this noticeably{more}.")

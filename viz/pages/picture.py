@@ -62,6 +62,7 @@ def sample_choice() -> None:
         [*samples.names(), *own],
         key="sample",
         required=True,
+        wrap=True,
         on_change=_take_sample,
         format_func=lambda name: "Your photo" if name == "own" else samples.title(name),
     )
@@ -84,8 +85,12 @@ def upload(paste: bool = False) -> None:
 
 
 def current() -> Picture:
-    """The picture that is chosen now; says above it why an upload was refused."""
-    if sentence := st.session_state.get("rejected"):
+    """The picture that is chosen now; says above it why an upload was refused.
+
+    It says so as long as the refused file lies in the field, which a page forgets when it is left.
+    """
+    sentence = st.session_state.get("rejected")
+    if sentence and st.session_state.get("upload"):
         st.error(plain(sentence), icon=":material/error:")
     choice = st.session_state.photo
     if choice != "own":
@@ -108,7 +113,7 @@ def _take_upload() -> None:
     try:
         image = open_image(data, max_side=MAX_SIDE)
     except ImageRejected as problem:
-        st.session_state.rejected = str(problem)
+        st.session_state.rejected = f"{upload.name} was not taken. {problem}"
         return
     key = sha256(data).hexdigest()
     with _lock:

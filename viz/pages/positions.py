@@ -23,6 +23,8 @@ def page() -> None:
         "place. Begin with the waves, then look at what this model uses.",
     )
     usual = next(iter(TABS))
+    if "tab" not in st.session_state and "tab_before" in st.session_state:
+        st.session_state.tab = st.session_state.tab_before  # forgotten when the page is left
     recall("tab", usual, list(TABS))
     for tab, show in zip(
         st.tabs(list(TABS), key="tab", on_change="rerun"), TABS.values(), strict=True
@@ -30,6 +32,7 @@ def page() -> None:
         if tab.open:
             with tab:
                 show(session)
+    st.session_state.tab_before = st.session_state.tab
     write_address(session)
     note_down(tab=(st.session_state.tab, usual))
     for part in (positions_waves, positions_model, positions_rotary, positions_order):
