@@ -1,4 +1,4 @@
-"""Four photos to begin with. They lie in scikit-image's package, so no network is needed."""
+"""Photos to begin with. They lie in packages that the app needs anyway: no network is needed."""
 
 from dataclasses import dataclass
 from importlib.resources import files
@@ -10,16 +10,31 @@ from model.images import open_image
 
 @dataclass(frozen=True)
 class Sample:
-    file: str  # in scikit-image's data folder
+    package: str
+    file: str  # in the package
     title: str
     credit: str
 
 
 _SAMPLES = {
-    "chelsea": Sample("chelsea.png", "Cat", "Chelsea the cat, by Stéfan van der Walt (CC0)"),
-    "coffee": Sample("coffee.png", "Coffee", "A cup at Pikolo, by Rachel Michetti (CC0)"),
-    "astronaut": Sample("astronaut.png", "Astronaut", "Eileen Collins, by NASA (public domain)"),
-    "rocket": Sample("rocket.jpg", "Rocket", "Falcon 9 with DSCOVR, by SpaceX (public domain)"),
+    "chelsea": Sample(
+        "skimage", "data/chelsea.png", "Cat", "Chelsea the cat, by Stéfan van der Walt (CC0)"
+    ),
+    "coffee": Sample(
+        "skimage", "data/coffee.png", "Coffee", "A cup at Pikolo, by Rachel Michetti (CC0)"
+    ),
+    "officer": Sample(
+        "matplotlib",
+        "mpl-data/sample_data/grace_hopper.jpg",
+        "Officer",
+        "Grace Hopper, by the United States Navy (public domain)",
+    ),
+    "astronaut": Sample(
+        "skimage", "data/astronaut.png", "Astronaut", "Eileen Collins, by NASA (public domain)"
+    ),
+    "rocket": Sample(
+        "skimage", "data/rocket.jpg", "Rocket", "Falcon 9 with DSCOVR, by SpaceX (public domain)"
+    ),
 }
 
 
@@ -30,7 +45,8 @@ def names() -> list[str]:
 
 def load(name: str) -> Image.Image:
     """The photo as an RGB image, at its own size. ValueError for an unknown name."""
-    return open_image(files("skimage").joinpath("data", _sample(name).file).read_bytes())
+    sample = _sample(name)
+    return open_image(files(sample.package).joinpath(sample.file).read_bytes())
 
 
 def title(name: str) -> str:
