@@ -19,7 +19,7 @@ def bundle():
 @pytest.mark.parametrize(("tokens", "steps"), [(1, [1, 2, 3, 4]), (3 * 17, [3, 4]), (1024, [4])])
 def test_the_last_mean_is_that_of_every_photo(bundle, monkeypatch, tokens, steps):
     monkeypatch.setattr("model.survey.TOKENS", tokens)
-    photos = [samples.load(name) for name in samples.names()]
+    photos = [samples.load(name) for name in samples.names()[:4]]
     means = [mean.count for mean in survey(bundle, iter(photos))]
     assert means == steps
     *_, last = survey(bundle, photos)
