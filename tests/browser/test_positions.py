@@ -10,7 +10,7 @@ TABS = {
     "Waves": "The same code on a grid of patches",
     "This model's code": "Principal components",
     "Rotation": "How a score falls with distance",
-    "Does order matter?": "In one number",
+    "Does order matter?": "How much the order changes the answer",
 }
 PAGES = {
     "positions": "The same code on a grid of patches",

@@ -175,8 +175,8 @@ def test_a_model_without_rotary_code_is_said_to_have_none():
 @pytest.mark.parametrize("way", ["Take the code away", "Both", "Shift the code"])
 def test_order_matters_with_the_code_and_only_then(way):
     app = open_tab("Does order matter?", model="cs231n-cifar10", way=way)
-    with_it, without = (float(metric.value) for metric in app.metric)
-    assert without < 1e-4 < 1e-3 < with_it
+    with_it, without = (metric.value for metric in app.metric)
+    assert without == "below 0.0001" and float(with_it) > 1e-3
     assert "mean of its patches" in texts(app)
 
 

@@ -179,19 +179,24 @@ def _show_classes(bundle: Bundle, answer: Answer, before: Answer | None) -> None
 
 
 def _show_numbers(session: Session, code: PositionCode) -> None:
-    st.subheader("In one number")
+    st.subheader("How much the order changes the answer")
     with_it = _over_shuffles(session, code, True)
     if code.patches is None:
-        st.markdown(f"The largest change of any logit over {SHUFFLES} shuffles: **{with_it:.2g}**.")
+        st.markdown(f"The largest change of any logit over {SHUFFLES} shuffles: **{_change(with_it)}**.")
         return
     without = _over_shuffles(session, code, False)
     left, right = st.columns(2, gap="large")
-    left.metric("With the added code", f"{with_it:.2g}")
-    right.metric("Without the added code", f"{without:.1e}")
+    left.metric("With the added code", _change(with_it))
+    right.metric("Without the added code", _change(without))
     st.caption(
         f"The largest change of any logit (the score of a class before the softmax) over "
         f"{SHUFFLES} shuffles of this photo's patches. {_pooling(session.bundle)}{_without(code)}"
     )
+
+
+def _change(difference: float) -> str:
+    """Of logits, whose rounding in float32 is about a millionth."""
+    return f"{difference:.2g}" if difference >= 1e-4 else "below 0.0001"
 
 
 def _without(code: PositionCode) -> str:
