@@ -182,7 +182,8 @@ def _show_numbers(session: Session, code: PositionCode) -> None:
     st.subheader("How much the order changes the answer")
     with_it = _over_shuffles(session, code, True)
     if code.patches is None:
-        st.markdown(f"The largest change of any logit over {SHUFFLES} shuffles: **{_change(with_it)}**.")
+        change = _change(with_it)
+        st.markdown(f"The largest change of any logit over {SHUFFLES} shuffles: **{change}**.")
         return
     without = _over_shuffles(session, code, False)
     left, right = st.columns(2, gap="large")
