@@ -30,7 +30,7 @@ def patch_filters(net: nn.Module, layout: TokenLayout) -> PatchFilters | None:
     """
     for name, module in net.named_modules():
         if isinstance(module, LinearPatches):
-            weight = module.proj.weight.detach()
+            weight = _through_norm(module.proj.weight, module.norm_pixels).detach()
             return PatchFilters(
                 weight.unflatten(1, (-1, module.patch, module.patch)), f"{name}.proj", True
             )
@@ -39,3 +39,15 @@ def patch_filters(net: nn.Module, layout: TokenLayout) -> PatchFilters | None:
             whole = module.kernel_size == layout.patch == module.stride
             return PatchFilters(weight, name, whole)
     return None
+
+
+def _through_norm(weight: Tensor, norm: nn.Module) -> Tensor:
+    """The filters (D, n) as the pixels before their LayerNorm meet them.
+
+    The norm takes the patch's mean away, multiplies each pixel by its own factor, and all of them
+    by one number that depends on the patch, which no filter's picture shows.
+    """
+    if not isinstance(norm, nn.LayerNorm):
+        return weight
+    scaled = weight * norm.weight
+    return scaled - scaled.mean(dim=1, keepdim=True)

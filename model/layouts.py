@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,12 @@ from torch import Tensor, nn
 
 from model import weights
 from model.bundle import Bundle, ModelRejected, Resize, normalisation
-from model.layout_names import IMAGENET, Layout, Tensors, recognise
-from model.patches import check_affordable, grid_of
+from model.layout_names import IMAGENET, Layout, Recognised, Tensors, recognise, some
+from model.patches import TokenLayout, check_affordable, grid_of, pair
 from model.positions import sinusoidal_code
 from model.vit import PRESETS, VisionTransformer, ViTConfig
+
+_IN_PYTHON = "in Python img_size=(height, width)"
 
 # Where a stem's stages begin, and the further convolutions in them.
 _FIRST_OF_STAGE = re.compile(r"embed\.stages\.\d+\.0\.weight")
@@ -68,8 +70,11 @@ def load(
     positions are not learned, `activation` or `scale_by`.
     """
     held = weights.read(path)
-    layout, tensors = recognise(path.name, held.tensors)
-    net = _build(path.name, layout, tensors, heads, settings)
+    found = recognise(path.name, held.tensors, held.beside)
+    layout = found.layout
+    net = _build(path.name, found, held.tensors, heads, settings)
+    said = {"heads": heads, "mean": mean, "std": std, **settings}
+    told = {name for name, value in said.items() if value is not None} | held.notes.keys()
     return Bundle(
         name=path.stem,
         net=net,
@@ -84,14 +89,22 @@ def load(
             "layout": layout.title,
             "parameters": sum(p.numel() for p in net.parameters()),
             "sha256": _sha256(path),
-        }
-        | ({"heads_assumed": True} if heads is None else {}),
+            "assumed": [name for name in _untold(found.tensors) if name not in told],
+            "left_out": some([*held.others, *found.left_out]),
+        },
     )
 
 
+def _untold(tensors: Tensors) -> list[str]:
+    """What tensors do not tell; unless somebody does, the layout's usual is taken."""
+    size = [] if "positions.code" in tensors else ["img_size"]
+    return ["heads", "mean", "std", "activation", "pool", *size]
+
+
 def _build(
-    file: str, layout: Layout, tensors: Tensors, heads: int | None, settings: dict[str, Any]
+    file: str, found: Recognised, names: Iterable[str], heads: int | None, settings: dict[str, Any]
 ) -> VisionTransformer:
+    layout, tensors = found.layout, found.tensors
     kind = VisionTransformer
     if "dist_token" in tensors:
         kind = TwoHeadedTransformer if "head_dist.weight" in tensors else DistilledTransformer
@@ -107,20 +120,24 @@ def _build(
     except ModelRejected:
         raise
     except (ValueError, TypeError, RuntimeError, LookupError) as error:
-        why = str(error) if isinstance(error, ValueError) else "Its shapes do not fit together."
+        why = "Its shapes do not fit together."
+        if isinstance(error, ValueError):
+            why = str(error)
+        elif isinstance(error, KeyError):  # a tensor that was looked for
+            why = f"Its {layout.called(str(error.args[0]), names)} is missing."
         raise ModelRejected(
             f"{file} has {layout.title} layout, but makes no model. {why}"
         ) from error
-    wanted, found = (
-        {name: tuple(tensor.shape) for name, tensor in held.items()}
-        for held in (sketch.state_dict(), tensors)
+    wanted, held = (
+        {name: tuple(tensor.shape) for name, tensor in each.items()}
+        for each in (sketch.state_dict(), tensors)
     )
-    if wanted != found:
-        name = min(n for n in wanted | found if wanted.get(n) != found.get(n))
+    if wanted != held:
+        name = min(n for n in wanted | held if wanted.get(n) != held.get(n))
         raise ModelRejected(
-            f"{file} has {layout.title} layout, but its {name} is {found.get(name, 'missing')} "
-            f"where {wanted.get(name, 'nothing')} is expected. It is not complete, or of another "
-            "variant."
+            f"{file} has {layout.title} layout, but its {layout.called(name, names)} is "
+            f"{held.get(name, 'missing')} where {wanted.get(name, 'nothing')} is expected. It is "
+            "not complete, or of another variant."
         )
     net = kind(config)
     net.load_state_dict(tensors)
@@ -140,10 +157,16 @@ def read_off(
     """
     tensors = dict(tensors)
     base = layout.config or _likeliest_preset(tensors)
+    if "cls_token" in tensors and not tensors["cls_token"].numel():
+        del tensors["cls_token"]  # so vit-pytorch writes a model that classifies the mean
+        base = replace(base, cls_token=False, pool="mean")
     read = _embedding(tensors, settings)
+    pair(read["patch_size"])  # from one pixel on
+    if layout.channel_last:
+        _channels_first(tensors, read["in_channels"], read["patch_size"])
     read |= _blocks(tensors, layout.interleaved)
-    read |= _ending(tensors, base, layout.norm_last)
-    read |= _tokens(tensors, base, read["patch_size"], settings)
+    read |= _ending(tensors, base, settings.get("pool"))
+    read |= _tokens(tensors, layout, base, read["patch_size"], settings)
     usual = base.heads if base.dim == read["dim"] else layout.heads
     read["heads"] = _usual_heads(read["dim"], usual) if heads is None else heads
     known = {field.name for field in fields(ViTConfig)}
@@ -156,7 +179,7 @@ def _likeliest_preset(tensors: Tensors) -> ViTConfig:
     """Among ours, for what shapes do not show: the order of the norms, epsilon, activation."""
     if "norm_embedding.weight" in tensors:
         return PRESETS["clip_b32"]
-    if "norm.weight" not in tensors:
+    if "norm_of_pooled.weight" not in tensors:
         return PRESETS["cs231n"]
     return PRESETS["vit" if "blocks.0.attention.query.bias" in tensors else "d2l"]
 
@@ -169,8 +192,8 @@ def _embedding(tensors: Tensors, settings: dict[str, Any]) -> dict[str, Any]:
         more = [name for name in tensors if _MORE_OF_STAGE.fullmatch(name)]
         if "patch_size" not in settings:
             raise ValueError(
-                "Its patch cannot be read off: give the .json that lies beside it too, or say "
-                "patch_size=, in pixels."
+                "Its patch cannot be read off: give the .json that lies beside it too, or, in "
+                "Python, say patch_size=, in pixels."
             )
         channels, patch = stages[0].shape[1], settings["patch_size"]
         return read | {
@@ -190,8 +213,22 @@ def _embedding(tensors: Tensors, settings: dict[str, Any]) -> dict[str, Any]:
         for channels in (3, 1):
             patch = math.isqrt(weight.shape[1] // channels)
             if channels * patch * patch == weight.shape[1]:
-                return read | {"embed": "linear", "in_channels": channels, "patch_size": patch}
+                return read | {
+                    "embed": "linear",
+                    "in_channels": channels,
+                    "patch_size": patch,
+                    "patch_norms": "embed.norm_pixels.weight" in tensors,
+                }
     raise ValueError(f"Its patches are not square: {tuple(weight.shape)} embeds them.")
+
+
+def _channels_first(tensors: Tensors, channels: int, patch: int) -> None:
+    """Flattened patches (p, p, C) as ours, (C, p, p): columns of the Linear, entries of the norm
+    before it."""
+    for name in ("embed.proj.weight", "embed.norm_pixels.weight", "embed.norm_pixels.bias"):
+        if name in tensors:
+            pixels = tensors[name].unflatten(-1, (patch, patch, channels))
+            tensors[name] = pixels.movedim(-1, -3).flatten(-3)
 
 
 def _blocks(tensors: Tensors, interleaved: bool) -> dict[str, Any]:
@@ -205,6 +242,12 @@ def _blocks(tensors: Tensors, interleaved: bool) -> dict[str, Any]:
                 tensors[name.replace("qkv", part)] = tensor
         elif name.endswith(".gamma"):
             _scale_layer(tensors, name)
+    inner, dim = tensors["blocks.0.attention.query.weight"].shape
+    if inner != dim:
+        raise ValueError(
+            f"Its heads are together {inner} wide and its tokens {dim}, and in Saccade's model the "
+            f"two are the same. Train it with tokens {inner} wide, or with fewer or other heads."
+        )
     numbers = {int(name.split(".")[1]) for name in tensors if name.startswith("blocks.")}
     if numbers != set(range(len(numbers))):
         raise ValueError(f"Of its blocks 0 to {max(numbers)}, only {len(numbers)} are there.")
@@ -225,15 +268,18 @@ def _scale_layer(tensors: Tensors, name: str) -> None:
             tensors[layer + suffix] = tensors[layer + suffix] * factor
 
 
-def _ending(tensors: Tensors, base: ViTConfig, norm_last: bool) -> dict[str, Any]:
-    """Pooling, norms, projection and head."""
-    pool = base.pool if "cls_token" in tensors else "mean"
-    if "norm_of_mean.weight" in tensors:
-        pool = "mean"
-        for suffix in ("weight", "bias"):
-            tensors[f"norm.{suffix}"] = tensors.pop(f"norm_of_mean.{suffix}")
-    elif pool == "mean" and "norm.weight" in tensors and not norm_last:
-        raise ValueError("It has no class token, and how it pools its tokens cannot be read off.")
+def _ending(tensors: Tensors, base: ViTConfig, said: str | None) -> dict[str, Any]:
+    """Pooling, norms, projection and head; `said` is the pooling, where somebody named it."""
+    before = "norm.weight" in tensors
+    pool = said or _usual_pool(tensors, base)
+    if pool in ("cls", "cls_and_mean") and "cls_token" not in tensors:
+        raise ValueError("It has no class token that could be classified.")
+    for late in ("norm_of_mean", "norm_of_pooled"):
+        if f"{late}.weight" in tensors and before:
+            raise ValueError("It norms its output twice, for which Saccade's model has no place.")
+        if f"{late}.weight" in tensors:
+            for suffix in ("weight", "bias"):
+                tensors[f"norm.{suffix}"] = tensors.pop(f"{late}.{suffix}")
     if "projection.transposed" in tensors:
         tensors["projection.weight"] = tensors.pop("projection.transposed").mT
     with_norm = "norm_embedding.weight" in tensors
@@ -241,14 +287,29 @@ def _ending(tensors: Tensors, base: ViTConfig, norm_last: bool) -> dict[str, Any
         "pool": pool,
         "norm_embedding": with_norm,
         "final_norm": "norm.weight" in tensors,
+        "norm_before_pool": before and pool != "cls",  # of one token it is the same
         "norm_eps": 1e-5 if with_norm else base.norm_eps,  # as CLIP, whose mark that norm is
         "projection": len(tensors.get("projection.weight", ())),
         "num_classes": len(tensors.get("head.weight", ())),
     }
 
 
+def _usual_pool(tensors: Tensors, base: ViTConfig) -> str:
+    """What a layout's models usually classify; ValueError where they differ in that."""
+    if "norm_of_mean.weight" in tensors:
+        return "mean"
+    if "cls_token" in tensors:  # two vectors side by side are for a head only
+        return base.pool if base.pool != "cls_and_mean" or "head.weight" in tensors else "cls"
+    if base.cls_token and "norm.weight" in tensors:
+        raise ValueError(
+            "It has no class token, and how it pools its tokens cannot be read off: say it (in "
+            'Python pool="mean", for instance).'
+        )
+    return "mean"
+
+
 def _tokens(
-    tensors: Tensors, base: ViTConfig, patch: int, settings: dict[str, Any]
+    tensors: Tensors, layout: Layout, base: ViTConfig, patch: int, settings: dict[str, Any]
 ) -> dict[str, Any]:
     """Class token, registers, positions, and from those the size of the image."""
     dim = len(tensors["embed.proj.weight"])
@@ -260,29 +321,65 @@ def _tokens(
     cls = int("cls_token" in tensors)
     registers = tensors["registers"].shape[1] if "registers" in tensors else 0
     read = {"cls_token": bool(cls), "registers": registers}
+    size = settings.get("img_size")
+    said = None if size is None else _grid_said(size, patch)
+    if layout.computed and "positions.code" not in tensors:
+        tensors["positions.code"] = _computed(layout, said, dim)
     if "positions.code" in tensors:
-        return read | _learned(tensors, dim, patch, cls, registers, settings)
-    read["img_size"] = settings.get("img_size") or _usual_image(base, patch)
+        return read | _learned(tensors, dim, patch, cls, registers, said)
+    read["img_size"] = size or _usual_image(base, patch)
     if "positions.fixed" in tensors:
         return read | _fixed(tensors, dim, cls + math.prod(grid_of(read["img_size"], patch)))
     if "positions" not in settings and base.positions == "learned":
-        raise ValueError('It holds no positions: say positions="sinusoidal" or "none".')
+        raise ValueError(
+            'It holds no positions: in Python, say positions="sinusoidal" or positions="none".'
+        )
     return read | {"positions": settings.get("positions", base.positions)}
 
 
+def _grid_said(size: int | Sequence[int], patch: int) -> tuple[int, int]:
+    """Rows and columns of patches in pictures of the size that somebody named."""
+    height, width = pair(size)
+    if height % patch or width % patch:
+        raise ValueError(
+            f"Its patches are {patch} x {patch} pixels, so the sides of its pictures are multiples "
+            f"of {patch}, which {height} x {width} are not."
+        )
+    grid = height // patch, width // patch
+    check_affordable(TokenLayout(grid, patch=(patch, patch)))  # before a table is computed for it
+    return grid
+
+
+def _computed(layout: Layout, said: tuple[int, int] | None, dim: int) -> Tensor:
+    """A table that the file leaves out, since the size of the pictures determines it."""
+    if said is None:
+        raise ValueError(
+            "Its positions are computed from the size of its pictures, which its file does not "
+            f"hold: say their height and width in pixels ({_IN_PYTHON})."
+        )
+    return layout.computed(*said, dim)
+
+
 def _learned(
-    tensors: Tensors, dim: int, patch: int, cls: int, registers: int, settings: dict[str, Any]
+    tensors: Tensors,
+    dim: int,
+    patch: int,
+    cls: int,
+    registers: int,
+    said: tuple[int, int] | None,
 ) -> dict[str, Any]:
-    """Ours are those of the class token and the patches; others know more or fewer."""
+    """Ours are those of the class token and the patches; others know more or fewer.
+
+    A class token without a position is believed only where the grid that was `said` shows it: as
+    many positions as a square has patches are those of a class token and of a rectangle, too.
+    """
     code = tensors["positions.code"].reshape(-1, dim)
-    for others in (cls + registers, cls, 0):
-        grid = _grid(len(code) - others, patch, settings.get("img_size"))
+    for others in (cls + registers, cls, 0 if said else cls):
+        grid = _grid(len(code) - others, said)
         if grid is not None:
             break
     else:
-        raise ValueError(
-            f"Its {len(code)} positions are those of no square image: say img_size=(height, width)."
-        )
+        raise ValueError(_no_grid(len(code), cls, patch, said))
     if others < cls:
         code = torch.cat((code.new_zeros(1, dim), code))
     elif others > cls:
@@ -296,18 +393,44 @@ def _learned(
     }
 
 
-def _grid(patches: int, patch: int, img_size: int | Sequence[int] | None) -> tuple[int, int] | None:
-    """Rows and columns, if so many patches are a square, or the image that was named."""
+def _grid(patches: int, said: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Rows and columns, if so many patches are a square, or the grid that was said."""
     side = math.isqrt(max(patches, 0))
-    grid = (side, side) if img_size is None else grid_of(img_size, patch)
+    grid = said or (side, side)
     return grid if patches > 0 and math.prod(grid) == patches else None
+
+
+def _no_grid(positions: int, cls: int, patch: int, said: tuple[int, int] | None) -> str:
+    """Why so many positions are those of no picture, and what to say instead."""
+    if said is not None:
+        height, width = said[0] * patch, said[1] * patch
+        return (
+            f"Pictures of {height} x {width} pixels have {math.prod(said)} patches of {patch} x "
+            f"{patch}, and its {positions} positions are those of other pictures. Say another "
+            "height and width, or none."
+        )
+    patches = positions - cls
+    if patches < 1:
+        return f"It has {positions} positions, and so none for a patch."
+    rows = next(n for n in range(math.isqrt(patches), 0, -1) if patches % n == 0)
+    such = f"such as {rows * patch} x {patches // rows * patch}"
+    if cls and math.isqrt(positions) ** 2 == positions:
+        side = math.isqrt(positions) * patch
+        such += f", or {side} x {side} if its class token has no position"
+    return (
+        f"Its {positions} positions do not tell the shape of its pictures. Say their height and "
+        f"width in pixels ({_IN_PYTHON}), {such}."
+    )
 
 
 def _fixed(tensors: Tensors, dim: int, length: int) -> dict[str, Any]:
     """A table that was computed, of any length: the sinusoidal one, or one of their own."""
     table = tensors.pop("positions.fixed").reshape(-1, dim)[:length]
     if len(table) < length:
-        raise ValueError(f"It has {len(table)} positions for {length} patches: say img_size=.")
+        raise ValueError(
+            f"It has {len(table)} positions for {length} patches: say the height and width of its "
+            f"pictures ({_IN_PYTHON})."
+        )
     if torch.allclose(table, sinusoidal_code(length, dim).float(), atol=1e-4):
         return {"positions": "sinusoidal"}
     tensors["positions.code"] = table

@@ -154,15 +154,30 @@ def unpatchify(patches: Tensor, patch: int | Sequence[int], grid: Sequence[int])
 
 
 class LinearPatches(nn.Module):
-    """(B, C, H, W) -> (B, N, D): each patch flattened channel first, then one Linear."""
+    """(B, C, H, W) -> (B, N, D): each patch flattened channel first, then one Linear.
 
-    def __init__(self, patch: int, channels: int, dim: int, bias: bool = True) -> None:
+    With `norm_eps` LayerNorms stand before and after the Linear, as in lucidrains/vit-pytorch.
+    """
+
+    def __init__(
+        self,
+        patch: int,
+        channels: int,
+        dim: int,
+        bias: bool = True,
+        norm_eps: float | None = None,
+    ) -> None:
         super().__init__()
         self.patch = patch
-        self.proj = nn.Linear(channels * patch * patch, dim, bias=bias)
+        length = channels * patch * patch
+        self.norm_pixels, self.norm_tokens = (
+            nn.Identity() if norm_eps is None else nn.LayerNorm(width, eps=norm_eps)
+            for width in (length, dim)
+        )
+        self.proj = nn.Linear(length, dim, bias=bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.proj(patchify(images, self.patch))
+        return self.norm_tokens(self.proj(self.norm_pixels(patchify(images, self.patch))))
 
 
 class ConvPatches(nn.Module):

@@ -35,14 +35,18 @@ def quick_gelu(x: Tensor) -> Tensor:
     return x * torch.sigmoid(1.702 * x)
 
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "quick_gelu": quick_gelu}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "quick_gelu": quick_gelu,
+    "relu": F.relu,
+}
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "embed": ("linear", "conv", "stem"),
     "norm": ("pre", "post"),
     "activation": tuple(ACTIVATIONS),
     "positions": POSITIONS,
-    "pool": ("cls", "mean", "mean_all"),
+    "pool": ("cls", "mean", "mean_all", "cls_and_mean"),
     "scale_by": SCALES,
     "init": ("trunc_normal", "normal", "mimetic"),
 }
@@ -69,15 +73,17 @@ class ViTConfig:
     stem_depth: int = 1  # convolutions of each stage; those after the first add to it
     stem_centred: bool = True  # tokens see around the middle of their patch, not its corner
     patch_bias: bool = True
+    patch_norms: bool = False  # LayerNorms before and after a "linear" embedding
     norm: str = "pre"  # before each sublayer, or "post": after its residual
     norm_embedding: bool = False  # a LayerNorm between the embedding and the first block
     final_norm: bool = True  # a LayerNorm on the pooled vector
+    norm_before_pool: bool = False  # that LayerNorm on every token instead
     norm_eps: float = 1e-6
     activation: str = "gelu"
     positions: str = "learned"
     cls_token: bool = True
     registers: int = 0  # tokens that stand for nothing; Darcet et al. 2024
-    pool: str = "cls"  # or "mean" of the patches, or "mean_all" tokens
+    pool: str = "cls"  # or "mean" of the patches, "mean_all" tokens, "cls_and_mean" side by side
     qkv_bias: bool = True
     out_bias: bool = True
     scale_by: str = "head"  # see MultiHeadAttention
@@ -131,16 +137,28 @@ class ViTConfig:
             stem_strides(self.patch_size, self.stem)
         elif self.stem:
             raise ValueError("stem lists the stages of embed='stem': give both or neither.")
-        if self.pool == "cls" and not self.cls_token:
+        if self.patch_norms and self.embed != "linear":
+            raise ValueError("patch_norms stand around embed='linear': give both or neither.")
+        if self.pool in ("cls", "cls_and_mean") and not self.cls_token:
             raise ValueError(
-                "pool='cls' reads the class token, which cls_token=False leaves out: "
+                f"pool='{self.pool}' reads the class token, which cls_token=False leaves out: "
                 "choose pool='mean'."
+            )
+        if self.pool == "cls_and_mean" and self.final_norm and not self.norm_before_pool:
+            raise ValueError(
+                "pool='cls_and_mean' lays two vectors side by side, and their LayerNorm comes "
+                "before: give norm_before_pool=True too, or final_norm=False."
             )
 
     @property
     def hidden_dim(self) -> int:
         """Width between the two layers of the MLP."""
         return self.mlp_dim or 4 * self.dim
+
+    @property
+    def pooled_dim(self) -> int:
+        """Width of the pooled vector."""
+        return 2 * self.dim if self.pool == "cls_and_mean" else self.dim
 
     @property
     def tokens(self) -> TokenLayout:
@@ -244,7 +262,8 @@ class Block(nn.Module):
 class VisionTransformer(nn.Module):
     """Images (B, C, H, W) -> logits (B, classes).
 
-    With `num_classes=0` the output is the pooled (and projected) vector, (B, D).
+    With `num_classes=0` the output is the pooled (and projected) vector, (B, D), or (B, 2 D) where
+    two are pooled.
     """
 
     def __init__(self, config: ViTConfig) -> None:
@@ -265,14 +284,21 @@ class VisionTransformer(nn.Module):
         self.blocks = nn.ModuleList(Block(config, i * step) for i in range(config.depth))
         self.norm = self._norm(config.final_norm)
         self.projection = (
-            nn.Linear(dim, config.projection, bias=False) if config.projection else nn.Identity()
+            nn.Linear(config.pooled_dim, config.projection, bias=False)
+            if config.projection
+            else nn.Identity()
         )
-        width = config.projection or dim
+        width = config.projection or config.pooled_dim
         self.head = nn.Linear(width, config.num_classes) if config.num_classes else nn.Identity()
         self._initialise()
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.projection(self.norm(self._pool(self.encode(images)))))
+        tokens = self.encode(images)
+        if self.config.norm_before_pool:
+            pooled = self._pool(self.norm(tokens))
+        else:
+            pooled = self.norm(self._pool(tokens))
+        return self.head(self.projection(pooled))
 
     def encode(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) -> every token after the last block, (B, N, D).
@@ -295,12 +321,13 @@ class VisionTransformer(nn.Module):
         return tokens
 
     def _pool(self, tokens: Tensor) -> Tensor:
-        """(B, N, D) -> (B, D)"""
+        """(B, N, D) -> (B, D), or (B, 2 D) for "cls_and_mean"."""
         if self.config.pool == "cls":
             return tokens[:, 0]
-        if self.config.pool == "mean":
-            tokens = tokens[:, self.tokens.patch_slice]
-        return tokens.mean(dim=1)
+        if self.config.pool == "mean_all":
+            return tokens.mean(dim=1)
+        mean = tokens[:, self.tokens.patch_slice].mean(dim=1)
+        return mean if self.config.pool == "mean" else torch.cat((tokens[:, 0], mean), dim=1)
 
     def _check(self, images: Tensor) -> None:
         wanted = (self.config.in_channels, *self.tokens.image_size)
@@ -343,8 +370,10 @@ def make_embedding(config: ViTConfig) -> nn.Module:
     if config.embed == "stem":
         options = {"centred": config.stem_centred, "depth": config.stem_depth}
         return StemPatches(patch, channels, dim, config.stem, config.patch_bias, **options)
-    embedding = LinearPatches if config.embed == "linear" else ConvPatches
-    return embedding(patch, channels, dim, bias=config.patch_bias)
+    if config.embed == "linear":
+        eps = config.norm_eps if config.patch_norms else None
+        return LinearPatches(patch, channels, dim, bias=config.patch_bias, norm_eps=eps)
+    return ConvPatches(patch, channels, dim, bias=config.patch_bias)
 
 
 PRESETS: dict[str, ViTConfig] = {

@@ -36,8 +36,12 @@ _MAKERS_OF_TENSORS = {
     *(f"torch {kind}Storage" for kind in ("Float", "Half", "BFloat16", "Double")),
     *(f"torch {kind}Storage" for kind in ("Long", "Int", "Short", "Char", "Byte", "Bool")),
 }
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")
-_PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
+# Of several models in one file the first in this order is taken.
+_WRAPPERS = (
+    *("state_dict", "model_state_dict", "model", "net", "weights"),
+    *("model_ema", "ema", "teacher", "student"),
+)
+_PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "backbone.")
 _SAVE = "Save it with torch.save(model.state_dict(), PATH)."
 
 
@@ -47,12 +51,16 @@ class Weights:
 
     tensors: dict[str, Tensor]  # float32, integers as they are
     notes: dict[str, str] = field(default_factory=dict)  # what a safetensors file says of itself
+    # Without the prefix that most names have: a head of one's own, or a loss, for instance.
+    beside: dict[str, Tensor] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)  # further models in the file, which are left
 
 
 def read(path: Path) -> Weights:
     """The tensors in a safetensors file, or in one that torch.save has written.
 
-    Wrappers such as {"state_dict": ...} and prefixes such as "module." are taken off.
+    Wrappers such as {"state_dict": ...} and prefixes such as "module." are taken off, the latter
+    where most names have them.
     Raises ModelNotFound and ModelRejected, and nothing else.
     """
     notes = {}
@@ -75,12 +83,13 @@ def read(path: Path) -> Weights:
         raise ModelRejected(
             f"{path.name} is damaged or stops before its end. Copy or save it again."
         ) from error
-    tensors = _bare(_unwrapped(content))
-    if not tensors:
+    named, others = _unwrapped(content)
+    if not named:
         raise ModelRejected(f"{path.name} holds no tensors by name. {_SAVE}")
-    if 4 * sum(t.numel() for t in tensors.values()) > max(8 * size, SMALL):
+    if 4 * sum(t.numel() for t in named.values()) > max(8 * size, SMALL):
         raise ModelRejected(f"{path.name} is damaged: its tensors are larger than its numbers.")
-    return Weights({name: _checked(path, name, t) for name, t in tensors.items()}, notes)
+    tensors, beside = _bare({name: _checked(path, name, t) for name, t in named.items()})
+    return Weights(tensors, notes, beside, others)
 
 
 def _recognise(path: Path, head: bytes, size: int) -> str:
@@ -166,23 +175,30 @@ def _calls(program: IO[bytes]) -> Iterator[str]:
 # What is kept
 
 
-def _unwrapped(content: Any) -> dict[str, Tensor]:
+def _unwrapped(content: Any) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors by name, and the keys of other models beside theirs."""
+    others = []
     for _ in range(4):
         if not isinstance(content, Mapping):
-            return {}
-        inner = [content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)]
+            return {}, []
+        inner = [key for key in _WRAPPERS if isinstance(content.get(key), Mapping)]
         if not inner:
             break
-        content = inner[0]
-    return {str(k): t for k, t in content.items() if isinstance(t, Tensor)}
+        others += inner[1:]
+        content = content[inner[0]]
+    return {str(k): t for k, t in content.items() if isinstance(t, Tensor)}, others
 
 
-def _bare(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Names without the prefixes that wrappers of modules put before all of them."""
+def _bare(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Names without the prefixes that wrappers of modules put before them; and the tensors beside,
+    which lack a prefix that most have."""
+    beside = {}
     for prefix in _PREFIXES * 2:
-        if tensors and all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): t for name, t in tensors.items()}
-    return tensors
+        inside = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        if 2 * len(inside) > len(tensors):
+            beside |= {n: t for n, t in tensors.items() if not n.startswith(prefix)}
+            tensors = inside
+    return tensors, beside
 
 
 def _checked(path: Path, name: str, tensor: Tensor) -> Tensor:

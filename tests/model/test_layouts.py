@@ -21,6 +21,9 @@ from model.zoo import ModelRejected
 SHARED = Path(os.environ.get("SACCADE_SHARED", Path(__file__).parents[2].parent / "shared"))
 REAL = SHARED / "weights" / "vit_tiny_patch16_224_imagenet1k.fp16.safetensors"
 
+needs_lucidrains = pytest.mark.skipif(
+    not importlib.util.find_spec("vit_pytorch"), reason="no vit-pytorch"
+)
 needs_timm = pytest.mark.skipif(not importlib.util.find_spec("timm"), reason="no timm")
 needs_hf = pytest.mark.skipif(
     not importlib.util.find_spec("transformers"), reason="no transformers"
@@ -305,7 +308,7 @@ def test_the_assignment_with_a_table_of_positions_of_one_s_own(file):
 
 def test_the_assignment_with_a_short_table(file):
     torch.save(scramble(Assignment(length=9)).state_dict(), file)
-    with pytest.raises(ModelRejected, match="9 positions for 16 patches: say img_size="):
+    with pytest.raises(ModelRejected, match="9 positions for 16 patches: say the height"):
         zoo.load(file)
 
 
@@ -386,9 +389,7 @@ def timm_vit(kind: str = "VisionTransformer", **changes):
         ({}, ("cls",)),
         ({"qkv_bias": False, "mlp_ratio": 2}, ("cls",)),
         ({"init_values": 1e-5}, ("cls",)),
-        ({"no_embed_class": True, "init_values": 1e-5}, ("cls",)),
         ({"reg_tokens": 3}, ("cls", "reg0", "reg1", "reg2")),
-        ({"reg_tokens": 4, "no_embed_class": True}, ("cls", "reg0", "reg1", "reg2", "reg3")),
         ({"global_pool": "avg"}, ("cls",)),
         ({"global_pool": "avg", "class_token": False}, ()),
         ({"global_pool": "avg", "class_token": False, "reg_tokens": 1}, ("reg0",)),
@@ -422,10 +423,48 @@ def test_timm_with_a_distillation_token(file):
 
 @pytest.mark.hubs
 @needs_timm
-def test_an_image_that_is_not_square_has_to_be_said(file):
-    net = scramble(timm_vit(img_size=(16, 40)))
-    assert "img_size=(height, width)" in zoo_fails(net, file)
-    check(net, file, (16, 40), img_size=(16, 40))
+@pytest.mark.parametrize("size", [(16, 40), (16, 32), (24, 40), (48, 64)])
+def test_an_image_that_is_not_square_has_to_be_said(file, size):
+    """The last three have as many positions as a square has patches."""
+    net = scramble(timm_vit(img_size=size))
+    message = zoo_fails(net, file)
+    assert "img_size=(height, width)" in message and f"such as {size[0]} x {size[1]}" in message
+    check(net, file, size, img_size=size)
+
+
+@pytest.mark.hubs
+@needs_timm
+@pytest.mark.parametrize("size", [32, (24, 40)])
+@pytest.mark.parametrize(
+    ("changes", "prefix"),
+    [
+        ({"init_values": 1e-5}, ("cls",)),
+        ({"reg_tokens": 4}, ("cls", "reg0", "reg1", "reg2", "reg3")),
+    ],
+)
+def test_a_class_token_without_a_position_is_believed_where_the_size_is_said(
+    file, changes, prefix, size
+):
+    net = scramble(timm_vit(img_size=size, no_embed_class=True, **changes))
+    message = zoo_fails(net, file)
+    assert ("32 x 32 if its class token has no position" in message) == (size == 32)
+    assert check(net, file, size, img_size=size).tokens.prefix == prefix
+
+
+@pytest.mark.hubs
+@needs_timm
+@pytest.mark.parametrize(
+    ("size", "sentence"),
+    [
+        (48, "Pictures of 48 x 48 pixels have 36 patches of 8 x 8, and its 17 positions are"),
+        ((8, 40), "Pictures of 8 x 40 pixels have 5 patches"),
+        (50, "multiples of 8, which 50 x 50 are not"),
+    ],
+)
+def test_a_size_that_is_not_the_file_s_is_a_true_sentence(file, size, sentence):
+    message = zoo_fails(timm_vit(), file, img_size=size)
+    assert sentence in message
+    assert "=" not in message  # nothing that only Python's users could follow
 
 
 @pytest.mark.hubs
@@ -435,11 +474,158 @@ def test_an_image_that_is_not_square_has_to_be_said(file):
     [
         ({"qk_norm": True}, "attn.q_norm.weight"),
         ({"class_token": False, "global_pool": "map"}, "attn_pool"),
+        (
+            {"class_token": False, "global_pool": "avg", "fc_norm": False},
+            'pool="mean", for instance',
+        ),
         ({"patch_size": (8, 4)}, "patches are not square"),
     ],
 )
 def test_what_our_model_has_no_place_for_is_named(file, changes, word):
     assert word in zoo_fails(timm_vit(**changes), file)
+
+
+@pytest.mark.hubs
+@needs_timm
+@pytest.mark.parametrize("class_token", [True, False])
+def test_a_mean_of_normed_tokens_has_to_be_said(file, class_token):
+    net = timm_vit(global_pool="avg", fc_norm=False, class_token=class_token)
+    bundle = check(scramble(net), file, 32, pool="mean")
+    assert "pool" not in bundle.card["assumed"]
+
+
+def lucidrains(kind: str, **changes):
+    import vit_pytorch
+    from vit_pytorch.simple_vit import SimpleViT
+
+    sizes = {"image_size": 32, "patch_size": 8, "dim": 128, "depth": 2, "heads": 2, "mlp_dim": 48}
+    kinds = {"ViT": vit_pytorch.ViT, "SimpleViT": SimpleViT}
+    return kinds[kind](**sizes | {"num_classes": 6} | changes)
+
+
+@needs_lucidrains
+@pytest.mark.parametrize(
+    ("changes", "size", "channels"),
+    [
+        ({}, 32, 3),
+        ({"channels": 1}, 32, 1),
+        ({"image_size": (16, 40)}, (16, 40), 3),
+        ({"dim": 48, "heads": 3, "dim_head": 16}, 32, 3),
+    ],
+)
+def test_lucidrains(file, changes, size, channels):
+    net = scramble(lucidrains("ViT", **changes))
+    said = {} if size == 32 else {"img_size": size}
+    heads = {"heads": 3} if "heads" in changes else {}
+    bundle = check(net, file, size, channels, **said, **heads)
+    assert bundle.card["layout"] == "vit-pytorch's"
+    assert bundle.net.config.heads == len(net.transformer.layers[0][0].to_qkv.weight) // 3 // (
+        changes.get("dim_head", 64)
+    )
+    assert bundle.tokens.prefix == ("cls",)
+    assert bundle.classes is None
+
+
+@needs_lucidrains
+def test_lucidrains_mean(file):
+    net = lucidrains("ViT", pool="mean")
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.normal_(std=0.2)  # its class tokens are none: `scramble` has no spread
+    bundle = check(net.eval(), file, 32)
+    assert bundle.tokens.prefix == ()
+
+
+@needs_lucidrains
+@pytest.mark.parametrize("size", [32, (16, 40)])
+def test_lucidrains_simple(file, size):
+    net = scramble(lucidrains("SimpleViT", image_size=size))
+    assert "computed from the size of its pictures" in zoo_fails(net, file)
+    bundle = check(net, file, size, img_size=size)
+    assert bundle.card["layout"] == "vit-pytorch's SimpleViT"
+
+
+@needs_lucidrains
+@pytest.mark.parametrize("kind", ["ViT", "SimpleViT"])
+def test_lucidrains_with_heads_of_another_width_together_is_refused(file, kind):
+    net = lucidrains(kind, dim=64)
+    assert "heads are together 128 wide and its tokens 64" in zoo_fails(net, file, img_size=32)
+
+
+@needs_lucidrains
+def test_a_table_of_positions_is_not_computed_for_pictures_too_large(file):
+    net = lucidrains("SimpleViT")
+    assert "at most 10,000 can be computed" in zoo_fails(net, file, img_size=99_968)
+
+
+class PreNorm(nn.Module):
+    def __init__(self, dim, fn):
+        super().__init__()
+        self.norm, self.fn = nn.LayerNorm(dim), fn
+
+
+class Lucidrains2021(nn.Module):
+    """vit-pytorch's ViT as it was copied for years: its patches not normed, a norm in its head."""
+
+    def __init__(self, dim=128, depth=2, heads=2, pool="cls", older=False):
+        super().__init__()
+        self.heads, self.pool = heads, pool
+        first = nn.Linear(8 * 8 * 3, dim)
+        if older:
+            self.patch_to_embedding = first
+        else:
+            self.to_patch_embedding = nn.Sequential(nn.Identity(), first)
+        self.first = [first]
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.pos_embedding = nn.Parameter(torch.zeros(1, 17, dim))
+        self.transformer = Parts(
+            layers=nn.ModuleList(
+                nn.ModuleList(
+                    (
+                        PreNorm(
+                            dim,
+                            Parts(
+                                to_qkv=nn.Linear(dim, 3 * dim, bias=False),
+                                to_out=nn.Sequential(nn.Linear(dim, dim), nn.Dropout(0.0)),
+                            ),
+                        ),
+                        PreNorm(
+                            dim,
+                            Parts(
+                                net=nn.Sequential(
+                                    nn.Linear(dim, 48),
+                                    nn.GELU(),
+                                    nn.Dropout(0.0),
+                                    nn.Linear(48, dim),
+                                )
+                            ),
+                        ),
+                    )
+                )
+                for _ in range(depth)
+            )
+        )
+        self.mlp_head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 6))
+
+    def forward(self, images):
+        rows = images.unflatten(3, (-1, 8)).unflatten(2, (-1, 8))  # b c h p1 w p2
+        patches = rows.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)  # b (h w) (p1 p2 c)
+        x = self.first[0](patches)
+        x = torch.cat((self.cls_token.expand(len(x), -1, -1), x), 1) + self.pos_embedding
+        for attention, mlp in self.transformer.layers:
+            parts = attention.fn.to_qkv(attention.norm(x)).chunk(3, -1)
+            width = (x.shape[-1] / self.heads) ** 0.5
+            x = x + attention.fn.to_out(multi_head(*parts, self.heads, width))
+            x = x + mlp.fn.net(mlp.norm(x))
+        return self.mlp_head(x[:, 0] if self.pool == "cls" else x.mean(1))
+
+
+@pytest.mark.parametrize("older", [True, False])
+def test_lucidrains_as_it_was_in_2021(file, older):
+    bundle = check(scramble(Lucidrains2021(older=older)), file, 32)
+    assert bundle.card["layout"] == "vit-pytorch's"
+    assert "pool" in bundle.card["assumed"]
+    check(scramble(Lucidrains2021(pool="mean")), file, 32, pool="mean_all")
 
 
 def hf_vit(kind: str, family: str, **changes):
@@ -502,7 +688,146 @@ def test_hugging_face_without_a_head(file):
     check(ClassToken(), file, 32, state=net.state_dict())
 
 
+def saved_by_transformers(net, folder: Path, saved: str) -> dict[str, torch.Tensor]:
+    """Its tensors as `save_pretrained` names them, or as it does in memory."""
+    if saved == "memory":
+        return net.state_dict()
+    net.save_pretrained(folder)
+    return load_file(folder / "model.safetensors")
+
+
+class Output(nn.Module):
+    """One of the things that a model of transformers answers."""
+
+    def __init__(self, net, name: str):
+        super().__init__()
+        self.net, self.name = net, name
+
+    def forward(self, images):
+        return getattr(self.net(pixel_values=images), self.name)
+
+
+@pytest.mark.hubs
+@needs_hf
+@pytest.mark.parametrize("saved", ["file", "memory"])
+@pytest.mark.parametrize(
+    ("kind", "family", "output", "prefix"),
+    [
+        ("Dinov2ForImageClassification", "Dinov2", "logits", ("cls",)),
+        ("Dinov2Model", "Dinov2", "pooler_output", ("cls",)),
+        *(
+            (kind, "Dinov2WithRegisters", output, ("cls", "reg0", "reg1", "reg2", "reg3"))
+            for kind, output in (
+                ("Dinov2WithRegistersModel", "pooler_output"),
+                ("Dinov2WithRegistersForImageClassification", "logits"),
+            )
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_dinov2_of_hugging_face(tmp_path, file, kind, family, output, prefix, saved):
+    net = scramble(hf_vit(kind, family))
+    state = saved_by_transformers(net, tmp_path, saved)
+    bundle = check(Output(net, output), file, 32, state=state)
+    assert bundle.card["layout"] == "Hugging Face's DINOv2"
+    assert bundle.tokens.prefix == prefix
+    assert bundle.mean[0] == 0.485
+    assert bundle.net.config.num_classes == (4 if output == "logits" else 0)
+
+
+@pytest.mark.hubs
+@needs_hf
+@pytest.mark.filterwarnings("ignore")
+def test_a_gated_mlp_is_refused(file):
+    assert "mlp.fc1" in zoo_fails(hf_vit("Dinov2Model", "Dinov2", use_swiglu_ffn=True), file)
+
+
+@pytest.mark.hubs
+@needs_hf
+@pytest.mark.parametrize("saved", ["file", "memory"])
+@pytest.mark.parametrize(
+    ("kind", "output"),
+    [
+        ("CLIPVisionModel", "pooler_output"),
+        ("CLIPVisionModelWithProjection", "image_embeds"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_clip_of_hugging_face(tmp_path, file, kind, output, saved):
+    net = scramble(hf_vit(kind, "CLIPVision", projection_dim=20))
+    state = saved_by_transformers(net, tmp_path, saved)
+    bundle = check(Output(net, output), file, 32, state=state)
+    assert bundle.card["layout"] == "Hugging Face's CLIP"
+    assert bundle.mean[0] == pytest.approx(0.48145466)
+    assert bundle.net.config.activation == "quick_gelu" and "activation" in bundle.card["assumed"]
+
+
+@pytest.mark.hubs
+@needs_hf
+@pytest.mark.filterwarnings("ignore")
+def test_clip_of_hugging_face_beside_its_text_tower(tmp_path, file):
+    import transformers
+
+    text = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 9}
+    vision = hf_vit("CLIPVisionModel", "CLIPVision").config.to_dict()
+    config = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=20)
+    net = scramble(transformers.CLIPModel(config))
+
+    class ImageFeatures(nn.Module):
+        def forward(self, images):
+            return net.visual_projection(net.vision_model(images).pooler_output)
+
+    state = saved_by_transformers(net, tmp_path, "file")
+    state["vision_model.embeddings.position_ids"] = torch.arange(17)[None]  # as older files
+    check(ImageFeatures(), file, 32, state=state)
+
+
+@pytest.mark.hubs
+@needs_hf
+@pytest.mark.filterwarnings("ignore")
+def test_a_classifier_upon_clip_is_refused(file):
+    """It reads the mean of the patches before the last norm."""
+    import transformers
+
+    text = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 9}
+    vision = hf_vit("CLIPVisionModel", "CLIPVision").config.to_dict()
+    config = transformers.CLIPConfig(text_config=text, vision_config=vision)
+    assert "classifier" in zoo_fails(transformers.CLIPForImageClassification(config), file)
+
+
+# Wrapped
+
+
+def test_a_backbone_with_a_loss_and_a_head_of_its_own(file):
+    """A head under the layout's name belongs to the model; a loss is left out, and that is said."""
+    net = scramble(Tower())
+    state = {f"model.backbone.{name}": t for name, t in net.state_dict().items()}
+    bundle = check(net, file, 32, state=state | {"criterion.weight": torch.ones(3)})
+    assert bundle.card["left_out"] == "criterion.weight"
+
+    net = scramble(Book(channels=3))
+    state = {f"backbone.{n}": t for n, t in net.state_dict().items() if not n.startswith("head.1")}
+    state |= {name: t for name, t in net.state_dict().items() if name.startswith("head.1")}
+    bundle = check(net, file, 32, state=state)
+    assert bundle.net.config.num_classes == 10 and not bundle.card["left_out"]
+
+
+@pytest.mark.parametrize("key", ["model_ema", "ema", "teacher", "student"])
+def test_a_model_among_others(file, key):
+    net = scramble(Book(channels=3))
+    check(net, file, 32, state={key: net.state_dict(), "epoch": 3})
+    both = {"teacher": net.state_dict(), "student": Book(channels=3).state_dict()}
+    assert check(net, file, 32, state=both).card["left_out"] == "student"
+
+
 # Ours
+
+
+@torch.no_grad()
+def test_ours_with_normed_patches(file):
+    sizes = {"img_size": 32, "patch_size": 8, "dim": 128, "depth": 2, "heads": 2}
+    net = scramble(build("vit", embed="linear", patch_norms=True, **sizes))
+    assert check(net, file, 32).net.config.patch_norms
 
 
 @pytest.mark.parametrize(
@@ -554,8 +879,50 @@ def test_a_norm_without_bias_is_a_sentence(file):
     weights = timm.create_model("test_vit", pretrained=False, global_pool="avg").state_dict()
     del weights["fc_norm.bias"]
     torch.save(weights, file)
-    with pytest.raises(ModelRejected, match="makes no model"):
+    with pytest.raises(ModelRejected, match=r"makes no model. Its fc_norm.bias is missing"):
         zoo.load(file)
+
+
+@pytest.mark.parametrize("saved", ["file", "memory"])
+@pytest.mark.hubs
+@needs_hf
+@pytest.mark.filterwarnings("ignore")
+def test_of_two_names_for_one_tensor_the_file_s_is_said(tmp_path, file, saved):
+    state = saved_by_transformers(hf_vit("ViTModel", "ViT"), tmp_path, saved)
+    gone = {"file": "encoder.layer.1.intermediate.dense.bias", "memory": "layers.1.mlp.fc1.bias"}
+    torch.save({name: t for name, t in state.items() if name != gone[saved]}, file)
+    with pytest.raises(ModelRejected, match=f"its {gone[saved]} is missing"):
+        zoo.load(file)
+
+
+def test_the_attention_of_a_block_missing(file):
+    state = {n: t for n, t in Book().state_dict().items() if not n.startswith("blks.0.attention")}
+    torch.save(state, file)
+    with pytest.raises(ModelRejected, match=r"Its blks\.0\.attention\.W_q\.weight is missing"):
+        zoo.load(file)
+
+
+def test_of_queries_keys_and_values_in_one_the_one_is_named(file):
+    state = Tower().state_dict()
+    del state["transformer.resblocks.1.attn.in_proj_bias"]
+    torch.save({f"visual.{name}": tensor for name, tensor in state.items()}, file)
+    with pytest.raises(ModelRejected, match=r"visual\.transformer\.resblocks\.1\.attn\.in_proj_b"):
+        zoo.load(file)
+
+
+def test_whole_numbers_are_no_weights(file):
+    torch.save({name: (9 * t).to(torch.int8) for name, t in Book().state_dict().items()}, file)
+    with pytest.raises(ModelRejected, match=r"whole numbers for weights, in .*quantised"):
+        zoo.load(file)
+
+
+def test_what_was_assumed_is_on_the_card(file):
+    net = scramble(Assignment())
+    everything = ["heads", "mean", "std", "activation", "pool", "img_size"]
+    assert check(net, file, 32).card["assumed"] == everything
+    said = {"heads": 4, "std": 0.5, "img_size": 32, "activation": "gelu"}
+    assert check(net, file, 32, **said).card["assumed"] == ["mean", "pool"]
+    assert "img_size" not in check(scramble(Book(channels=3)), file, 32).card["assumed"]
 
 
 def zoo_fails(net: nn.Module, path: Path, **said) -> str:
@@ -601,6 +968,8 @@ def test_what_a_safetensors_file_notes_is_the_default(tmp_path):
         ({"activation": "relu"}, "relu"),
         ({"img_size": 30}, "30"),
         ({"depth": 9}, "expected"),
+        ({"pool": "cls"}, "no class token that could be classified"),
+        ({"img_size": 99_968}, "at most 10,000 can be computed"),
     ],
 )
 def test_what_is_said_wrongly(file, said, word):
@@ -634,22 +1003,25 @@ def test_a_file_with_a_tensor_missing_or_of_another_shape(file):
     state = Book().state_dict()
     del state["blks.1.ln2.bias"]
     torch.save(state, file)
-    with pytest.raises(ModelRejected, match=r"blocks\.1\.norm_mlp\.bias is missing"):
+    with pytest.raises(ModelRejected, match=r"its blks\.1\.ln2\.bias is missing where"):
         zoo.load(file)
     state = Book().state_dict()
     state["blks.1.mlp.dense1.weight"] = torch.ones(3, 3)
     torch.save(state, file)
-    with pytest.raises(ModelRejected, match=r"blocks\.1\.mlp\.fc1\.weight is \(3, 3\) where"):
+    with pytest.raises(ModelRejected, match=r"blks\.1\.mlp\.dense1\.weight is \(3, 3\) where"):
         zoo.load(file)
 
 
-@pytest.mark.parametrize("shape", [(3,), (3, 3, 3), (32, 5), (2, 2, 2, 2, 2)])
-def test_patches_of_no_known_shape(file, shape):
+@pytest.mark.parametrize(
+    "shape", [(3,), (3, 3, 3), (32, 5), (32, 0), (32, 3, 0, 0), (2, 2, 2, 2, 2)]
+)
+@pytest.mark.parametrize("said", [{}, {"img_size": 32}])
+def test_patches_of_no_known_shape(file, shape, said):
     state = Assignment().state_dict()
     state["patch_embed.proj.weight"] = torch.ones(shape)
     torch.save(state, file)
     with pytest.raises(ModelRejected):
-        zoo.load(file)
+        zoo.load(file, **said)
 
 
 def test_random_shapes_are_refused_with_sentences(file):

@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import model
-from model.patches import StemPatches
+from model.embedding import patch_filters
+from model.patches import StemPatches, patchify
 from model.vit import PRESETS, Block, DropPath, PatchDropout, VisionTransformer, ViTConfig, build
 
 SMALL = {"img_size": 16, "patch_size": 4, "dim": 24, "depth": 2, "heads": 3, "num_classes": 5}
@@ -402,9 +403,54 @@ def test_pools_average_the_tokens_they_name(pool, prefix):
 
 
 @torch.no_grad()
-def test_without_a_head_the_output_is_the_pooled_vector():
-    net = build("vit", **{**SMALL, "num_classes": 0}).eval()
-    assert net(torch.randn(2, 3, 16, 16)).shape == (2, 24)
+@pytest.mark.parametrize("pool", ["mean", "mean_all", "cls_and_mean"])
+def test_a_norm_before_the_pooling_norms_every_token(pool):
+    net = scramble(build("vit", **SMALL, registers=2, pool=pool, norm_before_pool=True))
+    images = torch.randn(2, 3, 16, 16)
+    tokens = norm(net.encode(images), {f"n.{k}": t for k, t in net.norm.state_dict().items()}, "n")
+    mean = tokens[:, 0 if pool == "mean_all" else 3 :].mean(dim=1)
+    pooled = torch.cat((tokens[:, 0], mean), dim=1) if pool == "cls_and_mean" else mean
+    expected = pooled @ net.head.weight.T + net.head.bias
+    torch.testing.assert_close(net(images), expected, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("pool", "width"), [("cls", 24), ("cls_and_mean", 48)])
+def test_without_a_head_the_output_is_the_pooled_vector(pool, width):
+    changes = {"num_classes": 0, "pool": pool, "norm_before_pool": True}
+    images = torch.randn(2, 3, 16, 16)
+    assert build("vit", **SMALL | changes).eval()(images).shape == (2, width)
+    assert build("vit", **SMALL | changes, projection=7).eval()(images).shape == (2, 7)
+
+
+@torch.no_grad()
+def test_patches_are_normed_before_and_after_their_linear():
+    net = scramble(build("vit", **SMALL, embed="linear", patch_norms=True, norm_eps=1e-5))
+    images, weights = torch.randn(2, 3, 16, 16), net.embed.state_dict()
+    expected = norm(patchify(images, 4), weights, "norm_pixels")
+    expected = norm(linear(expected, weights, "proj"), weights, "norm_tokens")
+    torch.testing.assert_close(net.embed(images), expected, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_the_filters_of_normed_patches_are_what_the_pixels_meet():
+    """The answer before the second norm is linear in the pixels but for the patch's deviation."""
+    net = scramble(build("vit", **SMALL, embed="linear", patch_norms=True))
+    filters = patch_filters(net, net.tokens).weight.flatten(1)
+    patches = patchify(torch.randn(1, 3, 16, 16), 4)[0]
+    deviations = patches.std(dim=1, unbiased=False, keepdim=True)
+    answers = net.embed.proj(net.embed.norm_pixels(patches))
+    shift = net.embed.proj(net.embed.norm_pixels.bias)
+    torch.testing.assert_close(patches @ filters.T / deviations + shift, answers, atol=1e-4, rtol=0)
+
+
+def test_an_older_card_s_config_still_makes_its_model():
+    """Written before the settings existed that vit-pytorch's and DINOv2's models need."""
+    old = asdict(build("cs231n").config)
+    for name in ("patch_norms", "norm_before_pool"):
+        del old[name]
+    assert ViTConfig(**old) == PRESETS["cs231n"]
+    assert "embed.norm_pixels.weight" not in VisionTransformer(ViTConfig(**old)).state_dict()
 
 
 @torch.no_grad()
@@ -458,9 +504,10 @@ def test_patch_dropout_leaves_whole_patches_out_and_keeps_class_token_and_order(
     assert drop.eval()(tokens) is tokens
 
 
-@pytest.mark.parametrize("pool", ["cls", "mean", "mean_all"])
+@pytest.mark.parametrize("pool", ["cls", "mean", "mean_all", "cls_and_mean"])
 def test_patch_dropout_trains_with_every_pooling(pool):
-    net = build("vit", **SMALL, registers=2, pool=pool, patch_drop=0.5)
+    changes = {"pool": pool, "norm_before_pool": pool == "cls_and_mean"}
+    net = build("vit", **SMALL, registers=2, patch_drop=0.5, **changes)
     assert net(torch.randn(2, 3, 16, 16)).isfinite().all()
     patches = net.tokens.patches
     assert net.encode(torch.randn(2, 3, 16, 16)).shape[1] == 3 + patches // 2
@@ -507,6 +554,9 @@ TINY = {"patch_size": 16, "dim": 8, "heads": 2, "depth": 1, "embed": "stem", "st
         ({"activation": "relu"}, "choose gelu, quick_gelu"),
         ({"pool": "max"}, "choose cls, mean, mean_all"),
         ({"pool": "cls"}, "choose pool='mean'"),
+        ({"pool": "cls_and_mean"}, "choose pool='mean'"),
+        ({"pool": "cls_and_mean", "cls_token": True, "final_norm": True}, "norm_before_pool=True"),
+        ({"embed": "conv", "patch_norms": True}, "give both or neither"),
         ({"embed": "stem", "stem": (8,)}, "3 or more stages"),
         ({"stem": (8,)}, "embed='stem'"),
         ({"width": 3}, "no setting 'width': choose from img_size, patch_size"),

@@ -63,11 +63,37 @@ def file(tmp_path):
         lambda s: {f"_orig_mod.module.{k}": v for k, v in s.items()},
         lambda s: {k: nn.Parameter(v) for k, v in s.items()},
         lambda s: {**s, "epoch": 7},
+        lambda s: {f"backbone.{k}": v for k, v in s.items()},
+        lambda s: {"model_ema": s, "epoch": 7},
+        lambda s: {"ema": s},
+        lambda s: {"teacher": {f"module.backbone.{k}": v for k, v in s.items()}},
+        lambda s: {"student": s},
     ],
 )
 def test_wrappers_and_prefixes_are_taken_off(file, wrap, legacy):
     file.write_bytes(saved(wrap(STATE), _use_new_zipfile_serialization=not legacy))
     assert_same(weights.read(file).tensors, STATE)
+
+
+def test_what_lacks_the_prefix_of_most_lies_beside(file):
+    state = {f"module.model.{name}": tensor for name, tensor in STATE.items()}
+    torch.save({**state, "module.criterion.weight": torch.ones(2)}, file)
+    found = weights.read(file)
+    assert_same(found.tensors, STATE)
+    assert list(found.beside) == ["criterion.weight"]
+
+
+def test_a_prefix_of_half_the_names_stays(file):
+    state = {**{f"model.{name}": t for name, t in STATE.items()}, "a": STATE["a.bias"]}
+    torch.save({**state, "b": STATE["a.bias"]}, file)
+    assert list(weights.read(file).tensors) == ["model.a.weight", "model.a.bias", "a", "b"]
+
+
+def test_of_several_models_the_first_kind_is_taken_and_the_others_named(file):
+    torch.save({"student": {"b": torch.ones(1)}, "teacher": STATE, "dino_loss": {}}, file)
+    found = weights.read(file)
+    assert_same(found.tensors, STATE)
+    assert found.others == ["student"]
 
 
 @pytest.mark.parametrize("name", ["mine.safetensors", "mine.pt", "mine", "mine.pth"])

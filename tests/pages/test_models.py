@@ -14,6 +14,7 @@ from model import checkpoints, confusion, samples, zoo
 from model.look import look
 from model.recorder import AttentionRecorder
 from model.vit import build
+from viz.pages import shelf
 from viz.payload import unpack
 
 APP = str(Path(__file__).parents[2] / "app.py")
@@ -40,7 +41,7 @@ def test_the_card_of_every_embedded_model_is_shown(app):
         assert card["title"] in [heading.value for heading in app.subheader]
         facts, config = app.table[0].value.to_string(), card["config"]
         assert f"{card['parameters']:,}" in facts
-        assert f"{config['depth']} of {config['heads']} heads" in facts
+        assert f"{config['depth']}, each with {config['heads']} heads" in facts
         assert "does not say" not in facts
 
 
@@ -96,6 +97,118 @@ def test_a_file_that_is_no_model_is_a_sentence(app):
     app.button[2].click().run()
     assert not app.exception
     assert app.error[0].value.endswith(".")
+    assert "mine.pt is no file of weights" in app.error[0].value
+
+
+@pytest.mark.parametrize(
+    ("name", "on_disk"),
+    [
+        ("my net (1).pt", "my_net__1_.pt"),
+        ("../../etc/mine.safetensors", "mine.safetensors"),
+        ("a.b.safetensors", "a.b.safetensors"),
+        ("模型.pt", "模型.pt"),
+        ("noending", "noending"),
+        (".safetensors", "safetensors"),
+        ("..", "upload"),
+        ("", "upload"),
+        ("x" * 300 + ".pt", "x" * 40 + ".pt"),
+    ],
+)
+def test_the_name_of_an_uploaded_file_on_disk(tmp_path, name, on_disk):
+    assert shelf._on_disk(name) == on_disk
+    (tmp_path / on_disk).write_bytes(b"")
+
+
+def own_file(app, net, name="mine.safetensors", **said):
+    """The page after a net's weights are opened as a file, with these fields filled in."""
+    blob = save({name: tensor.contiguous() for name, tensor in net.state_dict().items()})
+    app.file_uploader(key="own_file").upload(name, blob, "application/octet-stream")
+    for key, value in said.items():
+        kind = app.text_input if key == "own_side" else app.selectbox
+        kind(key=key).set_value(value)
+    app.button[2].click().run()
+    assert not app.exception
+    return app
+
+
+def plain_vit(**changes):
+    torch.manual_seed(0)
+    sizes = {"img_size": 32, "patch_size": 8, "dim": 64, "depth": 2, "heads": 1, "num_classes": 10}
+    return build("vit", **sizes | changes)
+
+
+@pytest.mark.parametrize("size", ["24 x 40", "24x40", " 24 × 40 ", "24, 40"])
+def test_pictures_that_are_not_square_open_with_their_size(app, size):
+    net = plain_vit(img_size=(24, 40))
+    own_file(app, net)
+    assert "Say their height and width" in app.error[0].value
+    own_file(app, net, own_side=size)
+    assert not app.error
+    facts = tables(app)
+    assert "24 x 40 pixels (height x width)" in facts and "3 x 5, each of 8 x 8 pixels" in facts
+    header, _ = explorer(app)
+    assert header["layers"] == [[1, 3, 5]] * 2
+
+
+@pytest.mark.parametrize(
+    ("size", "sentence"),
+    [
+        ("big", "“big” is no size of pictures. Write one number"),
+        ("0", "is no size"),
+        ("32 x 32 x 3", "is no size"),
+        ("50", "multiples of 8"),
+        ("48", "Pictures of 48 x 48 pixels have 36 patches"),
+        ("99968", "at most 10,000 can be computed"),
+    ],
+)
+def test_a_size_that_cannot_be_is_a_sentence(app, size, sentence):
+    own_file(app, plain_vit(), own_side=size)
+    assert sentence in app.error[0].value
+    assert app.session_state["model"] == zoo.names()[0]
+
+
+def test_what_was_assumed_of_a_file_is_told(app):
+    own_file(app, plain_vit())
+    facts = dict(app.table[0].value.iloc[:, 0])
+    unsaid = ", assumed: the file does not say"
+    assert facts["Layers"] == f"2, each with 1 head{unsaid}"
+    assert facts["Picture"] == "32 x 32 pixels"
+    assert facts["Tokens without a place"] == "CLS"
+    assert facts["Classes"] == "10, without names"
+    assert facts["Layout"] == "Saccade's own"
+    assert facts["Normalisation"] == f"mean 0.5; deviation 0.5{unsaid}"
+    assert facts["Activation"] == f"GELU{unsaid}"
+    assert facts["Pooling"] == f"the class token{unsaid}"
+    assert "Left out of the file" not in facts
+
+
+def test_what_is_said_of_a_file_is_not_called_assumed(app):
+    own_file(
+        app,
+        plain_vit(),
+        own_norm="CIFAR-10's",
+        own_activation="QuickGELU (OpenAI's CLIP)",
+        own_pooling="The mean of the patches",
+    )
+    facts = dict(app.table[0].value.iloc[:, 0])
+    assert facts["Normalisation"] == "mean 0.4914, 0.4822, 0.4465; deviation 0.247, 0.2435, 0.2616"
+    assert facts["Activation"] == "QuickGELU"
+    assert facts["Pooling"] == "the mean of the patches"
+
+
+def test_a_strangers_card_assumes_nothing(shipped):
+    """Its keys are a stranger's, and may be of any kind."""
+    app = shipped(list("abc"), assumed=5, left_out=[], layout=None)
+    assert not app.exception
+    assert "assumed" not in tables(app)
+
+
+def test_the_title_of_an_untrained_model_begins_with_it(app):
+    first = app.selectbox(key="model_choice").value
+    app.button[0].click().run()
+    title = zoo.load(first).card["title"]
+    assert f"Untrained: {title}" in [heading.value for heading in app.subheader]
+    assert f"Untrained: {title}" in app.selectbox(key="model_choice").options
 
 
 def test_a_students_own_model_opens(app):
@@ -122,8 +235,8 @@ def test_heads_that_nobody_said_are_told_to_be_assumed(app, said):
     app.button[2].click().run()
     app.switch_page("viz/pages/models.py").run()
     facts = app.table[0].value.to_string()
-    assert f"6 of {said or 4} heads" in facts
-    assert ("assumed: the file does not say" in facts) == (said is None)
+    assert f"6, each with {said or 4} heads" in facts
+    assert ("heads, assumed: the file does not say" in facts) == (said is None)
 
 
 def upload(app, *paths):

@@ -1,5 +1,7 @@
 """Models: which model is looking, how good it is, and how to open another."""
 
+import re
+
 import streamlit as st
 
 from model import zoo
@@ -17,18 +19,31 @@ HUB_LEAD = (
 )
 FILE_LEAD = (
     "A `.safetensors` file, or a `.pt` or `.pth` file that holds tensors only. The layout is read "
-    "off the file: this project's, the CS231n assignment's, D2L's, the einops tutorial's, CLIP's "
-    "image tower, torchvision's, timm's or Hugging Face's ViT. Nothing in the file is run. What "
-    "this project trains is a pair: choose the `.json` beside the file too, and nothing is guessed."
+    "off the file: this project's, the CS231n assignment's, D2L's, the einops tutorial's, "
+    "vit-pytorch's, CLIP's image tower, torchvision's, timm's, or Hugging Face's ViT, DeiT, DINOv2 "
+    "and CLIP. Nothing in the file is run. What this project trains is a pair: choose the `.json` "
+    "beside the file too, and nothing is guessed."
 )
+USUALLY = "As the layout usually has it"
 SCALINGS = {
-    "As the layout usually has it": None,
+    USUALLY: None,
     "By the square root of a head's width": "head",
     "By the square root of the whole width": "width",
     "By the square root of the whole width, after the softmax": "after_softmax",
 }
+ACTIVATIONS = {
+    USUALLY: None,
+    "GELU": "gelu",
+    "QuickGELU (OpenAI's CLIP)": "quick_gelu",
+}
+POOLINGS = {
+    USUALLY: None,
+    "The class token": "cls",
+    "The mean of the patches": "mean",
+    "The mean of all tokens": "mean_all",
+}
 NORMALISATIONS = {
-    "As the layout usually has it": None,
+    USUALLY: None,
     "Mean and deviation 0.5 (CS231n, Google's ViTs)": ((0.5,) * 3, (0.5,) * 3),
     "ImageNet's (torchvision, DeiT, DINO)": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "CIFAR-10's": ((0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)),
@@ -37,6 +52,7 @@ NORMALISATIONS = {
         (0.26862954, 0.26130258, 0.27577711),
     ),
 }
+_SIZE = re.compile(r"([1-9][0-9]{0,4})(?:\s*[x×*,]\s*([1-9][0-9]{0,4}))?", re.IGNORECASE)
 
 
 def page() -> None:
@@ -112,24 +128,25 @@ def _open_another() -> None:
                 help="No file says how many heads share a layer's width. Empty: 4 for CS231n, 8 "
                 "for D2L and einops, width / 64 otherwise.",
             )
-            st.number_input(
-                "Side of the pictures in pixels",
-                min_value=8,
-                max_value=1024,
-                value=None,
+            st.text_input(
+                "Size of the pictures in pixels",
                 key="own_side",
                 placeholder="as the file or the layout has it",
-                help="Needed where the positions are a fixed table, as in CS231n's class: 32 if "
-                "empty there.",
+                help="One side of a square, such as 224, or height x width, such as 192 x 256. "
+                "Needed where the pictures are not square, or where the positions are computed: "
+                "empty, CS231n's are 32 x 32.",
             )
             st.selectbox("Normalisation of the pictures", list(NORMALISATIONS), key="own_norm")
-            st.selectbox(
-                "Scaling of the scores",
-                list(SCALINGS),
-                key="own_scaling",
-                help="The einops tutorial divides by the square root of the whole width; its "
-                "first listing does so after the softmax. No file can tell.",
-            )
+            with st.expander("More"):
+                st.selectbox(
+                    "Scaling of the scores",
+                    list(SCALINGS),
+                    key="own_scaling",
+                    help="The einops tutorial divides by the square root of the whole width; its "
+                    "first listing does so after the softmax. No file can tell.",
+                )
+                st.selectbox("Activation of the MLP", list(ACTIVATIONS), key="own_activation")
+                st.selectbox("Pooling: what is classified", list(POOLINGS), key="own_pooling")
             st.form_submit_button("Open", on_click=_open_own)
 
 
@@ -165,21 +182,41 @@ def _open_own() -> None:
             else "Choose a file first."
         )
         return
+    try:
+        name = shelf.open_file(weights[0].name, weights[0].getvalue(), *cards, **_said())
+    except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
+        st.session_state.not_opened = str(problem)
+        return
+    st.session_state.model = name
+
+
+def _said() -> dict[str, object]:
+    """What the form says of the file; raises ``zoo.ModelRejected`` for a size that is none."""
     mean, std = NORMALISATIONS[st.session_state.own_norm] or (None, None)
     said = {
         "heads": st.session_state.own_heads,
         "mean": mean,
         "std": std,
-        "img_size": st.session_state.own_side,
+        "img_size": _size(st.session_state.own_side),
         "scale_by": SCALINGS[st.session_state.own_scaling],
+        "activation": ACTIVATIONS[st.session_state.own_activation],
+        "pool": POOLINGS[st.session_state.own_pooling],
     }
-    said = {name: value for name, value in said.items() if value is not None}
-    try:
-        name = shelf.open_file(weights[0].name, weights[0].getvalue(), *cards, **said)
-    except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
-        st.session_state.not_opened = str(problem)
-        return
-    st.session_state.model = name
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _size(text: str | None) -> int | tuple[int, int] | None:
+    """ "224" -> 224, "192 x 256" -> (192, 256), nothing -> None."""
+    if not (text or "").strip():
+        return None
+    found = _SIZE.fullmatch(text.strip())
+    if not found:
+        raise zoo.ModelRejected(
+            f"“{text[:40]}” is no size of pictures. Write one number of pixels, such as 224, or "
+            "height x width, such as 192 x 256."
+        )
+    height, width = found.groups()
+    return int(height) if width is None else (int(height), int(width))
 
 
 # -- the model ----------------------------------------------------------------------------------

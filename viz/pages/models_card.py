@@ -1,5 +1,6 @@
 """What a model's card says: facts, figures, mix-ups, and how it was made."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from viz.confusion import READABLE, class_bars, class_dots, confusion_grid, full
 from viz.learning import learning_curve
 from viz.pages import shelf
 from viz.pages.text import plain
+from viz.pages.view import prefix_name
 
 LINES = "horizontal"
 BARE = {"displayModeBar": False}
@@ -36,6 +38,13 @@ YARDSTICKS = {
     "pointing_chance": "A place chosen blindly",
     "pointing_centre": "The middle of the picture",
 }
+ACTIVATIONS = {"gelu": "GELU", "quick_gelu": "QuickGELU"}
+POOLINGS = {
+    "cls": "the class token",
+    "mean": "the mean of the patches",
+    "mean_all": "the mean of all tokens",
+    "cls_and_mean": "the class token beside the mean of the patches",
+}
 TRAINING = ("training_pictures", "training_seconds")
 TOLD = {"test_accuracy", "top5", "ece", "test_pictures", *TRAINING, *MAPS, *YARDSTICKS}
 MOST_MIXUPS = 10
@@ -46,25 +55,67 @@ def show_facts(bundle: zoo.Bundle) -> None:
     """What the network is: size, picture, patches, classes."""
     rows, columns = bundle.tokens.grid
     height, width = bundle.image_size
+    tall, wide = bundle.tokens.patch
     facts = {
         "Parameters": f"{shelf.parameter_count(bundle):,}",
-        "Picture": f"{width} x {height} pixels",
-        "Patches": f"{rows} x {columns} of {bundle.tokens.patch[1]} pixels",
+        "Picture": f"{height} x {width} pixels{_turn(height, width)}{_assumed(bundle, 'img_size')}",
+        "Patches": f"{rows} x {columns}, each of {tall} x {wide} pixels",
         **_layers(bundle),
-        "Tokens without a place": ", ".join(bundle.tokens.prefix) or "none",
-        "Classes": f"{len(bundle.classes):,}" if bundle.classes else "none",
+        "Tokens without a place": ", ".join(map(prefix_name, bundle.tokens.prefix)) or "none",
+        "Classes": _classes(bundle),
+        **_read_off(bundle),
     }
     st.table(facts, border=LINES)
+
+
+def _turn(height: int, width: int) -> str:
+    return "" if height == width else " (height x width)"
 
 
 def _layers(bundle: zoo.Bundle) -> dict[str, str]:
     config = getattr(bundle.net, "config", None)
     if not hasattr(config, "heads"):
         return {}
-    told = f"{config.depth} of {config.heads} heads"
-    if bundle.card.get("heads_assumed"):
-        told += ", assumed: the file does not say"
-    return {"Layers": told}
+    heads = f"{config.heads} head{'s' if config.heads > 1 else ''}"
+    return {"Layers": f"{config.depth}, each with {heads}{_assumed(bundle, 'heads')}"}
+
+
+def _classes(bundle: zoo.Bundle) -> str:
+    if bundle.classes:
+        return f"{len(bundle.classes):,}"
+    unnamed = getattr(getattr(bundle.net, "config", None), "num_classes", 0)
+    return f"{unnamed:,}, without names" if unnamed else "none"
+
+
+def _read_off(bundle: zoo.Bundle) -> dict[str, str]:
+    """Of a file without a card: by what it was read, and what had to be assumed."""
+    if not _has_no_card(bundle):
+        return {}
+    card, config = bundle.card, bundle.net.config
+    mean, std = _channels(bundle.mean), _channels(bundle.std)
+    facts = {
+        "Layout": plain(card["layout"]),
+        "Normalisation": f"mean {mean}; deviation {std}{_assumed(bundle, 'mean', 'std')}",
+        "Activation": f"{ACTIVATIONS[config.activation]}{_assumed(bundle, 'activation')}",
+        "Pooling": f"{POOLINGS[config.pool]}{_assumed(bundle, 'pool')}",
+    }
+    return facts | ({"Left out of the file": plain(card["left_out"])} if card["left_out"] else {})
+
+
+def _has_no_card(bundle: zoo.Bundle) -> bool:
+    """Whether it was read off its tensors. Cards that strangers write always have a config."""
+    return "assumed" in bundle.card and "config" not in bundle.card
+
+
+def _assumed(bundle: zoo.Bundle, *settings: str) -> str:
+    """What follows a fact that nobody told and the file does not tell either."""
+    assumed = _has_no_card(bundle) and set(settings) & set(bundle.card["assumed"])
+    return ", assumed: the file does not say" if assumed else ""
+
+
+def _channels(values: Sequence[float]) -> str:
+    """One number where all channels share it."""
+    return ", ".join(f"{value:.4g}" for value in (values[:1] if len(set(values)) == 1 else values))
 
 
 # -- figures --------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 One shelf for the whole server, bounded in bytes; a session holds the names of its own.
 """
 
+import re
 import tempfile
 import threading
 from dataclasses import replace
@@ -17,6 +18,8 @@ from viz.pages.text import plain
 
 SHELF_BYTES = 3 * 2**30
 RANDOM = " (random weights)"
+UNTRAINED = "Untrained: "
+"""How the titles of models with random weights begin."""
 ELSEWHERE = {
     "caption": "writes captions. Open it on the Captions page.",
     "classify": "does not write captions. Open it on the Models page.",
@@ -95,15 +98,22 @@ def open_file(file_name: str, data: bytes, card: bytes | None = None, **said: ob
     digest.update(card or repr(sorted(said.items())).encode())
     # Nobody guesses the digits, nor makes a file that takes the place of another one's.
     name = f"{OWN}{Path(file_name).name[:60]} {digest.hexdigest()[:DIGITS]}"
-    # The file's name is shown as text only; on disk it is ours, with the suffix that it claims.
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"upload{Path(file_name).suffix.lower()}"
+        path = Path(folder) / _on_disk(file_name)
         path.write_bytes(data)
         bundle = zoo.load(path, **said) if card is None else _load_pair(file_name, path, card)
     with load.cache_condition:
         _shelf[name] = replace(bundle, name=name)
     _offer(name)
     return name
+
+
+def _on_disk(file_name: str) -> str:
+    """An uploaded file's name as far as any folder can have it; sentences about the file use it."""
+    name = Path(file_name)
+    stem = re.sub(r"[^\w.-]", "_", name.stem)[:40].lstrip(".")
+    suffix = re.sub(r"[^\w.]", "", name.suffix)[:16]
+    return (stem or "upload") + suffix
 
 
 def _load_pair(file_name: str, path: Path, card: bytes) -> zoo.Bundle:
@@ -139,12 +149,13 @@ def _task(bundle: zoo.Bundle) -> str:
 
 def title(name: str) -> str:
     """How the pages call a model."""
-    base = name.removesuffix(RANDOM)
-    if base.startswith(OWN):
-        return base[: len(base) - DIGITS + SHOWN_DIGITS] + name[len(base) :]
-    if base not in zoo.names():
+    if name.endswith(RANDOM):
+        return UNTRAINED + title(name.removesuffix(RANDOM))
+    if name.startswith(OWN):
+        return name[: len(name) - DIGITS + SHOWN_DIGITS]
+    if name not in zoo.names():
         return name
     try:
-        return load(base).card.get("title", base) + (RANDOM if name != base else "")
+        return load(name).card.get("title", name)
     except (zoo.ModelNotFound, zoo.ModelRejected):
         return name  # the page says what is wrong with it where it is chosen
