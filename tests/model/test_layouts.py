@@ -965,7 +965,7 @@ def test_what_a_safetensors_file_notes_is_the_default(tmp_path):
         ({"mean": "half"}, "lists of numbers"),
         ({"classes": ["a"]}, "10 classes apart, not 1"),
         ({"wings": 2}, "no setting wings"),
-        ({"activation": "relu"}, "relu"),
+        ({"activation": "swish"}, "swish"),
         ({"img_size": 30}, "30"),
         ({"depth": 9}, "expected"),
         ({"pool": "cls"}, "no class token that could be classified"),

@@ -551,7 +551,7 @@ TINY = {"patch_size": 16, "dim": 8, "heads": 2, "depth": 1, "embed": "stem", "st
         ({"depth": 0}, "depth is at least 1"),
         ({"registers": -1}, "registers is 0 or more"),
         ({"norm": "rms"}, "choose pre, post"),
-        ({"activation": "relu"}, "choose gelu, quick_gelu"),
+        ({"activation": "swish"}, "choose gelu, quick_gelu, relu"),
         ({"pool": "max"}, "choose cls, mean, mean_all"),
         ({"pool": "cls"}, "choose pool='mean'"),
         ({"pool": "cls_and_mean"}, "choose pool='mean'"),

@@ -35,6 +35,7 @@ ACTIVATIONS = {
     USUALLY: None,
     "GELU": "gelu",
     "QuickGELU (OpenAI's CLIP)": "quick_gelu",
+    "ReLU": "relu",
 }
 POOLINGS = {
     USUALLY: None,

@@ -38,7 +38,7 @@ YARDSTICKS = {
     "pointing_chance": "A place chosen blindly",
     "pointing_centre": "The middle of the picture",
 }
-ACTIVATIONS = {"gelu": "GELU", "quick_gelu": "QuickGELU"}
+ACTIVATIONS = {"gelu": "GELU", "quick_gelu": "QuickGELU", "relu": "ReLU"}
 POOLINGS = {
     "cls": "the class token",
     "mean": "the mean of the patches",
