@@ -9,16 +9,25 @@ operations. With N tokens of width D, M the MLP's width, and L layers:
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 from model.patches import pair, stem_strides
 from model.vit import VisionTransformer, ViTConfig
+
+SECONDS = 60.0
+"""What one measurement may take."""
+
+LEAST_SECONDS = 6.0
+"""What its rounds take at least: quick models run more often, up to `MOST_ROUNDS` times."""
+
+ROUNDS, MOST_ROUNDS = 5, 25
 
 
 @dataclass(frozen=True)
@@ -56,8 +65,8 @@ def cost_of(config: ViTConfig) -> Cost:
     """Count one forward pass of one image."""
     tokens, dim, depth = config.tokens.tokens, config.dim, config.depth
     number = 4  # bytes of a float32
-    width = config.projection or dim
-    head = 2 * dim * config.projection + 2 * width * config.num_classes
+    width = config.projection or config.pooled_dim
+    head = 2 * config.pooled_dim * config.projection + 2 * width * config.num_classes
     return Cost(
         tokens=tokens,
         embed=_embed_operations(config),
@@ -103,40 +112,141 @@ def doubled(config: ViTConfig) -> dict[str, ViTConfig]:
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds of one image's forward pass on this machine: medians."""
+    """Milliseconds of one image's forward pass on this machine: medians of several runs."""
 
     attention: float  # softmax(Q Kᵀ) V in all layers, the quadratic part
     whole: float
+    quartiles: tuple[float, float]  # of the whole: half of the runs took between these
+    runs: int
 
     @property
     def rest(self) -> float:
         return max(self.whole - self.attention, 0.0)
 
+    @property
+    def spread(self) -> float:
+        """How far the quartiles lie apart, as a share of the median."""
+        low, high = self.quartiles
+        return (high - low) / self.whole
 
-def measure(config: ViTConfig, repeats: int = 5) -> Timing:
-    """Build the model with random weights, run it, and time it."""
-    net = VisionTransformer(config).eval()
+
+Run = tuple[float, float]  # seconds of the whole model, and of its attention alone
+Runners = Mapping[str, Callable[[], Run]]
+Report = Callable[[str, float, float | None], None]
+
+
+def measure(
+    configs: Mapping[str, ViTConfig],
+    seconds: float = SECONDS,
+    report: Report = lambda name, share, left: None,
+) -> dict[str, Timing]:
+    """Time models with random weights, one photo each, such that their times can be compared.
+
+    In every round each model runs once, so whatever else the machine does disturbs all alike.
+
+    Args:
+        seconds: what it may take. Models with which `ROUNDS` rounds would take longer are left
+            out, the most expensive first; where the machine becomes slower meanwhile, there are
+            as many rounds as were complete.
+        report: is told before each run what runs, the share that is done, and how many seconds
+            are left (None as long as nobody can tell).
+
+    Returns:
+        Timings by name, of the models that were not left out.
+    """
+    end = time.perf_counter() + seconds
+    runners = _runners(configs)
+    with torch.inference_mode():
+        took = _try_once(runners, end, report)
+        return _timings(list(_rounds({name: runners[name] for name in took}, took, end, report)))
+
+
+def _try_once(runners: Runners, end: float, report: Report) -> dict[str, float]:
+    """Run each once, cheapest first, for the first run allocates: seconds of those to time."""
+    took = {}
+    for name, run in runners.items():
+        report(name, 0.0, None)
+        own = sum(run())
+        if time.perf_counter() + ROUNDS * (sum(took.values()) + own) > end:
+            break
+        took[name] = own
+    return took
+
+
+def _rounds(
+    runners: Runners, took: Mapping[str, float], end: float, report: Report
+) -> Iterator[dict[str, Run]]:
+    """Complete rounds, until there are enough or the time is up.
+
+    `took`: seconds of one run of each, as far as is known.
+    """
+    one = sum(took.values())
+    rounds = min(MOST_ROUNDS, max(ROUNDS, int(LEAST_SECONDS / one))) if took else 0
+    begun, done = time.perf_counter(), 0.0
+    for _ in range(rounds):
+        times = {}
+        for name, run in runners.items():
+            now = time.perf_counter()
+            if now > end:
+                return
+            slower = (now - begun) / done if done else 1.0
+            report(name, done / (rounds * one), (rounds * one - done) * slower)
+            times[name] = run()
+            done += took[name]
+        yield times
+
+
+def _timings(rounds: Sequence[Mapping[str, Run]]) -> dict[str, Timing]:
+    timings = {}
+    for name in rounds[0] if rounds else ():
+        whole, attention = 1000 * np.array([times[name] for times in rounds]).T
+        low, middle, high = np.quantile(whole, (0.25, 0.5, 0.75)).tolist()
+        timings[name] = Timing(float(np.median(attention)), middle, (low, high), len(rounds))
+    return timings
+
+
+def _runners(configs: Mapping[str, ViTConfig]) -> Runners:
+    """What runs each model once, cheapest first.
+
+    Their weights lie in one piece of memory, so that all of them need no more than the largest.
+    """
+    count = max(parameters_of(config) for config in configs.values())
+    some = 0.02 * torch.randn(2**20)
+    numbers = some.repeat(-(-count // len(some)))
+    order = sorted(configs, key=lambda name: cost_of(configs[name]).operations)
+    return {name: _runner(configs[name], numbers) for name in order}
+
+
+def _runner(config: ViTConfig, numbers: Tensor) -> Callable[[], Run]:
+    net = _with_weights(config, numbers)
     image = torch.randn(1, config.in_channels, *config.tokens.image_size)
     shape = 1, config.heads, config.tokens.tokens, config.dim // config.heads
     query, key, value = torch.randn(3, *shape)
 
-    def attention() -> None:
+    def run() -> Run:
+        begun = time.perf_counter()
+        net(image)
+        between = time.perf_counter()
         for _ in range(config.depth):
             F.scaled_dot_product_attention(query, key, value)
+        return between - begun, time.perf_counter() - between
 
-    with torch.inference_mode():
-        whole = _milliseconds(lambda: net(image), repeats)
-        return Timing(_milliseconds(attention, repeats), whole)
+    return run
 
 
-def _milliseconds(run: Callable[[], object], repeats: int) -> float:
-    run()  # the first run allocates
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return 1000 * statistics.median(times)
+def _with_weights(config: ViTConfig, numbers: Tensor) -> VisionTransformer:
+    """The model with the first of these numbers as its weights, without a copy of them."""
+    with torch.device("meta"):
+        net = VisionTransformer(config).eval()
+    start = 0
+    for module in net.modules():
+        for name, empty in list(module.named_parameters(recurse=False)):
+            weights = numbers[start : start + empty.numel()].view(empty.shape)
+            setattr(module, name, nn.Parameter(weights, requires_grad=False))
+            start += empty.numel()
+        for name, empty in list(module.named_buffers(recurse=False)):
+            setattr(module, name, torch.ones_like(empty, device="cpu"))
+    return net
 
 
 def _embed_operations(config: ViTConfig) -> int:

@@ -1,6 +1,7 @@
 """Pictures of patches: cut apart, in a row, read in the wrong order; and of filters."""
 
 import numpy as np
+import plotly.graph_objects as go
 from PIL import Image, ImageDraw
 
 GAP = 3
@@ -36,6 +37,40 @@ def mosaic(
         right, bottom = left + step_x + gap - 1, top + step_y + gap - 1
         draw.rectangle((left, top, right, bottom), outline=MARK, width=max(gap + 1, step_x // 12))
     return picture
+
+
+def clickable(picture: Image.Image, grid: tuple[int, int], width: int, gap: int = GAP) -> go.Figure:
+    """A `mosaic` of a grid as a chart, ``width`` pixels wide, that says which tile was clicked.
+
+    The tiles are the points of its one trace, row by row.
+    """
+    rows, columns = grid
+    across, down = (picture.width - gap) / columns, (picture.height - gap) / rows
+    row, column = (each.ravel() for each in np.indices(grid))
+    unseen = {"marker": {"opacity": 0}}  # the picture shows the tiles, chosen or not
+    points = go.Scatter(
+        x=gap / 2 + (column + 0.5) * across,
+        y=gap / 2 + (row + 0.5) * down,
+        customdata=np.stack([row + 1, column + 1], axis=1),
+        mode="markers",
+        selected=unseen,
+        unselected=unseen,
+        hovertemplate="Row %{customdata[0]}, column %{customdata[1]}<extra></extra>",
+        **unseen,
+    )
+    figure = go.Figure(points)
+    place = {"x": 0, "y": 0, "sizex": picture.width, "sizey": picture.height}
+    figure.add_layout_image(source=picture, xref="x", yref="y", sizing="stretch", **place)
+    figure.update_xaxes(range=(0, picture.width), visible=False, fixedrange=True)
+    figure.update_yaxes(range=(picture.height, 0), visible=False, fixedrange=True)
+    figure.update_layout(
+        width=width,
+        height=round(width * picture.height / picture.width),
+        margin={"l": 0, "r": 0, "t": 0, "b": 0},
+        hovermode="closest",
+        hoverdistance=-1,  # wherever the mouse is, it is in some tile
+    )
+    return figure
 
 
 def join(tiles: np.ndarray, grid: tuple[int, int]) -> Image.Image:

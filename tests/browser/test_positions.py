@@ -161,9 +161,9 @@ def test_another_shuffle_shows_another_order_of_the_patches(visit):
 
 
 def test_the_next_patch_is_taken_apart(visit):
-    page = visit("patches?patch=5", PAGES["patches"])
+    page = visit("patches?from=r1c6", PAGES["patches"])
     before = pictures(page, 2)
-    to_the_right(page, "Patch")
-    page.wait_for_function("location.search.includes('patch=6')")
+    page.get_by_label("Column", exact=True).press("ArrowUp")
+    page.wait_for_function("location.search.includes('from=r1c7')")
     wait_for(page, PAGES["patches"])
     assert pictures(page, 2) != before

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from viz.patch_pictures import as_colors, component_colors, enlarge, join, mosaic
+from viz.patch_pictures import as_colors, clickable, component_colors, enlarge, join, mosaic
 
 RNG = np.random.default_rng(0)
 TILES = RNG.integers(0, 256, (6, 4, 5, 3), dtype=np.uint8)
@@ -52,3 +52,20 @@ def test_components_span_the_colours():
     assert picture.reshape(-1, 3).max(axis=0).tolist() == [255, 255, 255]
     flat = np.asarray(component_colors(np.ones((6, 2)), (2, 3)))
     assert not flat.any()
+
+
+def test_the_points_of_a_clickable_mosaic_lie_in_their_tiles():
+    picture = mosaic(TILES, 3, scale=2, gap=3)
+    figure = clickable(picture, (2, 3), 170)
+    (points,) = figure.data
+    pixels = np.asarray(picture)
+    for index, (x, y) in enumerate(zip(points.x, points.y, strict=True)):
+        top, left = index // 3 * 11 + 3, index % 3 * 13 + 3
+        assert (left + 4.5, top + 3.5) == pytest.approx((x, y), abs=1)
+        assert pixels[int(y), int(x), 3] == 255
+        assert list(points.customdata[index]) == [index // 3 + 1, index % 3 + 1]
+    assert points.marker.opacity == points.unselected.marker.opacity == 0
+    assert figure.layout.width == 170
+    aspect = figure.layout.height / figure.layout.width
+    assert aspect == pytest.approx(picture.height / picture.width, abs=0.01)
+    assert tuple(figure.layout.yaxis.range) == (picture.height, 0)

@@ -6,11 +6,12 @@ from dataclasses import replace
 import streamlit as st
 from cachetools import LRUCache
 
-from model.costs import Cost, Timing, cost_of, doubled, measure
+from model.bundle import Bundle
+from model.costs import SECONDS, Cost, Timing, cost_of, doubled, measure
 from model.vit import PRESETS, ViTConfig
 from viz.bars import cost_bars
 from viz.pages.link import note_down, recall
-from viz.pages.session import Session, begin, write_address
+from viz.pages.session import model_choice, open_model, start
 
 BARE = {"displayModeBar": False}
 OWN = "This model"
@@ -27,6 +28,11 @@ MOST_OPERATIONS = 300e9
 MOST_PARAMETERS = 400e6
 """What a model that is built to be measured may hold: 1.6 GB."""
 
+UNSTEADY = 0.25
+"""From this share of the median between its quartiles on, a time is not to be relied on."""
+PATIENCE = 0.5
+"""Seconds after which a page that waits looks whether anybody still looks at it."""
+
 NO_PATCH = " The patch cannot be doubled here: a stem, or an image that it would not tile."
 
 
@@ -34,7 +40,8 @@ NO_PATCH = " The patch cannot be doubled here: a stem, or an image that it would
 def _timings() -> tuple[LRUCache, threading.Lock]:
     """What was measured, and its lock: for the whole server.
 
-    A page's file is run anew at every click, so what is to outlast that is no global of it.
+    Each is all variants of one configuration, since only what was measured together compares. A
+    page's file is run anew at every click, so what is to outlast that is no global of it.
     """
     return LRUCache(256), threading.Lock()
 
@@ -47,33 +54,41 @@ def _stopwatch() -> threading.Lock:
 
 def page() -> None:
     """The whole page, top to bottom."""
-    session = begin(
-        "What does a vision transformer cost, and what if something is doubled?",
+    notes = start()
+    st.title("What does a vision transformer cost, and what if something is doubled?")
+    st.markdown(
         "Choose a model, read what doubling does to the counted operations, then measure it on "
-        "this machine.",
+        "this machine. A model costs the same whatever the photo shows."
     )
-    base, config = _choose(session)
+    bases = _bases(_choose_model(notes))
+    base, config = _choose(bases)
     variants = {"as it is": config, **{f"{name} doubled": c for name, c in doubled(config).items()}}
     costs = {name: cost_of(variant) for name, variant in variants.items()}
-    timings = _known(variants)
     _show_operations(costs)
-    _show_times(variants, costs, timings)
+    _show_times(variants, costs)
     _show_memory(costs)
     _show_formulae(config)
-    write_address(session)
-    usual = OWN if OWN in _bases(session) else next(iter(SIZES))
-    note_down(base=(base, usual))
+    st.query_params.from_dict({"model": st.session_state.model})
+    note_down(base=(base, next(iter(bases))))
 
 
-def _bases(session: Session) -> dict[str, ViTConfig]:
-    net = session.bundle.net
-    own = getattr(net, "config", None)
-    plain = isinstance(own, ViTConfig) and not hasattr(net, "head_dist")  # DeiT may have two heads
+def _choose_model(notes: list[str]) -> Bundle:
+    with st.container(width=420):
+        bundle = open_model(model_choice())
+    if notes:
+        st.caption(" ".join(notes))
+    return bundle
+
+
+def _bases(bundle: Bundle) -> dict[str, ViTConfig]:
+    """What there is to begin from, the usual one first."""
+    own = getattr(bundle.net, "config", None)
+    # DeiT may have two heads
+    plain = isinstance(own, ViTConfig) and not hasattr(bundle.net, "head_dist")
     return ({OWN: own} if plain else {}) | SIZES
 
 
-def _choose(session: Session) -> tuple[str, ViTConfig]:
-    bases = _bases(session)
+def _choose(bases: dict[str, ViTConfig]) -> tuple[str, ViTConfig]:
     recall("base", next(iter(bases)), list(bases))
     base = st.segmented_control("Begin from", list(bases), key="base", required=True)
     config = bases[base]
@@ -93,9 +108,10 @@ def _show_operations(costs: dict[str, Cost]) -> None:
     st.subheader("Operations of one photo, counted")
     st.caption(
         "*Linear* is what every token pays by itself: projections, MLP, patch step and head. "
-        "*Quadratic* is what every pair of tokens pays: the scores Q Kᵀ and the sum A V. Doubling "
-        "the image's side gives four times the tokens, so the linear part costs 4 times as much "
-        "and the quadratic part 16 times; the usual answer, 16, holds for the quadratic part only."
+        "*Quadratic* is what every pair of tokens pays: the scores Q Kᵀ and the sum A V. "
+        "How much more does a photo of twice the side cost? It has four times the tokens, and "
+        "often the answer is 4² = 16 times. That holds for the quadratic part only; the linear "
+        "part costs 4 times as much."
     )
     left, right = st.columns([3, 2], gap="large")
     base = costs["as it is"]
@@ -145,69 +161,97 @@ def _count(operations: float) -> str:
 # -- measured -----------------------------------------------------------------------------------
 
 
-def _known(variants: dict[str, ViTConfig]) -> dict[str, Timing]:
-    timings, lock = _timings()
-    with lock:
-        return {name: timings[c] for name, c in variants.items() if c in timings}
-
-
 def _is_small(cost: Cost) -> bool:
     return cost.operations <= MOST_OPERATIONS and cost.parameters <= MOST_PARAMETERS
 
 
-def _show_times(
-    variants: dict[str, ViTConfig], costs: dict[str, Cost], timings: dict[str, Timing]
-) -> None:
+def _show_times(variants: dict[str, ViTConfig], costs: dict[str, Cost]) -> None:
     st.subheader("Measured on this machine")
-    small = {n: c for n, c in variants.items() if _is_small(costs[n])}
+    known, lock = _timings()
+    config = variants["as it is"]
+    with lock:
+        timings = known.get(config)
     place = st.empty()
     if st.button("Measure again" if timings else "Measure", icon=":material/timer:"):
-        bar = st.progress(0.0, "Measuring")
-        for index, (name, config) in enumerate(small.items()):
-            bar.progress(index / len(small), f"Measuring: {name}")
-            with _stopwatch():
-                timing = measure(config)
-            measured, lock = _timings()
-            with lock:
-                measured[config] = timing
-        bar.empty()
-        timings = _known(variants)
+        timings = _measure({name: c for name, c in variants.items() if _is_small(costs[name])})
+        with lock:
+            known[config] = timings
     with place.container():
-        if not timings:
+        if timings is None:
             st.caption(
-                "Builds each variant with random weights, runs one photo through it five times, "
-                "and gives the median. It takes a few seconds."
+                "Builds each variant with random weights and runs one photo through all of them "
+                "in turn, at least five times: a few seconds for small models, "
+                f"{SECONDS:.0f} seconds at most."
+            )
+        elif "as it is" not in timings:
+            st.warning(
+                "This machine is too busy or too slow: the model could not be run often enough "
+                f"within {SECONDS:.0f} seconds. Measure again later, or a smaller model.",
+                icon=":material/timer_off:",
             )
         else:
-            _time_table({name: name in small for name in variants}, timings)
+            _time_table(costs, timings)
 
 
-def _time_table(measurable: dict[str, bool], timings: dict[str, Timing]) -> None:
-    """A line for each variant; `measurable`: whether it is small enough."""
-    base = timings.get("as it is")
+def _measure(variants: dict[str, ViTConfig]) -> dict[str, Timing]:
+    """Measure once nobody else does, and show how long it takes."""
+    bar = st.progress(0.0, "Measuring")
+
+    def report(name: str, share: float, left: float | None) -> None:
+        bar.progress(min(share, 1.0), f"Measuring: {name}{_left(left)}")
+
+    stopwatch = _stopwatch()
+    while not stopwatch.acquire(timeout=PATIENCE):
+        bar.progress(0.0, "Waiting: somebody else is measuring on this machine.")
+    try:
+        return measure(variants, report=report) if variants else {}
+    finally:
+        stopwatch.release()
+        bar.empty()
+
+
+def _left(seconds: float | None) -> str:
+    if seconds is None:
+        return ", for the first time"
+    return f", about {seconds:.0f} seconds left" if seconds > 3 else ", a few seconds left"
+
+
+def _time_table(costs: dict[str, Cost], timings: dict[str, Timing]) -> None:
+    """A line for each variant, of which some may not have been measured."""
+    base = timings["as it is"]
     lines = [
-        "| Milliseconds | Everything else | softmax(Q Kᵀ) V | Together |",
-        "|:--|--:|--:|--:|",
+        "| Milliseconds | Everything else | softmax(Q Kᵀ) V | Together | Middle half of the runs |",
+        "|:--|--:|--:|--:|:-:|",
     ]
-    for name, small in measurable.items():
+    for name, cost in costs.items():
         if name not in timings:
-            why = "not measured yet" if small else "too large to measure here"
-            lines.append(f"| {name.capitalize()} | {why} | | |")
+            why = "would take too long now" if _is_small(cost) else "too large to measure here"
+            lines.append(f"| {name.capitalize()} | {why} | | | |")
             continue
         timing = timings[name]
         parts = [
             _with_factor(
-                f"{getattr(timing, part):,.1f}",
-                getattr(timing, part),
-                getattr(base or timing, part),
+                f"{getattr(timing, part):,.1f}", getattr(timing, part), getattr(base, part)
             )
             for part in ("rest", "attention", "whole")
         ]
+        parts.append("{:,.1f} to {:,.1f}".format(*timing.quartiles))
         lines.append(f"| {name.capitalize()} | {' | '.join(parts)} |")
     st.markdown("\n".join(lines))
+    unsteady = [name for name, timing in timings.items() if timing.spread > UNSTEADY]
+    if unsteady:
+        worst = max(timings[name].spread for name in unsteady)
+        st.warning(
+            "Something else kept the machine busy: runs of the same variant lie up to "
+            f"{worst:.0%} of their median apart, even the middle half of them "
+            f"({', '.join(unsteady)}). So the factors in brackets mean little; measure again when "
+            "it is quiet.",
+            icon=":material/timer_off:",
+        )
     st.caption(
-        "Medians of five runs of one photo. Time follows the count only roughly: small products "
-        "leave the processor waiting, the softmax is not counted, and others may use the machine."
+        f"Medians of {base.runs} rounds, in each of which every variant ran once with one photo; "
+        "half of the runs took between the two times in the last column. Time follows the count "
+        "only roughly: small products leave the processor waiting, and the softmax is not counted."
     )
 
 
@@ -244,9 +288,10 @@ def _bytes(value: float) -> str:
 def _head_formula(config: ViTConfig) -> str:
     """What is done once a photo, after the layers: a projection to E numbers, and the classes."""
     projected = config.projection
-    parts = ["2 D E"] if projected else []
+    twice = 2 * config.pooled_dim // config.dim  # two vectors may be pooled
+    parts = [f"{twice} D E"] if projected else []
     if config.num_classes:
-        parts.append("2 E K" if projected else "2 D K")
+        parts.append("2 E K" if projected else f"{twice} D K")
     told = f" with $E$ = {projected}, the projection's width" if projected else ""
     return f"${' + '.join(parts)}${told}" if parts else "none here"
 

@@ -1,23 +1,21 @@
 """Explore: where does this patch look?"""
 
-import io
 from dataclasses import asdict
 from functools import partial
 
 import numpy as np
 import streamlit as st
-from PIL import Image
 
 from model import zoo
 from model.rollout import FUSIONS
 from viz import explorer
-from viz.overlay import overlay
 from viz.pages.attribution_settings import DISCARD_HELP, FUSION_HELP
+from viz.pages.export import show_export
 from viz.pages.look import Look, layer_payload, rollout_from, sinks_of
 from viz.pages.session import Session, begin, change_view, write_address
 from viz.pages.view import View, go_to_layer, prefix_name, token_name
 from viz.payload import pack
-from viz.sheet import quantise, sheet
+from viz.sheet import quantise
 
 UNSURE = "It knows these classes alone, so it names one of them whatever the photo shows."
 
@@ -41,7 +39,7 @@ def page() -> None:
         _show_rollout(look, view)
     with st.container(horizontal=True):
         _show_meaning()
-        _show_export(look, view)
+        show_export(session)
     write_address(session)
 
 
@@ -257,72 +255,6 @@ def _show_meaning() -> None:
             "Wiegreffe and Pinter, 2019). Mean, max and min fuse the heads; max and min rows "
             "do not sum to one."
         )
-
-
-# -- export -------------------------------------------------------------------------------------
-
-
-def _show_export(look: Look, view: View) -> None:
-    with st.popover("Export", icon=":material/download:"):
-        st.download_button(
-            "This map over the photo (PNG)",
-            lambda: _png(_map_picture(look, view)),
-            "saccade-map.png",
-            "image/png",
-            on_click="ignore",
-        )
-        st.download_button(
-            "Every head of every layer (PNG)",
-            lambda: _png(_sheet_picture(look, view)),
-            "saccade-heads.png",
-            "image/png",
-            on_click="ignore",
-        )
-        st.download_button(
-            "The numbers (NPZ)",
-            lambda: _numbers(look, view),
-            "saccade-attention.npz",
-            "application/octet-stream",
-            on_click="ignore",
-            help="maps: layers x heads x rows x columns from this token; weights and rollout: "
-            "the same token by token, with CLS and registers.",
-        )
-
-
-def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def _map_picture(look: Look, view: View) -> Image.Image:
-    maps = look.layer_maps(view.layer, view.query)
-    chosen = maps[view.head] if isinstance(view.head, int) else getattr(maps, view.head)(axis=0)
-    top = float(maps.max()) if view.scaling == "layer" else None
-    return overlay(look.frame, chosen, view.colors, view.opacity, top, view.smooth)
-
-
-def _sheet_picture(look: Look, view: View) -> Image.Image:
-    maps = look.maps(view.layer, view.query)
-    flat = maps.reshape(*maps.shape[:2], -1)
-    style = {"color_map": view.colors, "opacity": view.opacity}
-    style["numbers"] = [number + 1 for number in look.numbers]
-    return sheet(look.frame, flat, maps.shape[2:], look.head_counts, **style)
-
-
-def _numbers(look: Look, view: View) -> bytes:
-    tokens = look.layers[view.layer].tokens
-    arrays = {"maps": look.maps(view.layer, view.query)}
-    arrays["layers"] = np.array(look.numbers) + 1
-    if not look.windowed:
-        arrays["weights"] = look.rows(view.query)
-    if look.whole and not look.windowed:
-        arrays["rollout"] = rollout_from(look, view.query, view.fusion, view.discard)
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer, query=view.query, grid=tokens.grid, prefix=np.array(tokens.prefix, str), **arrays
-    )
-    return buffer.getvalue()
 
 
 page()

@@ -1,22 +1,29 @@
 """Patches: what does a patch become before attention sees it?"""
 
+import threading
+from functools import partial
+
 import numpy as np
 import streamlit as st
 import torch
+from cachetools import LRUCache, cached
 from torch import Tensor, nn
 
 from model.bundle import Bundle
 from model.components import principal_components
 from model.embedding import patch_filters
+from model.look import centre, same_place
 from model.patches import patchify
 from model.vit import VisionTransformer
 from viz.heatmap import heatmap
-from viz.pages.link import note_down, recall, recall_place
-from viz.pages.session import begin, write_address
-from viz.patch_pictures import as_colors, enlarge, join, mosaic
+from viz.pages.link import note_down, recall
+from viz.pages.session import Session, begin, change_view, write_address
+from viz.patch_pictures import as_colors, clickable, enlarge, join, mosaic
 
 BARE = {"displayModeBar": False}
 SIDE = 400  # pixels of a picture, at least
+WIDTH = 340  # of one of the first pictures on the page
+MOST_CLICKABLE = 1024  # patches; a chart of more points is slow
 STRIP = 1280
 NAMES_OF_STEP = ("patch_embed", "conv_proj")  # timm's and torchvision's, on the top module
 COMPONENTS, RAW = 28, 96
@@ -25,74 +32,165 @@ VALUES = 6
 COMPONENTS_KIND, RAW_KIND = "Principal components", "Raw filters"
 RIGHT = 'rearrange(x, "b c (h p) (w q) -> b (h w) (c p q)", p=p, q=p)'
 WRONG = "x.reshape(b, h * w, c * p * p)"
+NO_MISTAKE = " This model cannot make it: it does not cut the photo, so it rearranges nothing."
 
 
 def page() -> None:
     """The whole page, top to bottom."""
     session = begin(
         "What does a patch become before attention sees it?",
-        "A vision transformer cuts the photo into squares, reads each as one long list of "
-        "numbers, and turns that list into a *token*. Choose a patch and follow it.",
+        "A vision transformer lays a grid over the photo and turns each square of it, a *patch*, "
+        "into a list of numbers, its *token*. Choose a patch and follow it.",
     )
     bundle = session.bundle
-    rows, columns = bundle.tokens.grid
-    patch = _choose(rows, columns)
+    patch = _choose(session)
     prepared = bundle.prepare(session.picture.image)
     pixels = patchify(bundle.tokens.covered(prepared), bundle.tokens.patch)[0]
-    _show_steps(bundle, prepared, pixels, patch)
+    _show_steps(session, prepared, pixels, patch)
     _show_mistake(bundle, prepared)
     kind = _show_filters(bundle)
     write_address(session)
-    centre = rows // 2 * columns + columns // 2
-    note_down(patch=(patch, centre), filters=(kind, COMPONENTS_KIND))
+    note_down(patch=(patch, _asking(session)), filters=(kind, COMPONENTS_KIND))
 
 
-def _choose(rows: int, columns: int) -> int:
-    recall_place("patch", rows // 2 * columns + columns // 2, rows * columns)
-    if rows * columns == 1:
-        return 0
-    return st.slider(
-        "Patch, counted along the sequence from 0",
-        0,
-        rows * columns - 1,
-        key="patch",
-        width=420,
-    )
+# -- the patch, which is also the one that asks on the other pages --------------------------------
+
+
+def _choose(session: Session) -> int:
+    """The fields in which a patch is chosen; its place in the sequence, from zero."""
+    state, tokens = st.session_state, session.bundle.tokens
+    word = st.query_params.get("patch", "")
+    if "patch_of" not in state and word.isdecimal() and int(word[:6]) < tokens.patches:
+        _hold(session, int(word))
+    patch = state.patch if state.get("patch_of") == _asked(session) else _asking(session)
+    place = tokens.position_of(len(tokens.prefix) + patch)
+    with st.container(horizontal=True):
+        for name, at, count in zip(("Row", "Column"), place, tokens.grid, strict=True):
+            key = f"patch_{name.lower()}"
+            state[key] = at + 1
+            st.number_input(
+                name, 1, count, key=key, width=140, on_change=_take_place, args=(session,)
+            )
+    return patch
+
+
+def _asked(session: Session) -> tuple[str, int]:
+    return session.bundle.name, st.session_state.view.query
+
+
+def _asking(session: Session) -> int:
+    """The patch that asks on the other pages; the one in the middle where CLS does."""
+    view, tokens = st.session_state.view, session.bundle.tokens
+    layer = session.look.layers[view.layer].tokens
+    on_photo = layer.position_of(view.query) is not None
+    token = same_place(view.query, layer, tokens) if on_photo else centre(tokens)
+    return token - len(tokens.prefix)
+
+
+def _hold(session: Session, patch: int) -> None:
+    """Choose a patch for all pages.
+
+    It is noted down besides, because a layer may have a coarser grid than the patches have.
+    """
+    tokens = session.bundle.tokens
+    layer = session.look.layers[st.session_state.view.layer].tokens
+    change_view(query=same_place(len(tokens.prefix) + patch, tokens, layer), held=True)
+    st.session_state.patch, st.session_state.patch_of = patch, _asked(session)
+
+
+def _take_place(session: Session) -> None:
+    state, columns = st.session_state, session.bundle.tokens.grid[1]
+    _hold(session, (state.patch_row - 1) * columns + state.patch_column - 1)
+
+
+def _take_click(session: Session) -> None:
+    points = st.session_state.patch_clicked.selection.points
+    if points:  # none after a second click on the same one
+        _hold(session, points[0]["point_index"])
 
 
 # -- image, grid, sequence, vectors -------------------------------------------------------------
 
 
-def _show_steps(bundle: Bundle, prepared: Tensor, pixels: Tensor, patch: int) -> None:
+def _show_steps(session: Session, prepared: Tensor, pixels: Tensor, patch: int) -> None:
+    bundle = session.bundle
     rows, columns = bundle.tokens.grid
     tiles = _tiles(bundle, pixels)
-    first, second, third = st.columns(3, gap="large")
-    with first:
-        st.subheader("1. Image")
-        height, width = bundle.image_size
-        _picture(join(tiles, (rows, columns)), "The photo as the model takes it")
-        st.caption(f"Cut and resized to {width} × {height} pixels, each channel normalised.")
-    with second:
-        st.subheader("2. Grid")
-        scale = max(1, round(SIDE / (columns * tiles.shape[2])))
-        _picture(mosaic(tiles, columns, scale, marked=patch), "The photo cut into patches")
-        down, across = bundle.tokens.patch
-        st.caption(f"{rows} × {columns} patches of {across} × {down} pixels.")
-    with third:
-        st.subheader(f"Patch {patch}")
-        row, column = divmod(patch, columns)
-        _picture(enlarge(join(tiles[patch : patch + 1], (1, 1)), 160), f"Patch {patch}", 160)
-        _show_numbers(bundle, prepared, pixels, patch)
-        st.caption(f"Row {row + 1}, column {column + 1} of the grid.")
+    with st.container(horizontal=True, gap="large"):
+        with st.container(width=WIDTH):
+            st.subheader("1. Image")
+            height, width = bundle.image_size
+            _picture(join(tiles, (rows, columns)), "The photo as the model takes it")
+            st.caption(f"Cut and resized to {width} × {height} pixels, each channel normalised.")
+        with st.container(width=WIDTH):
+            st.subheader("2. Grid")
+            _show_grid(session, tiles, patch)
+        with st.container(width=WIDTH):
+            row, column = divmod(patch, columns)
+            st.subheader("A patch")
+            _picture(enlarge(join(tiles[patch : patch + 1], (1, 1)), 160), "The patch", 160)
+            _show_numbers(bundle, prepared, pixels, patch)
+            place = f"Row {row + 1}, column {column + 1} of the grid"
+            more = _made_of(bundle, prepared)
+            st.caption(f"{place}, number {patch + 1} of the sequence.{more}")
     st.subheader("3. Sequence")
     in_a_line = min(len(tiles), IN_A_LINE)
     scale = max(1, round(STRIP / (in_a_line * tiles.shape[2])))
     _picture(mosaic(tiles, in_a_line, scale, marked=patch), "The patches one by one")
     st.caption(
-        f"The rows of the grid one after another: {len(tiles)} patches, numbered from 0. From "
+        f"The rows of the grid one after another: {len(tiles)} patches, numbered from 1. From "
         "here on nothing but the position code tells what was above what."
     )
     _show_vectors(bundle, prepared, patch)
+
+
+def _show_grid(session: Session, tiles: np.ndarray, patch: int) -> None:
+    grid = session.bundle.tokens.grid
+    scale = max(1, round(SIDE / (grid[1] * tiles.shape[2])))
+    picture = mosaic(tiles, grid[1], scale, marked=patch)
+    about = _about_grid(session.bundle)
+    if not 1 < len(tiles) <= MOST_CLICKABLE:
+        _picture(picture, "The photo cut into patches")
+        st.caption(about)
+        return
+    st.plotly_chart(
+        clickable(picture, grid, WIDTH),
+        width="content",
+        key="patch_clicked",
+        config=BARE,
+        on_select=partial(_take_click, session),
+        selection_mode="points",
+        alt="The photo cut into patches; a click chooses one",
+    )
+    st.caption(f"{about} Click a patch to choose it.")
+
+
+def _reads_whole_patches(bundle: Bundle) -> bool:
+    """Whether a token is made of its own patch alone, as far as is known."""
+    filters = patch_filters(bundle.net, bundle.tokens)
+    return filters is None or filters.whole
+
+
+def _about_grid(bundle: Bundle) -> str:
+    (rows, columns), (down, across) = bundle.tokens.grid, bundle.tokens.patch
+    counted = f"{rows} × {columns} patches of {across} × {down} pixels"
+    if _reads_whole_patches(bundle):
+        return f"{counted}."
+    return (
+        f"{counted}, one for each token. This model does not cut the photo there: it reads it with "
+        "convolutions that overlap, and a token also sees what surrounds its patch."
+    )
+
+
+def _made_of(bundle: Bundle, prepared: Tensor) -> str:
+    """Of what a token is made, where that is more than its patch."""
+    if _reads_whole_patches(bundle):
+        return ""
+    window = _window(bundle, prepared)
+    size = f", up to {window[1]} × {window[0]} pixels" if window else ""
+    return (
+        f" Its token is made of more than these numbers: of the patch and its surroundings{size}."
+    )
 
 
 def _tiles(bundle: Bundle, pixels: Tensor) -> np.ndarray:
@@ -109,12 +207,15 @@ def _picture(picture, alt: str, width: int | str = "stretch") -> None:
 
 
 def _show_numbers(bundle: Bundle, prepared: Tensor, pixels: Tensor, patch: int) -> None:
-    """The chosen patch as the list of numbers that goes in, and the vector that comes out."""
+    """The chosen patch as a list of numbers, and the vector that stands for it."""
+    alone = _reads_whole_patches(bundle)
     values = pixels[patch]
-    text = f"in, {len(values)} numbers\n{_some(values)}"
-    vectors = _embedded(bundle, prepared)
+    text = f"{'in' if alone else 'the patch'}, {len(values)} numbers\n{_some(values)}"
+    with torch.no_grad():
+        vectors = _embedded(bundle, prepared)
     if vectors is not None:
-        text += f"\n\nout, {vectors.shape[1]} numbers\n{_some(vectors[patch])}"
+        name = "out" if alone else "its token"
+        text += f"\n\n{name}, {vectors.shape[1]} numbers\n{_some(vectors[patch])}"
     st.code(text, language=None)
 
 
@@ -129,11 +230,28 @@ def _embedded(bundle: Bundle, prepared: Tensor) -> Tensor | None:
     step = _patch_step(bundle)
     if step is None:
         return None
-    with torch.no_grad():
-        out = step(prepared)[0].float()
+    out = step(prepared)[0].float()
     if out.ndim == 3:  # (D, rows, columns), or (rows, columns, D)
         out = out.flatten(1).T if out.shape[1:] == bundle.tokens.grid else out.flatten(0, 1)
     return out if len(out) == bundle.tokens.patches else None
+
+
+@cached(LRUCache(256), key=lambda bundle, prepared: bundle.name, condition=threading.Condition())
+def _window(bundle: Bundle, prepared: Tensor) -> tuple[int, int] | None:
+    """Height and width of the part of a photo on which the token in its middle depends.
+
+    That is where the token has a slope. It is the same in every photo, so it is looked for once.
+    """
+    image, middle = prepared.clone().requires_grad_(), centre(bundle.tokens)
+    with torch.enable_grad():
+        vectors = _embedded(bundle, image)
+        if vectors is None:
+            return None
+        token = vectors[middle - len(bundle.tokens.prefix)]
+        (slope,) = torch.autograd.grad(token.square().sum(), image)
+    touched = (slope[0] != 0).any(0)
+    height, width = (int(touched.any(axis).sum()) for axis in (1, 0))
+    return height, width
 
 
 def _patch_step(bundle: Bundle) -> nn.Module | None:
@@ -150,7 +268,8 @@ def _patch_step(bundle: Bundle) -> nn.Module | None:
 
 
 def _show_vectors(bundle: Bundle, prepared: Tensor, patch: int) -> None:
-    vectors = _embedded(bundle, prepared)
+    with torch.no_grad():
+        vectors = _embedded(bundle, prepared)
     st.subheader("4. Vectors")
     if vectors is None:
         st.caption("Where this model makes its tokens is not known to this page.")
@@ -162,17 +281,17 @@ def _show_vectors(bundle: Bundle, prepared: Tensor, patch: int) -> None:
         "Dimension",
         "Patch %{x}, dimension %{y}<br>value %{z:.3f}",
         span=(-reach, reach),
+        first=1,
         height=320,
     )
-    figure.add_vline(x=patch, line={"width": 2, "color": "#e97b2b"})
+    figure.add_vline(x=patch + 1, line={"width": 2, "color": "#e97b2b"})
     st.plotly_chart(figure, key="vectors", config=BARE, alt="Each patch's vector, as a column")
-    filters = patch_filters(bundle.net, bundle.tokens)
     how = (
         "Every number is a weighted sum of the patch's pixels, with the same weights for every "
         "patch."
-        if filters is not None and filters.whole
-        else "In this model small convolutions make it, step by step, so neighbouring tokens "
-        "share some pixels."
+        if _reads_whole_patches(bundle)
+        else "In this model overlapping convolutions make it, with the same weights everywhere, so "
+        "neighbouring tokens share pixels."
     )
     st.caption(f"Each patch is now a column of {vectors.shape[1]} numbers: a token. {how}")
 
@@ -186,6 +305,7 @@ def _show_mistake(bundle: Bundle, prepared: Tensor) -> None:
         "Both lines give a tensor of the same shape, so nothing complains. But *reshape* cuts "
         "memory as it lies, one channel after another and line by line: what it calls a patch is "
         "scraps of a few lines in one colour. The model still trains, only worse."
+        + ("" if _reads_whole_patches(bundle) else NO_MISTAKE)
     )
     layout = bundle.tokens
     covered = layout.covered(prepared)
