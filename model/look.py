@@ -14,6 +14,7 @@ from torch import Tensor
 from model.bundle import Bundle
 from model.patches import TokenLayout
 from model.recorder import AttentionRecord, AttentionRecorder
+from model.rollout import mixes_images, why_not
 from model.windows import attention_in_image
 
 TOP_CLASSES = 5
@@ -58,6 +59,22 @@ class Look:
             record.windows for record in self.records
         )
 
+    @property
+    def no_rollout(self) -> str | None:
+        """Why rollout is not defined for what was recorded, in a sentence; None where it is."""
+        if self.windowed:
+            return (
+                "Rollout multiplies the maps of all layers, so each map must speak of the same "
+                "tokens. In this model a layer attends within windows, or on a grid of its own: "
+                "rollout is not defined for it."
+            )
+        if not self.whole:
+            return (
+                "Rollout goes through every layer, and only some of this model's are recorded: "
+                "record all of them."
+            )
+        return why_not(self.records)
+
     def rows(self, query: int) -> np.ndarray:
         """Every head's attention from one token: (layers, heads, tokens) float32.
 
@@ -98,7 +115,8 @@ def look(bundle: Bundle, image: Image.Image, layers: Sequence[int] | None = None
 
     Raises:
         NothingRecorded: if the model does not attend.
-        NothingToShow: if no layer attends from the image's tokens to the image's tokens.
+        NothingToShow: if no layer attends from the image's tokens to the image's tokens, or one
+            does so among more images than the one it was given.
     """
     # Not in inference mode: libraries keep tensors of a first pass, which gradients may need later.
     with torch.no_grad(), AttentionRecorder(bundle.net, layers) as recorder:
@@ -195,6 +213,8 @@ def _image_layers(
         if record.windows:
             layers.append(Layer(record.shape[1], _stage_tokens(record.windows.grid, tokens)))
         elif record.kind == "self" and record.shape[2:] == (tokens.tokens, tokens.tokens):
+            if reason := mixes_images(record):
+                raise NothingToShow(reason)
             layers.append(Layer(record.shape[1], tokens))
         else:
             continue

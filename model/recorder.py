@@ -37,16 +37,20 @@ class AttentionRecorder:
     `recorder.records` has one AttentionRecord for each attention call inside `net`, in the
     order they ran. Only what runs in this thread is seen, the model stays as it is, and its
     output too: to the bit where it calls `scaled_dot_product_attention`. Fast paths of
-    `nn.MultiheadAttention` and `nn.TransformerEncoder` are not taken (up to 1e-6 of
-    difference; an encoder with a padding mask returns values instead of zeros at the padding).
-    Where dropout is active the records hold the attention before it.
+    `nn.MultiheadAttention` and `nn.TransformerEncoder` are not taken, so their outputs differ by
+    the rounding of the model's own precision (by 1e-6 of values near one in float32, by a few
+    1e-3 in float16 and 1e-2 in bfloat16; an encoder with a padding mask returns values instead
+    of zeros at the padding). Where dropout is active the records hold the attention before it.
+
+    Several pictures one after the other make one list of records, and each record knows its
+    forward pass. Rollout takes one pass at a time.
 
     `layers` chooses what is kept: positions among the modules that attend, in the order in
     which they first run (negative ones count from the last), or names of modules; a name
     stands for everything inside it.
 
     Leaving the block raises NothingRecorded where nothing, or not every chosen layer, was seen;
-    entering it does so for a compiled net.
+    entering it does so for a net of which a part is compiled or scripted.
     """
 
     def __init__(self, net: nn.Module, layers: Sequence[int | str] | None = None) -> None:
@@ -154,12 +158,14 @@ class _Layers:
 
 def _refuse_compiled(net: nn.Module) -> None:
     compiled = any(
-        module._compiled_call_impl is not None or "_orig_mod" in module._modules
+        module._compiled_call_impl is not None
+        or "_orig_mod" in module._modules
+        or isinstance(module, torch.jit.ScriptModule)
         for _, module in named_modules(net)
     )
-    if compiled or isinstance(net, torch.jit.ScriptModule):
+    if compiled:
         raise NothingRecorded(
-            "A compiled or scripted model runs outside Python, where nothing can be seen: "
+            "A compiled or scripted module runs outside Python, where nothing can be seen: "
             "record the module that it was made from."
         )
 
@@ -173,20 +179,36 @@ def _why_nothing(net: nn.Module, tap: Tap) -> str:
         )
     if not tap.calls:
         return f"{kind} did not run: call it inside the with block, in the thread that opened it."
+    return (
+        f"No attention was seen in {kind}: nothing in it called scaled_dot_product_attention, "
+        "nn.MultiheadAttention or a softmax over the last dimension of a map. "
+        f"{_passed_over(tap)}{_closest(net)}"
+    )
+
+
+def _passed_over(tap: Tap) -> str:
+    """What was seen and not taken for attention."""
+    if not tap.passed_over:
+        return ""
+    names = list(dict.fromkeys(name or "the model itself" for name in tap.passed_over))
+    return (
+        f"A softmax ran in {_listed(names)}, but not over a map of tokens, which is "
+        "(B, heads, queries, keys) or (B, tokens, tokens): the map of one image and head alone "
+        "cannot be told from class probabilities. "
+    )
+
+
+def _closest(net: nn.Module) -> str:
+    if any(isinstance(module, torch.fx.GraphModule) for module in net.modules()):
+        return "An exported model hides its calls: record the module that it was made from."
     close = [
         f"{name or 'the model itself'} ({type(module).__name__})"
         for name, module in net.named_modules()
         if attends(module)
     ]
-    closest = (
-        f"The modules that came closest: {_listed(close)}."
-        if close
-        else ("None of its modules is named after attention or has heads.")
-    )
-    return (
-        f"No attention was seen in {kind}: nothing in it called scaled_dot_product_attention, "
-        f"nn.MultiheadAttention or a softmax over the last dimension of a map. {closest}"
-    )
+    if close:
+        return f"The modules that came closest: {_listed(close)}."
+    return "None of its modules is named after attention or has heads."
 
 
 def _listed(items: Sequence[object], most: int = 6) -> str:

@@ -7,15 +7,22 @@ module that is running, and that frame goes away by itself.
 
 from __future__ import annotations
 
+import itertools
 import sys
-from dataclasses import replace
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from model.windows import Windows
 
 _CALL = nn.Module._call_impl.__code__
+# What modules call the sequence that they look at.
+_KEYS = (
+    *("key", "keys", "k", "kv", "context", "memory"),
+    *("key_value_states", "encoder_hidden_states"),
+)
 _HEADS = ("num_heads", "num_attention_heads", "heads", "n_heads", "n_head", "nhead")
 
 
@@ -23,6 +30,87 @@ class ModuleCall(NamedTuple):
     module: nn.Module
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The tensors that the module was given."""
+        given = (*self.args, *self.kwargs.values())
+        return [value for value in given if isinstance(value, Tensor)]
+
+
+class Roll(NamedTuple):
+    """A tensor that was rolled while modules ran, as a grid is before it is cut into windows."""
+
+    inside: list[dict[str, Any]]  # the keyword arguments of the calls, which tell them apart
+    shape: tuple[int, ...]
+    shifts: Any
+    dims: Any
+
+
+class Step(NamedTuple):
+    """A module call on the way from the net to where it attends; numbers, so that it is light."""
+
+    call: int
+    given: tuple[int, ...]  # the tensors that the module was given
+
+
+class Origin(NamedTuple):
+    """Where a record comes from: what tells records apart that do not belong together."""
+
+    run: int = 0  # the forward pass, of those that the recorder saw
+    path: tuple[Step, ...] = ()  # from the net inwards
+    batches: tuple[int, ...] = ()  # how many images the net may have been given; empty: unknown
+    heads: int | None = None  # how many the module says that it has
+    stacked: bool = False  # whether images and heads share a dimension, in an order unknown
+
+
+class Trail:
+    """Numbers the calls of modules, and the tensors that they were given.
+
+    A call is known by the dict of its keyword arguments, which Python makes anew for each.
+    """
+
+    def __init__(self) -> None:
+        self._number = itertools.count()
+        self._running: list[tuple[dict[str, Any], Step]] = []  # from the net inwards
+        self._runs: dict[int, list[int]] = {}  # the calls of each module that was the outermost
+        self._tensors = WeakIdKeyDictionary()  # tensor -> {version: number}
+        self._changes = WeakIdKeyDictionary()  # tensor -> how often, where torch does not count
+
+    def changed(self, tensor: Tensor) -> None:
+        """A call wrote into the tensor."""
+        if tensor.is_inference():
+            self._changes[tensor] = self._changes.get(tensor, 0) + 1
+
+    def origin(self, calls: list[ModuleCall], heads: int | None) -> Origin:
+        """Of what runs inside these calls of the net's modules, innermost first."""
+        path = self._path(calls[::-1])
+        runs = self._runs.setdefault(id(calls[-1].module), [])
+        if path[0].call not in runs:
+            runs.append(path[0].call)
+        return Origin(runs.index(path[0].call), path, batches_of(calls[-1]), heads)
+
+    def _path(self, calls: list[ModuleCall]) -> tuple[Step, ...]:
+        pairs = zip(calls, self._running, strict=False)
+        same = itertools.takewhile(lambda pair: pair[0].kwargs is pair[1][0], pairs)
+        known = self._running[: len(list(same))]
+        self._running = known + [(call.kwargs, self._step(call)) for call in calls[len(known) :]]
+        return tuple(step for _, step in self._running)
+
+    def _step(self, call: ModuleCall) -> Step:
+        return Step(next(self._number), tuple(self._number_of(tensor) for tensor in call.tensors))
+
+    def _number_of(self, tensor: Tensor) -> int:
+        """The same for the same tensor, until something is written into it."""
+        version = version_of(tensor)
+        version = self._changes.get(tensor, 0) if version is None else version
+        numbers = self._tensors.setdefault(tensor, {})
+        return numbers.setdefault(version, next(self._number))
+
+
+def version_of(tensor: Tensor) -> int | None:
+    """Counts how often something was written into the tensor; None in inference mode."""
+    return None if tensor.is_inference() else tensor._version
 
 
 def running_calls() -> list[ModuleCall]:
@@ -59,7 +147,7 @@ def kind_of(name: str, calls: list[ModuleCall], queries: int, keys: int) -> str:
     The attention call alone cannot tell: both may have any lengths. So the module's name is
     asked first ("crossattention", "self_attn"), then the module that knows the heads: whether it
     says so itself (GPT-2, which with a cache has more keys than queries), or was called with two
-    different sequences. The lengths come last.
+    sequences that differ in their values. The lengths come last.
     """
     lowered = name.lower()
     if "cross" in lowered or "encoder_attn" in lowered:
@@ -72,22 +160,62 @@ def kind_of(name: str, calls: list[ModuleCall], queries: int, keys: int) -> str:
         return "cross" if told else "self"
     first, second = _two_sequences(calls[0] if teller is None else teller[0])
     if first is not None:
-        return "self" if first is second else "cross"
+        return "self" if _same(first, second) else "cross"
     return "self" if queries == keys else "cross"
 
 
-def windows_of(calls: list[ModuleCall], batch: int, tokens: int) -> Windows | None:
-    """How the grid is cut, from the innermost module that was called with a grid and cuts it."""
+def windows_of(
+    calls: list[ModuleCall], batch: int, tokens: int, roll: Roll | None = None
+) -> Windows | None:
+    """How the grid is cut, from the innermost module that was called with a grid and cuts it.
+
+    `roll` is the last one that ran. A size of zero (SAM, ViTDet) marks a layer without windows.
+    """
     for call in calls:
         size = _pair(getattr(call.module, "window_size", None))
-        grid = _grid(call)
-        if size and grid:
-            windows = Windows(grid, size)
-            shift = _pair(getattr(call.module, "shift_size", 0)) or (0, 0)
-            # A side that is one window has nothing to shift, whatever the module's attribute.
-            shift = tuple(s if n > 1 else 0 for s, n in zip(shift, windows.counts, strict=True))
-            fits = tokens == windows.area and batch % windows.count == 0
-            return replace(windows, shift=shift) if fits else None
+        if size and not all(size):
+            return None
+        if size and (grids := _grids(call)):
+            images = len(call.args[0])
+            cut = (_shifted(Windows(grid, size), call, roll) for grid in grids)
+            fits = (w for w in cut if (images * w.count, w.area) == (batch, tokens))
+            return next(fits, None)
+    return None
+
+
+def _shifted(windows: Windows, call: ModuleCall, roll: Roll | None) -> Windows:
+    """With the shift that was seen; otherwise with the one that the module speaks of."""
+    if roll and any(kwargs is call.kwargs for kwargs in roll.inside):
+        rolled = tuple(roll.shape[1:3])
+        for padded_last, circle in ((False, windows.circle), (True, windows.grid)):
+            if len(roll.shape) == 4 and rolled == circle and roll.dims in ((1, 2), [1, 2]):
+                down, across = (-int(shift) for shift in roll.shifts)
+                return Windows(windows.grid, windows.size, (down, across), padded_last)
+    shift = _pair(getattr(call.module, "shift_size", 0)) or (0, 0)
+    # A side that is one window has nothing to shift, whatever the module's attribute.
+    shift = tuple(s if n > 1 else 0 for s, n in zip(shift, windows.counts, strict=True))
+    return Windows(windows.grid, windows.size, shift)
+
+
+def batches_of(call: ModuleCall) -> tuple[int, ...]:
+    """How many images (or texts) the net may have been given; empty where nothing tells.
+
+    (B, C, H, W) leaves no doubt. Tokens come as (B, N, D) or (N, B, D), or without a batch.
+    """
+    sizes = (t.shape[:1] if t.ndim >= 4 else (*t.shape[:2], 1) for t in call.tensors)
+    return tuple(dict.fromkeys(size for some in sizes for size in some))
+
+
+def method_call(net: nn.Module) -> ModuleCall | None:
+    """The net's own method that is running, as in `net.forward_features(x)`."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        names = frame.f_code.co_varnames[: frame.f_code.co_argcount]
+        if names and hasattr(net, frame.f_code.co_name):
+            owner, *given = (frame.f_locals.get(name) for name in names)
+            if owner is net:
+                return ModuleCall(net, tuple(given), {})
+        frame = frame.f_back
     return None
 
 
@@ -104,22 +232,41 @@ def _heads(module: nn.Module) -> int | None:
 
 
 def _two_sequences(call: ModuleCall) -> tuple[Tensor | None, Tensor | None]:
-    """The first two arguments, where both are sequences (B, N, D) of one width."""
-    match call.args:
+    """The two sequences (B, N, D) of one width that the module was given: queries', and keys'."""
+    given = [*call.args[:2], *(call.kwargs[name] for name in ("query", "q") if name in call.kwargs)]
+    given += [call.kwargs[name] for name in _KEYS if name in call.kwargs]
+    match given:
         case (Tensor(ndim=3) as first, Tensor(ndim=3) as second, *_):
             if first.shape[-1] == second.shape[-1] and second.is_floating_point():
                 return first, second
     return None, None
 
 
-def _grid(call: ModuleCall) -> tuple[int, int] | None:
-    """Rows and columns of the call's tokens: (B, rows, columns, D), or (B, N, D) and a pair."""
+def _same(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors hold the same sequence: attn(ln(x), ln(x), ln(x)) makes it twice."""
+    if first is second or first.shape != second.shape:
+        return first is second
+    try:
+        return torch.equal(first, second)
+    except RuntimeError:  # tensors without values, as in AttentionRecorder.estimate
+        return True
+
+
+def _grids(call: ModuleCall) -> list[tuple[int, int]]:
+    """Rows and columns that the call's tokens may have, likeliest first.
+
+    (B, rows, columns, D) as in Swin and SAM, (B, D, rows, columns) as in ViTDet, or (B, N, D) and
+    a pair: the next argument (Hugging Face), or the module's own (Microsoft's Swin).
+    """
     match call.args:
         case (Tensor(ndim=4) as tokens, *_):
-            return tuple(tokens.shape[1:3])
+            return [tuple(tokens.shape[1:3]), tuple(tokens.shape[2:4])]
         case (Tensor(ndim=3), (int(rows), int(columns)), *_):
-            return rows, columns
-    return None
+            return [(rows, columns)]
+        case (Tensor(ndim=3) as tokens, *_):
+            own = _pair(getattr(call.module, "input_resolution", None))
+            return [own] if own and own[0] * own[1] == tokens.shape[1] else []
+    return []
 
 
 def _pair(size: Any) -> tuple[int, int] | None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from model.recording_calls import Origin, version_of
 from model.windows import Windows
 
 Selection = int | slice | Sequence[int] | Tensor | None
 
+HELD = ("query", "grouped_key", "map", "mask", "value", "anchor")  # tensors of a record
 CHUNK = 1 << 21  # scores computed at a time, 8 MiB: less wastes threads, more wastes cache
 
 
@@ -21,7 +24,8 @@ class AttentionRecord:
 
     It holds the tensors that the model itself used, not copies, so whatever is computed from
     them is differentiable with respect to the model's parameters and input where the model ran
-    with gradients on. `query` and `key` are None where the model wrote its own softmax; the
+    with gradients on. A model that writes into them later (dropout in place) is noticed when they
+    are read. `query` and `key` are None where the model wrote its own softmax; the
     finished `map` is kept then.
     """
 
@@ -37,6 +41,19 @@ class AttentionRecord:
     windows: Windows | None = None  # where B counts the windows of B / windows.count images
     value: Tensor | None = None  # (B, H / group, K, d'), kept where gradients flow
     anchor: Tensor | None = None  # see map_gradient; kept where gradients flow
+    order: tuple[int, ...] | None = None  # of the model's dimensions, where ours is another
+    origin: Origin = field(default_factory=Origin)
+    versions: dict[str, int | None] | None = None  # of the tensors, when they were recorded
+
+    def __post_init__(self) -> None:
+        if self.versions is None:
+            held = {name: getattr(self, name) for name in HELD}
+            self.versions = {k: version_of(t) for k, t in held.items() if t is not None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy has tensors that count from zero."""
+        vars(self).update(state, versions=None)
+        self.__post_init__()
 
     @property
     def key(self) -> Tensor | None:
@@ -66,7 +83,7 @@ class AttentionRecord:
 
     def tensors(self) -> list[Tensor]:
         """Every tensor that is held."""
-        held = (self.query, self.grouped_key, self.map, self.mask, self.value, self.anchor)
+        held = (getattr(self, name) for name in HELD)
         return [tensor for tensor in held if tensor is not None]
 
     def weights(self, heads: Selection = None, queries: Selection = None) -> Tensor:
@@ -74,12 +91,14 @@ class AttentionRecord:
 
         `heads` and `queries` are an index, a slice or a sequence of indices; None is all. Each
         row sums to one, but for a query that may look nowhere, which gets zeros, as in
-        `scaled_dot_product_attention`. Raises IndexError where there is no such head or query.
+        `scaled_dot_product_attention`. Raises IndexError where there is no such head or query,
+        and RuntimeError where the model has written into what was recorded.
         """
+        self._refuse_changed("query", "grouped_key", "map", "mask")
         heads = _selection(heads, self.shape[1], "head", self.device)
         queries = _selection(queries, self.shape[2], "query", self.device)
         if self.map is not None:
-            return self.map[:, heads][:, :, queries].float()
+            return self._summing_to_one(self.map[:, heads][:, :, queries].float())
         query = self.query[:, heads][:, :, queries]
         key = self.key[:, heads].float()
         mask = None if self.mask is None else _pick(self.mask, heads, queries)
@@ -106,7 +125,7 @@ class AttentionRecord:
         A fused kernel has no A in its graph, and needs none: its output is O = A V, so
         ∂y/∂A = ∂y/∂O Vᵀ, row by row. The anchor is O there, and A where the model made a map.
         Exact unless dropout is active inside the fused call. Raises ValueError where the model
-        ran without gradients.
+        ran without gradients, and RuntimeError where it has written into what was recorded.
         """
         if self.anchor is None:
             raise ValueError(
@@ -115,10 +134,25 @@ class AttentionRecord:
             )
         heads = _selection(heads, self.shape[1], "head", self.device)
         queries = _selection(queries, self.shape[2], "query", self.device)
+        self._refuse_changed("anchor", "value")
+        gradient = gradient if self.order is None else gradient.permute(self.order)
         gradient = gradient.reshape(*self.shape[:3], -1)[:, heads][:, :, queries].float()
         if self.map is not None:
             return gradient
-        return gradient @ _ungroup(self.value, self.shape[1])[:, heads].float().mT
+        with torch.autocast(self.device.type, enabled=False):
+            return gradient @ _ungroup(self.value, self.shape[1])[:, heads].float().mT
+
+    def _summing_to_one(self, rows: Tensor) -> Tensor:
+        """Rows of the map. In inference mode, only their sums tell whether they are changed."""
+        if self.map.is_inference() and ((rows.sum(-1) - 1).abs() > 0.05).any():
+            raise RuntimeError(_CHANGED.format(self.name, "map"))
+        return rows
+
+    def _refuse_changed(self, *names: str) -> None:
+        for name in names:
+            tensor = getattr(self, name)
+            if tensor is not None and version_of(tensor) != self.versions[name]:
+                raise RuntimeError(_CHANGED.format(self.name, name))
 
     def _rows(self, query: Tensor, key: Tensor, mask: Tensor | None, positions: Tensor) -> Tensor:
         with torch.autocast(self.device.type, enabled=False):
@@ -138,6 +172,13 @@ class AttentionRecord:
         if mask.dtype == torch.bool:
             return torch.where(mask, scores, -torch.inf)
         return scores + mask.float()
+
+
+_CHANGED = (
+    "The model has written into the {1} of {0} after it attended, so what was recorded is lost: "
+    "dropout with inplace=True does so in training. Record in eval mode, or let the model write "
+    "into a copy."
+)
 
 
 def rows_at_a_time(width: int, device: torch.device) -> int:

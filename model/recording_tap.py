@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterator
+from itertools import dropwhile
 from typing import Any
 
 import torch
@@ -13,15 +14,21 @@ from torch.overrides import TorchFunctionMode
 
 from model.recording_calls import (
     ModuleCall,
+    Origin,
+    Roll,
+    Trail,
     attends,
+    batches_of,
     heads_of,
     kind_of,
+    method_call,
     running_calls,
     windows_of,
 )
 from model.recording_maps import AttentionRecord
 
 SOFTMAX = {F.softmax, torch.softmax, Tensor.softmax, torch.special.softmax}
+ROLL = {torch.roll, Tensor.roll}
 
 # torch's own function without the check that would hand it back to the mode for ever.
 multi_head_attention_forward = types.FunctionType(
@@ -49,10 +56,14 @@ class Tap(TorchFunctionMode):
 
     def __init__(self, net: nn.Module, keep: Callable[[AttentionRecord], None]) -> None:
         super().__init__()
+        self.net = net
         self.keep = keep
         self.names = {id(module): name for name, module in named_modules(net)}
         self.calls = 0  # of any torch function
         self.elsewhere = 0  # attention calls outside the net
+        self.passed_over: list[str] = []  # modules whose softmax was not taken for attention
+        self.trail = Trail()
+        self.roll: Roll | None = None
 
     def __torch_function__(
         self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
@@ -67,6 +78,10 @@ class Tap(TorchFunctionMode):
             self._fused(result, *args, **kwargs)
         elif func in SOFTMAX:
             self._handwritten(result, *args, **kwargs)
+        elif func in ROLL:
+            self._rolled(*args, **kwargs)
+        elif args and result is args[0] and getattr(func, "__name__", "").endswith("_"):
+            self.trail.changed(result)  # add_ and its like
         return result
 
     def _fused(
@@ -81,20 +96,28 @@ class Tap(TorchFunctionMode):
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> None:
-        name, calls = self._place()
+        name, calls, origin = self._place()
         if not calls:
+            self.elsewhere += 1
             return
-        if query.ndim != 4:
-            heads = heads_of(calls)
+        batch = output.shape[:-2]  # queries may be shared by a batch (latents), or keys by heads
+        query = query.expand(*batch, *query.shape[-2:])
+        if not enable_gqa:
+            key, value = (t.expand(*batch, *t.shape[-2:]) for t in (key, value))
+        order = heads_last((*output.shape[:-1], key.shape[-2]), origin)
+        if order or query.ndim != 4:
             if attn_mask is not None:
                 attn_mask = attn_mask.expand(*query.shape[:-1], key.shape[-2])
-                attn_mask = four_dimensional(attn_mask, heads)
-            query, key, value = (four_dimensional(t, heads) for t in (query, key, value))
+                attn_mask = four_dimensional(attn_mask, origin, order)
+            query, key, value = (four_dimensional(t, origin, order) for t in (query, key, value))
         gradients = output.requires_grad
+        origin = origin._replace(stacked=stacked(output, calls[0].module, origin))
         self._keep(
             name,
             calls,
             (*query.shape[:3], key.shape[2]),
+            origin=origin,
+            order=order,
             query=query,
             grouped_key=key,
             scale=query.shape[-1] ** -0.5 if scale is None else float(scale),
@@ -107,38 +130,111 @@ class Tap(TorchFunctionMode):
     def _handwritten(
         self, weights: Tensor, input: Tensor, dim: int | None = None, *_: Any, **__: Any
     ) -> None:
-        if weights.ndim < 3 or dim not in (-1, weights.ndim - 1):
+        if weights.ndim < 2 or dim not in (-1, weights.ndim - 1):
             return
-        name, calls = self._place()
-        if not calls or (weights.ndim == 3 and not attends(calls[0].module)):
-            return  # class probabilities along a sequence, or a router
-        map = four_dimensional(weights, heads_of(calls))
+        name, calls, origin = self._place()
+        if not calls:
+            self.elsewhere += weights.ndim > 2
+            return
+        if not is_map(weights, calls[0]):
+            self.passed_over.append(name)
+            return
+        order = heads_last(weights.shape, origin, handwritten=True)
+        map = four_dimensional(weights, origin, order)
+        origin = origin._replace(stacked=stacked(weights, calls[0].module, origin))
         anchor = weights if weights.requires_grad else None
-        self._keep(name, calls, tuple(map.shape), map=map, anchor=anchor)
+        self._keep(
+            name, calls, tuple(map.shape), origin=origin, order=order, map=map, anchor=anchor
+        )
 
-    def _place(self) -> tuple[str, list[ModuleCall]]:
+    def _rolled(self, input: Tensor, shifts: Any, dims: Any = None) -> None:
+        inside = [call.kwargs for call in running_calls()]
+        self.roll = Roll(inside, tuple(input.shape), shifts, dims)
+
+    def _place(self) -> tuple[str, list[ModuleCall], Origin]:
         """Name of the module of the net that is running, and the calls from there outwards."""
-        calls = running_calls()
-        for depth, call in enumerate(calls):
-            if id(call.module) in self.names:
-                return self.names[id(call.module)], calls[depth:]
-        self.elsewhere += 1
-        return "", []
+        calls = list(dropwhile(lambda call: id(call.module) not in self.names, running_calls()))
+        if calls:
+            inside = [call for call in calls if id(call.module) in self.names]
+            name = self.names[id(calls[0].module)]
+            return name, calls, self.trail.origin(inside, heads_of(calls))
+        if call := method_call(self.net):
+            return "", [call], Origin(batches=batches_of(call), heads=heads_of([call]))
+        return "", [], Origin()
 
     def _keep(
         self, name: str, calls: list[ModuleCall], shape: tuple[int, int, int, int], **held: Any
     ) -> None:
         batch, _, queries, keys = shape
         kind = kind_of(name, calls, queries, keys)
-        windows = windows_of(calls, batch, keys) if queries == keys else None
+        windows = windows_of(calls, batch, keys, self.roll) if queries == keys else None
         self.keep(AttentionRecord(name, kind, shape, windows=windows, **held))
 
 
-def four_dimensional(tensor: Tensor, heads: int | None) -> Tensor:
-    """(B·H, N, d), (B, N, d), (N, d) or (..., H, N, d) -> (B, H, N, d)"""
+def is_map(weights: Tensor, call: ModuleCall) -> bool:
+    """Whether a softmax made a map of tokens, and not class probabilities or a router.
+
+    Four dimensions and more are taken for a map, unless they are of channels. Three are one where
+    the module attends by its name or has heads, or where each of its tokens weighs all of them.
+    """
+    tokens = call.tensors[0].shape if call.tensors else ()
+    if weights.ndim > 3:
+        return not over_channels(weights.shape, tokens)
+    if weights.ndim < 3:
+        return False
+    return attends(call.module) or (len(tokens) == 3 and weights.shape == (*tokens[:2], tokens[1]))
+
+
+def over_channels(shape: tuple[int, ...], tokens: tuple[int, ...]) -> bool:
+    """Whether a map (B, H, d, d) weighs the channels of tokens (B, N, H·d), as XCiT's does."""
+    if len(shape) != 4 or len(tokens) != 3 or shape[2] != shape[3]:
+        return False
+    return shape[3] not in tokens[:2] and shape[1] * shape[3] == tokens[2]
+
+
+def heads_last(
+    shape: tuple[int, ...], origin: Origin, handwritten: bool = False
+) -> tuple[int, ...] | None:
+    """The order of dimensions that makes a map (..., H, Q, K); None where it is so already.
+
+    Where the module's number of heads is found elsewhere: (B, H, windows, Q, K), (H, B, Q, K),
+    or (B, Q, H, K), which only a handwritten softmax can mean. Where as many images as heads
+    leave it open, the map is taken as it is.
+    """
+    place = len(shape) - 3
+    if place < 1 or not origin.heads or shape[place] == origin.heads:
+        return None
+    others = list(range(1, place))
+    if shape[0] not in origin.batches and origin.heads > 1:
+        others.append(0)
+    if handwritten:
+        others.append(place + 1)
+    for other in others:
+        if shape[other] == origin.heads:
+            order = [dimension for dimension in range(len(shape)) if dimension != other]
+            return (*order[:place], other, *order[place:])
+    return None
+
+
+def heads_stacked(first: int, origin: Origin) -> int:
+    """How many heads of an image lie in the first of three dimensions: (B·H, Q, K)."""
+    if not origin.heads or first % origin.heads or origin.batches == (first,):
+        return 1
+    return origin.heads
+
+
+def stacked(tensor: Tensor, module: nn.Module, origin: Origin) -> bool:
+    """Whether (B·H, Q, K) could as well be (H·B, Q, K), which some write by hand."""
+    if tensor.ndim != 3 or isinstance(module, nn.MultiheadAttention):
+        return False
+    return 1 < heads_stacked(len(tensor), origin) < len(tensor)
+
+
+def four_dimensional(tensor: Tensor, origin: Origin, order: tuple[int, ...] | None) -> Tensor:
+    """(B·H, N, d), (N, d) or (..., H, N, d), the latter after reordering -> (B, H, N, d)"""
     if tensor.ndim == 2:
         return tensor[None, None]
     if tensor.ndim == 3:
-        heads = heads if heads and tensor.shape[0] % heads == 0 else 1
-        return tensor.unflatten(0, (-1, heads))
+        return tensor.unflatten(0, (-1, heads_stacked(tensor.shape[0], origin)))
+    tensor = tensor if order is None else tensor.permute(order)
     return tensor if tensor.ndim == 4 else tensor.flatten(0, -4)

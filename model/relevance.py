@@ -232,6 +232,9 @@ METHODS: dict[str, Callable[..., Tensor]] = {
 ANYWHERE = ("token_gradcam", "input_gradient", "integrated_gradients", "random_map")
 """Methods that ask nothing of the model's attention."""
 
+THROUGH_LAYERS = ("rollout", "gradient_rollout", "chefer")
+"""Methods that multiply the layers' maps."""
+
 
 def explain(trace: Trace, method: str, **settings: Any) -> Tensor:
     """The map of a method by name. Raises MethodUnsuitable where it makes no sense here.
@@ -262,7 +265,7 @@ def why_not(trace: Trace, method: str) -> str | None:
                 f"The map of {record.name} is {record.shape[2]} x {record.shape[3]}; the method "
                 f"needs self-attention among all {tokens} tokens in every layer."
             )
-    return None
+    return plain.why_not(trace.records) if method in THROUGH_LAYERS else None
 
 
 def _of_words() -> ModuleType:

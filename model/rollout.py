@@ -9,6 +9,7 @@ layer to the first, O(L · N²) instead of O(L · N³), exact, and no N x N matr
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from numbers import Integral
 
 import torch
@@ -38,8 +39,8 @@ def rollout(
     vit-explain discards over the whole matrix instead of each row, so a row with small values
     only may lose all of them there, and here loses its share like any other.
 
-    Raises ValueError for records that are not self-attention over one sequence of tokens, and
-    for settings out of range; IndexError where there is no such query.
+    Raises ValueError for settings out of range and for records that cannot be multiplied, see
+    `why_not`; IndexError where there is no such query.
     """
     _check(records, fusion, residual, discard, start)
     batch, _, tokens, _ = records[0].shape
@@ -49,8 +50,9 @@ def rollout(
         raise IndexError(f"query={query} is outside the {tokens} tokens of this model.")
     row = torch.zeros(batch, len(queries), tokens, device=records[0].device)
     row[:, torch.arange(len(queries)), queries] = 1.0
-    for record in reversed(records[start:]):
-        row = _step(row, record, fusion, residual, discard)
+    with torch.autocast(row.device.type, enabled=False):
+        for record in reversed(records[start:]):
+            row = _step(row, record, fusion, residual, discard)
     return row[:, 0] if single else row
 
 
@@ -59,6 +61,78 @@ def fuse(weights: Tensor, fusion: str) -> Tensor:
     if fusion == "mean":
         return weights.mean(1)
     return weights.amax(1) if fusion == "max" else weights.amin(1)
+
+
+def why_not(records: Sequence[AttentionRecord]) -> str | None:
+    """What keeps the maps from being multiplied, in a sentence; None where nothing does.
+
+    They must be self-attention over one sequence of tokens, whole images and whole layers, and
+    come from one forward pass, one after the other.
+    """
+    batch, _, tokens, _ = records[0].shape
+    for record in records:
+        if record.windows is not None:
+            return (
+                f"{record.name} attends inside windows, so its maps are of windows and not of "
+                "images, and cannot be multiplied: look at its layers one by one."
+            )
+        same = (record.shape[0], *record.shape[2:]) == (batch, tokens, tokens)
+        if record.kind != "self" or not same:
+            return (
+                f"Rollout needs self-attention over one sequence of tokens, and {record.name} "
+                f"is {record.kind}-attention of {record.shape[2]} x {record.shape[3]}: choose "
+                "the layers when recording."
+            )
+        if reason := mixes_images(record):
+            return reason
+    if (runs := len({record.origin.run for record in records})) > 1:
+        return f"The recorder saw {runs} passes: record one picture or batch at a time."
+    for one, other in combinations(records, 2):
+        if _side_by_side(one, other):
+            return (
+                f"{one.name} and {other.name} attended side by side, neither to what the other "
+                "made, as heads or branches of one layer do. Rollout multiplies layers that "
+                "follow each other: leave one of them out."
+            )
+    return None
+
+
+def mixes_images(record: AttentionRecord) -> str | None:
+    """Why a record's maps are not one an image, in a sentence; None where nothing speaks for it.
+
+    The recorder keeps whatever it sees: models fold windows, frames and crops into the batch.
+    """
+    if record.origin.stacked:
+        return (
+            f"{record.name} stacks images and heads in one dimension, and which of them come first "
+            "cannot be told: record one picture at a time."
+        )
+    batches = record.origin.batches
+    if record.windows is not None or not batches or record.shape[0] in batches:
+        return None
+    return (
+        f"{record.name} made maps of a batch of {record.shape[0]} where the model was given a "
+        f"batch of {batches[0]}: windows, frames, crops or heads are folded into it, and which "
+        "picture a map belongs to cannot be told."
+    )
+
+
+def _side_by_side(one: AttentionRecord, other: AttentionRecord) -> bool:
+    """Whether neither attended to what the other made.
+
+    The module calls in which their ways part tell, where the later one was given only what was
+    there before the earlier one ran; or one module with many heads made both maps, of one head
+    each.
+    """
+    first, second = one.origin, other.origin
+    before: set[int] = set()
+    for steps in zip(first.path, second.path, strict=False):
+        earlier, later = sorted(steps)
+        before.update(earlier.given)
+        if earlier.call != later.call:
+            return bool(later.given) and before.issuperset(later.given)
+    single = one.shape[1] == other.shape[1] == 1 and (first.heads or 1) > 1
+    return single and first.path == second.path != () and one is not other
 
 
 def _step(
@@ -100,17 +174,5 @@ def _check(
             raise ValueError(f"{name}={share} is not a share between 0 and 1.")
     if not 0 <= start < len(records):
         raise ValueError(f"start={start} is not one of the {len(records)} recorded layers.")
-    batch, _, tokens, _ = records[0].shape
-    for record in records:
-        if record.windows is not None:
-            raise ValueError(
-                f"{record.name} attends inside windows, so its maps are of windows and not of "
-                "images, and cannot be multiplied: look at its layers one by one."
-            )
-        same = (record.shape[0], *record.shape[2:]) == (batch, tokens, tokens)
-        if record.kind != "self" or not same:
-            raise ValueError(
-                f"Rollout needs self-attention over one sequence of tokens, and {record.name} "
-                f"is {record.kind}-attention of {record.shape[2]} x {record.shape[3]}: choose "
-                "the layers when recording."
-            )
+    if reason := why_not(records):
+        raise ValueError(reason)

@@ -23,6 +23,7 @@ class Windows:
     grid: tuple[int, int]  # tokens, before padding to whole windows
     size: tuple[int, int]  # tokens in a window
     shift: tuple[int, int] = (0, 0)  # how far the grid moves up and left before it is cut
+    padded_last: bool = False  # whether it moves before it is padded, as in timm, or after
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -38,6 +39,12 @@ class Windows:
         """Tokens in a window."""
         return self.size[0] * self.size[1]
 
+    @property
+    def circle(self) -> tuple[int, int]:
+        """Rows and columns that the shift moves round: with the padding, or without."""
+        padded = (count * size for count, size in zip(self.counts, self.size, strict=True))
+        return self.grid if self.padded_last else tuple(padded)
+
     def locate(self, row: int, column: int) -> tuple[int, int]:
         """(window, place in it) of a token of the grid; IndexError outside the grid."""
         if not (0 <= row < self.grid[0] and 0 <= column < self.grid[1]):
@@ -46,9 +53,9 @@ class Windows:
                 f"{self.grid[0]} x {self.grid[1]}."
             )
         (window_row, y), (window_column, x) = (
-            divmod((at - shift) % (count * size), size)
-            for at, shift, count, size in zip(
-                (row, column), self.shift, self.counts, self.size, strict=True
+            divmod((at - shift) % around, size)
+            for at, shift, around, size in zip(
+                (row, column), self.shift, self.circle, self.size, strict=True
             )
         )
         return window_row * self.counts[1] + window_column, y * self.size[1] + x
@@ -59,7 +66,7 @@ class Windows:
         down, across = self.counts
         grid = windows.reshape(*leading, down, across, *self.size).transpose(-3, -2)
         grid = grid.reshape(*leading, down * self.size[0], across * self.size[1])
-        grid = grid.roll(self.shift, dims=(-2, -1))
+        grid = grid[..., : self.circle[0], : self.circle[1]].roll(self.shift, dims=(-2, -1))
         return grid[..., : self.grid[0], : self.grid[1]]
 
 

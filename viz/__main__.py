@@ -126,9 +126,11 @@ def _draw(path: Path, bundle: Bundle, options: argparse.Namespace, out: Path, ma
         paint(weights=heads.mean(0)).save(out / f"layer-{layer:02d}-mean.png")
     arrays = {"maps": maps, "query": query, "prefix": np.array(tokens.prefix, str), "made": made}
     if not seen.windowed:
+        arrays["weights"] = seen.rows(query)
+    if not seen.no_rollout:
         row = _rollout(seen, query, options)
         paint(weights=row[tokens.patch_slice].reshape(tokens.grid)).save(out / "rollout.png")
-        arrays |= {"weights": seen.rows(query), "rollout": row}
+        arrays["rollout"] = row
     _save(out / NUMBERS, arrays)
 
 

@@ -11,6 +11,8 @@ from model.bundle import Bundle, Resize
 from model.look import NothingToShow, look, plan, same_place, sinks, usual_query
 from model.patches import TokenLayout
 from model.recorder import AttentionRecord
+from model.relevance import METHODS, why_not
+from model.trace import trace_class
 from model.vit import build
 
 PHOTO = samples.load("coffee")
@@ -50,6 +52,27 @@ def test_rows_and_maps_are_the_records(tiny):
         np.testing.assert_allclose(rows[layer], record.weights()[0, :, query].numpy(), atol=1e-6)
 
 
+class Doubled(nn.Module):
+    """Every layer is two beside one another: the mean of two blocks that see the same tokens."""
+
+    def __init__(self, block: nn.Module, other: nn.Module) -> None:
+        super().__init__()
+        self.block, self.other = block, other
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return (self.block(tokens) + self.other(tokens)) / 2
+
+
+def test_why_a_look_has_no_rollout(tiny):
+    assert look(tiny, PHOTO).no_rollout is None
+    assert "only some" in look(tiny, PHOTO, layers=(0, 2)).no_rollout
+    tiny.net.blocks[1] = Doubled(tiny.net.blocks[1], tiny.net.blocks[2])
+    assert "side by side" in look(tiny, PHOTO).no_rollout
+    trace = trace_class(tiny.net, tiny.prepare(PHOTO), tiny.tokens, 1)
+    refused = [method for method in METHODS if why_not(trace, method)]
+    assert refused == ["rollout", "gradient_rollout", "chefer"]
+
+
 def test_some_layers_only(tiny):
     seen = look(tiny, PHOTO, layers=(0, 2))
     assert seen.numbers == (0, 2) and not seen.whole
@@ -87,6 +110,22 @@ class Pooling(nn.Module):
 def test_a_model_without_attention_among_patches_is_a_sentence():
     with pytest.raises(NothingToShow, match="no layer does so among the 24 tokens"):
         look(bundle(Pooling(), TokenLayout((4, 6), (), (8, 8))), PHOTO)
+
+
+class Crops(nn.Module):
+    """Attends within each of two crops, which it folds into the batch."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.net(torch.cat((images, images.flip(-1))))[: len(images)]
+
+
+def test_maps_of_more_than_the_picture_are_a_sentence(tiny):
+    with pytest.raises(NothingToShow, match="a batch of 2 where the model was given a batch of 1"):
+        look(bundle(Crops(tiny.net).eval(), tiny.tokens), PHOTO)
 
 
 class PooledFirst(nn.Module):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
 import threading
 import weakref
 from collections.abc import Callable
@@ -172,6 +174,131 @@ def test_handwritten_maps_of_stacked_heads_are_told_apart():
     assert record.key is None
 
 
+class Elsewhere(nn.Module):
+    """Self-attention whose heads stand at `place` of a map (B, H, Q, K) without them."""
+
+    def __init__(self, place: int, fused: bool) -> None:
+        super().__init__()
+        self.heads, self.place, self.fused = 3, place, fused
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        if self.fused:
+            query, key, value = (t.movedim(1, self.place) for t in (query, key, value))
+            return F.scaled_dot_product_attention(query, key, value).movedim(self.place, 1)
+        scores = (query @ key.mT / query.shape[-1] ** 0.5).movedim(1, self.place)
+        return scores.softmax(-1).movedim(self.place, 1) @ value
+
+
+@pytest.mark.parametrize(("place", "fused"), [(0, False), (0, True), (2, False)])
+def test_heads_are_found_where_the_module_puts_them(place, fused):
+    """(H, B, Q, K), as einops' "h b n d" makes it, and (B, Q, H, K)."""
+    query, key, value = (random(2, 3, 5, 8, seed=s).requires_grad_() for s in range(3))
+    with AttentionRecorder(module := Elsewhere(place, fused)) as recorder:
+        logit = module(query, key, value).square().sum()
+    (record,) = recorder.records
+    weights = torch.softmax(query.double() @ key.double().mT / 8**0.5, -1)
+    assert (record.weights() - weights).abs().max() < 1e-6
+    assert (record.weights(1, [3, 0]) - weights[:, 1:2, [3, 0]]).abs().max() < 1e-6
+
+    weights = weights.detach().requires_grad_()
+    (expected,) = torch.autograd.grad((weights @ value.double()).square().sum(), [weights])
+    (gradient,) = torch.autograd.grad(logit, [record.anchor])
+    assert (record.map_gradient(gradient) - expected).abs().max() < 1e-5
+
+
+class Head(nn.Module):
+    """One head, as in Karpathy's "Let's build GPT"."""
+
+    def __init__(self, fused: bool) -> None:
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(32, 8) for _ in range(3))
+        self.fused = fused
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = self.query(x), self.key(x), self.value(x)
+        if self.fused:
+            return F.scaled_dot_product_attention(query, key, value)
+        return (query @ key.mT * 8**-0.5).softmax(-1) @ value
+
+
+class Heads(nn.Module):
+    """Single heads side by side."""
+
+    def __init__(self, fused: bool = False, **told: int) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(Head(fused) for _ in range(4))
+        vars(self).update(told)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([part(x) for part in self.parts], -1)
+
+
+@pytest.mark.parametrize("told", [{}, {"num_heads": 4}], ids=str)
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_module_that_is_one_head_has_a_map_of_one_head(fused, told):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(2), Heads(fused, **told))
+    images = random(8, 7, 4, 8)  # as many images as two times the heads
+    with AttentionRecorder(net) as recorder:
+        net(images)
+    assert [record.shape for record in recorder.records] == [(8, 1, 7, 7)] * 4
+    for head, record in zip(net[1].parts, recorder.records, strict=True):
+        x = images.flatten(2)
+        scores = head.query(x).double() @ head.key(x).double().mT * 8**-0.5
+        assert (record.weights()[:, 0] - scores.softmax(-1)).abs().max() < 1e-6
+
+
+def test_queries_that_all_images_share():
+    """Perceiver's latents (1, H, 5, d) ask about each of three images."""
+    query, key, value = random(1, 4, 5, 8), random(3, 4, 6, 8, seed=2), random(3, 4, 6, 8, seed=3)
+    query.requires_grad_()
+    with AttentionRecorder(net := Attend()) as recorder:
+        logit = net(query, key, value).square().sum()
+    record = recorder.records[0]
+    weights = torch.softmax(query.double() @ key.double().mT / 8**0.5, -1)
+    assert record.shape == record.weights().shape == (3, 4, 5, 6)
+    assert (record.weights() - weights).abs().max() < 1e-6
+    assert record.query.untyped_storage().nbytes() == query.untyped_storage().nbytes()
+
+    weights = weights.detach().requires_grad_()
+    (expected,) = torch.autograd.grad((weights @ value.double()).square().sum(), [weights])
+    (gradient,) = torch.autograd.grad(logit, [record.anchor])
+    assert (record.map_gradient(gradient) - expected).abs().max() < 1e-5
+
+
+class QueryKeyValue(nn.Module):
+    """Asks with the first sequence and looks at the second."""
+
+    num_heads = 4
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        heads = (t.unflatten(-1, (4, -1)).transpose(1, 2) for t in (query, key, value))
+        return F.scaled_dot_product_attention(*heads)
+
+
+KINDS = {
+    "other keys, by keyword": ("cross", lambda attn, x, m: attn(x, key=m, value=m)),
+    "other keys": ("cross", lambda attn, x, m: attn(x, m, m)),
+    "everything by keyword": ("self", lambda attn, x, m: attn(query=x, key=x, value=x)),
+    "a sequence made twice": ("self", lambda attn, x, m: attn(x.relu(), x.relu(), x.relu())),
+    "positions, as DETR adds them": ("self", lambda attn, x, m: attn(x + m, x + m, x)),
+}
+
+
+@pytest.mark.parametrize(("kind", "call"), KINDS.values(), ids=KINDS.keys())
+def test_self_and_cross_are_told_by_what_is_given(tokens, kind, call):
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = QueryKeyValue()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return call(self.a, x, random(2, 7, 32, seed=9))
+
+    assert record_of(Net(), tokens).kind == kind
+    assert AttentionRecorder.estimate(Net(), tokens) > 0
+
+
 SOFTMAXES = {
     "F.softmax": lambda x: F.softmax(x, dim=-1),
     "F.softmax with a dtype": lambda x: F.softmax(x, -1, dtype=torch.float64),
@@ -210,6 +337,17 @@ def test_bfloat16_maps_are_computed_in_float32():
     assert (weights - expected).abs().max() < 1e-6
 
 
+def test_a_map_of_channels_is_not_one_of_tokens(net, tokens):
+    """XCiT: keysᵀ queries of a head, (B, H, d, d)."""
+
+    class Channels(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            heads = x.unflatten(-1, (4, -1)).permute(0, 2, 3, 1)
+            return ((heads @ heads.mT).softmax(-1) @ heads).permute(0, 3, 1, 2).flatten(2)
+
+    assert record_of(nn.Sequential(net[0], Channels()), tokens).name == "0"
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here")
 def test_cuda(net, tokens):
     record = record_of(net[0].cuda(), tokens.cuda())
@@ -223,6 +361,70 @@ def map_of(query: Tensor, key: Tensor, **options: object) -> Tensor:
     """The map as the fused kernel applies it: with the identity as values, the output is it."""
     identity = torch.eye(key.shape[-2]).expand(*key.shape[:-1], -1)
     return F.scaled_dot_product_attention(query, key, identity, **options)
+
+
+# What the model writes into later.
+
+
+class WritesLater(nn.Module):
+    """Attends, and then uses one of its tensors for something else."""
+
+    def __init__(self, change: Callable[[Tensor, Tensor], object], fused: bool = False) -> None:
+        super().__init__()
+        self.change, self.fused = change, fused
+
+    def forward(self, query: Tensor) -> Tensor:
+        query = query * 1
+        if self.fused:
+            output = F.scaled_dot_product_attention(query, query, query)
+            self.change(query, output)
+            return output
+        weights = torch.softmax(query @ query.mT, -1)
+        output = weights @ query
+        self.change(weights, output)
+        return output
+
+
+@pytest.mark.parametrize(
+    ("module", "what"),
+    [
+        (WritesLater(lambda map, output: F.dropout(map, 0.5, inplace=True)), "map"),
+        (WritesLater(lambda map, output: map.zero_()), "map"),
+        (WritesLater(lambda query, output: query.copy_(output), fused=True), "query"),
+    ],
+    ids=["dropout in place", "a map that is cleared", "a query that is used again"],
+)
+def test_what_was_written_into_later_is_a_sentence(module, what):
+    with torch.no_grad():
+        record = record_of(module, random(2, 3, 5, 8))
+    with pytest.raises(RuntimeError, match=f"written into the {what} of "):
+        record.weights()
+
+
+def test_a_map_that_was_written_into_in_inference_mode_is_a_sentence():
+    with torch.inference_mode():
+        record = record_of(WritesLater(lambda map, output: map.zero_()), random(2, 3, 5, 8))
+    with pytest.raises(RuntimeError, match="written into the map"):
+        record.weights()
+
+
+def test_an_output_that_was_written_into_has_no_gradient():
+    query = random(2, 3, 5, 8).requires_grad_()
+    module = WritesLater(lambda query, output: output.mul_(2), fused=True)
+    with AttentionRecorder(module) as recorder:
+        gradient = torch.ones_like(module(query))
+    (record,) = recorder.records
+    assert (record.weights() - map_of(query, query)).abs().max() < 1e-6
+    with pytest.raises(RuntimeError, match="written into the anchor"):
+        record.map_gradient(gradient)
+
+
+def test_a_copy_of_a_record_is_as_good(tokens):
+    tokens.mul_(1)  # so that its version is not zero
+    with torch.no_grad():
+        record = record_of(Attend(), *[tokens[:, None]] * 3)
+    for other in (copy.deepcopy(record), pickle.loads(pickle.dumps(record))):
+        assert torch.equal(other.weights(), record.weights())
 
 
 # Rows.
@@ -462,6 +664,20 @@ def test_the_fast_path_of_an_encoder_is_seen_through(padded):
     assert "_transformer_encoder_layer_fwd" in kernels_after.names
 
 
+@pytest.mark.parametrize(
+    ("dtype", "rounding"), [(torch.float32, 2e-6), (torch.float16, 1e-2), (torch.bfloat16, 5e-2)]
+)
+def test_without_the_fast_path_an_output_differs_by_rounding(dtype, rounding):
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(48, 4, 96, batch_first=True)
+    encoder = nn.TransformerEncoder(layer, 2).eval().to(dtype)
+    with torch.no_grad():
+        plain = encoder(random(3, 17, 48).to(dtype))
+        with AttentionRecorder(encoder):
+            recorded = encoder(random(3, 17, 48).to(dtype))
+    assert ((plain - recorded).abs() / plain.abs().clamp(min=1)).max() < rounding
+
+
 def test_a_decoder_attends_to_itself_and_to_its_memory():
     layer = nn.TransformerDecoderLayer(16, 4, 32, batch_first=True)
     decoder = nn.TransformerDecoder(layer, 2).eval()
@@ -558,6 +774,51 @@ def test_a_compiled_or_scripted_net_is_refused(net, tokens):
     for hidden in (compiled, torch.jit.trace(net, tokens)):
         with pytest.raises(NothingRecorded, match="made from"), AttentionRecorder(hidden):
             hidden(tokens)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_net_of_which_a_part_is_scripted_is_refused(net, tokens):
+    net[2] = torch.jit.trace(net[2], tokens)
+    with pytest.raises(NothingRecorded, match="made from"), AttentionRecorder(net):
+        net(tokens)
+
+
+def test_a_map_of_one_image_and_one_head_is_named_as_what_it_is():
+    """Brian Pulfer's MyMSA: a loop over images and heads, each with a map (N, N)."""
+
+    class MyMSA(nn.Module):
+        n_heads = 2
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.stack([torch.softmax(one @ one.mT, -1) @ one for one in x])
+
+    error = pytest.raises(NothingRecorded, match=r"softmax ran in 1, but .* class probabilities")
+    with error, AttentionRecorder(net := nn.Sequential(nn.Identity(), MyMSA())):
+        net(random(2, 5, 8))
+
+
+def test_a_method_of_the_net_is_inside_the_net(tokens):
+    class Flat(nn.Module):
+        def forward_features(this, x: Tensor) -> Tensor:
+            return F.scaled_dot_product_attention(x, x, x)
+
+    net = Flat()
+    with AttentionRecorder(net) as recorder:
+        net.forward_features(tokens)
+    assert [record.name for record in recorder.records] == [""]
+
+    def run(net: nn.Module) -> None:
+        Flat().forward_features(tokens)
+
+    error = pytest.raises(NothingRecorded, match="outside this Flat")
+    with error, AttentionRecorder(net):
+        run(net)
+
+
+def test_probabilities_outside_are_no_attention(net, tokens):
+    error = pytest.raises(NothingRecorded, match="No attention was seen")
+    with error, AttentionRecorder(linear := nn.Linear(32, 5)):
+        linear(tokens)[0].softmax(-1)
 
 
 def test_modules_are_named_as_torch_names_them():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import model.recording_maps
 from model.attention import MultiHeadAttention
 from model.recorder import AttentionRecord, AttentionRecorder
-from model.rollout import FUSIONS, fuse, rollout
+from model.rollout import FUSIONS, fuse, rollout, why_not
 from model.windows import Windows
 
 
@@ -181,3 +181,197 @@ def test_maps_of_windows_are_a_sentence():
 def test_no_records_are_a_sentence():
     with pytest.raises(ValueError, match="0 recorded layers"):
         rollout([])
+
+
+# Records that do not belong together.
+
+
+class Encoder(nn.Module):
+    """Layers one after the other, as often as asked; `fold` makes what they attend among."""
+
+    def __init__(self, times: int = 1, fold: Callable[[Tensor], Tensor] = lambda x: x) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(MultiHeadAttention(16, 4) for _ in range(3))
+        self.times, self.fold = times, fold
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.fold(x)
+        for _ in range(self.times):
+            for layer in self.layers:
+                x = x + layer(x)
+        return x
+
+
+def recorded(net: nn.Module, *given: Tensor, mode: Callable = torch.no_grad) -> list:
+    torch.manual_seed(0)
+    with mode(), AttentionRecorder(net.eval()) as recorder:
+        net(*given)
+    return recorder.records
+
+
+def images(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(5))
+
+
+def test_layers_that_run_again_in_one_pass_are_layers():
+    records = recorded(Encoder(times=3), images(2, 7, 16))
+    whole = [record(layer.weights()) for layer in records]
+    assert len(records) == 9
+    assert (rollout(records, [0, 3]) - naive(whole)[:, [0, 3]]).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("call", [lambda net, x: net(x), lambda net, x: net.forward(x)])
+def test_two_passes_are_a_sentence(call):
+    net, one = Encoder().eval(), images(1, 7, 16)
+    with AttentionRecorder(net) as recorder:
+        call(net, one)
+        call(net, one)
+    with pytest.raises(ValueError, match="saw 2 passes: record one picture or batch"):
+        rollout(recorder.records)
+    first, second = recorder.records[:3], recorder.records[3:]
+    assert torch.equal(rollout(first), rollout(second))
+
+
+def test_layers_that_are_called_one_by_one_are_one_pass():
+    net, x = Encoder().eval(), images(2, 7, 16)
+    with torch.no_grad(), AttentionRecorder(net) as recorder:
+        for layer in net.layers:
+            x = x + layer(x)
+    whole = recorded(Encoder(), images(2, 7, 16))
+    assert rollout(recorder.records).shape == rollout(whole).shape
+
+
+FOLDED = {
+    "frames": (lambda x: x.flatten(0, 1), (2, 5, 7, 16)),
+    "windows": (lambda x: x.unflatten(1, (2, -1)).flatten(0, 1).flatten(1, 2), (2, 6, 4, 16)),
+    "heads": (lambda x: x.flatten(1, 2).repeat(4, 1, 1), (2, 3, 4, 16)),
+}
+
+
+@pytest.mark.parametrize(("fold", "shape"), FOLDED.values(), ids=FOLDED.keys())
+def test_maps_that_are_not_one_an_image_are_a_sentence(fold, shape):
+    records = recorded(Encoder(fold=fold), images(*shape))
+    with pytest.raises(ValueError, match="where the model was given a batch of 2"):
+        rollout(records)
+
+
+ONE_AN_IMAGE = {
+    "a batch": (lambda x: x.flatten(1, 2), (2, 3, 4, 16)),
+    "a picture without a batch": (lambda x: x.flatten(0, 1)[None], (3, 4, 16)),
+    "tokens first": (lambda x: x.transpose(0, 1), (7, 3, 16)),
+}
+
+
+@pytest.mark.parametrize(("fold", "shape"), ONE_AN_IMAGE.values(), ids=ONE_AN_IMAGE.keys())
+def test_maps_that_are_one_an_image_are_multiplied(fold, shape):
+    records = recorded(Encoder(fold=fold), images(*shape))
+    whole = [record(layer.weights()) for layer in records]
+    assert (rollout(records) - naive(whole)[:, 0]).abs().max() < 1e-6
+
+
+class Branches(nn.Module):
+    """Two attentions that are given the same tokens, as in timm's ParallelThingsBlock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(16), MultiHeadAttention(16, 4)) for _ in range(2)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + sum(part(x) for part in self.parts)
+
+
+class Siamese(nn.Module):
+    """One encoder for two pictures."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = Encoder()
+
+    def forward(self, one: Tensor, other: Tensor) -> Tensor:
+        return self.encoder(one) - self.encoder(other)
+
+
+class HeadByHead(nn.Module):
+    """A loop over heads within one module."""
+
+    num_heads = 4
+
+    def forward(self, x: Tensor) -> Tensor:
+        heads = (x.chunk(4, -1)[head][:, None] for head in range(4))
+        return torch.cat([(h @ h.mT).softmax(-1) @ h for h in heads], -1)[:, 0]
+
+
+BESIDE = {  # a net, and what it is given
+    "branches": (lambda: nn.Sequential(Branches(), Branches()), [images(2, 7, 16)]),
+    "two pictures": (Siamese, [images(2, 7, 16), images(2, 7, 16) + 1]),
+    "head by head": (lambda: nn.Sequential(nn.Identity(), HeadByHead()), [images(2, 7, 16)]),
+}
+
+
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize(("build", "given"), BESIDE.values(), ids=BESIDE.keys())
+def test_maps_that_ran_side_by_side_are_a_sentence(build, given, mode):
+    records = recorded(build(), *given, mode=mode)
+    with pytest.raises(ValueError, match="side by side"):
+        rollout(records)
+    assert why_not(records[:1]) is None
+
+
+class InPlace(nn.Module):
+    """Its output is its input, written into."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = MultiHeadAttention(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x += self.layer(x)
+        return x
+
+
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+def test_a_residual_in_place_is_no_branch(mode):
+    net = nn.Sequential(nn.Linear(16, 16), InPlace(), InPlace(), InPlace())
+    records = recorded(net, images(2, 7, 16), mode=mode)
+    assert len(records) == 3 and why_not(records) is None
+
+
+class Stacked(nn.Module):
+    """(H·B, N, N), heads first, which looks like (B·H, N, N)."""
+
+    num_heads = 4
+
+    def forward(self, x: Tensor) -> Tensor:
+        heads = torch.cat(x.chunk(4, -1))
+        return torch.cat(((heads @ heads.mT).softmax(-1) @ heads).chunk(4), -1)
+
+
+def test_images_and_heads_in_one_dimension_are_a_sentence():
+    net = nn.Sequential(nn.Identity(), Stacked(), Stacked())
+    with pytest.raises(ValueError, match="which of them come first"):
+        rollout(recorded(net, images(2, 7, 16)))
+    records = recorded(net, images(1, 7, 16))
+    whole = [record(layer.weights()) for layer in records]
+    assert (rollout(records) - naive(whole)[:, 0]).abs().max() < 1e-6
+
+
+def test_torchs_own_stacked_heads_are_known():
+    layer = nn.MultiheadAttention(16, 4, batch_first=True)
+    net = nn.Sequential(nn.Identity(), layer)
+    net.forward = lambda x: layer(x, x, x, need_weights=True)[0]
+    (found,) = recorded(net, images(2, 7, 16))
+    tokens = images(2, 7, 16)
+    expected = layer(tokens, tokens, tokens, average_attn_weights=False)[1]
+    assert (rollout([found], 2) - naive([record(expected.detach())])[:, 2]).abs().max() < 1e-6
+
+
+def test_autocast_takes_no_precision():
+    torch.manual_seed(0)
+    records = recorded(Encoder(), 3 * images(2, 7, 16))
+    whole = [record(layer.weights()) for layer in records]
+    with torch.autocast("cpu", torch.bfloat16):
+        rows = rollout(records, range(7), discard=0.3)
+    assert rows.dtype == torch.float32
+    assert (rows - naive(whole, discard=0.3)).abs().max() < 1e-6

@@ -13,6 +13,7 @@ from viz.pages.attribution_settings import DISCARD_HELP, FUSION_HELP
 from viz.pages.export import show_export
 from viz.pages.look import Look, layer_payload, rollout_from, sinks_of
 from viz.pages.session import Session, begin, change_view, write_address
+from viz.pages.text import plain
 from viz.pages.view import View, go_to_layer, prefix_name, token_name
 from viz.payload import pack
 from viz.sheet import quantise
@@ -166,20 +167,9 @@ def _take_head(look: Look) -> None:
 
 def _show_rollout(look: Look, view: View) -> None:
     st.subheader("Through all layers: rollout")
-    if look.windowed:
-        st.info(
-            "Rollout multiplies the maps of all layers, so each map must speak of the same "
-            "tokens. In this model a layer attends within windows, or on a grid of its own: "
-            "rollout is not defined for it.",
-            icon=":material/info:",
-        )
-        return
-    if not look.whole:
-        st.info(
-            "Rollout goes through every layer, and only some of this model's are recorded. "
-            "Choose all of them on the Models page.",
-            icon=":material/info:",
-        )
+    if reason := look.no_rollout:
+        where = "" if look.windowed or look.whole else " The Models page has that choice."
+        st.info(plain(reason) + where, icon=":material/info:")
         return
     tokens = look.layers[view.layer].tokens
     st.caption(

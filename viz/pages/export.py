@@ -153,7 +153,7 @@ def numbers(look: Look, view: View) -> bytes:
     arrays["layers"] = np.array(look.numbers) + 1
     if not look.windowed:
         arrays["weights"] = look.rows(view.query)
-    if look.whole and not look.windowed:
+    if not look.no_rollout:
         arrays["rollout"] = rollout_from(look, view.query, view.fusion, view.discard)
     buffer = io.BytesIO()
     np.savez_compressed(
