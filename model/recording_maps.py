@@ -135,12 +135,16 @@ class AttentionRecord:
         heads = _selection(heads, self.shape[1], "head", self.device)
         queries = _selection(queries, self.shape[2], "query", self.device)
         self._refuse_changed("anchor", "value")
-        gradient = gradient if self.order is None else gradient.permute(self.order)
-        gradient = gradient.reshape(*self.shape[:3], -1)[:, heads][:, :, queries].float()
+        gradient = self.arranged(gradient)[:, heads][:, :, queries].float()
         if self.map is not None:
             return gradient
         with torch.autocast(self.device.type, enabled=False):
             return gradient @ _ungroup(self.value, self.shape[1])[:, heads].float().mT
+
+    def arranged(self, gradient: Tensor) -> Tensor:
+        """∂y/∂anchor as the model has it -> (B, H, Q, d), or (B, H, Q, K) of a finished map."""
+        gradient = gradient if self.order is None else gradient.permute(self.order)
+        return gradient.reshape(*self.shape[:3], -1)
 
     def _summing_to_one(self, rows: Tensor) -> Tensor:
         """Rows of the map. In inference mode, only their sums tell whether they are changed."""

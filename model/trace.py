@@ -72,9 +72,8 @@ class Trace:
         that takes both, as DINOv2's, weighs the class token against the mean as y does. Where y
         depends on nothing, the class token stands in, or else the patches.
         """
-        batch, _, tokens, _ = self.records[-1].shape
-        gradient = self.gradients[-1].reshape(batch, -1, tokens, self.gradients[-1].shape[-1])
-        read = (gradient != 0).any(3).any(1)
+        tokens = self.records[-1].shape[2]
+        read = (self.records[-1].arranged(self.gradients[-1]) != 0).any(3).any(1)
         usual = torch.zeros(tokens, dtype=torch.bool, device=read.device)
         usual[0 if "cls" in self.layout.prefix else self.layout.patch_slice] = True
         read = torch.where(read.any(1, keepdim=True), read, usual).float()

@@ -7,7 +7,9 @@ import threading
 
 import pytest
 import torch
+from torch import nn
 
+from model.patches import TokenLayout
 from model.trace import class_score, trace_class, twin
 from model.vit import VisionTransformer, build
 from tests.model import eager
@@ -180,3 +182,29 @@ def test_class_scores():
     logits = torch.arange(6.0).reshape(2, 3)
     assert class_score(1)(logits).tolist() == [1.0, 4.0]
     assert class_score([2, 0])(logits).tolist() == [2.0, 3.0]
+
+
+class HeadsFirst(nn.Module):
+    """Reads image i from its token i, through maps (H, B, N, N)."""
+
+    num_heads = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv, self.head = nn.Linear(12, 36), nn.Linear(12, 2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        tokens = images.flatten(2).mT.repeat(1, 1, 4)
+        query, key, value = (
+            part.unflatten(-1, (3, 4)).permute(2, 0, 1, 3)
+            for part in self.qkv(tokens).chunk(3, dim=-1)
+        )
+        mixed = (query @ key.mT / 2).softmax(-1) @ value
+        return self.head(mixed.permute(1, 2, 0, 3).flatten(2).diagonal().mT)
+
+
+def test_the_token_that_is_read_is_found_where_heads_come_first():
+    torch.manual_seed(0)
+    trace = trace_class(HeadsFirst(), torch.randn(2, 3, 2, 3), TokenLayout((2, 3)), 0)
+    assert trace.records[0].order is not None and trace.records[0].shape == (2, 3, 6, 6)
+    assert torch.equal(trace.readout, torch.eye(2, 6))
