@@ -10,7 +10,7 @@ from model import checkpoints, scenes, zoo
 from model.captions import Caption, CaptionBundle
 from viz.pages import picture, scene, shelf
 from viz.pages.attribution_maps import Target, probabilities
-from viz.pages.caption_of import Question, answer, first_long
+from viz.pages.caption_of import Question, answer, first_telling
 from viz.pages.link import note_down
 from viz.pages.picture import Picture
 from viz.pages.session import Session, open_model, see, start, write_address
@@ -292,10 +292,10 @@ def _take_word(about: tuple[str, str]) -> None:
 
 
 def _usual_word(words: Sequence[str], named: dict[int, Drawn]) -> int:
-    """The colour of the first thing that is named, or else the first word of some length."""
+    """The colour of the first thing that is named, or else the first word that is no article."""
     if named:
         return min(named) + 1
-    return first_long(words)
+    return first_telling(words)
 
 
 def _named(caption: Caption, drawn: scenes.Scene) -> dict[int, Drawn]:

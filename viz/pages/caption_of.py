@@ -19,6 +19,7 @@ from viz.pages.picture import Picture
 WORDS = 24  # of a caption that does not end by itself; the captioner may read fewer
 MORE = 12  # at least, after those that were given
 CACHE_BYTES = 64 * 2**20
+ARTICLES = ("a", "an", "the")
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,6 @@ def scene_of(seed: int) -> scenes.Scene:
     return scenes.draw(scenes.UNSEEN + seed)
 
 
-def first_long(words: Sequence[str]) -> int:
-    """The place of the first word that says something by itself, as "a" does not; 0 for none."""
-    return next((place for place, word in enumerate(words) if len(word) > 3), 0)
+def first_telling(words: Sequence[str]) -> int:
+    """The place of the first word that is no article, and so looks at something; 0 for none."""
+    return next((place for place, word in enumerate(words) if word not in ARTICLES), 0)

@@ -15,7 +15,7 @@ from viz.caption_strip import animation, strip
 from viz.captions import MEMORY_OF_ONE, Caption, Objects, caption_payload
 from viz.pages import captioner_card, captioner_choice, picture, shelf
 from viz.pages import scene as scene_choice
-from viz.pages.caption_of import Question, answer, first_long
+from viz.pages.caption_of import Question, answer, first_telling
 from viz.pages.link import note_down, recall
 from viz.pages.picture import Picture
 from viz.pages.scene import STRANGE, enlarged
@@ -306,9 +306,9 @@ def _fit_view(told: Told, objects: Objects) -> None:
 
 
 def _telling_word(words: Sequence[str], objects: Objects) -> int:
-    """The first word that names a thing, or else the first of some length: "a" tells little."""
+    """The first word that names a thing, or else the first that is no article."""
     shapes = (word for word, _ in objects.named if words[word] in scenes.SHAPES)
-    return next(shapes, first_long(words))
+    return next(shapes, first_telling(words))
 
 
 def _summary(told: Told) -> str:
