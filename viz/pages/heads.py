@@ -298,7 +298,7 @@ def _show_scatter(
     event = st.plotly_chart(
         figure, key=key, on_select="rerun", selection_mode="points", config=BARE, alt=title
     )
-    st.caption(sentence)
+    st.caption(f"{sentence} A mark's shape says what its head does most: see below for each kind.")
     if windowed:
         st.caption(
             "This model attends within windows, so no head can look further than its window."
