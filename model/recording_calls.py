@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -34,8 +36,12 @@ class ModuleCall(NamedTuple):
     @property
     def tensors(self) -> list[Tensor]:
         """The tensors that the module was given."""
-        given = (*self.args, *self.kwargs.values())
-        return [value for value in given if isinstance(value, Tensor)]
+        return [value for value in self.given if isinstance(value, Tensor)]
+
+    @property
+    def given(self) -> list[Any]:
+        """All that the module was given, lists and dicts taken apart."""
+        return list(_leaves((*self.args, *self.kwargs.values())))
 
 
 class Roll(NamedTuple):
@@ -51,7 +57,7 @@ class Step(NamedTuple):
     """A module call on the way from the net to where it attends; numbers, so that it is light."""
 
     call: int
-    given: tuple[int, ...]  # the tensors that the module was given
+    given: tuple[int, ...]  # the tensors that the module was given, and what may hold some
 
 
 class Origin(NamedTuple):
@@ -73,22 +79,20 @@ class Trail:
     def __init__(self) -> None:
         self._number = itertools.count()
         self._running: list[tuple[dict[str, Any], Step]] = []  # from the net inwards
-        self._runs: dict[int, list[int]] = {}  # the calls of each module that was the outermost
-        self._tensors = WeakIdKeyDictionary()  # tensor -> {version: number}
-        self._changes = WeakIdKeyDictionary()  # tensor -> how often, where torch does not count
+        self._runs: dict[int, dict[int, int]] = {}  # of each outermost module: call -> which run
+        self._tensors = WeakIdKeyDictionary()  # tensor -> {its writes: number}
+        self._writes: Counter[int | None] = Counter()  # by storage, since torch does not always count
 
-    def changed(self, tensor: Tensor) -> None:
+    def written(self, tensor: Tensor) -> None:
         """A call wrote into the tensor."""
-        if tensor.is_inference():
-            self._changes[tensor] = self._changes.get(tensor, 0) + 1
+        self._writes[_storage_of(tensor)] += 1
 
     def origin(self, calls: list[ModuleCall], heads: int | None) -> Origin:
         """Of what runs inside these calls of the net's modules, innermost first."""
         path = self._path(calls[::-1])
-        runs = self._runs.setdefault(id(calls[-1].module), [])
-        if path[0].call not in runs:
-            runs.append(path[0].call)
-        return Origin(runs.index(path[0].call), path, batches_of(calls[-1]), heads)
+        runs = self._runs.setdefault(id(calls[-1].module), {})
+        run = runs.setdefault(path[0].call, len(runs))
+        return Origin(run, path, batches_of(calls[-1]), heads)
 
     def _path(self, calls: list[ModuleCall]) -> tuple[Step, ...]:
         pairs = zip(calls, self._running, strict=False)
@@ -98,19 +102,40 @@ class Trail:
         return tuple(step for _, step in self._running)
 
     def _step(self, call: ModuleCall) -> Step:
-        return Step(next(self._number), tuple(self._number_of(tensor) for tensor in call.tensors))
+        plain = (type(None), bool, int, float, complex, str, torch.device, torch.dtype)
+        given = (value for value in call.given if not isinstance(value, plain))
+        return Step(next(self._number), tuple(self._number_of(value) for value in given))
 
-    def _number_of(self, tensor: Tensor) -> int:
-        """The same for the same tensor, until something is written into it."""
-        version = version_of(tensor)
-        version = self._changes.get(tensor, 0) if version is None else version
-        numbers = self._tensors.setdefault(tensor, {})
-        return numbers.setdefault(version, next(self._number))
+    def _number_of(self, given: Any) -> int:
+        """The same for the same tensor, until something is written into it; new for what is no
+        tensor, and may hold any."""
+        if not isinstance(given, Tensor):
+            return next(self._number)
+        writes = version_of(given), self._writes[_storage_of(given)]
+        numbers = self._tensors.setdefault(given, {})
+        return numbers.setdefault(writes, next(self._number))
 
 
 def version_of(tensor: Tensor) -> int | None:
     """Counts how often something was written into the tensor; None in inference mode."""
     return None if tensor.is_inference() else tensor._version
+
+
+def _storage_of(tensor: Tensor) -> int | None:
+    try:
+        return tensor.untyped_storage()._cdata
+    except (NotImplementedError, RuntimeError):  # sparse and nested tensors have none
+        return None
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, Mapping):
+        value = tuple(value.values())
+    if not isinstance(value, list | tuple):
+        yield value
+        return
+    for part in value:
+        yield from _leaves(part)
 
 
 def running_calls() -> list[ModuleCall]:

@@ -179,9 +179,8 @@ class AttentionRecord:
 
 
 _CHANGED = (
-    "The model has written into the {1} of {0} after it attended, so what was recorded is lost: "
-    "dropout with inplace=True does so in training. Record in eval mode, or let the model write "
-    "into a copy."
+    "The model has written into the {1} of {0} after it attended, so what was recorded is lost. "
+    "Let it write into a copy; or where it is dropout with inplace=True, record in eval mode."
 )
 
 

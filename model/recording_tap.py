@@ -23,6 +23,7 @@ from model.recording_calls import (
     kind_of,
     method_call,
     running_calls,
+    version_of,
     windows_of,
 )
 from model.recording_maps import AttentionRecord
@@ -66,7 +67,7 @@ class Tap(TorchFunctionMode):
         self.roll: Roll | None = None
 
     def __torch_function__(
-        self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+        self, func: Callable, _: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         kwargs = kwargs or {}
         self.calls += 1
@@ -80,8 +81,8 @@ class Tap(TorchFunctionMode):
             self._handwritten(result, *args, **kwargs)
         elif func in ROLL:
             self._rolled(*args, **kwargs)
-        elif args and result is args[0] and getattr(func, "__name__", "").endswith("_"):
-            self.trail.changed(result)  # add_ and its like
+        elif written := written_by(func, args, kwargs):
+            self.trail.written(written[0])
         return result
 
     def _fused(
@@ -111,6 +112,8 @@ class Tap(TorchFunctionMode):
                 attn_mask = four_dimensional(attn_mask, origin, order)
             query, key, value = (four_dimensional(t, origin, order) for t in (query, key, value))
         gradients = output.requires_grad
+        if not gradients and version_of(key):
+            key = key.clone()  # it was written into, so it is a cache: it will be again
         origin = origin._replace(stacked=stacked(output, calls[0].module, origin))
         self._keep(
             name,
@@ -169,6 +172,14 @@ class Tap(TorchFunctionMode):
         kind = kind_of(name, calls, queries, keys)
         windows = windows_of(calls, batch, keys, self.roll) if queries == keys else None
         self.keep(AttentionRecord(name, kind, shape, windows=windows, **held))
+
+
+def written_by(func: Callable, args: tuple, kwargs: dict[str, Any]) -> list[Tensor]:
+    """The tensor that a call has written into, if any: add_ and its like, x[...] =, out=x."""
+    name = getattr(func, "__name__", "")
+    in_place = name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
+    into = args[0] if in_place and args else kwargs.get("out")
+    return [into] if isinstance(into, Tensor) else []
 
 
 def is_map(weights: Tensor, call: ModuleCall) -> bool:

@@ -408,6 +408,39 @@ def test_a_map_that_was_written_into_in_inference_mode_is_a_sentence():
         record.weights()
 
 
+def test_a_cache_that_is_filled_later_keeps_its_records():
+    """As static caches of keys are: what is written later lay masked before."""
+
+    class Cached(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cache = torch.zeros(1, 2, 6, 8)
+
+        def forward(self, step: int) -> Tensor:
+            self.cache[:, :, step] = random(1, 2, 8, seed=step)
+            seen = torch.arange(6)[None] <= step
+            query = random(1, 2, 1, 8, seed=9 + step)
+            return F.scaled_dot_product_attention(query, self.cache, self.cache, seen)
+
+    net = Cached()
+    with torch.no_grad(), AttentionRecorder(net) as recorder:
+        for step in range(4):
+            net(step)
+    for step, record in enumerate(recorder.records):
+        keys = torch.stack([random(1, 2, 8, seed=i) for i in range(step + 1)], 2)
+        expected = map_of(random(1, 2, 1, 8, seed=9 + step), keys)
+        assert (record.weights()[..., : step + 1] - expected).abs().max() < 1e-6
+
+
+def test_many_tensors_may_be_written_into_at_once():
+    module = Attend()
+    one, other = random(2, 3, 5, 8), random(2, 3, 5, 8, seed=1)
+    with torch.no_grad(), AttentionRecorder(module) as recorder:
+        torch._foreach_add_([one], [other])  # as optimisers do
+        module(one, one, one)
+    assert len(recorder.records) == 1
+
+
 def test_an_output_that_was_written_into_has_no_gradient():
     query = random(2, 3, 5, 8).requires_grad_()
     module = WritesLater(lambda query, output: output.mul_(2), fused=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -237,8 +239,8 @@ def test_layers_that_are_called_one_by_one_are_one_pass():
     with torch.no_grad(), AttentionRecorder(net) as recorder:
         for layer in net.layers:
             x = x + layer(x)
-    whole = recorded(Encoder(), images(2, 7, 16))
-    assert rollout(recorder.records).shape == rollout(whole).shape
+    whole = recorded(net, images(2, 7, 16))
+    assert torch.equal(rollout(recorder.records), rollout(whole))
 
 
 FOLDED = {
@@ -322,19 +324,70 @@ def test_maps_that_ran_side_by_side_are_a_sentence(build, given, mode):
 class InPlace(nn.Module):
     """Its output is its input, written into."""
 
-    def __init__(self) -> None:
+    def __init__(self, write: Callable[[Tensor, Tensor], Any]) -> None:
         super().__init__()
-        self.layer = MultiHeadAttention(16, 4)
+        self.layer, self.write = MultiHeadAttention(16, 4), write
 
     def forward(self, x: Tensor) -> Tensor:
-        x += self.layer(x)
+        self.write(x, self.layer(x))
         return x
 
 
-@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
-def test_a_residual_in_place_is_no_branch(mode):
-    net = nn.Sequential(nn.Linear(16, 16), InPlace(), InPlace(), InPlace())
+def write_all(x: Tensor, mixed: Tensor) -> None:
+    x[:] = x + mixed
+
+
+def add_to_view(x: Tensor, mixed: Tensor) -> None:
+    x[:, 1:] += mixed[:, 1:]
+
+
+WRITES = {
+    "add_": lambda x, mixed: x.add_(mixed),
+    "all": write_all,
+    "view": add_to_view,
+    "out": lambda x, mixed: torch.add(x, mixed, out=x),
+    "data": lambda x, mixed: x.data.add_(mixed),
+}
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_a_residual_in_place_is_no_branch(write, mode):
+    net = nn.Sequential(nn.Linear(16, 16), *(InPlace(write) for _ in range(3)))
     records = recorded(net, images(2, 7, 16), mode=mode)
+    assert len(records) == 3 and why_not(records) is None
+
+
+STATES = {  # how the tokens are given to a block, and how it finds them
+    "list": (lambda x: [x], lambda state: state[0]),
+    "dict": (lambda x: {"x": x}, lambda state: state["x"]),
+    "object": (lambda x: SimpleNamespace(x=x), lambda state: state.x),
+}
+
+
+@pytest.mark.parametrize(("wrap", "unwrap"), STATES.values(), ids=STATES)
+def test_a_state_that_is_no_tensor_is_no_branch(wrap, unwrap):
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = MultiHeadAttention(16, 4)
+
+        def forward(self, state: Any, always: Tensor) -> Any:
+            x = unwrap(state)
+            return wrap(always * x + self.layer(x))
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = nn.ModuleList(Block() for _ in range(3))
+
+        def forward(self, x: Tensor) -> Any:
+            state, always = wrap(x), torch.ones(1)  # the same for every block
+            for block in self.blocks:
+                state = block(state, always)
+            return state
+
+    records = recorded(Net(), images(2, 7, 16))
     assert len(records) == 3 and why_not(records) is None
 
 
