@@ -23,7 +23,7 @@ from model.captions import CaptionBundle  # noqa: E402
 def measure(bundle: CaptionBundle, beams: int, repeats: int) -> tuple[float, float, int]:
     """Median milliseconds of a caption without and with the record, and its number of words."""
     image = (
-        scenes.draw(1 << 41).image
+        scenes.draw(scenes.UNSEEN).image
         if bundle.knows_scenes_alone
         else samples.load(samples.names()[0])
     )

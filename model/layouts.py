@@ -98,7 +98,8 @@ def load(
 def _untold(tensors: Tensors) -> list[str]:
     """What tensors do not tell; unless somebody does, the layout's usual is taken."""
     size = [] if "positions.code" in tensors else ["img_size"]
-    return ["heads", "mean", "std", "activation", "pool", *size]
+    pool = [] if "norm_of_mean.weight" in tensors else ["pool"]
+    return ["heads", "mean", "std", "activation", *pool, "scale_by", *size]
 
 
 def _build(

@@ -81,7 +81,9 @@ class Trail:
         self._running: list[tuple[dict[str, Any], Step]] = []  # from the net inwards
         self._runs: dict[int, dict[int, int]] = {}  # of each outermost module: call -> which run
         self._tensors = WeakIdKeyDictionary()  # tensor -> {its writes: number}
-        self._writes: Counter[int | None] = Counter()  # by storage, since torch does not always count
+        self._writes: Counter[int | None] = (
+            Counter()
+        )  # by storage, since torch does not always count
 
     def written(self, tensor: Tensor) -> None:
         """A call wrote into the tensor."""

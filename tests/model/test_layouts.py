@@ -494,6 +494,13 @@ def test_a_mean_of_normed_tokens_has_to_be_said(file, class_token):
     assert "pool" not in bundle.card["assumed"]
 
 
+@pytest.mark.hubs
+@needs_timm
+def test_a_norm_of_the_mean_tells_the_pooling(file):
+    net = timm_vit(global_pool="avg", fc_norm=True, class_token=True)
+    assert "pool" not in check(scramble(net), file, 32).card["assumed"]
+
+
 def lucidrains(kind: str, **changes):
     import vit_pytorch
     from vit_pytorch.simple_vit import SimpleViT
@@ -918,10 +925,10 @@ def test_whole_numbers_are_no_weights(file):
 
 def test_what_was_assumed_is_on_the_card(file):
     net = scramble(Assignment())
-    everything = ["heads", "mean", "std", "activation", "pool", "img_size"]
+    everything = ["heads", "mean", "std", "activation", "pool", "scale_by", "img_size"]
     assert check(net, file, 32).card["assumed"] == everything
     said = {"heads": 4, "std": 0.5, "img_size": 32, "activation": "gelu"}
-    assert check(net, file, 32, **said).card["assumed"] == ["mean", "pool"]
+    assert check(net, file, 32, **said).card["assumed"] == ["mean", "pool", "scale_by"]
     assert "img_size" not in check(scramble(Book(channels=3)), file, 32).card["assumed"]
 
 

@@ -41,6 +41,14 @@ def drawn_by(monkeypatch, name: str, session: Session) -> dict[str, object]:
     return asked
 
 
+def test_where_cls_takes_most_a_map_says_so(monkeypatch):
+    session = session_of("cifar10", "chelsea", layer=3, head=7, query=0)
+    row = session.look.records[3].weights(queries=[0])[0, 7, 0]
+    assert row.argmax() == 0
+    _, reading, _ = drawn_by(monkeypatch, "figure", session)["caption"]
+    assert reading.startswith("From CLS · of the patches most to row ")
+
+
 def test_a_map_says_what_it_is_and_frames_the_patch_that_asks(monkeypatch):
     session = session_of("photos", layer=4, head=2, query=1 + 6 * 16 + 4)
     asked = drawn_by(monkeypatch, "figure", session)

@@ -123,7 +123,7 @@ def test_the_vectors_of_torchvision_s_swin():
     assert not any("not known to this page" in text.value for text in app.caption)
 
 
-@pytest.mark.parametrize("patch", ["99", "-1", "²", "9" * 500, "r1c1"])
+@pytest.mark.parametrize("patch", ["99", "-1", "²", "9" * 500, "00000199999", "r1c1"])
 def test_a_patch_that_is_not_there_becomes_the_middle_one(patch):
     app = open_page("patches", model="cs231n-cifar10", patch=patch)
     assert place_of(app) == (3, 3) and "patch" not in app.query_params

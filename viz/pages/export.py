@@ -104,9 +104,11 @@ def _reading(row: np.ndarray, view: View, tokens: TokenLayout) -> list[str]:
     patches = row[tokens.patch_slice]
     best = len(tokens.prefix) + int(patches.argmax())
     even = "almost evenly, " if 0 < patches.max() < EVEN * patches.mean() else ""
+    placed = "" if row.argmax() >= len(tokens.prefix) else "of the patches "
     lines = [
-        f"From {token_name(view.query, tokens)} · {even}most to {token_name(best, tokens)}: "
-        f"{percent(row[best])}, {row[best] * len(row):.1f} × an even share"
+        f"From {token_name(view.query, tokens)} · {even}{placed}most to "
+        f"{token_name(best, tokens)}: {percent(row[best])}, {row[best] * len(row):.1f} × an even "
+        "share"
     ]
     if tokens.prefix:
         named = zip(tokens.prefix, row, strict=False)

@@ -39,6 +39,11 @@ YARDSTICKS = {
     "pointing_centre": "The middle of the picture",
 }
 ACTIVATIONS = {"gelu": "GELU", "quick_gelu": "QuickGELU", "relu": "ReLU"}
+SCALINGS = {
+    "head": "divided by the square root of a head's width",
+    "width": "divided by the square root of the whole width",
+    "after_softmax": "divided by the square root of the whole width, after the softmax",
+}
 POOLINGS = {
     "cls": "the class token",
     "mean": "the mean of the patches",
@@ -97,6 +102,7 @@ def _read_off(bundle: zoo.Bundle) -> dict[str, str]:
         "Layout": plain(card["layout"]),
         "Normalisation": f"mean {mean}; deviation {std}{_assumed(bundle, 'mean', 'std')}",
         "Activation": f"{ACTIVATIONS[config.activation]}{_assumed(bundle, 'activation')}",
+        "Scores": f"{SCALINGS[config.scale_by]}{_assumed(bundle, 'scale_by')}",
         "Pooling": f"{POOLINGS[config.pool]}{_assumed(bundle, 'pool')}",
     }
     return facts | ({"Left out of the file": plain(card["left_out"])} if card["left_out"] else {})

@@ -60,7 +60,8 @@ def _choose(session: Session) -> int:
     """The fields in which a patch is chosen; its place in the sequence, from zero."""
     state, tokens = st.session_state, session.bundle.tokens
     word = st.query_params.get("patch", "")
-    if "patch_of" not in state and word.isdecimal() and int(word[:6]) < tokens.patches:
+    number = len(word) < 7 and word.isascii() and word.isdecimal()
+    if "patch_of" not in state and number and int(word) < tokens.patches:
         _hold(session, int(word))
     patch = state.patch if state.get("patch_of") == _asked(session) else _asking(session)
     place = tokens.position_of(len(tokens.prefix) + patch)
