@@ -2,13 +2,11 @@
 
 import io
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 
-import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from viz.lettering import font
 from viz.overlay import overlay
 
 WHITE = (255, 255, 255)
@@ -59,9 +57,9 @@ def strip(
         y = gap + i // across * (height + gap)
         canvas.paste(picture, (x, y))
         middle = x + cell / 2
-        draw.text((middle, y + size[1] + 13), _cut(title, 15, cell), INK, _font(15), anchor="mm")
+        draw.text((middle, y + size[1] + 13), _cut(title, 15, cell), INK, font(15), anchor="mm")
         if i < len(notes):
-            draw.text((middle, y + size[1] + 31), notes[i], MUTED, _font(11), anchor="mm")
+            draw.text((middle, y + size[1] + 31), notes[i], MUTED, font(11), anchor="mm")
     return canvas
 
 
@@ -116,12 +114,12 @@ def animation(
 
 def _with_words(picture: Image.Image, words: Sequence[str], now: int) -> Image.Image:
     """The picture above the caption, whose word number ``now`` is picked out."""
-    font, line, margin = _font(18), 28, 10
-    space = font.getlength(" ")
+    letters, line, margin = font(18), 28, 10
+    space = letters.getlength(" ")
     places, x, y = [], margin, 0
     for word in words:
         word = _cut(word, 18, picture.width - 2 * margin)
-        width = font.getlength(word)
+        width = letters.getlength(word)
         if x > margin and x + width > picture.width - margin:
             x, y = margin, y + line
         places.append((word, x, y, width))
@@ -136,7 +134,7 @@ def _with_words(picture: Image.Image, words: Sequence[str], now: int) -> Image.I
             box = (left - 3, top + down + 1, left + width + 3, top + down + line - 2)
             draw.rounded_rectangle(box, 4, fill=ACCENT)
             color = WHITE
-        draw.text((left, top + down + line / 2), word, color, font, anchor="lm")
+        draw.text((left, top + down + line / 2), word, color, letters, anchor="lm")
     return canvas
 
 
@@ -147,16 +145,10 @@ def _check(maps: np.ndarray, words: Sequence[str]) -> None:
 
 def _cut(text: str, size: int, width: float) -> str:
     """The text, shortened to a width in pixels."""
-    font = _font(size)
+    letters = font(size)
     text = " ".join(text.split())[:80]  # a line break would need a place of its own
-    if font.getlength(text) <= width:
+    if letters.getlength(text) <= width:
         return text
-    while text and font.getlength(text + "…") > width:
+    while text and letters.getlength(text + "…") > width:
         text = text[:-1]
     return text + "…"
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib and knows more scripts than Pillow's own font."""
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)

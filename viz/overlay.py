@@ -1,26 +1,21 @@
 """One attention map over one photo, as a picture to keep: bare, or lettered for a slide."""
 
-import re
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 
-import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from viz.colors import GAMMA, lookup_table, subdue
+from viz.lettering import INK, TEXT, WHITE, font, percent, stack, text
 
 Box = tuple[float, float, float, float]
 """Left, top, right and bottom of a part of a photo, as shares of its sides."""
 
-SIDE, MARGIN, TEXT = 1152, 24, 28
-"""Pixels of a lettered picture: the photo's longer side, the white around it, its letters."""
+SIDE = 1152
+"""Pixels of the longer side of a photo that is drawn for a slide."""
 
 NARROWEST = 800
 """Pixels that a caption has beside a photo that is high and narrow."""
-
-WHITE, INK, MUTED = (255, 255, 255), (31, 35, 40), (90, 96, 102)
 
 
 def normalise(weights: np.ndarray, top: float | None = None) -> np.ndarray:
@@ -88,14 +83,9 @@ def figure(
         frame(picture, asking)
     width = max(picture.width, NARROWEST)
     top = float(np.max(weights)) if top is None else top
-    return _stack(
+    return stack(
         [picture, _color_scale(width, color_map, f"{percent(top)} {unit}"), text(caption, width)]
     )
-
-
-def percent(share: float) -> str:
-    """A share as the pages write it: 0.62 %, 1.9 %, 43.0 %."""
-    return f"{100 * share:.{2 if share < 0.01 else 1}f} %"
 
 
 def frame(picture: Image.Image, box: Box, at: Box | None = None) -> None:
@@ -113,45 +103,6 @@ def frame(picture: Image.Image, box: Box, at: Box | None = None) -> None:
     around = (x0 - line, y0 - line, x1 + line, y1 + line)
     draw.rectangle(around, outline="white", width=line)
     draw.rectangle((x0, y0, x1, y1), outline="black", width=line)
-
-
-def text(
-    lines: Sequence[str],
-    width: int,
-    size: int = TEXT,
-    ink: tuple[int, int, int] = INK,
-    muted: tuple[int, int, int] = MUTED,
-    background: tuple[int, int, int] = WHITE,
-) -> Image.Image:
-    """Lines of text, broken where they are too long; the first one stands out."""
-    letters, step = font(size), round(1.4 * size)
-    written = [
-        (part, muted if number else ink)
-        for number, line in enumerate(lines)
-        for part in _broken(line, letters, width)
-    ]
-    picture = Image.new("RGB", (width, max(1, step * len(written))), background)
-    draw = ImageDraw.Draw(picture)
-    for number, (part, color) in enumerate(written):
-        draw.text((0, step * (number + 0.5)), part, color, letters, anchor="lm")
-    return picture
-
-
-@cache
-def font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib and knows more scripts than Pillow's own font."""
-    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)
-
-
-def _broken(line: str, letters: ImageFont.FreeTypeFont, width: int) -> list[str]:
-    """A line in parts that fit: between words, or in long names after a stroke or a hyphen."""
-    parts = [""]
-    line = re.sub("[ \t\r\n]+", " ", line).replace(" %", "\u00a0%")
-    for piece in re.findall("[^ /_-]{0,30}[/_-]? ?", line):
-        if parts[-1] and letters.getlength((parts[-1] + piece).rstrip(" ")) > width:
-            parts.append("")
-        parts[-1] += piece
-    return parts
 
 
 def _draw_grid(picture: Image.Image, grid: tuple[int, int]) -> None:
@@ -181,15 +132,4 @@ def _color_scale(width: int, color_map: str, high: str) -> Image.Image:
     draw = ImageDraw.Draw(picture)
     draw.text((0, height / 2), "0", INK, letters, anchor="lm")
     draw.text((left + bar.width + TEXT // 2, height / 2), high, INK, letters, anchor="lm")
-    return picture
-
-
-def _stack(parts: Sequence[Image.Image]) -> Image.Image:
-    """Pictures one below the other on white, with a margin."""
-    width = max(part.width for part in parts) + 2 * MARGIN
-    height = sum(part.height for part in parts) + MARGIN * (len(parts) + 1)
-    picture, top = Image.new("RGB", (width, height), WHITE), MARGIN
-    for part in parts:
-        picture.paste(part, (MARGIN, top))
-        top += part.height + MARGIN
     return picture

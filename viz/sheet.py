@@ -6,7 +6,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from viz.colors import GAMMA, lookup_table, subdue
-from viz.overlay import Box, font, frame, text
+from viz.lettering import font, text
+from viz.overlay import Box, frame
 
 SMALLEST_TEXT = 12
 

@@ -5,18 +5,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from viz.colors import COLOR_MAPS, GAMMA, lookup_table, subdue
-from viz.overlay import (
-    MARGIN,
-    SIDE,
-    _broken,
-    figure,
-    font,
-    frame,
-    normalise,
-    overlay,
-    percent,
-    text,
-)
+from viz.lettering import MARGIN, _broken, font, percent, text
+from viz.overlay import SIDE, figure, frame, normalise, overlay
 
 PHOTO = Image.fromarray(
     np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8), "RGB"

@@ -10,7 +10,8 @@ from PIL import Image
 
 from model import samples
 from model.patches import TokenLayout
-from viz.overlay import Box, figure, percent
+from viz.lettering import percent
+from viz.overlay import Box, figure
 from viz.pages import shelf
 from viz.pages.look import Look, rollout_from
 from viz.pages.session import Session
