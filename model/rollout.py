@@ -67,7 +67,8 @@ def why_not(records: Sequence[AttentionRecord]) -> str | None:
     """What keeps the maps from being multiplied, in a sentence; None where nothing does.
 
     They must be self-attention over one sequence of tokens, whole images and whole layers, and
-    come from one forward pass, one after the other.
+    come from one forward pass, one after the other. Of maps made side by side only those are
+    noticed that were made of the very same tensors, and not, say, of a picture and its mirror.
     """
     batch, _, tokens, _ = records[0].shape
     for record in records:
