@@ -75,13 +75,14 @@ def load(
     net = _build(path.name, found, held.tensors, heads, settings)
     said = {"heads": heads, "mean": mean, "std": std, **settings}
     told = {name for name, value in said.items() if value is not None} | held.notes.keys()
+    named = _classes(path.name, net.config.num_classes, layout, classes)
     return Bundle(
         name=path.stem,
         net=net,
         tokens=net.tokens,
         **_normalisation(net, layout, held.notes, mean, std),
         resize=Resize(net.tokens.image_size),
-        classes=_classes(path.name, net.config.num_classes, layout, classes),
+        classes=named,
         card={
             "name": path.stem,
             "title": f"{path.name} ({layout.title} layout)",
@@ -89,7 +90,8 @@ def load(
             "layout": layout.title,
             "parameters": sum(p.numel() for p in net.parameters()),
             "sha256": _sha256(path),
-            "assumed": [name for name in _untold(found.tensors) if name not in told],
+            "assumed": [name for name in _untold(found.tensors) if name not in told]
+            + (["classes"] if classes is None and named else []),
             "left_out": some([*held.others, *found.left_out]),
         },
     )
@@ -405,10 +407,13 @@ def _no_grid(positions: int, cls: int, patch: int, said: tuple[int, int] | None)
     """Why so many positions are those of no picture, and what to say instead."""
     if said is not None:
         height, width = said[0] * patch, said[1] * patch
+        side = math.isqrt(max(positions - cls, 0))
+        square = side > 0 and side**2 == positions - cls
+        such = f", such as {side * patch} x {side * patch}" if square else ""
         return (
             f"Pictures of {height} x {width} pixels have {math.prod(said)} patches of {patch} x "
             f"{patch}, and its {positions} positions are those of other pictures. Say another "
-            "height and width, or none."
+            f"height and width{such}, or none."
         )
     patches = positions - cls
     if patches < 1:

@@ -82,7 +82,7 @@ def score_curves(
 def agreement_table(values: np.ndarray, names: Sequence[str], height: int = 460) -> go.Figure:
     """Rank correlations (M, M) as a coloured table, its numbers written in."""
     values = np.asarray(values, dtype=np.float32)
-    text = [["" if np.isnan(v) else f"{v:.2f}" for v in line] for line in values]
+    text = [["" if np.isnan(v) else f"{v:z.2f}" for v in line] for line in values]
     figure = go.Figure(
         go.Heatmap(
             z=np.where(np.isnan(values), None, values),

@@ -22,7 +22,7 @@ def font(size: int) -> ImageFont.FreeTypeFont:
 
 def percent(share: float) -> str:
     """A share as the pages write it: 0.62 %, 1.9 %, 43.0 %."""
-    return f"{100 * share:.{2 if share < 0.01 else 1}f} %"
+    return f"{100 * share:.{2 if share < 0.00995 else 1}f} %"
 
 
 def text(

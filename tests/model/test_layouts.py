@@ -925,10 +925,10 @@ def test_whole_numbers_are_no_weights(file):
 
 def test_what_was_assumed_is_on_the_card(file):
     net = scramble(Assignment())
-    everything = ["heads", "mean", "std", "activation", "pool", "scale_by", "img_size"]
+    everything = ["heads", "mean", "std", "activation", "pool", "scale_by", "img_size", "classes"]
     assert check(net, file, 32).card["assumed"] == everything
     said = {"heads": 4, "std": 0.5, "img_size": 32, "activation": "gelu"}
-    assert check(net, file, 32, **said).card["assumed"] == ["mean", "pool", "scale_by"]
+    assert check(net, file, 32, **said).card["assumed"] == ["mean", "pool", "scale_by", "classes"]
     assert "img_size" not in check(scramble(Book(channels=3)), file, 32).card["assumed"]
 
 

@@ -69,7 +69,7 @@ def test_the_first_screen_is_a_scene_with_its_caption_and_all_its_maps(captioner
     header, arrays = shown(app)
     assert header["words"] == SAYS
     assert header["layers"] == [3, 3] and header["grid"] == [5, 4]
-    assert header["view"] | {"layer": 1, "head": "mean", "word": 1} == header["view"]
+    assert header["view"] | {"layer": 1, "head": "mean", "word": 3} == header["view"]
     caption = captioners["scenes-captioner"].caption(None)
     for layer in range(2):
         np.testing.assert_allclose(arrays[f"cross_{layer}"], caption.cross[layer], atol=1e-3)
@@ -339,3 +339,13 @@ def test_a_caption_goes_on_after_many_words_that_were_chosen():
     for given in ((), ("a",) * 26):
         caption_of.answer(bundle, picture, caption_of.Question("many", "a photo", given=given))
     assert most[0] == 24 and most[1] > 26
+
+
+def test_another_captioner_begins_at_its_own_last_layer(captioners):
+    captioners["another"] = FakeCaptioner()
+    app = opened(captioner="scenes-captioner", scene="1", layer="1")
+    assert shown(app)[0]["view"]["layer"] == 0
+    app.selectbox(key="captioner").select("another").run()
+    assert not app.exception
+    header = shown(app)[0]
+    assert header["view"]["layer"] == len(header["layers"]) - 1

@@ -171,7 +171,7 @@ def test_what_was_assumed_of_a_file_is_told(app):
     own_file(app, plain_vit())
     facts = dict(app.table[0].value.iloc[:, 0])
     unsaid = ", assumed: the file does not say"
-    assert facts["Layers"] == f"2, each with 1 head{unsaid}"
+    assert facts["Layers"] == "2, each with 1 head, their number assumed: the file does not say"
     assert facts["Picture"] == "32 x 32 pixels"
     assert facts["Tokens without a place"] == "CLS"
     assert facts["Classes"] == "10, without names"
@@ -236,7 +236,7 @@ def test_heads_that_nobody_said_are_told_to_be_assumed(app, said):
     app.switch_page("viz/pages/models.py").run()
     facts = app.table[0].value.to_string()
     assert f"6, each with {said or 4} heads" in facts
-    assert ("heads, assumed: the file does not say" in facts) == (said is None)
+    assert ("heads, their number assumed: the file does not say" in facts) == (said is None)
 
 
 def upload(app, *paths):

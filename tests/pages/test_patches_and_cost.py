@@ -237,7 +237,7 @@ def test_variants_that_were_left_out_have_no_times(monkeypatch):
     monkeypatch.setitem(PRESETS, "vit", replace(PRESETS["vit"], depth=48))
     app = measured(monkeypatch, {"as it is": STEADY, "width doubled": replace(STEADY, whole=6.0)})
     whole, width, image, layers = times_in(app)
-    assert "(×" not in whole and "(×2.0)" in width and "2.9 to 3.1" in width
+    assert "(×" not in whole and "(×2.0)" in width and "2.90 to 3.10" in width
     assert "would take too long now" in image and "too large to measure here" in layers
     assert not app.warning
 
@@ -247,7 +247,7 @@ def test_times_that_mean_little_are_called_so(monkeypatch):
     app = measured(monkeypatch, {"as it is": STEADY, "layers doubled": shaken})
     (warning,) = app.warning
     assert "200%" in warning.value and "layers doubled" in warning.value
-    assert "2.0 to 8.0" in times_in(app)[-1]
+    assert "2.00 to 8.00" in times_in(app)[-1]
 
 
 def test_a_machine_that_is_too_busy_is_called_so(monkeypatch):

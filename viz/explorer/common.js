@@ -250,7 +250,7 @@ function drawScale(canvas, name) {
 }
 
 function percent(value) {
-  return `${(100 * value).toFixed(value < 0.01 ? 2 : 1)} %`;
+  return `${(100 * value).toFixed(value < 0.00995 ? 2 : 1)} %`;
 }
 
 function element(tag, attributes = {}, ...children) {

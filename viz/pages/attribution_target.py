@@ -292,7 +292,7 @@ def _take_word(about: tuple[str, str]) -> None:
 
 
 def _usual_word(words: Sequence[str], named: dict[int, Drawn]) -> int:
-    """The colour of the first thing that is named, or else the first word that is no article."""
+    """The colour of the first thing that is named, or else the first word that may name one."""
     if named:
         return min(named) + 1
     return first_telling(words)

@@ -19,7 +19,11 @@ from viz.pages.picture import Picture
 WORDS = 24  # of a caption that does not end by itself; the captioner may read fewer
 MORE = 12  # at least, after those that were given
 CACHE_BYTES = 64 * 2**20
-ARTICLES = ("a", "an", "the")
+DESCRIBING = (
+    *("a", "an", "the", "two", "young", "old", "small", "large", "little", "big"),
+    *("black", "white", "brown", "red", "blue", "green", "yellow", "orange", "pink", "purple"),
+)
+"""Words that begin a caption and name nothing yet."""
 
 
 @dataclass(frozen=True)
@@ -69,5 +73,5 @@ def scene_of(seed: int) -> scenes.Scene:
 
 
 def first_telling(words: Sequence[str]) -> int:
-    """The place of the first word that is no article, and so looks at something; 0 for none."""
-    return next((place for place, word in enumerate(words) if word not in ARTICLES), 0)
+    """The place of the first word that may name a thing; 0 for none."""
+    return next((place for place, word in enumerate(words) if word not in DESCRIBING), 0)

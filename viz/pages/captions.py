@@ -297,6 +297,9 @@ def _fit_view(told: Told, objects: Objects) -> None:
     if view["word"] is None:
         view["word"] = _telling_word(caption.words, objects)
     last = len(caption.cross) - 1
+    captioner = told.question.captioner
+    if state.setdefault("caption_by", captioner) != captioner:
+        state.caption_by, view["layer"] = captioner, None  # another one has other layers
     view["layer"] = last if view["layer"] is None else min(max(view["layer"], 0), last)
     if view["head"] != "mean":
         view["head"] = min(max(view["head"], 0), len(caption.cross[view["layer"]]) - 1)
@@ -306,7 +309,7 @@ def _fit_view(told: Told, objects: Objects) -> None:
 
 
 def _telling_word(words: Sequence[str], objects: Objects) -> int:
-    """The first word that names a thing, or else the first that is no article."""
+    """The first word that names a thing, or else the first that may."""
     shapes = (word for word, _ in objects.named if words[word] in scenes.SHAPES)
     return next(shapes, first_telling(words))
 

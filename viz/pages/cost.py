@@ -193,6 +193,10 @@ def _show_times(variants: dict[str, ViTConfig], costs: dict[str, Cost]) -> None:
             _time_table(costs, timings)
 
 
+def _milliseconds(time: float) -> str:
+    return f"{time:,.1f}" if time >= 10 else f"{time:.2f}"
+
+
 def _measure(variants: dict[str, ViTConfig]) -> dict[str, Timing]:
     """Measure once nobody else does, and show how long it takes."""
     bar = st.progress(0.0, "Measuring")
@@ -231,11 +235,11 @@ def _time_table(costs: dict[str, Cost], timings: dict[str, Timing]) -> None:
         timing = timings[name]
         parts = [
             _with_factor(
-                f"{getattr(timing, part):,.1f}", getattr(timing, part), getattr(base, part)
+                _milliseconds(getattr(timing, part)), getattr(timing, part), getattr(base, part)
             )
             for part in ("rest", "attention", "whole")
         ]
-        parts.append("{:,.1f} to {:,.1f}".format(*timing.quartiles))
+        parts.append(" to ".join(map(_milliseconds, timing.quartiles)))
         lines.append(f"| {name.capitalize()} | {' | '.join(parts)} |")
     st.markdown("\n".join(lines))
     unsteady = [name for name, timing in timings.items() if timing.spread > UNSTEADY]
@@ -250,8 +254,9 @@ def _time_table(costs: dict[str, Cost], timings: dict[str, Timing]) -> None:
         )
     st.caption(
         f"Medians of {base.runs} rounds, in each of which every variant ran once with one photo; "
-        "half of the runs took between the two times in the last column. Time follows the count "
-        "only roughly: small products leave the processor waiting, and the softmax is not counted."
+        "they need not add up. Half of the runs took between the two times in the last column. "
+        "Time follows the count only roughly: small products leave the processor waiting, and the "
+        "softmax is not counted."
     )
 
 

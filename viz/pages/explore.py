@@ -26,7 +26,7 @@ def page() -> None:
     session = begin(
         "Where does this patch look?",
         "Move the mouse over the photo: each patch shows what it attends to, in the head you "
-        "choose. Click to hold a patch.",
+        "choose. Click to hold a patch; the arrow keys then go on from it.",
         paste=True,
     )
     look, bundle, view = session.look, session.bundle, session.view
@@ -89,7 +89,7 @@ def _show_sinks(look: Look, view: View) -> None:
     """Point out the tokens that everybody in this layer looks at."""
     tokens = look.layers[view.layer].tokens
     named = [
-        f"{token_name(token, tokens)} draws {share:.0%} of it, "
+        f"{token_name(token, tokens)} draws {share:.0%} of the attention, "
         f"{share * tokens.tokens:.0f} times an even share"
         for token, share in sinks_of(look, view.layer)
     ]

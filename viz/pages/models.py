@@ -178,7 +178,8 @@ def _open_own() -> None:
     weights = [upload for upload in uploads if not upload.name.lower().endswith(".json")]
     if len(weights) != 1 or len(cards) > 1:
         st.session_state.not_opened = (
-            "Choose one file with weights, and at most one .json file with it."
+            f"You chose {', '.join(upload.name for upload in uploads)}. Choose one file with "
+            "weights, and at most one .json file with it: × beside a name removes it."
             if uploads
             else "Choose a file first."
         )

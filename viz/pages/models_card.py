@@ -82,12 +82,13 @@ def _layers(bundle: zoo.Bundle) -> dict[str, str]:
     if not hasattr(config, "heads"):
         return {}
     heads = f"{config.heads} head{'s' if config.heads > 1 else ''}"
-    return {"Layers": f"{config.depth}, each with {heads}{_assumed(bundle, 'heads')}"}
+    assumed = _assumed(bundle, "heads", what="their number assumed")
+    return {"Layers": f"{config.depth}, each with {heads}{assumed}"}
 
 
 def _classes(bundle: zoo.Bundle) -> str:
     if bundle.classes:
-        return f"{len(bundle.classes):,}"
+        return f"{len(bundle.classes):,}{_assumed(bundle, 'classes', what='their names assumed')}"
     unnamed = getattr(getattr(bundle.net, "config", None), "num_classes", 0)
     return f"{unnamed:,}, without names" if unnamed else "none"
 
@@ -113,10 +114,10 @@ def _has_no_card(bundle: zoo.Bundle) -> bool:
     return "assumed" in bundle.card and "config" not in bundle.card
 
 
-def _assumed(bundle: zoo.Bundle, *settings: str) -> str:
+def _assumed(bundle: zoo.Bundle, *settings: str, what: str = "assumed") -> str:
     """What follows a fact that nobody told and the file does not tell either."""
     assumed = _has_no_card(bundle) and set(settings) & set(bundle.card["assumed"])
-    return ", assumed: the file does not say" if assumed else ""
+    return f", {what}: the file does not say" if assumed else ""
 
 
 def _channels(values: Sequence[float]) -> str:
