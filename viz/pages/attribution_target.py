@@ -174,6 +174,7 @@ def _class(session: Session) -> Case:
             options,
             key="likely_class",
             required=True,
+            wrap=True,
             on_change=_take_class,
             args=("likely_class", about),
             format_func=lambda i: f"{plain(class_name(bundle, i))}  {_percent(likely[i])}",
@@ -279,6 +280,7 @@ def _choose_word(caption: Caption, named: dict[int, Drawn], about: tuple[str, st
         range(count),
         key="word_choice",
         required=True,
+        wrap=True,
         on_change=_take_word,
         args=(about,),
         format_func=lambda i: (
