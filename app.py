@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from viz.icon import eye
+from viz.pictures.icon import eye
 
 st.set_page_config(page_title="Saccade", page_icon=eye(), layout="wide")
 

@@ -16,9 +16,14 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from model import samples, zoo  # noqa: E402
-from model.relevance import METHODS, explain, why_not  # noqa: E402
-from model.trace import trace_class  # noqa: E402
+from model import zoo  # noqa: E402
+from model.attribution.registry import (  # noqa: E402
+    METHODS,
+    explain,
+    why_unsuitable,
+)
+from model.attribution.trace import trace_class  # noqa: E402
+from model.datasets import samples  # noqa: E402
 
 PASS, ALL = "one pass forward and back", "all methods"
 
@@ -35,7 +40,7 @@ def measure(name: str, repeats: int) -> dict[str, float]:
         trace = trace_class(bundle.net, images, bundle.tokens, target)
         laps = {PASS: time.perf_counter() - started}
         for method in METHODS:
-            if why_not(trace, method):
+            if why_unsuitable(trace, method):
                 continue
             before = time.perf_counter()
             explain(trace, method)

@@ -16,14 +16,16 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from model import decoding, samples, scenes, zoo  # noqa: E402
-from model.captions import CaptionBundle  # noqa: E402
+from model import zoo  # noqa: E402
+from model.captioning import decoding  # noqa: E402
+from model.captioning.caption import CaptionBundle  # noqa: E402
+from model.datasets import samples, scenes  # noqa: E402
 
 
 def measure(bundle: CaptionBundle, beams: int, repeats: int) -> tuple[float, float, int]:
     """Median milliseconds of a caption without and with the record, and its number of words."""
     image = (
-        scenes.draw(scenes.UNSEEN).image
+        scenes.draw_scene(scenes.UNSEEN).image
         if bundle.knows_scenes_alone
         else samples.load(samples.names()[0])
     )
@@ -31,7 +33,7 @@ def measure(bundle: CaptionBundle, beams: int, repeats: int) -> tuple[float, flo
 
     @torch.inference_mode()
     def plain() -> None:
-        memory = bundle.net.remember(bundle.prepare(image))
+        memory = bundle.net.encode_image(bundle.prepare(image))
         decoding.beam_search(bundle.net, memory, beams, longest)
 
     def recorded() -> None:

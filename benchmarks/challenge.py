@@ -15,16 +15,18 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from model.datasets.pictures import Split  # noqa: E402
+from model.nets.vit import build  # noqa: E402
 from model.training import loop, recipe  # noqa: E402
-from model.training.data import Split  # noqa: E402
-from model.vit import build  # noqa: E402
 
 
-def begin(name: str, pictures: Split) -> loop.Run:
-    chosen = recipe.load(name)
+def begin(name: str, pictures: Split) -> loop.ClassifierRun:
+    chosen = recipe.load_recipe(name)
     torch.manual_seed(chosen.seed)
     options = dict(chosen.model)
-    return loop.Run(build(options.pop("preset"), **options), pictures, pictures, chosen, "cpu")
+    return loop.ClassifierRun(
+        build(options.pop("preset"), **options), pictures, pictures, chosen, "cpu"
+    )
 
 
 def main() -> None:

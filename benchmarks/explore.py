@@ -31,8 +31,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.browser.conftest import FLAGS, find_browser  # noqa: E402
-from viz.payload import pack, photo_bytes  # noqa: E402
-from viz.sheet import quantise, sheet  # noqa: E402
+from viz.components.payload import pack, photo_bytes  # noqa: E402
+from viz.pictures.sheet import quantise, sheet  # noqa: E402
 
 LAYERS, HEADS, GRID, DIM = 12, 12, (14, 14), 64
 TOKENS = GRID[0] * GRID[1] + 1

@@ -1,11 +1,10 @@
 """Head statistics over many photos: `python benchmarks/heads.py` prints a table.
 
 The same photos go through the plain forward pass, one by one and in groups, and through
-`model.survey` (every measure of every head of every layer, in the same groups), interleaved in
-one process: medians of the time per photo, its preparation included. Peak
-memory comes from separate processes, after a tenth of the photos and after all of them: it
-should not grow with their number. Photos are random crops of scikit-image's, unless --data names
-a folder.
+`model.survey.head_survey` (every measure of every head of every layer, in the same groups),
+interleaved in one process: medians of the time per photo, its preparation included. Peak memory
+comes from separate processes, after a tenth of the photos and after all of them: it should not grow
+with their number. Photos are random crops of scikit-image's, unless --data names a folder.
 """
 
 import argparse
@@ -26,9 +25,10 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from model import samples, zoo  # noqa: E402
+from model import zoo  # noqa: E402
+from model.datasets import samples  # noqa: E402
 from model.images import open_image  # noqa: E402
-from model.survey import TOKENS, survey  # noqa: E402
+from model.survey.head_survey import TOKENS, survey  # noqa: E402
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 

@@ -7,9 +7,9 @@ import streamlit as st
 from PIL import Image
 from skimage import data
 
-from viz import explorer
-from viz.pages.view import View
-from viz.payload import pack, photo_bytes
+from viz.components import mounts
+from viz.components.payload import pack, photo_bytes
+from viz.pages.shared.view import View
 
 side, heads = int(st.query_params.get("side", 14)), int(st.query_params.get("heads", 12))
 dim, tokens = 64, side * side + 1
@@ -32,4 +32,4 @@ header = {
 query, key = rng.normal(size=(2, heads, tokens, dim)).astype(np.float16)
 photo = photo_bytes(Image.fromarray(data.astronaut()))
 st.set_page_config(layout="wide")
-explorer.explorer(pack(header, photo=photo, query=query, key=key), on_view=lambda: None)
+mounts.explorer(pack(header, photo=photo, query=query, key=key), on_view=lambda: None)

@@ -22,9 +22,9 @@ from statistics import median
 import torch
 from torch import nn
 
-from model.recorder import AttentionRecorder
-from model.rollout import rollout
-from model.torchvision_cpu import ensure
+from model.nets.torchvision_cpu import ensure
+from model.recording.recorder import AttentionRecorder
+from model.recording.rollout import rollout
 
 SIZES = {
     "ViT-B/16 at 224": {"patch": 16, "pixels": 224, "dim": 768, "heads": 12},

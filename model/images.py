@@ -23,6 +23,8 @@ from PIL import (  # noqa: F401 - a plugin that is imported here is registered f
     WebPImagePlugin,
 )
 
+from model.errors import ImageRejected
+
 MAX_PIXELS = 24_000_000
 MAX_BYTES = 100_000_000
 MAX_ASPECT = 20
@@ -85,10 +87,6 @@ _UPRIGHT = {  # EXIF orientation -> what turns the stored picture upright
     8: Image.Transpose.ROTATE_90,
 }
 _ORIENTATION, _TILE_WIDTH, _TILE_LENGTH = 0x0112, 0x0142, 0x0143
-
-
-class ImageRejected(ValueError):
-    """A picture that is not taken; the message says why and what to do, in words for a page."""
 
 
 def open_image(

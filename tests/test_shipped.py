@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from model.captioner import CaptionerConfig
+from model.captioning.base import CaptionerConfig
+from model.nets.vit import PRESETS, ViTConfig
 from model.training import recipe
-from model.vit import PRESETS, ViTConfig
 
 FOLDER = Path(__file__).parents[1] / "checkpoints"
 FILES = sorted(FOLDER.glob("*.safetensors"))
@@ -38,7 +38,7 @@ def test_the_command_on_the_card_makes_this_very_model(file):
     card = card_of(file)
     words = shlex.split(card["command"])
     changes = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
-    made_by = recipe.load(words[words.index("model.training") + 1], changes)
+    made_by = recipe.load_recipe(words[words.index("model.training") + 1], changes)
     if card["task"] == "caption":
         wanted, config = caption_config(made_by, card), CaptionerConfig(**card["config"])
     else:
@@ -57,7 +57,7 @@ def test_what_is_to_be_trained_first_is_on_the_card(file):
     first = [shlex.split(command) for command in card.get("commands_first", [])]
     made = set()
     for words in (*first, shlex.split(card["command"])):
-        made_by = recipe.load(words[words.index("model.training") + 1])
+        made_by = recipe.load_recipe(words[words.index("model.training") + 1])
         assert {made_by.start, *getattr(made_by, "teachers", ())} <= made | {""}
         made.add(Path(words[words.index("--out") + 1]).stem)
 

@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from model.arguments import share
-from viz.overlay import overlay
-from viz.sheet import sheet
+from model.evaluate.arguments import share
+from viz.pictures.overlay import overlay
+from viz.pictures.sheet import sheet
 
 if TYPE_CHECKING:
     from model.bundle import Bundle
-    from model.look import Look
-    from model.patches import TokenLayout
+    from model.recorded_image import RecordedImage
+    from model.tokens import TokenLayout
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 NUMBERS = "attention.npz"  # written last: its presence says that the picture is done
@@ -37,12 +37,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; 0 if every picture was drawn, 1 with a sentence otherwise."""
     options = _parser().parse_args(arguments)
     from model import zoo
-    from model.captions import CaptionBundle
-    from model.look import NothingToShow
-    from model.recorder import NothingRecorded
+    from model.captioning.caption import CaptionBundle
+    from model.errors import NothingRecorded, NothingToShow
+    from model.zoo import checkpoints
 
     # The same model with which the app opens; without any, loading says what is missing.
-    usual = next(iter(zoo.names()), zoo.DEFAULTS[0])
+    usual = next(iter(zoo.names()), checkpoints.DEFAULTS[0])
     name = usual if options.model is None else options.model
     try:
         bundle = zoo.load(name, heads=options.heads, weights=options.weights)
@@ -110,9 +110,9 @@ def _pictures(path: Path) -> list[Path]:
 def _draw(path: Path, bundle: Bundle, options: argparse.Namespace, out: Path, made: str) -> None:
     """Write one picture's files; ValueError with a sentence if it cannot be."""
     from model.images import open_image
-    from model.look import look
+    from model.recorded_image import record_image
 
-    seen = look(bundle, open_image(path))
+    seen = record_image(bundle, open_image(path))
     tokens = seen.layers[-1].tokens
     query = _token(options.query, tokens)
     maps = seen.maps(-1, query)
@@ -141,18 +141,18 @@ def _clear(out: Path) -> None:
             left.unlink(missing_ok=True)
 
 
-def _rollout(seen: Look, query: int, options: argparse.Namespace) -> np.ndarray:
-    from model.rollout import rollout
+def _rollout(seen: RecordedImage, query: int, options: argparse.Namespace) -> np.ndarray:
+    from model.recording.rollout import rollout
 
     rows = rollout(seen.records, query=query, fusion=options.fusion, discard=options.discard)
     return rows[0].numpy()
 
 
 def _token(word: str | None, tokens: TokenLayout) -> int:
-    from model.look import usual_query
+    from model.recorded_image import default_query
 
     if word is None:
-        return usual_query(tokens)
+        return default_query(tokens)
     if word in tokens.prefix:
         return tokens.prefix.index(word)
     try:

@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from model.arguments import count, device
+from model.evaluate.arguments import count, device
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,28 +25,30 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _classify(options: argparse.Namespace) -> dict:
-    from model import checkpoints, confusion
-    from model.evaluate import classify
+    from model.evaluate import classify, confusion
+    from model.zoo import checkpoints
 
-    file = checkpoints.find(options.name)
-    net, card = checkpoints.load(file)
+    file = checkpoints.find_checkpoint(options.name)
+    net, card = checkpoints.load_checkpoint(file)
     if card["task"] != "classify":
         raise ValueError(f"{options.name} does not classify; its task is {card['task']}.")
-    figures, counts = classify.measure(net, card, options.data, options.limit, options.device)
+    figures, counts = classify.measure_classifier(
+        net, card, options.data, options.limit, options.device
+    )
     if options.write and options.limit is None:
         card["metrics"] = card.get("metrics", {}) | figures
-        card["confusion"] = confusion.pack(counts.numpy())
-        checkpoints.save(net, file, card)
+        card["confusion"] = confusion.pack_confusion(counts.numpy())
+        checkpoints.save_checkpoint(net, file, card)
     return {"name": card.get("name", file.stem)} | figures
 
 
 def _check(options: argparse.Namespace) -> dict:
-    from model import checkpoints
     from model.evaluate import check
+    from model.zoo import checkpoints
 
     shipped = sorted(checkpoints.DIRECTORY.glob("*.safetensors"))
-    files = [checkpoints.find(name) for name in options.names] or shipped
-    return check.check(files, options.data, options.device)
+    files = [checkpoints.find_checkpoint(name) for name in options.names] or shipped
+    return check.check_checkpoints(files, options.data, options.device)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,13 +78,13 @@ def _parser() -> argparse.ArgumentParser:
 def _add_attribution(parser: argparse.ArgumentParser) -> None:
     from model.evaluate import attribution
 
-    attribution.add_arguments(parser)
+    attribution.add_attribution_arguments(parser)
 
 
 def _add_caption(parser: argparse.ArgumentParser) -> None:
     from model.evaluate import caption
 
-    caption.add_arguments(parser)
+    caption.add_caption_arguments(parser)
 
 
 if __name__ == "__main__":

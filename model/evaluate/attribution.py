@@ -11,30 +11,23 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
+from tqdm import tqdm
 
 from model import zoo
-from model.agreement import rank_correlation
-from model.arguments import count, device
+from model.attribution.trace import trace_class
 from model.bundle import Bundle
-from model.captions import CaptionBundle
-from model.evaluate.pointing import edges, shares
-from model.faithfulness import Curve, deletion, insertion, perturbation
-from model.localisation import box_mask, inside, mass_mask, overlap, points_into
-from model.relevance import METHODS, explain, why_not
-from model.trace import Trace, trace_class
-
-STEPS = 10  # Chefer's test wants tenths
-MASS = 0.6
+from model.captioning.caption import CaptionBundle
+from model.datasets import pictures
+from model.evaluate import attribution_words
+from model.evaluate.arguments import count, device
+from model.evaluate.attribution_scores import STEPS, Photo, Task, attribution_scores
 
 COLUMNS = {
     "deletion": "deletion ↓",
@@ -50,27 +43,9 @@ COLUMNS = {
 }
 
 
-@dataclass(frozen=True)
-class Photo:
-    """A picture of a data set; `box` is left, top, right, bottom with the last pixels inside."""
-
-    image: Image.Image
-    label: str
-    box: Sequence[int] | None
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is measured: `score` makes the file's line for each of the pictures, from 0."""
-
-    head: dict[str, Any]  # the file's first line, which tells this run from others
-    pictures: int
-    score: Callable[[int], dict[str, Any]]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_attribution_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes."""
-    parser.set_defaults(measure=measure)
+    parser.set_defaults(measure=run_attribution)
     parser.add_argument("name", help="a model's name, as model.zoo.load takes it")
     parser.add_argument("--data", type=Path, help="folder of the data set; none for drawn scenes")
     parser.add_argument("--limit", type=count, default=500, help="only the first pictures")
@@ -85,10 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", type=device, default="cpu", help="cpu or cuda")
 
 
-def measure(options: argparse.Namespace) -> dict[str, Any]:
+def run_attribution(options: argparse.Namespace) -> dict[str, Any]:
     """Run the command; the table over all pictures. Raises ValueError with a sentence."""
-    from tqdm import tqdm
-
     name = Path(options.name).stem if options.name.endswith(".safetensors") else options.name
     out = options.out or Path(f"attribution-{name.replace('/', '-')}.jsonl")
     task = _task(options)
@@ -111,8 +84,6 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 def _task(options: argparse.Namespace) -> Task:
     bundle = zoo.load(options.name)
     if isinstance(bundle, CaptionBundle):
-        from model.evaluate import attribution_words
-
         return attribution_words.task(options, bundle)
     if options.data is None:
         raise ValueError(f"{options.name} is a classifier: name a folder of photos with --data.")
@@ -136,15 +107,13 @@ def _task(options: argparse.Namespace) -> Task:
 
 def read_photos(folder: Path, bundle: Bundle, limit: int | None) -> list[Photo]:
     """The test pictures of a data set."""
-    from model.training import data
-
-    split = data.read(folder, "test", min(bundle.image_size)).first(limit)
+    split = pictures.read_split(folder, "test", min(bundle.image_size)).first(limit)
     boxes = [None] * len(split) if split.boxes is None else split.boxes.tolist()
-    pictures = (image.permute(1, 2, 0).squeeze(-1).numpy() for image in split.images)
+    images = (image.permute(1, 2, 0).squeeze(-1).numpy() for image in split.images)
     labels = (split.classes[label] for label in split.labels.tolist())
     return [
         Photo(Image.fromarray(pixels), label, box)
-        for pixels, label, box in zip(pictures, labels, boxes, strict=True)
+        for pixels, label, box in zip(images, labels, boxes, strict=True)
     ]
 
 
@@ -160,7 +129,7 @@ def score_photo(
     with torch.no_grad():  # some nets keep tensors of their first pass, which must serve any later
         answer = int(bundle.net(images)[0].argmax())
     explained = answer if target == "prediction" else _class_of(bundle, photo.label)
-    found = scores(
+    found = attribution_scores(
         lambda model: trace_class(model.net, images, model.tokens, explained),
         (bundle, untrained),
         photo,
@@ -175,130 +144,6 @@ def score_photo(
     }
 
 
-def scores(
-    trace_of: Callable[[Bundle], Trace],
-    models: tuple[Bundle, Bundle],
-    photo: Photo,
-    target: int,
-    seed: int,
-) -> dict[str, Any]:
-    """Of one photo and one target, a class or the number of a word: what a line tells of it.
-
-    `models`: the one that is explained, and the same one with random weights. `trace_of` makes a
-    trace of either.
-    """
-    bundle, untrained = models
-    device = next(bundle.net.parameters()).device
-    started = _now(device)
-    trace = trace_of(bundle)
-    seconds = _now(device) - started
-    maps, times = _maps(trace, seed)
-    found: dict[str, dict[str, float]] = {name: {} for name in maps}
-    for columns in (
-        _faithful(trace, maps, target),
-        _on_the_object(bundle, photo, maps),
-        _like_untrained(trace_of(untrained), maps, seed),
-        [{"milliseconds": 1000 * value} for value in times],
-    ):
-        for name, values in zip(maps, columns, strict=True):
-            found[name] |= values
-    return {
-        "pass_milliseconds": 1000 * seconds,
-        "box": _chance(bundle, photo),
-        "methods": found,
-    }
-
-
-def _maps(trace: Trace, seed: int) -> tuple[dict[str, Tensor], list[float]]:
-    maps, times = {}, []
-    for name in METHODS:
-        if why_not(trace, name):
-            continue
-        started = _now(trace.images.device)
-        maps[name] = explain(trace, name, **_settings(name, seed))
-        times.append(_now(trace.images.device) - started)
-    return maps, times
-
-
-def _settings(name: str, seed: int) -> dict[str, int]:
-    """Another random map for each photo."""
-    return {"seed": seed} if name == "random_map" else {}
-
-
-def _faithful(trace: Trace, maps: dict[str, Tensor], target: int) -> list[dict[str, float]]:
-    """All methods' curves in one go: the same photo, once a method."""
-    together = torch.cat(list(maps.values()))
-    copies = trace.images.expand(len(together), -1, -1, -1)
-
-    def curve(which: Any, kind: str) -> Curve:
-        return which(trace.net, copies, together, target, trace.layout, kind, STEPS)
-
-    blurred = curve(deletion, "blurred"), curve(insertion, "blurred")
-    zeroed = curve(deletion, "zeroed"), curve(insertion, "zeroed")
-    columns = {
-        "deletion": blurred[0].area,
-        "insertion": blurred[1].area,
-        "deletion_zeroed": zeroed[0].area,
-        "insertion_zeroed": zeroed[1].area,
-    }
-    columns["positive"], columns["negative"] = perturbation(*zeroed)
-    rows = zip(*(values.tolist() for values in columns.values()), strict=True)
-    return [dict(zip(columns, row, strict=True)) for row in rows]
-
-
-def _on_the_object(bundle: Bundle, photo: Photo, maps: dict[str, Tensor]) -> list[dict[str, float]]:
-    placed = _box_in_frame(bundle, photo)
-    if placed is None:
-        return [{}] * len(maps)
-    box, size = placed
-    together = torch.cat(list(maps.values())).cpu()
-    boxes = edges(box).expand(len(together), -1)
-    hits = points_into(together, boxes, size)
-    overlaps = overlap(mass_mask(together, MASS), box_mask(boxes, size, together.shape[1:]))
-    return [
-        {"pointing": float(hit), "iou": iou}
-        for hit, iou in zip(hits.tolist(), overlaps.tolist(), strict=True)
-    ]
-
-
-def _like_untrained(other: Trace, maps: dict[str, Tensor], seed: int) -> list[dict[str, float]]:
-    """How far a map is that of the same model with random weights; 1 would be damning."""
-    found = []
-    for name, values in maps.items():
-        map_ = explain(other, name, **_settings(name, seed))
-        value = float(rank_correlation(values, map_))
-        found.append({"untrained": value} if value == value else {})  # no order, no correlation
-    return found
-
-
-def _chance(bundle: Bundle, photo: Photo) -> dict[str, float] | None:
-    """How often a random point, and the middle of the photo, lie in the box."""
-    placed = _box_in_frame(bundle, photo)
-    if placed is None:
-        return None
-    box, (height, width) = placed
-    middle = torch.tensor([[width / 2, height / 2]])
-    return {
-        "chance": float(shares(box, (height, width))),
-        "centre": float(inside(middle, edges(box))),
-    }
-
-
-def _box_in_frame(bundle: Bundle, photo: Photo) -> tuple[Tensor, tuple[int, int]] | None:
-    """The box (1, 4) in the part of the photo that the patches cover, and that part's size.
-
-    None where no box is known, or it lies outside.
-    """
-    if photo.box is None:
-        return None
-    left, top, right, bottom = bundle.frame_box(photo.image)
-    x0, y0, x1, y1 = photo.box
-    box = max(x0, left), max(y0, top), min(x1, right - 1), min(y1, bottom - 1)
-    if box[2] < box[0] or box[3] < box[1]:
-        return None
-    return torch.tensor([box]) - torch.tensor([left, top, left, top]), (bottom - top, right - left)
-
-
 def _class_of(bundle: Bundle, label: str) -> int:
     if bundle.classes is None or label not in bundle.classes:
         raise ValueError(
@@ -306,12 +151,6 @@ def _class_of(bundle: Bundle, label: str) -> int:
             "its own answers with --target prediction."
         )
     return bundle.classes.index(label)
-
-
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
 
 
 # -- all photos -----------------------------------------------------------------------------------

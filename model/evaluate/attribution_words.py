@@ -13,10 +13,11 @@ import argparse
 import random
 from typing import Any
 
-from model import scenes, zoo
-from model.captions import CaptionBundle
-from model.evaluate.attribution import STEPS, Photo, Task, scores
-from model.word_trace import trace_word
+from model import zoo
+from model.attribution.word_trace import trace_word
+from model.captioning.caption import CaptionBundle
+from model.datasets import scenes
+from model.evaluate.attribution_scores import STEPS, Photo, Task, attribution_scores
 
 NAMING = ("colour", "shape")
 
@@ -55,7 +56,7 @@ def score_scene(
 ) -> dict[str, Any]:
     """Every score of every method, for each word that names a colour or a shape rightly, or for
     `most` of them."""
-    scene = scenes.draw(scenes.UNSEEN + number)
+    scene = scenes.draw_scene(scenes.UNSEEN + number)
     caption = bundle.caption(scene.image)
     named = [found for found in scenes.naming(caption.words, scene) if found[2] in NAMING]
     if most:
@@ -85,7 +86,7 @@ def _score_word(
     word = bundle.word(words, place)
     left, top, right, bottom = scene.objects[thing].box
     photo = Photo(scene.image, words[place], (left, top, right - 1, bottom - 1))
-    return scores(
+    return attribution_scores(
         lambda model: trace_word(model.net, images, model.patch_layout, word),
         models,
         photo,

@@ -13,18 +13,21 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from model import decoding, scenes
-from model.arguments import count
-from model.captions import CaptionBundle
+from model import zoo
+from model.captioning import decoding
+from model.captioning.caption import CaptionBundle
+from model.datasets import captions, scenes
 from model.evaluate import caption_scores
-from model.training import caption_data, loop
+from model.evaluate.arguments import count
+from model.preprocessing import as_float, normalise
+from model.zoo import checkpoints
 
 SCENES = 1000
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_caption_arguments(parser: argparse.ArgumentParser) -> None:
     """What `python -m model.evaluate caption` takes."""
-    parser.set_defaults(measure=measure)
+    parser.set_defaults(measure=run_caption)
     parser.add_argument("name", help="a shipped captioner, or its .safetensors file")
     parser.add_argument(
         "--data", type=Path, help="folder of the photos and captions; none for drawn scenes"
@@ -36,11 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def measure(options: argparse.Namespace) -> dict:
+def run_caption(options: argparse.Namespace) -> dict:
     """The figures of `python -m model.evaluate caption`. Raises ValueError."""
-    from model import checkpoints, zoo
-
-    file = checkpoints.find(options.name)
+    file = checkpoints.find_checkpoint(options.name)
     bundle = zoo.load(file)
     if not isinstance(bundle, CaptionBundle):
         raise ValueError(f"{options.name} writes no captions; its task is {bundle.card['task']}.")
@@ -53,7 +54,7 @@ def measure(options: argparse.Namespace) -> dict:
         written = {f"{name}{how}": value for name, value in figures.items()}
         bundle.card["metrics"] = bundle.card.get("metrics", {}) | written
         bundle.card.pop("sha256")
-        checkpoints.save(bundle.net, file, bundle.card)
+        checkpoints.save_checkpoint(bundle.net, file, bundle.card)
     return {"name": file.stem, "beams": options.beams} | figures
 
 
@@ -71,17 +72,17 @@ def scenes_figures(
     right, hits, blind, centre = [], defaultdict(list), [], []
     middle = scenes.SIDE / 2
     for number in tqdm(range(first, first + count), disable=not sys.stderr.isatty(), leave=False):
-        scene = scenes.draw(number)
+        scene = scenes.draw_scene(number)
         caption = bundle.caption(scene.image, beams=beams)
         right.append(scenes.parse(caption.text) == scene.description)
         if bundle.memory_of_one:  # its only patch is the whole picture
             continue
         kinds = {word: kind for word, _, kind in scenes.naming(caption.words, scene)}
-        for word, thing, hit in scenes.pointing(caption, scene, bundle.tokens):
+        for word, thing, hit in scenes.points_at_objects(caption, scene, bundle.tokens):
             hits[kinds[word]].append(hit)
             left, top, across, down = scene.objects[thing].box
             blind.append((across - left) * (down - top) / scenes.SIDE**2)
-            centre.append(scenes.inside(middle, middle, scene.objects[thing].box))
+            centre.append(scenes.inside_box(middle, middle, scene.objects[thing].box))
     figures = {"test_scenes": count, "captions_right": fmean(right)}
     if blind:
         figures |= {f"pointing_{kind}": fmean(hits[kind]) for kind in scenes.KINDS}
@@ -100,12 +101,12 @@ def photo_figures(
     """
     if folder is None:
         raise ValueError("Give the folder of the photos and captions with --data.")
-    net, test = bundle.net, caption_data.read_photos(folder, "test", limit)
+    net, test = bundle.net, captions.read_captioned_photos(folder, "test", limit)
     prepare = preparation(bundle)
     memory = caption_scores.memories(net, test.images, prepare)
-    figures = caption_scores.scores(_written(bundle, memory, beams), test.captions)
+    figures = caption_scores.caption_scores(_written(bundle, memory, beams), test.captions)
     if beams == 1:
-        train = caption_data.read_photos(folder, "train", limit)
+        train = captions.read_captioned_photos(folder, "train", limit)
         common = [caption_scores.commonest(train)] * len(test)
         # A part of the training photos at a time: their memories together are large.
         means = [
@@ -113,7 +114,7 @@ def photo_figures(
         ]
         near = caption_scores.nearest(train, torch.cat(means), memory.mean(1))
         for name, texts in {"commonest": common, "nearest": near}.items():
-            found = caption_scores.scores(texts, test.captions)
+            found = caption_scores.caption_scores(texts, test.captions)
             figures |= {f"{name}_{kind}": found[kind] for kind in ("bleu1", "bleu4", "cider")}
     rounded = {name: round(value, 4) for name, value in figures.items()}
     return {"test_photos": len(test)} | rounded
@@ -134,8 +135,6 @@ def preparation(bundle: CaptionBundle) -> Callable[[Tensor], Tensor]:
     """What makes the captioner's input of uint8 images (B, C, H, W)."""
 
     def prepare(images: Tensor) -> Tensor:
-        return loop.normalise(
-            loop.as_float(images, bundle.net.config.encoder), bundle.mean, bundle.std
-        )
+        return normalise(as_float(images, bundle.net.config.encoder), bundle.mean, bundle.std)
 
     return prepare

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.training.caption_data import Photos, plain_words
+from model.datasets.captions import Photos, plain_words
 
 
-def scores(written: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
+def caption_scores(written: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
     """BLEU-1 to BLEU-4 (Papineni et al. 2002), ROUGE-L (Lin 2004) and CIDEr (Vedantam et al.
     2015) as the COCO caption evaluation counts them, and `distinct`, how many of the captions
     differ: a model that says one likely sentence for all photos scores too.
@@ -58,7 +58,7 @@ def nearest(train: Photos, features: Tensor, asked: Tensor) -> list[str]:
 def memories(net, images: Tensor, prepare, batch: int = 50) -> Tensor:
     """uint8 images (N, C, H, W) -> what a captioner looks at, (N, M, D)."""
     net.eval()
-    return torch.cat([net.remember(prepare(part)) for part in images.split(batch)])
+    return torch.cat([net.encode_image(prepare(part)) for part in images.split(batch)])
 
 
 def _normal(text: str) -> str:

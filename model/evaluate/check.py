@@ -7,9 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from model import checkpoints, confusion, scenes, zoo
-from model.evaluate import caption, classify
-from model.training import caption_data, captioning
+from model import zoo
+from model.datasets import captions, scenes
+from model.errors import CheckpointError
+from model.evaluate import caption, classify, confusion
+from model.evaluate.caption_glance import GLANCE, TEST_SCENES, Data, glance
+from model.zoo import checkpoints
 
 TOLERANCE = 0.001
 HALF_LOSS = 0.002  # what storing in float16 may cost, of the accuracy in float32
@@ -55,7 +58,7 @@ class Line(NamedTuple):
         return "" if fits else DIFFERS
 
 
-def check(files: Sequence[Path], folder: Path, device: str = "cpu") -> dict[str, Any]:
+def check_checkpoints(files: Sequence[Path], folder: Path, device: str = "cpu") -> dict[str, Any]:
     """Print a table of all figures of these checkpoints; what was found, in short.
 
     `folder` holds the folders of the data sets; a checkpoint whose data is not there is skipped.
@@ -119,8 +122,8 @@ def _classifier(
     file: Path, card: dict[str, Any], folder: Path, device: str
 ) -> tuple[dict[str, float], list[Line]]:
     folder = _data(card, folder)
-    net, card = checkpoints.load(file)
-    figures, _ = classify.measure(net, card, folder, device=device)
+    net, card = checkpoints.load_checkpoint(file)
+    figures, _ = classify.measure_classifier(net, card, folder, device=device)
     pictures = card.get("metrics", {}).get("test_pictures", figures["test_pictures"])
     if figures["test_pictures"] != pictures:
         raise Skipped(
@@ -146,9 +149,9 @@ def _in_float32(card: dict[str, Any]) -> float | None:
 
 def _share_right(file: Path, card: dict[str, Any]) -> float:
     try:
-        counts = confusion.unpack(card["confusion"], len(card["classes"]))
+        counts = confusion.unpack_confusion(card["confusion"], len(card["classes"]))
     except ValueError as error:
-        raise checkpoints.CheckpointError(f"{file.name}: {error}") from error
+        raise CheckpointError(f"{file.name}: {error}") from error
     return counts.trace() / counts.sum()
 
 
@@ -163,17 +166,17 @@ def _captioner(
         figures |= {f"{name}{how}": value for name, value in found.items()}
     others = []
     if (full := _in_float32(card)) is not None:
-        stored = captioning.glance(bundle.net, _glanced_at(bundle, card, folder), bundle)
+        stored = glance(bundle.net, _glanced_at(bundle, card, folder), bundle)
         words = stored["test_accuracy"]
         others.append(Line("float32 when trained, words", full, words, -HALF_LOSS, 1.0))
     return figures, others
 
 
-def _glanced_at(bundle: zoo.CaptionBundle, card: dict[str, Any], folder: Path) -> captioning.Data:
+def _glanced_at(bundle: zoo.CaptionBundle, card: dict[str, Any], folder: Path) -> Data:
     """The pictures that the curve was measured on."""
     if bundle.knows_scenes_alone:
-        return caption_data.DrawnScenes(captioning.TEST_SCENES, scenes.TESTING)
-    return caption_data.read_photos(_data(card, folder), "val", captioning.GLANCE)
+        return captions.DrawnScenes(TEST_SCENES, scenes.TESTING)
+    return captions.read_captioned_photos(_data(card, folder), "val", GLANCE)
 
 
 def _caption_figures(

@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.evaluate.pointing import pointing
-from model.training import data, loop
+from model.datasets import pictures
+from model.evaluate.pointing import pointing_game
+from model.evaluate.predictions import predict
+from model.preprocessing import as_float, normalise
 
 
-def measure(
+def measure_classifier(
     net: nn.Module,
     card: dict[str, Any],
     folder: Path,
@@ -25,19 +27,19 @@ def measure(
 
     `card` says how pictures are normalised, and the classes in the net's order. Raises DataError.
     """
-    split = data.read(folder, "test", min(net.tokens.image_size), limit)
+    split = pictures.read_split(folder, "test", min(net.tokens.image_size), limit)
     split = split.with_classes(card["classes"])
     values = SimpleNamespace(**card["normalisation"])
     net.to(device)
-    logits = loop.predict(net, split, values, device).cpu()
+    logits = predict(net, split, values, device).cpu()
     figures = classification(logits, split.labels)
     if split.boxes is not None:
 
-        def prepare(pictures: Tensor) -> Tensor:
-            images = loop.as_float(pictures.to(device), net.config)
-            return loop.normalise(images, values.mean, values.std)
+        def prepare(photos: Tensor) -> Tensor:
+            images = as_float(photos.to(device), net.config)
+            return normalise(images, values.mean, values.std)
 
-        figures |= pointing(net, split.images, split.boxes, prepare)
+        figures |= pointing_game(net, split.images, split.boxes, prepare)
     figures = {name: round(value, 4) for name, value in figures.items()}
     return figures | {"test_pictures": len(split)}, confusion(logits, split.labels)
 

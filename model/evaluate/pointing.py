@@ -10,10 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from model.localisation import inside, points_into
-from model.patches import TokenLayout
-from model.recorder import AttentionRecord, AttentionRecorder
-from model.rollout import rollout
+from model.attribution.metrics.localisation import inside, points_into
+from model.recording.recorder import AttentionRecord, AttentionRecorder
+from model.recording.rollout import rollout
+from model.tokens import TokenLayout
 
 
 def attention_maps(records: list[AttentionRecord], layout: TokenLayout) -> dict[str, Tensor]:
@@ -57,7 +57,7 @@ def shares(boxes: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 @torch.inference_mode()
-def pointing(net, images: Tensor, boxes: Tensor, prepare, batch: int = 50) -> dict[str, float]:
+def pointing_game(net, images: Tensor, boxes: Tensor, prepare, batch: int = 50) -> dict[str, float]:
     """Shares of the pictures whose peak lies inside the box.
 
     `images` uint8 (N, C, H, W), boxes in their pixels; `prepare` makes the net's input of them.

@@ -10,7 +10,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from model.arguments import count, device
+from model.errors import DataError, TrainingError
+from model.evaluate.arguments import count, device
 from model.training import recipe as recipes
 
 
@@ -30,18 +31,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _train(arguments: list[str]) -> int:
     options = _train_parser().parse_args(arguments)
-    recipe = recipes.load(options.recipe, options.set)
+    recipe = recipes.load_recipe(options.recipe, options.set)
     out = options.out.with_suffix(".safetensors")
 
     import torch
 
-    from model.training import data, distillation, finish, loop
-    from model.vit import build
+    from model.datasets import pictures
+    from model.nets.vit import build
+    from model.training import distillation, finish, loop
 
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     state = out.with_suffix(".state.pt")
     if state.exists() and not options.resume:
-        raise loop.TrainingError(
+        raise TrainingError(
             f"{state} is an unfinished run. Add --resume to go on with it, or delete it."
         )
     if options.resume and not state.exists():
@@ -56,27 +58,31 @@ def _train(arguments: list[str]) -> int:
         return _train_captioner(options, recipe, device, out, state)
     overrides = {key: value for key, value in recipe.model.items() if key != "preset"}
     if out.stem in finish.parents(recipe):
-        raise loop.TrainingError(
+        raise TrainingError(
             f"The recipe {recipe.name} needs {out.name} itself, so it cannot write there. Give "
             "another --out in the same folder."
         )
     net = build(recipe.model["preset"], **overrides)
-    finish.begin(net, recipe, out.parent)
+    finish.go_on_from(net, recipe, out.parent)
     side = min(net.tokens.image_size)
     if options.data is None:
-        raise data.DataError("Give the data set's folder with --data.")
-    train = data.read(options.data, "train", side, options.limit)
-    test = data.read(options.data, "test", side, options.limit).with_classes(train.classes)
-    loop.check(net.config, train, test, recipe)
+        raise DataError("Give the data set's folder with --data.")
+    train = pictures.read_split(options.data, "train", side, options.limit)
+    test = pictures.read_split(options.data, "test", side, options.limit).with_classes(
+        train.classes
+    )
+    loop.check_data(net.config, train, test, recipe)
     log = out.with_suffix(".log.jsonl")
     kind = None
     if recipe.teachers:
         teachers = distillation.teachers(net, recipe, train.classes, out.parent)
         kind = partial(distillation.TaughtRun, teachers=teachers)
-    trained, curve = loop.train(net, train, test, recipe, device, state, options.resume, log, kind)
+    trained, curve = loop.train_classifier(
+        net, train, test, recipe, device, state, options.resume, log, kind
+    )
 
     command = _command(options, out)
-    card = finish.ship(trained, out, recipe, train, test, curve, command, device)
+    card = finish.ship_classifier(trained, out, recipe, train, test, curve, command, device)
     state.unlink(missing_ok=True)
     summary = {key: card[key] for key in ("name", "epochs", "parameters")}
     print(json.dumps(summary | card["metrics"] | {"file": str(out)}))
@@ -84,10 +90,10 @@ def _train(arguments: list[str]) -> int:
 
 
 def _train_captioner(options, recipe: recipes.CaptionRecipe, device: str, out: Path, state: Path):
-    from model.training import captioning
+    from model.training import caption_runs, captioning
 
-    train, test = captioning.read(recipe, options.data, options.limit)
-    known = captioning.starting_point(recipe, out.parent)
+    train, test = captioning.read_caption_data(recipe, options.data, options.limit)
+    known = captioning.encoder_to_start_from(recipe, out.parent)
     if recipe.start and not recipe.drawn and not known:
         print(
             f"There is no {recipe.start}.safetensors in {out.parent}: the encoder begins with "
@@ -96,10 +102,14 @@ def _train_captioner(options, recipe: recipes.CaptionRecipe, device: str, out: P
             file=sys.stderr,
         )
         recipe = dataclasses.replace(recipe, start="", frozen=0)
-    net = captioning.build(recipe, train, out.parent)
+    net = captioning.build_for_recipe(recipe, train, out.parent)
     log = out.with_suffix(".log.jsonl")
-    trained, curve = captioning.train(net, train, test, recipe, device, state, options.resume, log)
-    card = captioning.ship(trained, out, recipe, test, curve, _command(options, out), device)
+    trained, curve = caption_runs.train_captioner(
+        net, train, test, recipe, device, state, options.resume, log
+    )
+    card = captioning.ship_captioner(
+        trained, out, recipe, test, curve, _command(options, out), device
+    )
     state.unlink(missing_ok=True)
     summary = {key: card[key] for key in ("name", "epochs", "parameters")}
     print(json.dumps(summary | card["metrics"] | {"file": str(out)}))
@@ -108,12 +118,12 @@ def _train_captioner(options, recipe: recipes.CaptionRecipe, device: str, out: P
 
 def _pack(arguments: list[str]) -> int:
     options = _pack_parser().parse_args(arguments)
-    from model.training import caption_data, data, flickr8k
+    from model.datasets import captions, flickr8k, pictures
 
     if (options.source / flickr8k.CAPTIONS).is_file():
-        caption_data.pack(options.source, options.target)
+        captions.pack_captions(options.source, options.target)
     else:
-        data.pack(options.source, options.target, options.size, options.seed)
+        pictures.pack_pictures(options.source, options.target, options.size, options.seed)
     files = {f.name: f.stat().st_size for f in sorted(options.target.glob("*.npz"))}
     print(json.dumps({"packed": str(options.target), "bytes": files}))
     return 0
@@ -125,7 +135,9 @@ def _train_parser() -> argparse.ArgumentParser:
         description="Train a checkpoint. Prints one JSON object last, with its figures.",
         epilog="python -m model.training pack FROM TO makes the packed form of a data set.",
     )
-    parser.add_argument("recipe", help=f"one of {', '.join(recipes.names())}, or a .toml file")
+    parser.add_argument(
+        "recipe", help=f"one of {', '.join(recipes.recipe_names())}, or a .toml file"
+    )
     parser.add_argument("--data", type=Path, help="folder of the data set; none for drawn scenes")
     parser.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from model.nets import torchvision_cpu
 from model.training.recipe import Augment
 
 
@@ -107,8 +108,6 @@ def mixer(mixup: float, cutmix: float, classes: int):
     """
     if not mixup and not cutmix:
         return None
-    from model import torchvision_cpu
-
     torchvision_cpu.ensure()
     from torchvision.transforms import v2
 

@@ -5,27 +5,39 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from model import captioner, checkpoints, decoding, scenes
-from model.captioner import PAD, CaptionerConfig, as_dict
-from model.patches import TokenLayout
-from model.training import caption_data, finish, loop
-from model.training.caption_data import DrawnScenes, Photos
-from model.training.recipe import CaptionRecipe, RecipeError, check_types
-from model.vit import VisionTransformer, ViTConfig
+from model import zoo
+from model.captioning.base import CaptionerConfig
+from model.captioning.build import build_captioner as build_captioner
+from model.captioning.build import config_as_dict
+from model.datasets import captions, scenes
+from model.datasets.captions import DrawnScenes
+from model.datasets.vocabulary import SPECIAL
+from model.errors import DataError, RecipeError
+from model.evaluate import caption
+from model.evaluate.caption_glance import (
+    TEST_SCENES,
+    Data,
+    batch_ids,
+    glance,
+    word_accuracy,
+    word_loss,
+)
+from model.nets.vit import VisionTransformer, ViTConfig
+from model.tokens import TokenLayout
+from model.training import finish, loop
+from model.training.recipe import CaptionRecipe, check_types
+from model.zoo import checkpoints
 
-TEST_SCENES = 1000
-GLANCE = 200  # test pictures that are captioned after an epoch
-Data = DrawnScenes | Photos
 
-
-def read(recipe: CaptionRecipe, folder: Path | None, limit: int | None) -> tuple[Data, Data]:
+def read_caption_data(
+    recipe: CaptionRecipe, folder: Path | None, limit: int | None
+) -> tuple[Data, Data]:
     """Training and validation data. Raises DataError."""
     if recipe.pictures:
         count = min(recipe.pictures, limit or recipe.pictures)
@@ -33,33 +45,33 @@ def read(recipe: CaptionRecipe, folder: Path | None, limit: int | None) -> tuple
             min(TEST_SCENES, limit or TEST_SCENES), scenes.TESTING
         )
     if folder is None:
-        raise caption_data.DataError("Give the folder of the photos and captions with --data.")
-    train = caption_data.read_photos(folder, "train", limit, recipe.captions)
-    return train, caption_data.read_photos(folder, "val", limit)
+        raise DataError("Give the folder of the photos and captions with --data.")
+    train = captions.read_captioned_photos(folder, "train", limit, recipe.captions)
+    return train, captions.read_captioned_photos(folder, "val", limit)
 
 
-def build(recipe: CaptionRecipe, data: Data, folder: Path) -> nn.Module:
+def build_for_recipe(recipe: CaptionRecipe, data: Data, folder: Path) -> nn.Module:
     """The captioner of the recipe for the words of the data; `folder` may hold its start.
 
     Raises RecipeError, or ValueError for values that make no model.
     """
     check_types(ViTConfig, recipe.encoder, f"[encoder] of recipe {recipe.name}")
     check_types(CaptionerConfig, recipe.decoder, f"[decoder] of recipe {recipe.name}")
-    start = starting_point(recipe, folder)
+    start = encoder_to_start_from(recipe, folder)
     if recipe.drawn and not start:
         raise RecipeError(
             f"The recipe {recipe.name} goes on from a captioner: train {recipe.start or 'one'} "
             f"first, to {folder}."
         )
-    trained = checkpoints.load(start)[0] if start else None
+    trained = checkpoints.load_checkpoint(start)[0] if start else None
     if recipe.drawn:
-        words = getattr(trained.config, "vocabulary", ())[len(captioner.SPECIAL) :]
+        words = getattr(trained.config, "vocabulary", ())[len(SPECIAL) :]
     else:
         words = data.words() if recipe.pictures else data.words(recipe.rarest)
-    net = captioner.build(
+    net = build_captioner(
         CaptionerConfig(
             encoder={"num_classes": 0, "cls_token": False, "pool": "mean"} | recipe.encoder,
-            vocabulary=(*captioner.SPECIAL, *words),
+            vocabulary=(*SPECIAL, *words),
             **recipe.decoder,
         )
     )
@@ -80,7 +92,7 @@ def _go_on_from(trained: nn.Module, net: nn.Module, recipe: CaptionRecipe) -> No
         ) from None
 
 
-def starting_point(recipe: CaptionRecipe, folder: Path) -> Path | None:
+def encoder_to_start_from(recipe: CaptionRecipe, folder: Path) -> Path | None:
     """The checkpoint in `folder` whose encoder the recipe starts from, where it is there."""
     start = finish.starting_point(recipe, folder)
     return start if recipe.start and start.is_file() else None
@@ -109,38 +121,7 @@ def _stretched(code: Tensor, old: TokenLayout, new: TokenLayout) -> Tensor:
     return torch.cat((code[:before], grid.movedim(0, -1).flatten(0, 1)))
 
 
-def train(
-    net: nn.Module,
-    train_data: Data,
-    test_data: Data,
-    recipe: CaptionRecipe,
-    device: str = "cpu",
-    state: Path | None = None,
-    resume: bool = False,
-    log: Path | None = None,
-) -> tuple[nn.Module, list[dict]]:
-    """As `model.training.loop.train`, for captions: the trained net, and the curve.
-
-    A row of the curve has epoch, epochs, loss, accuracy (of words, given those before), lr,
-    seconds, images_per_second, and, where it was measured, test_loss, test_accuracy (of words)
-    and test_exact (captions written word for word as the data has them).
-    Raises TrainingError.
-    """
-    kind = run_of(recipe)
-    return loop.train(net, train_data, test_data, recipe, device, state, resume, log, kind)
-
-
-def run_of(recipe: CaptionRecipe) -> type[Run]:
-    """What an epoch of the recipe is: of next words, or of captions drawn and what they are
-    worth."""
-    if not recipe.drawn:
-        return Run
-    from model.training.self_critical import SelfCriticalRun
-
-    return SelfCriticalRun
-
-
-class Run(loop.Run):
+class CaptionRun(loop.ClassifierRun):
     """An epoch of captions; saving, resuming, optimiser and average are those of any run."""
 
     def _place(self, data: Data) -> Data:
@@ -188,69 +169,17 @@ class Run(loop.Run):
         """Logits of the captions (B, N), of which each image has as many, one after the other."""
         looked_at = torch.arange(len(images), device=self.device)
         looked_at = looked_at.repeat_interleave(len(inputs) // len(images))
-        ready = self.net.begin(self.net.remember(images)).select(looked_at)
+        ready = self.net.begin(self.net.encode_image(images)).select(looked_at)
         return self.net.advance(inputs, ready)[0]
 
     def _ids(self, texts: list[str]) -> tuple[Tensor, Tensor]:
-        return _as_ids(self.net, texts, self.device)
+        return batch_ids(self.net, texts, self.device)
 
     def _test(self) -> dict[str, float]:
         return glance(self.shown, self.test_data, self.recipe.data, self.device)
 
 
-@torch.inference_mode()
-def glance(
-    net: nn.Module, data: Data, normalisation: Any, device: torch.device | str = "cpu"
-) -> dict[str, float]:
-    """How well `net` captions the first few pictures of `data`; `normalisation` has mean and std.
-
-    `test_loss` and `test_accuracy` of words given those before, `test_exact` of whole captions.
-    """
-    net.eval()
-    images, texts = data.batch(0, range(min(GLANCE, len(data))))
-    images = prepared(net, images, normalisation, device)
-    inputs, outputs = _as_ids(net, texts, device)
-    memory = torch.cat([net.remember(part) for part in images.split(100)])
-    logits = net.teach(memory, inputs)
-    written = decoding.greedy(net, memory, net.config.max_words)
-    said = [" ".join(net.config.vocabulary[i] for i in row) for row in written]
-    exact = sum(
-        a == " ".join(caption_data.plain_words(b)) for a, b in zip(said, texts, strict=True)
-    )
-    return {
-        "test_loss": round(word_loss(logits, outputs).item(), 5),
-        "test_accuracy": round(word_accuracy(logits, outputs), 5),
-        "test_exact": round(exact / len(said), 4),
-    }
-
-
-def prepared(
-    net: nn.Module, images: Tensor, normalisation: Any, device: torch.device | str
-) -> Tensor:
-    images = loop.as_float(images.to(device), net.config.encoder)
-    return loop.normalise(images, normalisation.mean, normalisation.std)
-
-
-def _as_ids(net: nn.Module, texts: list[str], device: torch.device | str) -> tuple[Tensor, Tensor]:
-    config = net.config
-    pair = caption_data.as_ids(texts, config.vocabulary, config.max_words)
-    return pair[0].to(device), pair[1].to(device)
-
-
-def word_loss(logits: Tensor, outputs: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Mean cross-entropy of logits (B, N, V) at the words (B, N) that are not <pad>."""
-    return F.cross_entropy(
-        logits.flatten(0, 1).float(), outputs.flatten(), ignore_index=PAD, label_smoothing=smoothing
-    )
-
-
-def word_accuracy(logits: Tensor, outputs: Tensor) -> float:
-    """Share of the words, and ends, that were the likeliest."""
-    counted = outputs != PAD
-    return (logits.argmax(-1) == outputs)[counted].float().mean().item()
-
-
-def ship(
+def ship_captioner(
     net: nn.Module,
     file: Path,
     recipe: CaptionRecipe,
@@ -260,28 +189,27 @@ def ship(
     device: str = "cpu",
 ) -> dict:
     """Save `net` in float16 with a card, and measure it as it is shipped. Returns the card."""
-    card = make_card(net, file.stem, recipe, curve, command) | {"machine": finish.machine(device)}
-    start = starting_point(recipe, file.parent)
+    card = captioner_card(net, file.stem, recipe, curve, command) | {
+        "machine": finish.machine(device)
+    }
+    start = encoder_to_start_from(recipe, file.parent)
     if start:
         card |= finish.after([recipe.start], file.parent, card.get("note"))
         card["went_on_from"] = recipe.start
-    checkpoints.save(net, file, card)
+    checkpoints.save_checkpoint(net, file, card)
     if isinstance(test_data, DrawnScenes):
-        from model import zoo
-        from model.evaluate import caption
-
         card["metrics"] |= caption.scenes_figures(zoo.load(file), len(test_data))
-        checkpoints.save(net, file, card)
+        checkpoints.save_checkpoint(net, file, card)
     return card
 
 
-def make_card(
+def captioner_card(
     net: nn.Module, name: str, recipe: CaptionRecipe, curve: list[dict], command: str
 ) -> dict:
     """The card of a captioner, without its figures on test data."""
     return finish.common(net, recipe, curve, command) | {
         "name": name,
-        "config": as_dict(net.config),
+        "config": config_as_dict(net.config),
         # As it learns: the whole picture, whatever its shape.
         "resize": {"resized": list(net.encoder.tokens.image_size), "interpolation": "bilinear"},
     }

@@ -13,13 +13,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from model import checkpoints
+from model.datasets.pictures import Split
+from model.errors import TrainingError
 from model.training import finish, loop
-from model.training.data import Split
 from model.training.recipe import Recipe
+from model.zoo import checkpoints
 
 
-class TaughtRun(loop.Run):
+class TaughtRun(loop.ClassifierRun):
     """An epoch of pictures whose targets are the mean of what `teachers` think of each."""
 
     def __init__(
@@ -55,11 +56,11 @@ def _teacher(
     name: str, net: nn.Module, recipe: Recipe, classes: Sequence[str], folder: Path
 ) -> nn.Module:
     file = finish.needed(name, recipe, folder)
-    teacher, card = checkpoints.load(file)
+    teacher, card = checkpoints.load_checkpoint(file)
     if card["task"] != "classify":
-        raise loop.TrainingError(f"{file} is no classifier, so it cannot teach one.")
+        raise TrainingError(f"{file} is no classifier, so it cannot teach one.")
     if card.get("classes") != list(classes):
-        raise loop.TrainingError(
+        raise TrainingError(
             f"{file} has other classes than the data, or in another order. Give the data that it "
             "was trained on, or train it again."
         )
@@ -67,7 +68,7 @@ def _teacher(
     same = teacher.tokens.image_size == net.tokens.image_size
     same = same and teacher.config.in_channels == net.config.in_channels
     if not same or card.get("normalisation") != seen:
-        raise loop.TrainingError(
+        raise TrainingError(
             f"{file} sees other pictures than the recipe {recipe.name}: img_size, in_channels, "
             "mean and std have to be the same."
         )

@@ -11,16 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model import checkpoints
-from model.training import loop
-from model.training.data import Split
+from model.datasets.pictures import Split
+from model.errors import TrainingError
+from model.evaluate.predictions import predict
+from model.nets.vit import ViTConfig
 from model.training.recipe import CaptionRecipe, Recipe
-from model.vit import ViTConfig
+from model.zoo import checkpoints
 
 DIFFERENT = "The command alone gives a slightly different model."
 
 
-def ship(
+def ship_classifier(
     net: nn.Module,
     file: Path,
     recipe: Recipe,
@@ -33,19 +34,19 @@ def ship(
     """Save `net` in float16, load the file again, measure it on `device`, and write the figures on
     its card. Returns the card.
     """
-    card = {"name": file.stem} | make_card(net, recipe, train_data, test_data, curve, command)
+    card = {"name": file.stem} | classifier_card(net, recipe, train_data, test_data, curve, command)
     card |= {"machine": machine(device)} | _ancestry(recipe)
     card |= after(parents(recipe), file.parent, card.get("note"))
-    checkpoints.save(net, file, card)
-    shipped, _ = checkpoints.load(file)
-    logits = loop.predict(shipped.to(device), test_data, recipe.data, device).cpu()
+    checkpoints.save_checkpoint(net, file, card)
+    shipped, _ = checkpoints.load_checkpoint(file)
+    logits = predict(shipped.to(device), test_data, recipe.data, device).cpu()
     right = (logits.argmax(1) == test_data.labels).float().mean().item()
     card["metrics"]["test_accuracy"] = round(right, 4)
-    checkpoints.save(net, file, card)
+    checkpoints.save_checkpoint(net, file, card)
     return card
 
 
-def begin(net: nn.Module, recipe: Recipe, folder: Path) -> None:
+def go_on_from(net: nn.Module, recipe: Recipe, folder: Path) -> None:
     """Give `net` the weights of the checkpoint in `folder` that the recipe goes on with, if it
     goes on with one. Raises TrainingError where that is missing or another model.
     """
@@ -53,9 +54,9 @@ def begin(net: nn.Module, recipe: Recipe, folder: Path) -> None:
         return
     file = needed(recipe.start, recipe, folder)
     after([recipe.start], folder)  # a card that says too little is noticed before the training
-    started, _ = checkpoints.load(file)
+    started, _ = checkpoints.load_checkpoint(file)
     if other := _differences(started.config, net.config):
-        raise loop.TrainingError(
+        raise TrainingError(
             f"{file} is another model than the recipe {recipe.name} describes under [model]. "
             f"Not the same: {', '.join(other)}."
         )
@@ -91,7 +92,7 @@ def needed(name: str, recipe: Recipe, folder: Path) -> Path:
     file = folder / f"{name}.safetensors"
     if not file.is_file():
         there = ", ".join(sorted(f.stem for f in folder.glob("*.safetensors"))) or "none"
-        raise loop.TrainingError(
+        raise TrainingError(
             f"The recipe {recipe.name} needs {file.name}, which is not in {folder} (checkpoints "
             f"there: {there}). Train it there first, or correct its name in the recipe."
         )
@@ -117,7 +118,7 @@ def after(names: Iterable[str], folder: Path, note: str | None = None) -> dict:
     cards = {name: checkpoints.read_card(folder / f"{name}.safetensors") for name in names}
     for name, card in cards.items():
         if "command" not in card:
-            raise loop.TrainingError(
+            raise TrainingError(
                 f"The card {name}.json does not say by which command {name} was made. Train it "
                 "again, or add its command to the card."
             )
@@ -143,7 +144,7 @@ def machine(device: str) -> str:
     return torch.cuda.get_device_name(device) if device.startswith("cuda") else "CPU"
 
 
-def make_card(
+def classifier_card(
     net: nn.Module,
     recipe: Recipe,
     train_data: Split,

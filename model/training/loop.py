@@ -9,7 +9,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,16 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
+from model.datasets.pictures import Split
+from model.errors import TrainingError
+from model.evaluate.predictions import predict
+from model.preprocessing import as_float, normalise
 from model.training import augment
-from model.training.data import Split
 from model.training.muon import Muon
 from model.training.recipe import PARTS, Augment, Optimiser, Recipe, Schedule
 
 
-class TrainingError(ValueError):
-    """A run that cannot begin, go on or end as asked."""
-
-
-def train(
+def train_classifier(
     net: nn.Module,
     train_data: Split,
     test_data: Split,
@@ -38,7 +36,7 @@ def train(
     state: Path | None = None,
     resume: bool = False,
     log: Path | None = None,
-    kind: Callable[..., Run] | None = None,
+    kind: Callable[..., ClassifierRun] | None = None,
 ) -> tuple[nn.Module, list[dict]]:
     """Train `net` as the recipe says; the trained net (the average where there is one) and the
     curve: one dict an epoch with epoch, epochs (planned), loss, accuracy, lr, seconds,
@@ -51,7 +49,7 @@ def train(
     `log` gets the curve as JSON lines. `kind`: another kind of run than that of labels.
     Raises TrainingError.
     """
-    run = (kind or Run)(net, train_data, test_data, recipe, device)
+    run = (kind or ClassifierRun)(net, train_data, test_data, recipe, device)
     if resume and state is not None and state.exists():
         run.restore(state)
     while run.epoch < recipe.epochs:
@@ -64,7 +62,7 @@ def train(
     return run.shown.to("cpu").eval(), run.curve
 
 
-def check(config, train_data: Split, test_data: Split, recipe: Recipe) -> None:
+def check_data(config, train_data: Split, test_data: Split, recipe: Recipe) -> None:
     """Raise TrainingError where the data does not fit the model."""
     classes, channels = train_data.classes, train_data.images.shape[1]
     if config.num_classes != len(classes):
@@ -83,7 +81,7 @@ def check(config, train_data: Split, test_data: Split, recipe: Recipe) -> None:
         )
 
 
-class Run:
+class ClassifierRun:
     """All that an epoch changes, and so all that is saved after it."""
 
     def __init__(self, net, train_data: Split, test_data: Split, recipe: Recipe, device: str):
@@ -350,43 +348,6 @@ def variation(options: Augment, data, config, classes: int) -> Callable:
         return mix(images, labels) if mix else (images, labels)
 
     return vary
-
-
-def as_float(images: Tensor, config) -> Tensor:
-    """uint8 (B, C, h, w) -> float 0..1 (B, in_channels, H, W), resized and made grey or RGB as
-    the net wants them."""
-    images = images.float() / 255
-    size = config.img_size
-    size = (size, size) if isinstance(size, int) else tuple(size)
-    if images.shape[-2:] != size:
-        images = F.interpolate(images, size, mode="bilinear", antialias=True).clamp(0, 1)
-    if images.shape[1] == 1 and config.in_channels == 3:
-        images = images.expand(-1, 3, -1, -1)
-    return images
-
-
-def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Float (B, C, H, W) less the mean, over the deviation, of each channel."""
-    mean, std = (_of_channels(tuple(values), images.device) for values in (mean, std))
-    return (images - mean) / std
-
-
-@cache
-@torch.inference_mode(False)  # for any later use, whoever asks first
-def _of_channels(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """(C, 1, 1), copied to a device once: a copy at each step would wait for all before it."""
-    return torch.tensor(values, device=device).view(-1, 1, 1)
-
-
-@torch.inference_mode()
-def predict(net: nn.Module, split: Split, data, device, batch: int = 500) -> Tensor:
-    """Logits (N, classes), float32, of a whole split in eval mode. `data` has mean and std."""
-    net.eval()
-    logits = []
-    for images in split.images.split(batch):
-        prepared = normalise(as_float(images.to(device), net.config), data.mean, data.std)
-        logits.append(net(prepared).float())
-    return torch.cat(logits)
 
 
 def replace(file: Path, write: Callable[[Path], object]) -> None:

@@ -9,9 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar, get_origin, get_type_hints
 
-
-class RecipeError(ValueError):
-    """A recipe that is missing or says something unknown."""
+from model.errors import RecipeError
 
 
 @dataclass(frozen=True)
@@ -137,14 +135,14 @@ PARTS = {"data": Data, "optimiser": Optimiser, "schedule": Schedule, "augment": 
 _CHOICES = {"optimiser": ("adam", "adamw", "muon", "sgd"), "schedule": ("constant", "cosine")}
 
 
-def names(task: str | None = None) -> list[str]:
+def recipe_names(task: str | None = None) -> list[str]:
     """The recipes that come with the project, those of one task ("classify", "caption") or all."""
     files = resources.files(__package__).joinpath("recipes").iterdir()
     found = sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
-    return [name for name in found if task is None or load(name).task == task]
+    return [name for name in found if task is None or load_recipe(name).task == task]
 
 
-def load(name: str, changes: list[str] | tuple[str, ...] = ()) -> Recipe | CaptionRecipe:
+def load_recipe(name: str, changes: list[str] | tuple[str, ...] = ()) -> Recipe | CaptionRecipe:
     """The recipe of that name, or of the TOML file at that path.
 
     `changes`: "epochs=30", "optimiser.lr=1e-3", ...: values as TOML writes them.
@@ -158,7 +156,8 @@ def load(name: str, changes: list[str] | tuple[str, ...] = ()) -> Recipe | Capti
         table = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError:
         raise RecipeError(
-            f'There is no recipe "{name}". Known: {", ".join(names())}; or give a .toml file.'
+            f'There is no recipe "{name}". Known: {", ".join(recipe_names())}; '
+            "or give a .toml file."
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"The recipe {name} is not valid TOML: {error}.") from None

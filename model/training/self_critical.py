@@ -15,17 +15,18 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from model import decoding
-from model.captioner import END, PAD, SPECIAL, START, UNKNOWN
+from model.captioning import decoding
+from model.datasets.captions import Photos, plain_words
+from model.datasets.vocabulary import END, PAD, SPECIAL, START, UNKNOWN
+from model.evaluate import caption_glance
 from model.training import captioning
-from model.training.caption_data import Photos, plain_words
 from model.training.cider import Cider
 from model.training.recipe import CaptionRecipe
 
 WORDS = 0.1  # what the next word of the human captions counts beside the reward
 
 
-class SelfCriticalRun(captioning.Run):
+class SelfCriticalRun(captioning.CaptionRun):
     """`recipe.drawn` captions of each photo a step. The encoder stays as it is, so each photo is
     looked at once, before the first epoch."""
 
@@ -48,7 +49,9 @@ class SelfCriticalRun(captioning.Run):
         """What the encoder makes of each photo, (N, M, D) in half precision."""
         self.net.eval()
         bar = tqdm(images.split(50), desc="looking", disable=not sys.stderr.isatty(), leave=False)
-        prepared = (captioning.prepared(self.net, x, self.recipe.data, self.device) for x in bar)
+        prepared = (
+            caption_glance.prepared(self.net, x, self.recipe.data, self.device) for x in bar
+        )
         return torch.cat([self.net.look(x).half() for x in prepared])
 
     def _freeze_encoder(self, frozen: bool) -> None:
@@ -66,7 +69,7 @@ class SelfCriticalRun(captioning.Run):
         memory = self.net.bridge(self.memories[chosen].to(self.device).float())
         each = self.recipe.drawn
         rows = torch.arange(len(chosen), device=self.device).repeat_interleave(each)
-        captions = draw(self.net, memory.detach(), rows, self.net.config.max_words)
+        captions = draw_captions(self.net, memory.detach(), rows, self.net.config.max_words)
         worth = torch.tensor(
             [self.cider.score(chosen[i // each], c) for i, c in enumerate(captions)]
         )
@@ -76,10 +79,10 @@ class SelfCriticalRun(captioning.Run):
         begun = self.net.begin(memory)
         human = torch.arange(len(chosen), device=self.device).repeat_interleave(self.data.each)
         logits = self.net.advance(inputs, begun.select(human))[0]
-        loss = WORDS * captioning.word_loss(logits, outputs, self.recipe.label_smoothing)
+        loss = WORDS * caption_glance.word_loss(logits, outputs, self.recipe.label_smoothing)
         loss = loss + self._shift(begun.select(rows), captions, advantage(worth, each))
         self._step(loss)
-        return loss.item(), captioning.word_accuracy(logits, outputs)
+        return loss.item(), caption_glance.word_accuracy(logits, outputs)
 
     def _shift(self, state, captions: list[tuple[int, ...]], advantage: Tensor) -> Tensor:
         """The loss whose gradient makes captions of positive advantage likelier."""
@@ -115,7 +118,9 @@ def advantage(worth: Tensor, each: int) -> Tensor:
 
 
 @torch.no_grad()
-def draw(net: nn.Module, memory: Tensor, rows: Tensor, max_words: int) -> list[tuple[int, ...]]:
+def draw_captions(
+    net: nn.Module, memory: Tensor, rows: Tensor, max_words: int
+) -> list[tuple[int, ...]]:
     """A caption drawn by chance for each of `rows` of memory (B, M, D), with its <end>, if it comes
     to one."""
     words = torch.full((len(rows), 1), START, device=memory.device)

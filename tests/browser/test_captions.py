@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model import samples, scenes, zoo
-from model.checkpoints import DIRECTORY
-from viz.pages.caption_of import scene_of
+from model import zoo
+from model.datasets import samples, scenes
+from model.zoo.checkpoints import DIRECTORY
+from viz.pages.shared.captions_written import scene_of
 
 pytestmark = [
     pytest.mark.browser,
@@ -135,7 +136,7 @@ def test_the_numbers_are_the_models(open_captions):
     assert float(shown[1]) == pytest.approx(100 * row.max(), rel=0.01, abs=0.06)
     alternatives = page.locator(".alternatives .name").all_inner_texts()
     assert [word for word, _ in caption.alternatives[2]] == alternatives[:5]
-    hits = [hit for *_, hit in scenes.pointing(caption, scene_of(5), bundle.tokens, 0, 1)]
+    hits = [hit for *_, hit in scenes.points_at_objects(caption, scene_of(5), bundle.tokens, 0, 1)]
     if hits:
         score = page.locator(".score").inner_text()
         assert f"{sum(hits)} of {len(hits)}" in score

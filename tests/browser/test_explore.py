@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model import samples, zoo
-from model.recorder import AttentionRecorder
+from model import zoo
+from model.datasets import samples
+from model.recording.recorder import AttentionRecorder
 from tests.browser.conftest import ROOT, settle
 
 pytestmark = pytest.mark.browser
@@ -209,7 +210,7 @@ def test_what_counts_as_an_even_map(browser):
     page = browser.new_page()
     even = "source => new Function(`const STYLE = {}; ${source}; return isEven`)()"
     cases = {"[2, 2, 2, 2]": True, "[10, 11, 12, 11]": True, "[1, 1, 2, 1]": False, "[0, 0]": False}
-    source = (ROOT / "viz/explorer/common.js").read_text()
+    source = (ROOT / "viz/components/shared/common.js").read_text()
     assert {case: page.evaluate(f"s => ({even})(s)({case})", source) for case in cases} == cases
     page.close()
 

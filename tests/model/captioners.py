@@ -2,7 +2,9 @@
 
 import torch
 
-from model.captioner import SPECIAL, CaptionerConfig, build
+from model.captioning.base import CaptionerConfig
+from model.captioning.build import build_captioner
+from model.datasets.vocabulary import SPECIAL
 
 WORDS = ("a", "red", "blue", "circle", "square", "above", "left", "of")
 ENCODER = {
@@ -23,7 +25,7 @@ def captioner(seed: int = 0, sure: float = 3.0, **changes):
     settings = {"dim": 24, "layers": 2, "heads": 3, "mlp_dim": 32, "max_words": 16}
     settings["vocabulary"] = (*SPECIAL, *WORDS)
     encoder = ENCODER | changes.pop("encoder", {})
-    net = build(CaptionerConfig(encoder=encoder, **settings | changes))
+    net = build_captioner(CaptionerConfig(encoder=encoder, **settings | changes))
     with torch.no_grad():
         net.head.weight *= sure
         for parameter in net.encoder.parameters():

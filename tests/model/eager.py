@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from model.captioner import Captioner
-from model.vit import VisionTransformer
+from model.captioning.transformer import Captioner
+from model.nets.vit import VisionTransformer
 
 
 def forward(

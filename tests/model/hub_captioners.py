@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from model import torchvision_cpu
+from model.nets import torchvision_cpu
 
 TEXTS = [
     "a man riding a wave on a surfboard.",

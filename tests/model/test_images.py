@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from model.images import MAX_BYTES, MAX_PIXELS, ImageRejected, open_image
+from model.errors import ImageRejected
+from model.images import MAX_BYTES, MAX_PIXELS, open_image
 
 ROOT = Path(__file__).parents[2]
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model import checkpoints, samples, zoo
-from model.look import look
+from model import zoo
+from model.datasets import samples
+from model.recorded_image import record_image
+from model.zoo import checkpoints
 from viz.__main__ import main
 
 NAME = zoo.names()[-1]
@@ -19,7 +21,7 @@ def test_one_picture_writes_sheet_layers_rollout_and_numbers(tmp_path):
     out = tmp_path / "out"
     assert main([str(picture), "--model", NAME, "--out", str(out), "--query", "1,2"]) == 0
     bundle = zoo.load(NAME)
-    seen = look(bundle, samples.load("coffee"))
+    seen = record_image(bundle, samples.load("coffee"))
     names = {path.name for path in out.iterdir()}
     layers = {f"layer-{i + 1:02d}-mean.png" for i in range(len(seen.records))}
     assert names == layers | {"heads.png", "rollout.png", "attention.npz"}
@@ -70,7 +72,7 @@ def test_a_folder_is_drawn_again_by_another_model_and_with_other_colors(tmp_path
         drawn.add((out / "coffee" / "heads.png").read_bytes())
     assert len(drawn) == 4
     layers = [path.name for path in (out / "coffee").glob("layer-*")]
-    assert len(layers) == len(look(zoo.load(other), samples.load("coffee")).records)
+    assert len(layers) == len(record_image(zoo.load(other), samples.load("coffee")).records)
     (out / "coffee" / "attention.npz").write_bytes(b"damaged")
     assert main([*command, other]) == 0
     assert np.load(out / "coffee" / "attention.npz")["maps"].size

@@ -5,22 +5,24 @@ import streamlit as st
 import torch
 
 from model import zoo
-from model.agreement import agreement, rank_correlation
-from model.relevance import METHODS as NAMES
-from model.relevance import why_not
-from viz import explorer
-from viz.faithful import agreement_table
-from viz.methods import CAN_TELL, SAME_FOR_EVERY_CLASS
-from viz.pages import attribution_object, attribution_scores, shelf
+from model.attribution.metrics.agreement import agreement, rank_correlation
+from model.attribution.registry import METHODS as NAMES
+from model.attribution.registry import why_unsuitable
+from viz.charts.faithfulness import agreement_table
+from viz.components import mounts
+from viz.components.mounts import row
+from viz.components.payload import pack
+from viz.components.row_payload import Cell, row_payload
+from viz.pages import attribution_object, attribution_scores
 from viz.pages import attribution_settings as settings
 from viz.pages.attribution_maps import map_of, trace_of
 from viz.pages.attribution_object import Place
 from viz.pages.attribution_settings import Size, methods_of
 from viz.pages.attribution_target import Case, begin, note_case
-from viz.pages.link import note_down, recall
-from viz.pages.text import plain
-from viz.payload import pack
-from viz.row import Cell, row, row_payload
+from viz.pages.shared import open_models
+from viz.pages.shared.method_texts import CAN_TELL, SAME_FOR_EVERY_CLASS
+from viz.pages.shared.text import plain
+from viz.pages.shared.url_params import set_url_params, url_param
 
 BARE = {"displayModeBar": False}
 USUAL = "chefer"
@@ -35,7 +37,7 @@ HINT = (
 def page() -> None:
     """The whole page, top to bottom."""
     case = begin()
-    method = recall("method", USUAL, list(NAMES))
+    method = url_param("method", USUAL, list(NAMES))
     place, compare = st.container(), _compare_switch(case)
     trace = trace_of(case.bundle, case.picture.key, case.picture.image, case.target)
     # Of the whole model, also where the other pages record a part of it.
@@ -44,7 +46,7 @@ def page() -> None:
     marked = attribution_object.choose(case, grid)
     left, right = st.columns([2, 3], gap="large")
     with right:
-        _show_method(method, size, suits=why_not(trace, method) is None)
+        _show_method(method, size, suits=why_unsuitable(trace, method) is None)
     with left:
         _show_large(case, grid, method, size, marked)
     maps = {name: _map(case.bundle, case, name, size) for name in NAMES}
@@ -57,7 +59,7 @@ def page() -> None:
     st.subheader("What such a map can and cannot tell")
     st.markdown(CAN_TELL)
     note_case(case)
-    note_down(
+    set_url_params(
         method=(method, USUAL),
         compare=(compare, False),
         box=(None if case.scene else attribution_object.address(), None),
@@ -77,20 +79,20 @@ def _map(bundle: zoo.Bundle, case: Case, method: str, size: Size) -> np.ndarray 
 def _untrained(case: Case) -> zoo.Bundle | None:
     """The same model with random weights; None where there is no other."""
     name = case.bundle.name
-    if name.endswith(shelf.RANDOM):
+    if name.endswith(open_models.RANDOM):
         return None
     try:
-        return shelf.load(name + shelf.RANDOM)
+        return open_models.open_model_named(name + open_models.RANDOM)
     except (zoo.ModelNotFound, zoo.ModelRejected):
         return None
 
 
 def _compare_switch(case: Case) -> bool:
-    recall("compare", False, (True, False))
+    url_param("compare", False, (True, False))
     return st.toggle(
         "Beside the same model with random weights",
         key="compare",
-        disabled=case.bundle.name.endswith(shelf.RANDOM),
+        disabled=case.bundle.name.endswith(open_models.RANDOM),
         help="A map that barely changes when the weights are random says nothing about what the "
         "model has learned.",
     )
@@ -187,7 +189,7 @@ def _show_large(
         "box": marked and marked.box,
     }
     st.caption(f"{title}, {plain(about)}")
-    explorer.overlay(pack(header, photo=case.photo, values=values.astype(np.float32)), key="large")
+    mounts.overlay(pack(header, photo=case.photo, values=values.astype(np.float32)), key="large")
 
 
 # -- how far they agree ---------------------------------------------------------------------------

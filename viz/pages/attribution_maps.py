@@ -14,11 +14,14 @@ from cachetools import LRUCache, cached
 from PIL import Image
 from torch import nn
 
-from model import faithfulness, zoo
-from model.faithfulness import Curve
-from model.relevance import MethodUnsuitable, explain
-from model.trace import Trace, trace_class
-from model.word_trace import NextWord, Word, trace_word
+from model import zoo
+from model.attribution.metrics import faithfulness
+from model.attribution.metrics.faithfulness import Curve
+from model.attribution.registry import explain
+from model.attribution.trace import Trace, trace_class
+from model.attribution.word_trace import trace_word
+from model.captioning.words import NextWord, Word
+from model.errors import MethodUnsuitable
 
 CACHE_BYTES = 512 * 2**20
 SHARES = np.linspace(0, 1, 21)

@@ -6,7 +6,12 @@ import numpy as np
 import streamlit as st
 import torch
 
-from model.localisation import box_mask, chance_overlap, overlap_at_share, points_into
+from model.attribution.metrics.localisation import (
+    box_mask,
+    chance_overlap,
+    overlap_at_share,
+    points_into,
+)
 from viz.pages.attribution_target import Case
 
 WHOLE = (1.0, 1.0)  # boxes are shares of the picture

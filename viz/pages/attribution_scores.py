@@ -3,13 +3,13 @@
 import numpy as np
 import streamlit as st
 
-from viz.faithful import colors_of, score_curves
+from viz.charts.faithfulness import colors_of, score_curves
 from viz.pages import attribution_settings as settings
 from viz.pages.attribution_maps import SHARES, Measured, curves_of
 from viz.pages.attribution_object import Place
 from viz.pages.attribution_settings import Size, for_the_model, methods_of
 from viz.pages.attribution_target import Case
-from viz.pages.link import recall
+from viz.pages.shared.url_params import url_param
 
 BARE = {"displayModeBar": False}
 BACKGROUNDS = {"blurred": "Blurred photo", "zeroed": "Mean colour"}
@@ -57,8 +57,8 @@ def words(case: Case) -> dict[str, tuple[str, str]]:
 def _choose(case: Case) -> tuple[str, bool, bool]:
     """The background, whether to draw logarithms, and whether this has been asked for."""
     key = _scale_key(case)
-    recall("background", "blurred", list(BACKGROUNDS))
-    recall(key, _usual_scale(case), list(SCALES))
+    url_param("background", "blurred", list(BACKGROUNDS))
+    url_param(key, _usual_scale(case), list(SCALES))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         kind = st.segmented_control(
             "What a patch is replaced by",

@@ -10,13 +10,13 @@ from typing import Any
 
 import streamlit as st
 
-from model.baselines import BASELINES
-from model.rollout import FUSIONS
-from model.trace import Trace
-from model.word_trace import WordTrace
-from viz.methods import METHODS, VIT_EXPLAIN, WORD_METHODS, Method, written_out
+from model.attribution.baselines import BASELINES
+from model.attribution.trace import Trace
+from model.attribution.word_trace import WordTrace
+from model.recording.rollout import FUSIONS
 from viz.pages.attribution_maps import Settings
-from viz.pages.link import recall
+from viz.pages.shared.method_texts import METHODS, VIT_EXPLAIN, WORD_METHODS, Method, written_out
+from viz.pages.shared.url_params import url_param
 
 COMPAT = "vit-explain"
 KEEP = {"persist_state": "session"}
@@ -52,7 +52,7 @@ def size_of(trace: Trace) -> Size:
         heads = min((record.shape[1] for record in deciding), default=1)
         return Size(max(1, trace.decoder), max(1, len(deciding)), heads, words=True)
     heads = min(record.shape[1] for record in trace.records)
-    readers, prefix = trace.readers, len(trace.layout.prefix)
+    readers, prefix = trace.readout_tokens, len(trace.layout.prefix)
     return Size(
         trace.depth,
         trace.depth,
@@ -225,7 +225,9 @@ def fit(size: Size) -> None:
 def chosen(method: str, size: Size) -> dict[str, Any]:
     """What is set for a method, each value as its widget has it."""
     return {
-        name: recall(_key(method, name), setting.usual(size), lambda v, s=setting: s.valid(v, size))
+        name: url_param(
+            _key(method, name), setting.usual(size), lambda v, s=setting: s.valid(v, size)
+        )
         for name, setting in SETTINGS[method].items()
     }
 
@@ -239,7 +241,7 @@ def show(method: str, size: Size) -> None:
 
 
 def for_the_model(method: str, size: Size) -> Settings:
-    """A method's settings as ``model.relevance`` takes them."""
+    """A method's settings as ``model.attribution.class_methods`` takes them."""
     values = chosen(method, size)
     if values.pop("compat", False):
         taken = {"compat": COMPAT, "discard": values["kept"]}

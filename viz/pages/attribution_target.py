@@ -6,17 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from model import checkpoints, scenes, zoo
-from model.captions import Caption, CaptionBundle
-from viz.pages import picture, scene, shelf
+from model import zoo
+from model.captioning.caption import Caption, CaptionBundle
+from model.datasets import scenes
+from model.zoo import checkpoints
+from viz.components.payload import photo_bytes
 from viz.pages.attribution_maps import Target, probabilities
-from viz.pages.caption_of import Question, answer, first_telling
-from viz.pages.link import note_down
-from viz.pages.picture import Picture
-from viz.pages.session import Session, open_model, see, start, write_address
-from viz.pages.text import plain
-from viz.pages.view import View, drawn_as
-from viz.payload import photo_bytes
+from viz.pages.shared import open_models, picture, scene
+from viz.pages.shared.captions_written import Question, caption_of, first_telling
+from viz.pages.shared.picture import Picture
+from viz.pages.shared.session import Session, open_model, see, start, write_address
+from viz.pages.shared.text import plain
+from viz.pages.shared.url_params import set_url_params
+from viz.pages.shared.view import View, drawn_as
 
 BEST = 5
 QUESTION = "Which patches does the answer rest on?"
@@ -62,7 +64,7 @@ def begin() -> Case:
     """The page's heading and all choices; what was chosen."""
     words = dict(st.query_params)
     asked = _begin_captioner(words.get("model", ""))
-    notes = start(also=shelf.names("caption"))
+    notes = start(also=open_models.open_names("caption"))
     scene.begin(words if asked else {})
     st.title(QUESTION)
     st.markdown(LEAD)
@@ -90,12 +92,12 @@ def note_case(case: Case) -> None:
     about = _about(case.bundle, case.picture)
     if case.session is not None:
         write_address(case.session)
-        note_down(**{"class": (case.name if _is_chosen(about) else None, None)})
+        set_url_params(**{"class": (case.name if _is_chosen(about) else None, None)})
         return
     place = {"scene": st.session_state.scene} if case.scene else {"photo": _photo(case.picture)}
     words = {**place, "model": case.bundle.name, "word": case.word + 1}
     st.query_params.from_dict({name: str(value) for name, value in words.items()})
-    note_down(
+    set_url_params(
         colors=(case.view.colors, View.colors),
         opacity=(case.view.opacity, View.opacity),
         smooth=("yes" if case.view.smooth else "no", "no"),
@@ -120,17 +122,17 @@ def _begin_captioner(asked: str) -> bool:
     Nothing is fetched because of a link.
     """
     state = st.session_state
-    known = shelf.is_open(asked, "caption")
+    known = open_models.is_open(asked, "caption")
     if "explained" not in state:
         state.explained = asked if known else None
         if known:
-            shelf.open_by_name(asked, "caption")
+            open_models.open_by_name(asked, "caption")
     return known
 
 
 def _choose_model() -> str:
     """The field in which a model is chosen: captioners too, which the other pages cannot show."""
-    names = [*shelf.names(), *shelf.names("caption")]
+    names = [*open_models.open_names(), *open_models.open_names("caption")]
     st.session_state.model_choice = st.session_state.explained or st.session_state.model
     return st.selectbox(
         "Model", names, key="model_choice", format_func=_title, on_change=_take_model
@@ -139,7 +141,7 @@ def _choose_model() -> str:
 
 def _take_model() -> None:
     name = st.session_state.model_choice
-    if name in shelf.names("caption"):
+    if name in open_models.open_names("caption"):
         st.session_state.explained = name
     else:
         st.session_state.explained, st.session_state.model = None, name
@@ -148,7 +150,7 @@ def _take_model() -> None:
 def _title(name: str) -> str:
     file = checkpoints.DIRECTORY / f"{name}.safetensors"
     if name in zoo.names() or not file.is_file():
-        return shelf.title(name)
+        return open_models.model_title(name)
     return checkpoints.read_card(file).get("title", name)
 
 
@@ -247,7 +249,7 @@ def _word(
         st.caption(" ".join(notes))
     if bundle.knows_scenes_alone and drawn is None:
         st.info(scene.STRANGE, icon=":material/info:")
-    caption = answer(bundle, shown, Question(bundle.name, shown.key))
+    caption = caption_of(bundle, shown, Question(bundle.name, shown.key))
     if not caption.words:
         st.info(SILENT, icon=":material/info:")
         st.stop()

@@ -6,7 +6,7 @@ import streamlit as st
 
 from model import zoo
 from viz.pages.models_card import LINES, show_training
-from viz.pages.text import plain
+from viz.pages.shared.text import plain
 
 SHARES = {
     "captions_right": "Captions right in every word",

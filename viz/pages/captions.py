@@ -9,19 +9,21 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
-from model import scenes, zoo
-from viz import explorer
-from viz.caption_strip import animation, strip
-from viz.captions import MEMORY_OF_ONE, Caption, Objects, caption_payload
-from viz.pages import captioner_card, captioner_choice, picture, shelf
-from viz.pages import scene as scene_choice
-from viz.pages.caption_of import Question, answer, first_telling
-from viz.pages.link import note_down, recall
-from viz.pages.picture import Picture
-from viz.pages.scene import STRANGE, enlarged
-from viz.pages.session import start
-from viz.pages.text import plain
-from viz.payload import photo_bytes
+from model import zoo
+from model.datasets import scenes
+from viz.components import mounts
+from viz.components.caption_payload import MEMORY_OF_ONE, CaptionLike, Objects, caption_payload
+from viz.components.payload import photo_bytes
+from viz.pages import captioner_card
+from viz.pages.shared import captioner_choice, open_models, picture
+from viz.pages.shared import scene as scene_choice
+from viz.pages.shared.captions_written import Question, caption_of, first_telling
+from viz.pages.shared.picture import Picture
+from viz.pages.shared.scene import STRANGE, enlarged
+from viz.pages.shared.session import start
+from viz.pages.shared.text import plain
+from viz.pages.shared.url_params import set_url_params, url_param
+from viz.pictures.caption_strip import animation, strip
 
 BY_CHANCE = 0
 DECODING = {1: "Greedy", 3: "Beam 3", 5: "Beam 5", BY_CHANCE: "By chance"}
@@ -72,8 +74,8 @@ class Told:
     """The caption on the page, and what the model says when nobody types."""
 
     question: Question  # what the caption answers
-    caption: Caption
-    own: Caption
+    caption: CaptionLike
+    own: CaptionLike
     beam: int = 0  # which of the own caption's beams it is
     typed: bool = False
 
@@ -89,7 +91,7 @@ def page() -> None:
     if "caption_view" not in st.session_state:
         notes += captioner_choice.open_linked()
     captioner_choice.not_opened()
-    names = shelf.names("caption")
+    names = open_models.open_names("caption")
     if not names:
         st.info(NONE_TRAINED, icon=":material/info:")
         st.code(TRAIN, language="bash")
@@ -123,10 +125,10 @@ def _read_address(names: Sequence[str]) -> list[str]:
     scene_choice.begin(words)
     state = st.session_state
     usual = captioner_choice.fitting(state.subject == "scene", state.get("captioner"))
-    recall("captioner", usual or names[0], names)
-    recall("beams", 1, list(DECODING))
-    recall("temperature", 1.0, TEMPERATURES)
-    recall("draw", 0, lambda draw: 0 <= draw < MOST_DRAWS)
+    url_param("captioner", usual or names[0], names)
+    url_param("beams", 1, list(DECODING))
+    url_param("temperature", 1.0, TEMPERATURES)
+    url_param("draw", 0, lambda draw: 0 <= draw < MOST_DRAWS)
     if "caption_view" in st.session_state:
         return []
     st.session_state.typed = words.get("text", "")[:MOST_LINKED]
@@ -158,7 +160,7 @@ def _choose(names: Sequence[str]) -> tuple[zoo.Bundle, Picture, scenes.Scene | N
                 "Captioner",
                 names,
                 key="captioner",
-                format_func=captioner_choice.title,
+                format_func=captioner_choice.captioner_title,
                 persist_state="session",
             )
         with decoding_column:
@@ -187,7 +189,7 @@ def _choose(names: Sequence[str]) -> tuple[zoo.Bundle, Picture, scenes.Scene | N
 def _open(name: str) -> zoo.Bundle:
     """The captioner; a sentence and no more where its file is gone or broken."""
     try:
-        return shelf.load(name)
+        return open_models.open_model_named(name)
     except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
         st.error(plain(str(problem)), icon=":material/error:")
         st.stop()
@@ -248,17 +250,17 @@ def _tell(bundle: zoo.Bundle, shown: Picture) -> Told:
     question = Question(*about, max(1, state.beams), tuple(state.given))
     if state.beams == BY_CHANCE:
         question = replace(question, temperature=state.temperature, draw=state.draw)
-    own = answer(bundle, shown, question)
+    own = caption_of(bundle, shown, question)
     if state.typed.strip():
         judged = replace(question, typed=state.typed[:MOST_TYPED])
-        caption = answer(bundle, shown, judged)
+        caption = caption_of(bundle, shown, judged)
         if caption.words:
             return Told(judged, caption, own, typed=True)
         st.info("There is no word in what you typed; this is the model's own caption.")
     asked, beam = state.beam or ("", 0)
     if asked == question.key and 0 < beam < len(own.beams):
         judged = replace(question, typed=own.beams[beam][0])
-        return Told(judged, answer(bundle, shown, judged), own, beam)
+        return Told(judged, caption_of(bundle, shown, judged), own, beam)
     return Told(question, own, own)
 
 
@@ -279,7 +281,7 @@ def _show(bundle: zoo.Bundle, shown: Picture, told: Told, objects: Objects) -> N
         summary=_summary(told),
         key=told.question.key,
     )
-    explorer.captions(
+    mounts.captions(
         payload,
         on_view=_take_view,
         on_continue=_take_word,
@@ -335,7 +337,7 @@ def _summary(told: Told) -> str:
     return f"{said} {caption.note}".strip()
 
 
-def _logprob(caption: Caption) -> str:
+def _logprob(caption: CaptionLike) -> str:
     total = float(caption.logprobs.sum())
     mean = total / len(caption.words) if caption.words else 0.0
     return f"{total:.1f}, {mean:.1f} a word".replace("-", "−")
@@ -371,7 +373,7 @@ def _take_beam(question: str) -> None:
 # -- what was drawn -------------------------------------------------------------------------------
 
 
-def _objects(bundle: zoo.Bundle, caption: Caption, scene: scenes.Scene | None) -> Objects:
+def _objects(bundle: zoo.Bundle, caption: CaptionLike, scene: scenes.Scene | None) -> Objects:
     if scene is None:
         return Objects()
     width, height = scene.image.size
@@ -380,7 +382,7 @@ def _objects(bundle: zoo.Bundle, caption: Caption, scene: scenes.Scene | None) -
         for left, top, right, bottom in (thing.box for thing in scene.objects)
     ]
     labels = [f"{thing.size} {thing.colour} {thing.shape}" for thing in scene.objects]
-    found = () if bundle.memory_of_one else scenes.pointing(caption, scene, bundle.tokens)
+    found = () if bundle.memory_of_one else scenes.points_at_objects(caption, scene, bundle.tokens)
     named = [(word, thing) for word, thing, _ in found]
     return Objects(boxes, labels, named, sum(hit for _, _, hit in found))
 
@@ -396,7 +398,7 @@ def _pointing(objects: Objects) -> str:
 # -- what it means, and to keep -------------------------------------------------------------------
 
 
-def _show_meaning(bundle: zoo.Bundle, caption: Caption) -> None:
+def _show_meaning(bundle: zoo.Bundle, caption: CaptionLike) -> None:
     has_self_attention = bool(caption.self_)
     how, formula, words_before = DOT_PRODUCT if has_self_attention else ADDITIVE
     with st.popover("What am I seeing?", icon=":material/help:"):
@@ -413,7 +415,7 @@ def _show_meaning(bundle: zoo.Bundle, caption: Caption) -> None:
             st.markdown(f"**Here:** {MEMORY_OF_ONE}")
 
 
-def _show_export(bundle: zoo.Bundle, shown: Picture, caption: Caption) -> None:
+def _show_export(bundle: zoo.Bundle, shown: Picture, caption: CaptionLike) -> None:
     if bundle.memory_of_one or not caption.words:
         return
     # A file is made when it is asked for, by a thread that has no session: the view goes along.
@@ -436,7 +438,7 @@ def _show_export(bundle: zoo.Bundle, shown: Picture, caption: Caption) -> None:
             )
 
 
-def _strip(bundle: zoo.Bundle, shown: Picture, caption: Caption, view: View) -> bytes:
+def _strip(bundle: zoo.Bundle, shown: Picture, caption: CaptionLike, view: View) -> bytes:
     buffer = io.BytesIO()
     photo, maps = enlarged(bundle.frame(shown.image)), _maps(bundle, caption, view)
     probabilities = np.exp(caption.logprobs)
@@ -445,7 +447,7 @@ def _strip(bundle: zoo.Bundle, shown: Picture, caption: Caption, view: View) -> 
 
 
 def _animation(
-    bundle: zoo.Bundle, shown: Picture, caption: Caption, view: View, kind: str
+    bundle: zoo.Bundle, shown: Picture, caption: CaptionLike, view: View, kind: str
 ) -> bytes:
     photo, maps = enlarged(bundle.frame(shown.image)), _maps(bundle, caption, view)
     return animation(photo, maps, caption.words, kind, **_style(view))
@@ -455,7 +457,7 @@ def _style(view: View) -> dict[str, object]:
     return {"color_map": view["colors"], "opacity": view["opacity"], "smooth": view["smooth"]}
 
 
-def _maps(bundle: zoo.Bundle, caption: Caption, view: View) -> np.ndarray:
+def _maps(bundle: zoo.Bundle, caption: CaptionLike, view: View) -> np.ndarray:
     """(words, rows, columns) of the layer and head that are shown."""
     head = None if view["head"] == "mean" else view["head"]
     rows = caption.attention(view["layer"], head)[:, bundle.tokens.patch_slice]
@@ -470,7 +472,7 @@ def _write_address(shown: Picture, scene: scenes.Scene | None) -> None:
     words = {"captioner": state.captioner, **place, "layer": view["layer"] + 1, "head": head}
     st.query_params.from_dict({name: str(value) for name, value in words.items()})
     given = " ".join(state.given)
-    note_down(
+    set_url_params(
         word=(view["word"] + 1, None),
         beams=(state.beams, 1),
         temperature=(state.temperature if state.beams == BY_CHANCE else 1.0, 1.0),

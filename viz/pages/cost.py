@@ -6,12 +6,12 @@ from dataclasses import replace
 import streamlit as st
 from cachetools import LRUCache
 
+from model.analysis.cost import SECONDS, Cost, Timing, cost_of, doubled, time_parts
 from model.bundle import Bundle
-from model.costs import SECONDS, Cost, Timing, cost_of, doubled, measure
-from model.vit import PRESETS, ViTConfig
-from viz.bars import cost_bars
-from viz.pages.link import note_down, recall
-from viz.pages.session import model_choice, open_model, start
+from model.nets.vit import PRESETS, ViTConfig
+from viz.charts.bars import cost_bars
+from viz.pages.shared.session import model_choice, open_model, start
+from viz.pages.shared.url_params import set_url_params, url_param
 
 BARE = {"displayModeBar": False}
 OWN = "This model"
@@ -69,7 +69,7 @@ def page() -> None:
     _show_memory(costs)
     _show_formulae(config)
     st.query_params.from_dict({"model": st.session_state.model})
-    note_down(base=(base, next(iter(bases))))
+    set_url_params(base=(base, next(iter(bases))))
 
 
 def _choose_model(notes: list[str]) -> Bundle:
@@ -89,7 +89,7 @@ def _bases(bundle: Bundle) -> dict[str, ViTConfig]:
 
 
 def _choose(bases: dict[str, ViTConfig]) -> tuple[str, ViTConfig]:
-    recall("base", next(iter(bases)), list(bases))
+    url_param("base", next(iter(bases)), list(bases))
     base = st.segmented_control("Begin from", list(bases), key="base", required=True)
     config = bases[base]
     height, width = config.tokens.image_size
@@ -208,7 +208,7 @@ def _measure(variants: dict[str, ViTConfig]) -> dict[str, Timing]:
     while not stopwatch.acquire(timeout=PATIENCE):
         bar.progress(0.0, "Waiting: somebody else is measuring on this machine.")
     try:
-        return measure(variants, report=report) if variants else {}
+        return time_parts(variants, report=report) if variants else {}
     finally:
         stopwatch.release()
         bar.empty()

@@ -7,16 +7,16 @@ import numpy as np
 import streamlit as st
 
 from model import zoo
-from model.rollout import FUSIONS
-from viz import explorer
+from model.recording.rollout import FUSIONS
+from viz.components import mounts
+from viz.components.payload import pack
 from viz.pages.attribution_settings import DISCARD_HELP, FUSION_HELP
-from viz.pages.export import show_export
-from viz.pages.look import Look, layer_payload, rollout_from, sinks_of
-from viz.pages.session import Session, begin, change_view, write_address
-from viz.pages.text import plain
-from viz.pages.view import View, go_to_layer, prefix_name, token_name
-from viz.payload import pack
-from viz.sheet import quantise
+from viz.pages.explore_export import show_export
+from viz.pages.shared.recorded_images import ShownImage, layer_payload, rollout_from, sinks_of
+from viz.pages.shared.session import Session, begin, change_view, write_address
+from viz.pages.shared.text import plain
+from viz.pages.shared.view import View, go_to_layer, prefix_name, token_name
+from viz.pictures.sheet import quantise
 
 UNSURE = "It knows these classes alone, so it names one of them whatever the photo shows."
 
@@ -47,7 +47,7 @@ def page() -> None:
 # -- the photo --------------------------------------------------------------------------------
 
 
-def _show_explorer(look: Look, bundle: zoo.Bundle, view: View) -> None:
+def _show_explorer(look: ShownImage, bundle: zoo.Bundle, view: View) -> None:
     """Mount the explorer; the browser says what it has, and only the rest is sent."""
     tokens = look.layers[view.layer].tokens
     header = {
@@ -70,7 +70,7 @@ def _show_explorer(look: Look, bundle: zoo.Bundle, view: View) -> None:
     if known is None or view.layer not in known:
         parts, layer_arrays = layer_payload(look.records[view.layer])
         header, arrays = header | parts, arrays | layer_arrays
-    explorer.explorer(pack(header, **arrays), on_view=_take_view)
+    mounts.explorer(pack(header, **arrays), on_view=_take_view)
 
 
 def _show_size(session: Session) -> None:
@@ -85,7 +85,7 @@ def _show_size(session: Session) -> None:
     )
 
 
-def _show_sinks(look: Look, view: View) -> None:
+def _show_sinks(look: ShownImage, view: View) -> None:
     """Point out the tokens that everybody in this layer looks at."""
     tokens = look.layers[view.layer].tokens
     named = [
@@ -114,7 +114,7 @@ def _take_view() -> None:
 # -- every head ---------------------------------------------------------------------------------
 
 
-def _show_sheet(look: Look, view: View) -> None:
+def _show_sheet(look: ShownImage, view: View) -> None:
     st.subheader("Every head of every layer")
     place = token_name(view.query, look.layers[view.layer].tokens)
     st.caption(
@@ -134,14 +134,14 @@ def _show_sheet(look: Look, view: View) -> None:
         "shares": _prefix_shares(look, view),
         "numbers": [number + 1 for number in look.numbers],
     }
-    explorer.sheet(
+    mounts.sheet(
         pack(header, photo=look.photo, values=values, maxima=maxima),
         on_choose=partial(_take_head, look),
         key="sheet",
     )
 
 
-def _prefix_shares(look: Look, view: View) -> list[tuple[str, list[float]]]:
+def _prefix_shares(look: ShownImage, view: View) -> list[tuple[str, list[float]]]:
     """What each token that is no patch gets from the query, in every head of every layer."""
     prefix = look.layers[view.layer].tokens.prefix
     if not prefix:
@@ -152,7 +152,7 @@ def _prefix_shares(look: Look, view: View) -> list[tuple[str, list[float]]]:
     ]
 
 
-def _take_head(look: Look) -> None:
+def _take_head(look: ShownImage) -> None:
     choice = st.session_state.sheet.get("choose")
     if not choice:
         return
@@ -165,7 +165,7 @@ def _take_head(look: Look) -> None:
 # -- rollout ------------------------------------------------------------------------------------
 
 
-def _show_rollout(look: Look, view: View) -> None:
+def _show_rollout(look: ShownImage, view: View) -> None:
     st.subheader("Through all layers: rollout")
     if reason := look.no_rollout:
         where = "" if look.windowed or look.whole else " The Models page has that choice."
@@ -215,7 +215,7 @@ def _show_rollout(look: Look, view: View) -> None:
             "caption": f"All patches together {patches.sum():.0%}{kept}.",
             "alt": f"Attention rollout from {token_name(view.query, tokens)}",
         }
-        explorer.overlay(pack(header, photo=look.photo, values=patches), key="rollout")
+        mounts.overlay(pack(header, photo=look.photo, values=patches), key="rollout")
 
 
 def _take_rollout() -> None:

@@ -11,19 +11,21 @@ from cachetools import LRUCache
 from PIL import Image
 from torch import Tensor
 
-from model import mimetic, samples
-from model.images import ImageRejected, open_image
-from model.look import centre
-from model.measures import KINDS, chance, dominant_kind, kind_scores, measure_layers
-from model.patches import TokenLayout
-from model.recorder import AttentionRecord
-from model.survey import survey
-from viz.pages import shelf
-from viz.pages.link import note_down, recall
-from viz.pages.picture import MAX_MEGABYTES, MAX_SIDE, TYPES
-from viz.pages.session import Session, begin, change_view, chosen_layers, write_address
-from viz.pages.view import go_to_layer
-from viz.scatter import head_scatter
+from model.analysis.head_measures import KINDS, chance, dominant_kind, kind_scores, measure_layers
+from model.datasets import samples
+from model.errors import ImageRejected
+from model.images import open_image
+from model.nets import mimetic_init
+from model.recorded_image import centre
+from model.recording.recorder import AttentionRecord
+from model.survey.head_survey import survey
+from model.tokens import TokenLayout
+from viz.charts.scatter import head_scatter
+from viz.pages.shared import open_models
+from viz.pages.shared.picture import MAX_MEGABYTES, MAX_SIDE, TYPES
+from viz.pages.shared.session import Session, begin, change_view, chosen_layers, write_address
+from viz.pages.shared.url_params import set_url_params, url_param
+from viz.pages.shared.view import go_to_layer
 
 THIS, SAMPLES, OWN = "This photo", "The samples", "Many of yours"
 BEST = 3
@@ -162,7 +164,7 @@ def page() -> None:
         _show_scatter(session, measures, scores, measure)
         _show_kinds(session, scores)
     write_address(session)
-    note_down(measure=(measure, "distance"), over=(scope if scope != OWN else THIS, THIS))
+    set_url_params(measure=(measure, "distance"), over=(scope if scope != OWN else THIS, THIS))
 
 
 def _choose(prefix: tuple[str, ...]) -> tuple[str, str]:
@@ -172,8 +174,8 @@ def _choose(prefix: tuple[str, ...]) -> tuple[str, str]:
         for name in MEASURES
         if (name != "registers" or registers) and (name != "cls" or _has_class_token(prefix))
     ]
-    recall("over", THIS, [THIS, SAMPLES, OWN])
-    recall("measure", "distance", there)
+    url_param("over", THIS, [THIS, SAMPLES, OWN])
+    url_param("measure", "distance", there)
     left, right = st.columns([2, 3], gap="large")
     with left:
         measure = st.selectbox(
@@ -318,8 +320,8 @@ def _numbers(session: Session) -> list[int]:
 
 def _of_its_making(session: Session) -> str:
     """What is known of how far this network's heads look before it has learned anything."""
-    if mimetic.began(session.bundle.net):
-        return MIMETIC_UNTRAINED if session.bundle.name.endswith(shelf.RANDOM) else MIMETIC
+    if mimetic_init.began(session.bundle.net):
+        return MIMETIC_UNTRAINED if session.bundle.name.endswith(open_models.RANDOM) else MIMETIC
     config = getattr(session.bundle.net, "config", None)
     return STEM if getattr(config, "embed", "") == "stem" else ""
 

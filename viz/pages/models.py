@@ -5,11 +5,13 @@ import re
 import streamlit as st
 
 from model import zoo
-from model.look import NothingToShow, plan
-from model.recorder import NothingRecorded
-from viz.pages import models_card, models_untrained, shelf
-from viz.pages.session import chosen_layers, model_choice, start
-from viz.pages.text import plain
+from model.errors import NothingRecorded, NothingToShow
+from model.recorded_image import bytes_of_layers
+from model.zoo import catalogue
+from viz.pages import models_card, models_untrained
+from viz.pages.shared import open_models
+from viz.pages.shared.session import chosen_layers, model_choice, start
+from viz.pages.shared.text import plain
 
 FILE_TYPES = ["safetensors", "pt", "pth", "bin"]
 HUB_LEAD = (
@@ -76,7 +78,7 @@ def page() -> None:
 
 def _load(name: str) -> zoo.Bundle | None:
     try:
-        return shelf.load(name)
+        return open_models.open_model_named(name)
     except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
         st.error(plain(str(problem)), icon=":material/error:")
         return None
@@ -101,8 +103,8 @@ def _open_another() -> None:
         st.button(
             "Open it untrained",
             on_click=_open_name,
-            args=(name + shelf.RANDOM,),
-            disabled=name.endswith(shelf.RANDOM),
+            args=(name + open_models.RANDOM,),
+            disabled=name.endswith(open_models.RANDOM),
         )
     with hub:
         st.markdown(HUB_LEAD)
@@ -153,7 +155,7 @@ def _open_another() -> None:
 
 def _open_name(name: str) -> None:
     try:
-        shelf.open_by_name(name)
+        open_models.open_by_name(name)
     except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
         st.session_state.not_opened = str(problem)
         return
@@ -164,12 +166,12 @@ def _open_hub() -> None:
     name = (st.session_state.hub_name or "").strip()
     hub, slash, _ = name.partition("/")
     # A path is no hub's name: nobody opens the server's own files from a browser.
-    if not slash or hub not in zoo.HUBS or name.lower().endswith(zoo.SUFFIXES):
+    if not slash or hub not in catalogue.HUBS or name.lower().endswith(catalogue.SUFFIXES):
         st.session_state.not_opened = (
             "A hub's model has its hub's name first, as in timm/deit_tiny_patch16_224."
         )
         return
-    _open_name(name + (shelf.RANDOM if st.session_state.hub_random else ""))
+    _open_name(name + (open_models.RANDOM if st.session_state.hub_random else ""))
 
 
 def _open_own() -> None:
@@ -185,7 +187,7 @@ def _open_own() -> None:
         )
         return
     try:
-        name = shelf.open_file(weights[0].name, weights[0].getvalue(), *cards, **_said())
+        name = open_models.open_file(weights[0].name, weights[0].getvalue(), *cards, **_said())
     except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
         st.session_state.not_opened = str(problem)
         return
@@ -225,15 +227,15 @@ def _size(text: str | None) -> int | tuple[int, int] | None:
 
 
 def _show_summary(bundle: zoo.Bundle) -> None:
-    st.subheader(plain(shelf.title(bundle.name)))
-    if bundle.name.endswith(shelf.RANDOM):
+    st.subheader(plain(open_models.model_title(bundle.name)))
+    if bundle.name.endswith(open_models.RANDOM):
         st.caption("Its weights are random: nothing was learned, so nothing was measured.")
     models_card.show_figures(bundle.card)
     models_card.show_facts(bundle)
 
 
 def _show_more(bundle: zoo.Bundle) -> None:
-    if not bundle.name.endswith(shelf.RANDOM):
+    if not bundle.name.endswith(open_models.RANDOM):
         models_untrained.show_untrained(bundle)
     models_card.show_mixups(bundle.card)
     models_card.show_training(bundle.card)
@@ -247,7 +249,7 @@ def _show_more(bundle: zoo.Bundle) -> None:
 def _kept_bytes(name: str) -> dict[int, int] | str:
     """Bytes that a look keeps of each layer, or why that cannot be said."""
     try:
-        return plan(shelf.load(name))
+        return bytes_of_layers(open_models.open_model_named(name))
     except (NothingRecorded, NothingToShow) as problem:
         return str(problem)
 

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from model import confusion, zoo
-from viz.bars import share_bars
-from viz.confusion import READABLE, class_bars, class_dots, confusion_grid, full_grid
-from viz.learning import learning_curve
-from viz.pages import shelf
-from viz.pages.text import plain
-from viz.pages.view import prefix_name
+from model import zoo
+from model.evaluate import confusion
+from viz.charts.bars import share_bars
+from viz.charts.confusion import READABLE, class_bars, class_dots, confusion_grid, full_grid
+from viz.charts.learning_curve import learning_curve
+from viz.pages.shared import open_models
+from viz.pages.shared.text import plain
+from viz.pages.shared.view import prefix_name
 
 LINES = "horizontal"
 BARE = {"displayModeBar": False}
@@ -62,7 +63,7 @@ def show_facts(bundle: zoo.Bundle) -> None:
     height, width = bundle.image_size
     tall, wide = bundle.tokens.patch
     facts = {
-        "Parameters": f"{shelf.parameter_count(bundle):,}",
+        "Parameters": f"{open_models.parameter_count(bundle):,}",
         "Picture": f"{height} x {width} pixels{_turn(height, width)}{_assumed(bundle, 'img_size')}",
         "Patches": f"{rows} x {columns}, each of {tall} x {wide} pixels",
         **_layers(bundle),
@@ -186,7 +187,7 @@ def show_mixups(card: dict[str, Any]) -> None:
     st.subheader("What does it mix up?")
     classes = card["classes"]
     try:
-        counts = confusion.unpack(card["confusion"], len(classes))
+        counts = confusion.unpack_confusion(card["confusion"], len(classes))
     except ValueError as problem:
         st.warning(plain(str(problem)))
         return

@@ -3,17 +3,18 @@
 import streamlit as st
 import torch
 
-from model import mimetic, zoo
-from model.agreement import rank_correlation
+from model import zoo
+from model.attribution.metrics.agreement import rank_correlation
+from model.errors import NothingRecorded, NothingToShow
 from model.evaluate.pointing import attention_map
-from model.look import NothingToShow
-from model.recorder import NothingRecorded
-from viz.pages import picture, shelf
-from viz.pages.look import Look, look_at
-from viz.pages.picture import Picture
-from viz.pages.session import chosen_layers
-from viz.pages.text import plain
-from viz.row import Cell, row, row_payload
+from model.nets import mimetic_init
+from viz.components.mounts import row
+from viz.components.row_payload import Cell, row_payload
+from viz.pages.shared import open_models, picture
+from viz.pages.shared.picture import Picture
+from viz.pages.shared.recorded_images import ShownImage, recorded_image
+from viz.pages.shared.session import chosen_layers
+from viz.pages.shared.text import plain
 
 WHAT = (
     "Compare it with the same network whose weights are random. What both maps show comes from the "
@@ -40,12 +41,12 @@ def show_untrained(bundle: zoo.Bundle) -> None:
     picture.sample_choice()
     shown = picture.current()
     try:
-        other = shelf.load(bundle.name + shelf.RANDOM)
+        other = open_models.open_model_named(bundle.name + open_models.RANDOM)
         looks = [_look(each, shown) for each in (bundle, other)]
     except (zoo.ModelNotFound, zoo.ModelRejected, NothingRecorded, NothingToShow) as problem:
         st.error(plain(str(problem)), icon=":material/error:")
         return
-    if mimetic.began(bundle.net):
+    if mimetic_init.began(bundle.net):
         st.caption(LOCAL)
     left, right = st.columns([3, 2], gap="large")
     with left:
@@ -54,12 +55,12 @@ def show_untrained(bundle: zoo.Bundle) -> None:
         _show_guesses(looks)
 
 
-def _look(bundle: zoo.Bundle, shown: Picture) -> Look:
-    layers = chosen_layers(bundle.name.removesuffix(shelf.RANDOM))
-    return look_at(bundle, shown.key, shown.image, layers)
+def _look(bundle: zoo.Bundle, shown: Picture) -> ShownImage:
+    layers = chosen_layers(bundle.name.removesuffix(open_models.RANDOM))
+    return recorded_image(bundle, shown.key, shown.image, layers)
 
 
-def _show_maps(bundle: zoo.Bundle, looks: list[Look]) -> None:
+def _show_maps(bundle: zoo.Bundle, looks: list[ShownImage]) -> None:
     if looks[0].windowed:
         st.info(WINDOWED)
         return
@@ -88,7 +89,7 @@ def _show_maps(bundle: zoo.Bundle, looks: list[Look]) -> None:
     )
 
 
-def _show_guesses(looks: list[Look]) -> None:
+def _show_guesses(looks: list[ShownImage]) -> None:
     if not looks[0].guesses:
         return
     st.markdown("**What they answer**")

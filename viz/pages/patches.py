@@ -9,16 +9,16 @@ import torch
 from cachetools import LRUCache, cached
 from torch import Tensor, nn
 
+from model.analysis.patch_filters import patch_filters
 from model.bundle import Bundle
-from model.components import principal_components
-from model.embedding import patch_filters
-from model.look import centre, same_place
-from model.patches import patchify
-from model.vit import VisionTransformer
-from viz.heatmap import heatmap
-from viz.pages.link import note_down, recall
-from viz.pages.session import Session, begin, change_view, write_address
-from viz.patch_pictures import as_colors, clickable, enlarge, join, mosaic
+from model.features.principal_components import principal_components
+from model.nets.vit import VisionTransformer
+from model.recorded_image import centre, same_place
+from model.tokens import patchify
+from viz.charts.heatmap import heatmap
+from viz.pages.shared.session import Session, begin, change_view, write_address
+from viz.pages.shared.url_params import set_url_params, url_param
+from viz.pictures.patches import as_colors, clickable, enlarge, join, mosaic
 
 BARE = {"displayModeBar": False}
 SIDE = 400  # pixels of a picture, at least
@@ -50,7 +50,7 @@ def page() -> None:
     _show_mistake(bundle, prepared)
     kind = _show_filters(bundle)
     write_address(session)
-    note_down(patch=(patch, _asking(session)), filters=(kind, COMPONENTS_KIND))
+    set_url_params(patch=(patch, _asking(session)), filters=(kind, COMPONENTS_KIND))
 
 
 # -- the patch, which is also the one that asks on the other pages --------------------------------
@@ -337,7 +337,7 @@ def _show_filters(bundle: Bundle) -> str:
     weight = filters.weight
     count, channels, height, width = weight.shape
     kinds = [COMPONENTS_KIND, RAW_KIND]
-    recall("filters", COMPONENTS_KIND, kinds)
+    url_param("filters", COMPONENTS_KIND, kinds)
     kind = st.segmented_control("Filters", kinds, key="filters", required=True)
     if kind == RAW_KIND:
         shown = weight[:RAW]

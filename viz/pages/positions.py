@@ -3,8 +3,8 @@
 import streamlit as st
 
 from viz.pages import positions_model, positions_order, positions_rotary, positions_waves
-from viz.pages.link import note_down, recall
-from viz.pages.session import begin, write_address
+from viz.pages.shared.session import begin, write_address
+from viz.pages.shared.url_params import set_url_params, url_param
 
 TABS = {
     "Waves": positions_waves.show,
@@ -25,7 +25,7 @@ def page() -> None:
     usual = next(iter(TABS))
     if "tab" not in st.session_state and "tab_before" in st.session_state:
         st.session_state.tab = st.session_state.tab_before  # forgotten when the page is left
-    recall("tab", usual, list(TABS))
+    url_param("tab", usual, list(TABS))
     for tab, show in zip(
         st.tabs(list(TABS), key="tab", on_change="rerun"), TABS.values(), strict=True
     ):
@@ -34,9 +34,9 @@ def page() -> None:
                 show(session)
     st.session_state.tab_before = st.session_state.tab
     write_address(session)
-    note_down(tab=(st.session_state.tab, usual))
+    set_url_params(tab=(st.session_state.tab, usual))
     for part in (positions_waves, positions_model, positions_rotary, positions_order):
-        note_down(**part.words())
+        set_url_params(**part.words())
 
 
 page()

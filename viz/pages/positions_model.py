@@ -4,17 +4,19 @@ import numpy as np
 import streamlit as st
 from torch import Tensor
 
-from model import mimetic
-from model.codes import PositionCode, position_code, random_code, similarity, wave_code
-from model.components import principal_components
-from model.patches import TokenLayout
-from viz.heatmap import heatmap
-from viz.pages.link import recall
-from viz.pages.session import Session
-from viz.pages.shelf import RANDOM
-from viz.pages.view import prefix_name
-from viz.patch_pictures import component_colors, enlarge
-from viz.tiles import shown_tiles, tiles, tiles_payload
+from model.analysis.position_codes import PositionCode, position_code, random_code, similarity
+from model.features.principal_components import principal_components
+from model.nets import mimetic_init
+from model.nets.sinusoids import wave_code
+from model.tokens import TokenLayout
+from viz.charts.heatmap import heatmap
+from viz.components.mounts import tiles
+from viz.components.tiles_payload import shown_tiles, tiles_payload
+from viz.pages.shared.open_models import RANDOM
+from viz.pages.shared.session import Session
+from viz.pages.shared.url_params import url_param
+from viz.pages.shared.view import prefix_name
+from viz.pictures.patches import component_colors, enlarge
 
 BARE = {"displayModeBar": False}
 LIKENESSES = ["Cosine", "Dot product"]
@@ -72,7 +74,7 @@ def _show_tiles(session: Session, code: PositionCode) -> None:
             f"it adds here, on {layout.grid[0]} by {layout.grid[1]}: it stretches the code to the "
             "size of the photo (bicubic interpolation)."
         )
-    recall("likeness", LIKENESSES[0], LIKENESSES)
+    url_param("likeness", LIKENESSES[0], LIKENESSES)
     likeness = st.segmented_control(
         "Likeness",
         LIKENESSES,
@@ -106,7 +108,7 @@ def _made(session: Session, code: PositionCode) -> str:
 
 
 def _began_as_waves(session: Session, code: PositionCode) -> bool:
-    return code.kind == "learned" and mimetic.began(session.bundle.net)
+    return code.kind == "learned" and mimetic_init.began(session.bundle.net)
 
 
 def _beside(code: PositionCode, from_waves: bool) -> dict[str, Tensor]:

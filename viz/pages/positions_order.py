@@ -11,22 +11,22 @@ from PIL import Image
 from torch import Tensor
 
 from model import AttentionRecorder
-from model.bundle import Bundle
-from model.codes import PositionCode, position_code
-from model.look import layer_maps
-from model.order import (
+from model.analysis.position_codes import PositionCode, position_code
+from model.analysis.token_order import (
     largest_difference,
     random_order,
     shuffled,
     with_shifted_code,
     without_code,
 )
-from viz.overlay import overlay
-from viz.pages.link import recall
-from viz.pages.session import Session
-from viz.pages.text import plain
-from viz.pages.view import token_name
-from viz.patch_pictures import join
+from model.bundle import Bundle
+from model.recorded_image import layer_maps
+from viz.pages.shared.session import Session
+from viz.pages.shared.text import plain
+from viz.pages.shared.url_params import url_param
+from viz.pages.shared.view import token_name
+from viz.pictures.overlay import overlay
+from viz.pictures.patches import join
 
 AS_IT_IS, SHUFFLE, WITHOUT, BOTH, SHIFT = (
     "As it is",
@@ -68,8 +68,8 @@ def show(session: Session) -> None:
         "code the order of the patches is lost. Change the order or the code and compare."
     )
     ways = [SHUFFLE, WITHOUT, BOTH, SHIFT] if code.patches is not None else [SHUFFLE]
-    recall("way", SHUFFLE, ways)
-    recall("seed", 1, range(1, 1000))
+    url_param("way", SHUFFLE, ways)
+    url_param("seed", 1, range(1, 1000))
     controls = st.columns([3, 1], gap="large", vertical_alignment="bottom")
     with controls[0]:
         way = st.segmented_control(

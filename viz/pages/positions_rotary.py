@@ -5,11 +5,12 @@ import math
 import numpy as np
 import streamlit as st
 
-from model.codes import angles, frequencies, grid_angles, position_code, rotary_score
-from viz.curves import curves
-from viz.heatmap import heatmap, mark
-from viz.pages.link import recall
-from viz.pages.session import Session
+from model.analysis.position_codes import grid_angles, position_code, rotary_score
+from model.nets.sinusoids import angles, frequencies
+from viz.charts.curves import curves
+from viz.charts.heatmap import heatmap, mark
+from viz.pages.shared.session import Session
+from viz.pages.shared.url_params import url_param
 
 BARE = {"displayModeBar": False}
 BASES = [10.0, 100.0, 1000.0, 10000.0]
@@ -27,8 +28,8 @@ def show(session: Session) -> None:
         "first pairs and slowly for the last. In a dot product only the difference of the two "
         "angles is left, so a score knows how far apart two tokens are (Su et al., 2021)."
     )
-    recall("turned", WIDTH, WIDTHS)
-    recall("turn_base", BASE, BASES)
+    url_param("turned", WIDTH, WIDTHS)
+    url_param("turn_base", BASE, BASES)
     controls = st.columns([1, 1, 2], gap="large")
     with controls[0]:
         width = st.select_slider("Width of a head", WIDTHS, key="turned", persist_state="session")

@@ -7,11 +7,12 @@ import numpy as np
 import streamlit as st
 from torch import Tensor
 
-from model.codes import angles, frequencies, similarity, wave_code, wave_code_2d
-from viz.curves import curves
-from viz.heatmap import heatmap, mark
-from viz.pages.link import recall, recall_place
-from viz.pages.session import Session
+from model.analysis.position_codes import similarity
+from model.nets.sinusoids import angles, frequencies, wave_code, wave_code_2d
+from viz.charts.curves import curves
+from viz.charts.heatmap import heatmap, mark
+from viz.pages.shared.session import Session
+from viz.pages.shared.url_params import url_param, url_place
 
 LENGTH, WIDTH, BASE = 64, 64, 10000.0
 LEAST, MOST = 2, 512
@@ -58,8 +59,8 @@ def _check_link() -> None:
     """Say what is wrong with a link's sizes, and begin with the usual ones instead."""
     if "length" in st.session_state:
         return
-    length, width = recall("length", LENGTH, _any), recall("width", WIDTH, _any)
-    base = recall("base", BASE, _any)
+    length, width = url_param("length", LENGTH, _any), url_param("width", WIDTH, _any)
+    base = url_param("base", BASE, _any)
     try:
         angles(length, width, base)
         if length < LEAST:
@@ -81,7 +82,7 @@ def _any(_: object) -> bool:
 
 def _choose() -> tuple[int, int, float]:
     for key, usual in zip(KEYS, (LENGTH, WIDTH, BASE), strict=True):
-        recall(key, usual, _any)
+        url_param(key, usual, _any)
     length = st.slider("Length: positions", LEAST, MOST, key="length", persist_state="session")
     width = st.slider(
         "Width: dimensions",
@@ -144,7 +145,7 @@ def _show_dimensions(code: np.ndarray, width: int, base: float) -> None:
     numbers = list(range(width))
     usual = _usual_choices(len(code), width)
     for key in ("first", "second"):
-        recall(key, usual[key], numbers)
+        url_param(key, usual[key], numbers)
     with first_place:
         first = st.selectbox("Dimension", numbers, key="first", persist_state="session")
     with second_place:
@@ -162,7 +163,7 @@ def _show_dimensions(code: np.ndarray, width: int, base: float) -> None:
 
 def _show_dots(code: np.ndarray) -> None:
     st.subheader("One position against all others")
-    recall_place("position", _usual_choices(*code.shape)["position"], len(code))
+    url_place("position", _usual_choices(*code.shape)["position"], len(code))
     position = st.slider("Position", 0, len(code) - 1, key="position", persist_state="session")
     dots = code @ code[position]
     st.plotly_chart(

@@ -6,16 +6,20 @@ import pytest
 import torch
 from PIL import Image
 
-from model import checkpoints, scenes, zoo
-from model.captioner import END, PAD, SPECIAL, START, UNKNOWN
-from model.captions import CaptionBundle
+from model import zoo
+from model.captioning.base import CaptionerConfig
+from model.captioning.caption import CaptionBundle
+from model.datasets import captions, packed, scenes
+from model.datasets.split import Split
+from model.datasets.vocabulary import END, PAD, SPECIAL, START, UNKNOWN
+from model.errors import DataError, RecipeError
 from model.evaluate import caption as evaluate
-from model.evaluate import caption_scores
+from model.evaluate import caption_glance, caption_scores
 from model.evaluate.__main__ import main as evaluation
-from model.patches import TokenLayout
-from model.training import caption_data, captioning, packed, recipe
+from model.tokens import TokenLayout
+from model.training import caption_runs, captioning, recipe
 from model.training.__main__ import main
-from model.training.split import DataError, Split
+from model.zoo import checkpoints
 
 SMALL = (
     "pictures=64",
@@ -36,42 +40,44 @@ STILL = [  # nothing is left to chance
 
 
 def small(name="scenes-captioner", *changes):
-    return recipe.load(name, [*SMALL, *changes])
+    return recipe.load_recipe(name, [*SMALL, *changes])
 
 
 def test_ids_of_captions():
     vocabulary = (*SPECIAL, "a", "dog")
-    inputs, outputs = caption_data.as_ids(["A dog.", "a a cat"], vocabulary, 3)
+    inputs, outputs = captions.word_ids(["A dog.", "a a cat"], vocabulary, 3)
     assert inputs.tolist() == [[START, 4, 5, PAD], [START, 4, 4, UNKNOWN]]
     assert outputs.tolist() == [[4, 5, END, PAD], [4, 4, UNKNOWN, END]]
-    cut, _ = caption_data.as_ids(["a dog a dog a"], vocabulary, 2)
+    cut, _ = captions.word_ids(["a dog a dog a"], vocabulary, 2)
     assert cut.tolist() == [[START, 4, 5]]
-    assert caption_data.as_ids(["<pad> dog"], vocabulary, 3)[0].tolist() == [[START, UNKNOWN, 5]]
+    assert captions.word_ids(["<pad> dog"], vocabulary, 3)[0].tolist() == [[START, UNKNOWN, 5]]
 
 
 def test_every_epoch_draws_other_scenes_and_none_of_the_tests():
-    data = caption_data.DrawnScenes(10)
+    data = captions.DrawnScenes(10)
     images, texts = data.batch(2, [0, 3])
     assert images.shape == (2, 3, scenes.SIDE, scenes.SIDE) and images.dtype == torch.uint8
-    scene = scenes.draw(23)
+    scene = scenes.draw_scene(23)
     assert texts[1] == scene.caption
     assert np.array_equal(images[1].permute(1, 2, 0).numpy(), np.asarray(scene.image))
     assert 10**6 * len(data) < scenes.TESTING < scenes.TESTING + 10**9 < scenes.UNSEEN
 
 
-@pytest.mark.parametrize("name", recipe.names("caption"))
+@pytest.mark.parametrize("name", recipe.recipe_names("caption"))
 def test_shipped_recipes_take_a_step(name, tmp_path):
-    r = recipe.load(name, ["epochs=1", "batch=2", "rarest=1"])
+    r = recipe.load_recipe(name, ["epochs=1", "batch=2", "rarest=1"])
     torch.manual_seed(0)
-    data = caption_data.Photos(torch.zeros(4, 3, 160, 160, dtype=torch.uint8), [["a dog"] * 5] * 4)
+    data = captions.Photos(torch.zeros(4, 3, 160, 160, dtype=torch.uint8), [["a dog"] * 5] * 4)
     if r.pictures:
-        data = caption_data.DrawnScenes(2)
+        data = captions.DrawnScenes(2)
     if r.drawn:
-        before = recipe.load(r.start, ["rarest=1"])
-        first = captioning.build(before, data, tmp_path)
-        card = captioning.make_card(first, r.start, before, [], "")
-        checkpoints.save(first, tmp_path / f"{r.start}.safetensors", card)
-    run = captioning.run_of(r)(captioning.build(r, data, tmp_path), data, data, r, "cpu")
+        before = recipe.load_recipe(r.start, ["rarest=1"])
+        first = captioning.build_for_recipe(before, data, tmp_path)
+        card = captioning.captioner_card(first, r.start, before, [], "")
+        checkpoints.save_checkpoint(first, tmp_path / f"{r.start}.safetensors", card)
+    run = caption_runs.run_of(r)(
+        captioning.build_for_recipe(r, data, tmp_path), data, data, r, "cpu"
+    )
     assert run.net.config.memory == "one" or min(run.net.tokens.grid) >= 8
     loss, _ = run._learn([0, 1])
     assert np.isfinite(loss)
@@ -81,9 +87,9 @@ def test_loss_and_accuracy_leave_padding_out():
     logits = torch.randn(1, 3, 6)
     outputs = torch.tensor([[4, END, PAD]])
     expected = -logits.log_softmax(-1)[0, [0, 1], [4, END]].mean()
-    assert torch.allclose(captioning.word_loss(logits, outputs), expected)
+    assert torch.allclose(caption_glance.word_loss(logits, outputs), expected)
     logits[0, 0, 4], logits[0, 1, 5] = 10, 10
-    assert captioning.word_accuracy(logits, outputs) == 0.5
+    assert caption_glance.word_accuracy(logits, outputs) == 0.5
 
 
 class Killed(Exception):
@@ -97,12 +103,12 @@ def test_killed_and_resumed_ends_as_if_never_killed(tmp_path, monkeypatch, batch
 
     def run(state):
         torch.manual_seed(0)
-        data, test = captioning.read(r, None, 64)
-        net = captioning.build(r, data, tmp_path)
-        return captioning.train(net, data, test, r, "cpu", state, resume=True)
+        data, test = captioning.read_caption_data(r, None, 64)
+        net = captioning.build_for_recipe(r, data, tmp_path)
+        return caption_runs.train_captioner(net, data, test, r, "cpu", state, resume=True)
 
     whole, curve = run(tmp_path / "a")
-    learn, batches = captioning.Run._learn, []
+    learn, batches = captioning.CaptionRun._learn, []
 
     def learn_until_killed(self, *data):
         batches.append(1)
@@ -111,7 +117,7 @@ def test_killed_and_resumed_ends_as_if_never_killed(tmp_path, monkeypatch, batch
         return learn(self, *data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(captioning.Run, "_learn", learn_until_killed)
+        patch.setattr(captioning.CaptionRun, "_learn", learn_until_killed)
         with pytest.raises(Killed):
             run(tmp_path / "b")
     again, resumed = run(tmp_path / "b")
@@ -150,19 +156,19 @@ class Perfect:
     """Says what is there, and looks at the middle of each object."""
 
     memory_of_one = False
-    tokens = captioning.captioner.CaptionerConfig(
-        encoder={"img_size": 96, "patch_size": 8, "num_classes": 0}
-    ).tokens
+    tokens = CaptionerConfig(encoder={"img_size": 96, "patch_size": 8, "num_classes": 0}).tokens
 
     def caption(self, image, beams=1):
-        scene = next(s for s in map(scenes.draw, range(5)) if s.image.tobytes() == image.tobytes())
+        scene = next(
+            s for s in map(scenes.draw_scene, range(5)) if s.image.tobytes() == image.tobytes()
+        )
         words = scene.caption.split()
         maps = np.zeros((1, len(words), self.tokens.tokens), np.float32)
         for word, number, _ in scenes.naming(words, scene):
             left, top, right, bottom = scene.objects[number].box
             place = self.tokens.index_of((top + bottom) // 16, (left + right) // 16)
             maps[0, word, place] = 1
-        from model.captions import Caption
+        from model.captioning.caption import Caption
 
         return Caption(words, scene.caption, np.zeros(len(words)), [], [maps], [])
 
@@ -173,7 +179,7 @@ def test_a_perfect_captioner_is_right_and_points():
     assert [figures[f"pointing_{kind}"] for kind in scenes.KINDS] == [1, 1, 1]
     boxes = [
         (b[2] - b[0]) * (b[3] - b[1]) / 96**2
-        for s in map(scenes.draw, range(5))
+        for s in map(scenes.draw_scene, range(5))
         for b in [thing.box for thing in s.objects]
     ]
     assert figures["pointing_chance"] == pytest.approx(np.mean(boxes), abs=1e-4)
@@ -196,26 +202,26 @@ def folder(tmp_path):
 
 
 def test_photos_with_captions(folder):
-    data = caption_data.read_photos(folder, "train")
+    data = captions.read_captioned_photos(folder, "train")
     assert len(data) == 6 and data.images.shape == (6, 3, 160, 160)
     assert data.words(rarest=6) == ["a", "dog", "number", "cat"]
     _, first = data.batch(0, [0, 1])
     _, second = data.batch(1, [0, 1])
     assert first == ["A dog, number 0!", "a cat"] and second == ["a cat", "A dog, number 1!"]
-    assert len(caption_data.read_photos(folder, "train", limit=2)) == 2
+    assert len(captions.read_captioned_photos(folder, "train", limit=2)) == 2
 
 
 def test_several_captions_of_a_photo_at_once(folder):
-    data = caption_data.read_photos(folder, "train", each=2)
+    data = captions.read_captioned_photos(folder, "train", each=2)
     images, texts = data.batch(0, [0, 3])
     assert len(images) == 2 and set(texts[:2]) == {"A dog, number 0!", "a cat"}
     assert set(texts[2:]) == {"A dog, number 3!", "a cat"}
 
-    r = recipe.load("flickr8k-words", STILL)
-    net = captioning.build(r, data, folder).eval()
-    run = captioning.Run(net, data, data, r, "cpu")
+    r = recipe.load_recipe("flickr8k-words", STILL)
+    net = captioning.build_for_recipe(r, data, folder).eval()
+    run = captioning.CaptionRun(net, data, data, r, "cpu")
     inputs, _ = run._ids(texts)
-    prepared = captioning.prepared(net, images, r.data, "cpu")
+    prepared = caption_glance.prepared(net, images, r.data, "cpu")
     one_by_one = [
         net(prepared[i // 2][None], inputs[i][None])[0].detach() for i in range(len(texts))
     ]
@@ -225,10 +231,10 @@ def test_several_captions_of_a_photo_at_once(folder):
 
 def test_a_frozen_encoder_stays_as_it_was(folder):
     changes = ["epochs=2", "frozen=1", "batch=4", "encoder.img_size=32", "encoder.depth=1"]
-    r = recipe.load("flickr8k-words", [*changes, "rarest=1"])
-    data, test = captioning.read(r, folder, None)
+    r = recipe.load_recipe("flickr8k-words", [*changes, "rarest=1"])
+    data, test = captioning.read_caption_data(r, folder, None)
     torch.manual_seed(0)
-    run = captioning.Run(captioning.build(r, data, folder), data, test, r, "cpu")
+    run = captioning.CaptionRun(captioning.build_for_recipe(r, data, folder), data, test, r, "cpu")
     before = {name: value.clone() for name, value in run.net.state_dict().items()}
 
     def changed():
@@ -262,10 +268,10 @@ def test_without_its_start_an_encoder_learns_from_the_first_epoch_on(folder, tmp
     ],
 )
 def test_a_captioner_s_mistyped_settings_are_sentences(change, says, tmp_path):
-    r = recipe.load("scenes-captioner", [change])
-    data, _ = captioning.read(r, None, 4)
-    with pytest.raises(recipe.RecipeError, match=says):
-        captioning.build(r, data, tmp_path)
+    r = recipe.load_recipe("scenes-captioner", [change])
+    data, _ = captioning.read_caption_data(r, None, 4)
+    with pytest.raises(RecipeError, match=says):
+        captioning.build_for_recipe(r, data, tmp_path)
 
 
 def publish(tmp_path):
@@ -289,46 +295,46 @@ def test_flickr8k_packed_is_the_same(tmp_path, capsys):
         f"{split}.npz" for split in ("train", "val", "test")
     }
     for split in ("train", "val", "test"):
-        published = caption_data.read_photos(tmp_path, split)
-        packed_again = caption_data.read_photos(tmp_path / "packed", split)
+        published = captions.read_captioned_photos(tmp_path, split)
+        packed_again = captions.read_captioned_photos(tmp_path / "packed", split)
         assert torch.equal(published.images, packed_again.images)
         assert published.captions == packed_again.captions
 
 
 def test_flickr8k_as_published(tmp_path):
     photos = publish(tmp_path)
-    data = caption_data.read_photos(tmp_path, "train")
+    data = captions.read_captioned_photos(tmp_path, "train")
     assert data.images.shape == (2, 3, 160, 160)
     assert abs(int(data.images[0, 0].float().mean()) - 160) <= 2
     assert data.captions[1] == [f"Photo 0 , caption {k} ." for k in range(5)]
-    assert len(caption_data.read_photos(tmp_path, "val")) == 1
+    assert len(captions.read_captioned_photos(tmp_path, "val")) == 1
     with pytest.raises(DataError, match=r"testImages\.txt"):
-        caption_data.read_photos(tmp_path, "test")
+        captions.read_captioned_photos(tmp_path, "test")
     (photos / "0.jpg").unlink()
     with pytest.raises(DataError, match=r"0\.jpg"):
-        caption_data.read_photos(tmp_path, "train")
+        captions.read_captioned_photos(tmp_path, "train")
 
 
 def test_photos_without_captions(folder):
     (folder / "train.json").write_text("{}")
     with pytest.raises(DataError, match=r"train\.json"):
-        caption_data.read_photos(folder, "train")
+        captions.read_captioned_photos(folder, "train")
     with pytest.raises(DataError, match="--data"):
-        captioning.read(recipe.load("flickr8k-words"), None, None)
+        captioning.read_caption_data(recipe.load_recipe("flickr8k-words"), None, None)
 
 
 def test_an_encoder_is_taken_over(tmp_path, folder):
-    from model.vit import build
+    from model.nets.vit import build
 
-    r = recipe.load("flickr8k-words", ["start=photos"])
-    data, _ = captioning.read(r, folder, None)
+    r = recipe.load_recipe("flickr8k-words", ["start=photos"])
+    data, _ = captioning.read_caption_data(r, folder, None)
     torch.manual_seed(1)
     config = {"cls_token": False, "pool": "mean", "num_classes": 7} | r.encoder
     trained = build("vit", **config)
     card = {"task": "classify", "config": config}
-    checkpoints.save(trained, tmp_path / "photos.safetensors", card)
-    assert captioning.starting_point(r, tmp_path / "elsewhere") is None
-    net = captioning.build(r, data, tmp_path)
+    checkpoints.save_checkpoint(trained, tmp_path / "photos.safetensors", card)
+    assert captioning.encoder_to_start_from(r, tmp_path / "elsewhere") is None
+    net = captioning.build_for_recipe(r, data, tmp_path)
     half = trained.blocks[0].mlp.fc1.weight.half().float()
     assert torch.equal(net.encoder.positions.code, trained.positions.code.half().float())
     assert torch.equal(net.encoder.blocks[0].mlp.fc1.weight, half)
@@ -336,12 +342,12 @@ def test_an_encoder_is_taken_over(tmp_path, folder):
 
 def test_the_encoder_of_another_captioner_is_taken_over(tmp_path):
     r = small("scenes-captioner")
-    data, _ = captioning.read(r, None, 4)
+    data, _ = captioning.read_caption_data(r, None, 4)
     torch.manual_seed(1)
-    first = captioning.build(r, data, tmp_path)
-    card = captioning.make_card(first, "scenes-captioner", r, [], "")
-    checkpoints.save(first, tmp_path / "scenes-captioner.safetensors", card)
-    second = captioning.build(small("scenes-recurrent"), data, tmp_path)
+    first = captioning.build_for_recipe(r, data, tmp_path)
+    card = captioning.captioner_card(first, "scenes-captioner", r, [], "")
+    checkpoints.save_checkpoint(first, tmp_path / "scenes-captioner.safetensors", card)
+    second = captioning.build_for_recipe(small("scenes-recurrent"), data, tmp_path)
     for one, other in zip(first.encoder.parameters(), second.encoder.parameters(), strict=True):
         assert torch.equal(one.half().float(), other)
 
@@ -400,17 +406,17 @@ def test_scores_are_those_of_their_formulae():
         ["a man in a small boat on the water", "fishing"],
     ]
     shown = [[text.capitalize() + " ." for text in texts] for texts in references]
-    figures = caption_scores.scores([text.upper() for text in written], shown)
+    figures = caption_scores.caption_scores([text.upper() for text in written], shown)
     for n in (1, 2, 3, 4):
         assert figures[f"bleu{n}"] == pytest.approx(by_hand_bleu(written, references, n), abs=1e-6)
     assert figures["distinct"] == 2
-    same = caption_scores.scores(["a dog runs over grass"], [["a dog runs over grass"]])
+    same = caption_scores.caption_scores(["a dog runs over grass"], [["a dog runs over grass"]])
     assert same["bleu4"] == pytest.approx(1, abs=1e-6) and same["rouge_l"] == pytest.approx(1)
 
 
 def test_baselines():
     texts = [["A dog.", "Some dog"], ["a cat", "a dog"], ["a bird", "a cow"]]
-    train = caption_data.Photos(torch.zeros(3, 3, 8, 8, dtype=torch.uint8), texts)
+    train = captions.Photos(torch.zeros(3, 3, 8, 8, dtype=torch.uint8), texts)
     assert caption_scores.commonest(train) == "a dog"
     features = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
     asked = torch.tensor([[-3.0, -2.0], [0.1, 2.0]])

@@ -7,12 +7,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from model.captioner import CaptionerConfig
-from model.captioner import build as build_captioner
+from model.captioning.base import CaptionerConfig
+from model.captioning.build import build_captioner as build_captioner
+from model.datasets.pictures import Split
+from model.errors import TrainingError
+from model.nets.vit import build
+from model.preprocessing import as_float, normalise
 from model.training import distillation, loop, recipe
-from model.training.data import Split
 from model.training.recipe import Augment, Data, Optimiser, Recipe, Schedule
-from model.vit import build
 
 TINY = {
     "img_size": 8,
@@ -52,7 +54,7 @@ def data(count: int = 44, seed: int = 1) -> Split:
 def run(r=RECIPE, state=None, resume=False):
     torch.manual_seed(r.seed)
     net = build("vit", **{k: v for k, v in r.model.items() if k != "preset"})
-    return loop.train(net, data(), data(20, 2), r, "cpu", state, resume)
+    return loop.train_classifier(net, data(), data(20, 2), r, "cpu", state, resume)
 
 
 class Killed(BaseException):
@@ -69,7 +71,7 @@ def test_killed_and_resumed_ends_as_if_never_killed(tmp_path, monkeypatch, step)
     whole, curve = run()
     state = tmp_path / "state.pt"
 
-    steps, plain = 0, loop.Run._step
+    steps, plain = 0, loop.ClassifierRun._step
 
     def step_until_killed(self, loss):
         nonlocal steps
@@ -79,7 +81,7 @@ def test_killed_and_resumed_ends_as_if_never_killed(tmp_path, monkeypatch, step)
         plain(self, loss)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Run, "_step", step_until_killed)
+        patch.setattr(loop.ClassifierRun, "_step", step_until_killed)
         with pytest.raises(Killed):
             run(state=state)
     assert state.exists() == (step >= 5)  # at most one epoch is lost
@@ -99,7 +101,7 @@ def test_a_resumed_run_may_change_its_length(tmp_path):
     _, curve = run(short, state, resume=True)
     assert [row["epochs"] for row in curve] == [1, 2]
     assert curve[-1]["lr"] == 0
-    with pytest.raises(loop.TrainingError, match="not below those done"):
+    with pytest.raises(TrainingError, match="not below those done"):
         run(dataclasses.replace(RECIPE, epochs=1), state, resume=True)
 
 
@@ -114,7 +116,7 @@ def test_a_state_from_before_a_recipe_could_say_more_is_gone_on_with(tmp_path):
     assert len(curve) == 2
     last = dataclasses.replace(RECIPE.augment, plain=0.5)
     plain = dataclasses.replace(RECIPE, epochs=3, augment=last)
-    with pytest.raises(loop.TrainingError, match="begun with another recipe"):
+    with pytest.raises(TrainingError, match="begun with another recipe"):
         run(plain, state, resume=True)
 
 
@@ -153,21 +155,21 @@ def test_it_learns_and_the_curve_says_so():
 def test_a_state_of_another_recipe_or_other_data_or_damaged_is_refused(tmp_path, monkeypatch):
     state = tmp_path / "state.pt"
     run(dataclasses.replace(RECIPE, epochs=1), state)
-    with pytest.raises(loop.TrainingError, match="another recipe"):
+    with pytest.raises(TrainingError, match="another recipe"):
         run(dataclasses.replace(RECIPE, batch=4), state, resume=True)
     with monkeypatch.context() as patch:
         fewer = data().first(30)
         patch.setitem(globals(), "data", lambda *of: fewer)
-        with pytest.raises(loop.TrainingError, match="with 44 training pictures, these are 30"):
+        with pytest.raises(TrainingError, match="with 44 training pictures, these are 30"):
             run(state=state, resume=True)
     state.write_bytes(state.read_bytes()[:100])
-    with pytest.raises(loop.TrainingError, match="cannot be read"):
+    with pytest.raises(TrainingError, match="cannot be read"):
         run(state=state, resume=True)
 
 
 def test_a_loss_that_explodes_is_a_sentence():
     wild = dataclasses.replace(RECIPE, optimiser=Optimiser("sgd", lr=1e30))
-    with pytest.raises(loop.TrainingError, match="Lower the learning rate"):
+    with pytest.raises(TrainingError, match="Lower the learning rate"):
         run(wild)
 
 
@@ -187,7 +189,7 @@ def test_with_more_epochs_the_rate_is_at_once_that_of_the_longer_plan(tmp_path):
     run(dataclasses.replace(RECIPE, epochs=2), state)
     longer = dataclasses.replace(RECIPE, epochs=4)
     net = build("vit", **{k: v for k, v in RECIPE.model.items() if k != "preset"})
-    resumed = loop.Run(net, data(), data(20, 2), longer, "cpu")
+    resumed = loop.ClassifierRun(net, data(), data(20, 2), longer, "cpu")
     resumed.restore(state)
     factor = loop.schedule(longer.schedule, 4 * resumed.steps)(2 * resumed.steps)
     rates = {group["lr"] for group in resumed.optimiser.param_groups}
@@ -206,7 +208,7 @@ def test_bfloat16_computes_in_it_and_learns_the_same():
         torch.manual_seed(0)
         net = build("vit", **{k: v for k, v in r.model.items() if k != "preset"})
         net.head.register_forward_hook(watch)
-        trained, curve = loop.train(net, data(), data(20, 2), r, "cpu")
+        trained, curve = loop.train_classifier(net, data(), data(20, 2), r, "cpu")
         losses[half] = [row["loss"] for row in curve]
         assert all(p.dtype == torch.float32 for p in trained.parameters())
     assert seen == {torch.float32, torch.bfloat16}
@@ -244,29 +246,29 @@ def test_decay_spares_biases_norms_and_tokens():
     spared = {id(p) for p in rest["params"]}
     assert id(captioner.encoder.cls_token) in spared
     assert id(captioner.encoder.positions.code) in spared
-    reference = recipe.load("cs231n-cifar10").optimiser
+    reference = recipe.load_recipe("cs231n-cifar10").optimiser
     assert len(loop.optimiser(net, reference).param_groups) == 1
 
 
 def test_grey_small_pictures_become_what_the_net_wants():
     net = build("vit", **TINY)
     grey = torch.full((1, 1, 4, 4), 51, dtype=torch.uint8)
-    images = loop.as_float(grey, net.config)
+    images = as_float(grey, net.config)
     torch.testing.assert_close(images, torch.full((1, 3, 8, 8), 0.2))
 
 
 def test_data_that_does_not_fit_is_a_sentence():
     config = build("vit", **{**TINY, "num_classes": 5}).config
-    with pytest.raises(loop.TrainingError, match=r"--set model\.num_classes=2"):
-        loop.check(config, data(), data(), RECIPE)
+    with pytest.raises(TrainingError, match=r"--set model\.num_classes=2"):
+        loop.check_data(config, data(), data(), RECIPE)
 
 
 def test_the_last_epochs_see_pictures_as_they_are():
     recipe = dataclasses.replace(RECIPE, augment=dataclasses.replace(RECIPE.augment, plain=0.25))
     net = build("vit", **TINY)
     pictures = data()
-    begun = loop.Run(net, pictures, data(20, 2), recipe, "cpu")
-    shown = loop.normalise(pictures.images.float() / 255, recipe.data.mean, recipe.data.std)
+    begun = loop.ClassifierRun(net, pictures, data(20, 2), recipe, "cpu")
+    shown = normalise(pictures.images.float() / 255, recipe.data.mean, recipe.data.std)
     windows = [
         F.pad(side, [1] * 4, mode="reflect").unfold(2, 8, 1).unfold(3, 8, 1).flatten(2, 3)
         for side in (shown, shown.flip(-1))
@@ -300,8 +302,8 @@ def test_a_taught_net_comes_to_answer_as_its_teacher():
     r = dataclasses.replace(RECIPE, epochs=12, label_smoothing=0.0, augment=Augment())
     torch.manual_seed(3)
     kind = partial(distillation.TaughtRun, teachers=[teacher])
-    taught, _ = loop.train(build("vit", **TINY), pictures, data(20, 2), r, kind=kind)
-    shown = loop.normalise(data(40, 5).images.float() / 255, r.data.mean, r.data.std)
+    taught, _ = loop.train_classifier(build("vit", **TINY), pictures, data(20, 2), r, kind=kind)
+    shown = normalise(data(40, 5).images.float() / 255, r.data.mean, r.data.std)
     with torch.no_grad():
         agree = (taught(shown).argmax(1) == teacher(shown).argmax(1)).float().mean()
     assert agree > 0.8 and 0 < teacher(shown).argmax(1).float().mean() < 1
@@ -317,7 +319,7 @@ def test_a_gpu_learns_the_same(tmp_path):
             torch.manual_seed(0)
             recipe = dataclasses.replace(RECIPE, epochs=epochs)
             parts = (build("vit", **TINY), data(), data(20, 2), recipe, "cuda")
-            net, curve = loop.train(*parts, tmp_path / "state", epochs == 8, kind=kind)
+            net, curve = loop.train_classifier(*parts, tmp_path / "state", epochs == 8, kind=kind)
             nets.append(net)
             assert next(net.parameters()).device.type == "cpu"
         assert len(curve) == 8 and curve[-1]["test_accuracy"] > 0.8

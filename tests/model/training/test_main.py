@@ -5,10 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from model import checkpoints
-from model.training import data, distillation, finish, loop, recipe
+from model.datasets import pictures
+from model.errors import TrainingError
+from model.evaluate.predictions import predict
+from model.nets.vit import VisionTransformer, build
+from model.training import distillation, finish, loop, recipe
 from model.training.__main__ import main
-from model.vit import VisionTransformer, build
+from model.zoo import checkpoints
 
 TINY = """
 title = "Tiny"
@@ -51,7 +54,7 @@ def command(folder, *more):
 def test_trains_and_ships_the_measured_file(folder, capsys):
     assert main(command(folder, "--set", "epochs=3", "--device", "cpu")) == 0
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
-    net, card = checkpoints.load(folder / "out" / "tiny.safetensors")
+    net, card = checkpoints.load_checkpoint(folder / "out" / "tiny.safetensors")
     assert card["epochs"] == len(card["curve"]) == 3
     assert card["command"].endswith("--out checkpoints/tiny.safetensors --set epochs=3")
     assert str(folder) not in json.dumps(card)
@@ -59,8 +62,8 @@ def test_trains_and_ships_the_measured_file(folder, capsys):
     assert (card["metrics"]["training_pictures"], card["metrics"]["test_pictures"]) == (24, 10)
     assert card["parameters"] == sum(p.numel() for p in net.parameters())
 
-    test = data.read(folder, "test")
-    logits = loop.predict(net, test, recipe.load(str(folder / "tiny.toml")).data, "cpu")
+    test = pictures.read_split(folder, "test")
+    logits = predict(net, test, recipe.load_recipe(str(folder / "tiny.toml")).data, "cpu")
     accuracy = (logits.argmax(1) == test.labels).float().mean().item()
     assert summary["test_accuracy"] == card["metrics"]["test_accuracy"] == pytest.approx(accuracy)
     assert {f.name for f in (folder / "out").iterdir()} == {
@@ -74,18 +77,18 @@ def test_trains_and_ships_the_measured_file(folder, capsys):
 
 def test_an_unfinished_run_is_not_overwritten_but_resumed(folder, monkeypatch, capsys):
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Run, "save", _save_and_stop(loop.Run.save))
+        patch.setattr(loop.ClassifierRun, "save", _save_and_stop(loop.ClassifierRun.save))
         assert main(command(folder, "--device", "cpu")) == 130
     assert "--resume" in capsys.readouterr().err
     assert main(command(folder, "--device", "cpu")) == 1
     assert "is an unfinished run. Add --resume" in capsys.readouterr().err
     assert main(command(folder, "--device", "cpu", "--resume")) == 0
-    resumed, _ = checkpoints.load(folder / "out" / "tiny.safetensors")
+    resumed, _ = checkpoints.load_checkpoint(folder / "out" / "tiny.safetensors")
 
     capsys.readouterr()
     assert main(command(folder, "--device", "cpu")) == 0
     assert "the end of this run replaces it" in capsys.readouterr().err
-    whole, _ = checkpoints.load(folder / "out" / "tiny.safetensors")
+    whole, _ = checkpoints.load_checkpoint(folder / "out" / "tiny.safetensors")
     for a, b in zip(resumed.parameters(), whole.parameters(), strict=True):
         assert torch.equal(a, b)
 
@@ -106,8 +109,8 @@ def test_a_recipe_goes_on_with_another_ones_weights(folder, capsys):
     out = folder / "out" / "further.safetensors"
     further = [str(folder / "further.toml"), "--data", str(folder), "--out", str(out)]
     assert main([*further, "--device", "cpu"]) == 0
-    began, known = checkpoints.load(folder / "out" / "tiny.safetensors")
-    ended, card = checkpoints.load(out)
+    began, known = checkpoints.load_checkpoint(folder / "out" / "tiny.safetensors")
+    ended, card = checkpoints.load_checkpoint(out)
     for a, b in zip(began.parameters(), ended.parameters(), strict=True):
         assert torch.equal(a, b)
     assert card["commands_first"] == [known["command"]] and "note" not in card
@@ -127,12 +130,12 @@ def test_a_recipe_goes_on_with_another_ones_weights(folder, capsys):
 def test_another_number_of_classes_gets_a_head_of_its_own(folder):
     """The weights come along, the head begins anew."""
     assert main(command(folder, "--device", "cpu")) == 0
-    began, _ = checkpoints.load(folder / "out" / "tiny.safetensors")
+    began, _ = checkpoints.load_checkpoint(folder / "out" / "tiny.safetensors")
     other = dataclasses.replace(began.config, num_classes=5, drop_path=0.1)
     net = VisionTransformer(other)
     head = net.head.weight.clone()
-    going_on = recipe.load(str(folder / "tiny.toml"), ['start="tiny"'])
-    finish.begin(net, going_on, folder / "out")
+    going_on = recipe.load_recipe(str(folder / "tiny.toml"), ['start="tiny"'])
+    finish.go_on_from(net, going_on, folder / "out")
     assert torch.equal(net.head.weight, head) and net.head.weight.shape[0] == 5
     assert all(
         torch.equal(part, net.state_dict()[name])
@@ -147,11 +150,13 @@ def test_a_recipe_learns_the_answers_of_teachers(folder, capsys):
     out = folder / "out" / "taught.safetensors"
     taught = [str(folder / "taught.toml"), "--data", str(folder), "--out", str(out)]
     assert main([*taught, "--device", "cpu"]) == 0
-    _, known = checkpoints.load(folder / "out" / "tiny.safetensors")
+    _, known = checkpoints.load_checkpoint(folder / "out" / "tiny.safetensors")
     assert checkpoints.read_card(out)["commands_first"] == [known["command"]]
     alone = folder / "out" / "alone.safetensors"
     assert main([*taught[:-1], str(alone), "--device", "cpu", "--set", "teachers=[]"]) == 0
-    pairs = zip(*(checkpoints.load(f)[0].parameters() for f in (out, alone)), strict=True)
+    pairs = zip(
+        *(checkpoints.load_checkpoint(f)[0].parameters() for f in (out, alone)), strict=True
+    )
     assert not all(torch.equal(a, b) for a, b in pairs)  # the labels were not what it learned
 
     capsys.readouterr()
@@ -161,7 +166,7 @@ def test_a_recipe_learns_the_answers_of_teachers(folder, capsys):
     assert "needs nobody.safetensors, which is not in" in capsys.readouterr().err
     assert main([*taught[:-1], str(folder / "out" / "tiny.safetensors"), "--device", "cpu"]) == 1
     assert "needs tiny.safetensors itself, so it cannot write there" in capsys.readouterr().err
-    checkpoints.save(*_with_classes(folder, ["b", "a"]))
+    checkpoints.save_checkpoint(*_with_classes(folder, ["b", "a"]))
     assert main([*taught, "--device", "cpu"]) == 1
     assert "has other classes than the data" in capsys.readouterr().err
 
@@ -169,7 +174,7 @@ def test_a_recipe_learns_the_answers_of_teachers(folder, capsys):
 def test_a_start_that_does_not_fit_is_a_sentence(folder, capsys):
     assert main(command(folder, "--device", "cpu")) == 0
     file = folder / "out" / "tiny.safetensors"
-    net, card = checkpoints.load(file)
+    net, card = checkpoints.load_checkpoint(file)
     (folder / "further.toml").write_text('start = "tiny"\n' + TINY)
     out = str(folder / "out" / "further.safetensors")
     further = [str(folder / "further.toml"), "--data", str(folder), "--out", out]
@@ -178,17 +183,17 @@ def test_a_start_that_does_not_fit_is_a_sentence(folder, capsys):
     assert "makes a model of 0 classes" in capsys.readouterr().err
     assert main([*further, "--device", "cpu", "--set", "model.dropout=0.1"]) == 0
     del card["command"]
-    checkpoints.save(net, file, card)
+    checkpoints.save_checkpoint(net, file, card)
     capsys.readouterr()
     assert main([*further, "--device", "cpu"]) == 1
     assert "does not say by which command tiny was made" in capsys.readouterr().err
 
 
 def test_a_captioner_is_no_start_of_a_classifier(folder):
-    going_on = recipe.load(str(folder / "tiny.toml"), ['start="scenes-captioner"'])
+    going_on = recipe.load_recipe(str(folder / "tiny.toml"), ['start="scenes-captioner"'])
     net = build("vit", img_size=8, patch_size=4, dim=16, depth=1, heads=2)
-    with pytest.raises(loop.TrainingError, match="Not the same: the kind of model"):
-        finish.begin(net, going_on, checkpoints.DIRECTORY)
+    with pytest.raises(TrainingError, match="Not the same: the kind of model"):
+        finish.go_on_from(net, going_on, checkpoints.DIRECTORY)
 
 
 def test_a_card_lists_all_that_is_to_be_trained_first(tmp_path):
@@ -214,15 +219,15 @@ def test_a_card_lists_all_that_is_to_be_trained_first(tmp_path):
 def test_a_teacher_of_a_preset_need_not_say_its_size(folder):
     """The size of the pictures is the model's, wherever the recipe has it from."""
     assert main(command(folder, "--device", "cpu")) == 0
-    taught = recipe.load(str(folder / "tiny.toml"), ['teachers=["tiny"]'])
-    net, _ = checkpoints.load(folder / "out" / "tiny.safetensors")
+    taught = recipe.load_recipe(str(folder / "tiny.toml"), ['teachers=["tiny"]'])
+    net, _ = checkpoints.load_checkpoint(folder / "out" / "tiny.safetensors")
     unsaid = dataclasses.replace(taught, model={"preset": "vit"})
     assert len(distillation.teachers(net, unsaid, ["a", "b"], folder / "out")) == 1
 
 
 def _with_classes(folder, classes):
     file = folder / "out" / "tiny.safetensors"
-    net, card = checkpoints.load(file)
+    net, card = checkpoints.load_checkpoint(file)
     return net, file, card | {"classes": classes}
 
 
@@ -277,4 +282,4 @@ def test_cuda_where_there_is_none_is_a_sentence(capsys):
 def test_packs(folder, capsys):
     assert main(["pack", str(folder), str(folder / "packed")]) == 0
     assert set(json.loads(capsys.readouterr().out)["bytes"]) == {"train.npz", "test.npz"}
-    assert len(data.read(folder / "packed")) == 24
+    assert len(pictures.read_split(folder / "packed")) == 24

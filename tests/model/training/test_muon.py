@@ -5,10 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.nets.vit import build
 from model.training import loop
 from model.training.muon import Muon, orthogonal
 from model.training.recipe import Optimiser
-from model.vit import build
 
 SMALL = dict(img_size=16, patch_size=4, num_classes=3, dim=16, depth=2, heads=2)
 

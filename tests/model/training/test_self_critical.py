@@ -4,10 +4,12 @@ from collections import Counter
 import pytest
 import torch
 
-from model import checkpoints, vit
-from model.captioner import END, PAD, SPECIAL, START, UNKNOWN
-from model.training import captioning, recipe, self_critical
-from model.training.caption_data import Photos
+from model.datasets.captions import Photos
+from model.datasets.vocabulary import END, PAD, SPECIAL, START, UNKNOWN
+from model.errors import RecipeError
+from model.nets import vit
+from model.training import caption_runs, captioning, recipe, self_critical
+from model.zoo import checkpoints
 
 TEXTS = {0: "a dark picture of the night", 255: "a bright picture of the day"}
 ENCODER = {"img_size": 8, "patch_size": 4, "dim": 16, "depth": 1, "heads": 2, "mlp_dim": 16}
@@ -44,9 +46,9 @@ def folder(tmp_path):
     """Where the captioner lies that has not learnt much yet."""
     torch.manual_seed(0)
     words = recipe_of(drawn=0, start="")
-    net = captioning.build(words, photos(), tmp_path)
-    checkpoints.save(
-        net, tmp_path / "words.safetensors", captioning.make_card(net, "words", words, [], "")
+    net = captioning.build_for_recipe(words, photos(), tmp_path)
+    checkpoints.save_checkpoint(
+        net, tmp_path / "words.safetensors", captioning.captioner_card(net, "words", words, [], "")
     )
     return tmp_path
 
@@ -54,12 +56,12 @@ def folder(tmp_path):
 def run(folder, r=None, state=None, resume=False):
     r = r or recipe_of()
     torch.manual_seed(1)
-    net = captioning.build(r, photos(), folder)
-    return captioning.train(net, photos(), photos(4), r, "cpu", state, resume)
+    net = captioning.build_for_recipe(r, photos(), folder)
+    return caption_runs.train_captioner(net, photos(), photos(4), r, "cpu", state, resume)
 
 
 def test_captions_come_nearer_to_what_people_wrote(folder):
-    start, _ = checkpoints.load(folder / "words.safetensors")
+    start, _ = checkpoints.load_checkpoint(folder / "words.safetensors")
     net, curve = run(folder, recipe_of(epochs=40))
     assert curve[-1]["reward"] > 3 * curve[0]["reward"] > 0
     for name, value in net.encoder.state_dict().items():
@@ -95,7 +97,7 @@ def test_a_caption_is_compared_with_the_others_of_its_photo():
 def test_the_step_is_that_of_the_likelihood_of_each_caption(folder):
     """Against REINFORCE's formula, a caption at a time."""
     r = recipe_of()
-    net = captioning.build(r, photos(), folder).double()
+    net = captioning.build_for_recipe(r, photos(), folder).double()
     run = self_critical.SelfCriticalRun(net.float(), photos(), photos(), r, "cpu")
     net.double().eval()
     captions, worth = [(5, 6, END), (4, END), (7, 5, 6, 4, END)], torch.tensor([1.0, -0.5, 2.0])
@@ -106,7 +108,7 @@ def test_the_step_is_that_of_the_likelihood_of_each_caption(folder):
     net.zero_grad()
     total = 0.0
     for caption, value in zip(captions, worth, strict=True):
-        logits = net.teach(memory, torch.tensor([[START, *caption[:-1]]]))[0]
+        logits = net.teacher_force(memory, torch.tensor([[START, *caption[:-1]]]))[0]
         allowed = [i for i in range(logits.shape[1]) if i not in (PAD, START, UNKNOWN)]
         likely = logits[:, allowed].log_softmax(-1)
         total = total - value * sum(
@@ -117,13 +119,13 @@ def test_the_step_is_that_of_the_likelihood_of_each_caption(folder):
 
 
 def test_words_are_drawn_as_often_as_they_are_likely(folder):
-    net, _ = checkpoints.load(folder / "words.safetensors")
+    net, _ = checkpoints.load_checkpoint(folder / "words.safetensors")
     memory = torch.randn(2, 4, 16)
     torch.manual_seed(3)
-    drawn = self_critical.draw(net, memory, torch.ones(4000, dtype=torch.long), 8)
+    drawn = self_critical.draw_captions(net, memory, torch.ones(4000, dtype=torch.long), 8)
     assert all(1 <= len(c) <= 9 and not {PAD, START, UNKNOWN} & set(c) for c in drawn)
     assert all(END not in caption[:-1] for caption in drawn)
-    logits = net.teach(memory[1:], torch.tensor([[START]]))[0, 0].detach()
+    logits = net.teacher_force(memory[1:], torch.tensor([[START]]))[0, 0].detach()
     logits[[PAD, START, UNKNOWN]] = -torch.inf
     counts = Counter(caption[0] for caption in drawn)
     for word, share in enumerate(logits.softmax(-1).tolist()):
@@ -131,18 +133,18 @@ def test_words_are_drawn_as_often_as_they_are_likely(folder):
 
 
 def test_what_cannot_be_gone_on_from_is_a_sentence(folder, tmp_path):
-    with pytest.raises(recipe.RecipeError, match="train words first"):
-        captioning.build(recipe_of(), photos(), tmp_path / "elsewhere")
+    with pytest.raises(RecipeError, match="train words first"):
+        captioning.build_for_recipe(recipe_of(), photos(), tmp_path / "elsewhere")
     wider = recipe_of(decoder=DECODER | {"dim": 32})
-    with pytest.raises(recipe.RecipeError, match="not the captioner"):
-        captioning.build(wider, photos(), folder)
+    with pytest.raises(RecipeError, match="not the captioner"):
+        captioning.build_for_recipe(wider, photos(), folder)
     net = vit.build("vit", **ENCODER, num_classes=2)
     card = {"task": "classify", "config": dataclasses.asdict(net.config)}
-    checkpoints.save(net, folder / "words.safetensors", card)
-    with pytest.raises(recipe.RecipeError, match="not the captioner"):
-        captioning.build(recipe_of(), photos(), folder)
-    with pytest.raises(recipe.RecipeError, match="at least 2"):
-        recipe.load("flickr8k-captioner", ["drawn=1"])
+    checkpoints.save_checkpoint(net, folder / "words.safetensors", card)
+    with pytest.raises(RecipeError, match="not the captioner"):
+        captioning.build_for_recipe(recipe_of(), photos(), folder)
+    with pytest.raises(RecipeError, match="at least 2"):
+        recipe.load_recipe("flickr8k-captioner", ["drawn=1"])
 
 
 def test_the_end_counts_as_a_word():

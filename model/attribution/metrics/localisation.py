@@ -1,0 +1,96 @@
+"""Does a map lie on the object? Against a box or a mask that somebody drew.
+
+Chance is part of every answer: a map that knows nothing points into a box as often as the box
+is large.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from model.attribution.metrics.faithfulness import places
+
+
+def mass_mask(maps: Tensor, mass: float = 0.6) -> Tensor:
+    """The fewest patches that together hold at least `mass` of the map: bool like `maps`.
+
+    Caron et al. 2021, "Emerging Properties in Self-Supervised Vision Transformers" (DINO), with
+    0.6, for the attention of the class token. (B, rows, columns). Raises ValueError unless mass
+    is a share. A map of zeros has an empty mask.
+    """
+    if not 0 < mass <= 1:
+        raise ValueError(f"mass={mass} is not a share above 0 and at most 1.")
+    flat = maps.flatten(1).double()
+    values, order = flat.sort(dim=1, descending=True)
+    before = values.cumsum(1) - values
+    # Rounding must not ask for one patch more.
+    wanted = mass * flat.sum(1, keepdim=True) * (1 - 1e-6)
+    chosen = (before < wanted) & (values > 0)
+    return torch.zeros_like(chosen).scatter_(1, order, chosen).view(maps.shape)
+
+
+def box_mask(boxes: Tensor, size: Sequence[int], grid: Sequence[int], least: float = 0.5) -> Tensor:
+    """Patches of which a box covers `least` or more: bool (B, rows, columns).
+
+    `boxes` (B, 4): left, top, right, bottom in pixels of a picture of `size` (height, width),
+    the right and the bottom edge outside the box.
+    """
+    covered = torch.ones(len(boxes), *grid, dtype=torch.float64)
+    for axis, (low, high) in enumerate(((1, 3), (0, 2))):
+        step = size[axis] / grid[axis]
+        start = torch.arange(grid[axis], dtype=torch.float64) * step
+        first, last = boxes[:, low, None].double(), boxes[:, high, None].double()
+        share = (last.minimum(start + step) - first.maximum(start)).clamp_min(0) / step
+        covered *= share[:, :, None] if axis == 0 else share[:, None, :]
+    return covered >= least
+
+
+def points_into(maps: Tensor, boxes: Tensor, size: Sequence[float]) -> Tensor:
+    """The pointing game: does the middle of the highest patch lie in the box? bool (B,).
+
+    Zhang et al. 2016, "Top-down Neural Attention by Excitation Backprop". Of several highest
+    ones the first counts; an empty map, zero everywhere, points nowhere.
+
+    `boxes` (B, 4) as of `box_mask`, in a picture of `size` (height, width).
+    """
+    rows, columns = maps.shape[1:]
+    peak = maps.flatten(1).argmax(1).cpu()
+    x = (peak % columns + 0.5) * size[1] / columns
+    y = (peak // columns + 0.5) * size[0] / rows
+    return inside(torch.stack((x, y), 1), boxes) & maps.flatten(1).any(1).cpu()
+
+
+def inside(points: Tensor, boxes: Tensor) -> Tensor:
+    """Whether each point (B, 2), x and y, lies in its box, (B, 4) as of `box_mask`: bool (B,)."""
+    return ((boxes[:, :2] <= points) & (points < boxes[:, 2:])).all(1)
+
+
+def overlap_at_share(maps: Tensor, masks: Tensor) -> Tensor:
+    """IoU of each mask with as many of the map's highest patches as it has: float64 (B,).
+
+    So no threshold has to be chosen; `chance_overlap` is what a map gets that knows nothing.
+    """
+    return overlap(places(maps) < masks.flatten(1).sum(1, keepdim=True), masks)
+
+
+def chance_overlap(chosen: int, patches: int) -> float:
+    """The mean IoU of two sets of `chosen` out of `patches`, one of them blindly drawn."""
+    if chosen == 0:
+        return 0.0
+    ways = math.comb(patches, chosen)
+    return sum(
+        math.comb(chosen, both) * math.comb(patches - chosen, chosen - both) / ways
+        * both / (2 * chosen - both)
+        for both in range(1, chosen + 1)
+    )  # fmt: skip
+
+
+def overlap(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Intersection over union of masks (B, rows, columns): float64 (B,), 0 for two empty ones."""
+    ours, theirs = ours.flatten(1), theirs.flatten(1)
+    union = (ours | theirs).sum(1).double()
+    return (ours & theirs).sum(1) / union.clamp_min(1)

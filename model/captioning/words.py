@@ -1,0 +1,56 @@
+"""One word of a caption as a class: the words before it are given, and the next has logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from model.datasets.vocabulary import START
+from model.recording.recorder import AttentionRecord
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word and those before it, as numbers in the captioner's vocabulary, without <start>."""
+
+    before: tuple[int, ...]
+    number: int
+
+
+class NextWord(nn.Module):
+    """Images (B, C, H, W) -> logits (B, V) of the word that a captioner writes after `before`."""
+
+    def __init__(self, captioner: nn.Module, before: Sequence[int]) -> None:
+        super().__init__()
+        self.captioner = captioner
+        device = next(captioner.parameters()).device
+        self.register_buffer("words", torch.tensor([START, *before], device=device))
+        self.train(captioner.training)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.decide(self.captioner.encode_image(images))
+
+    def decide(self, memory: Tensor) -> Tensor:
+        """Memory (B, M, D) -> logits (B, V)"""
+        return self.captioner.teacher_force(memory, self.words.expand(len(memory), -1))[:, -1]
+
+
+def crossings(records: Sequence[AttentionRecord]) -> list[int]:
+    """The places of the records of cross-attention."""
+    return [place for place, record in enumerate(records) if record.kind == "cross"]
+
+
+def decoder_start(records: Sequence[AttentionRecord]) -> int:
+    """The place of the decoder's first record, after all of the encoder's.
+
+    A decoder begins with the self-attention of its words, just before its first cross-attention;
+    where none of its attention was recorded, all records are the encoder's.
+    """
+    found = crossings(records)
+    if not found:
+        return len(records)
+    before, words = found[0] - 1, records[found[0]].shape[2]
+    return before if before >= 0 and records[before].shape[2] == words else found[0]

@@ -1,0 +1,1 @@
+"""Data sets: as published, packed, drawn, and the sample photos."""

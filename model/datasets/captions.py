@@ -1,0 +1,125 @@
+"""Pictures and their captions for training, in batches."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.datasets import flickr8k, packed, scenes
+from model.datasets.vocabulary import END, PAD, SPECIAL, START, UNKNOWN
+from model.errors import DataError
+
+
+@dataclass(frozen=True)
+class DrawnScenes:
+    """Scenes drawn when they are asked for: picture i is scene number `first` + i."""
+
+    count: int
+    first: int = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def batch(self, epoch: int, chosen: Sequence[int]) -> tuple[Tensor, list[str]]:
+        """uint8 (B, 3, H, W), and a caption each. Every epoch has scenes of its own."""
+        start = self.first + epoch * self.count
+        drawn = [scenes.draw_scene(start + i) for i in chosen]
+        pixels = np.stack([np.asarray(scene.image) for scene in drawn])
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2), [scene.caption for scene in drawn]
+
+    def words(self) -> list[str]:
+        """Every word that a scene can need."""
+        return list(scenes.vocabulary())
+
+
+@dataclass(frozen=True, eq=False)
+class Photos:
+    """Photos with several human captions each, of which an epoch takes `each`."""
+
+    images: Tensor  # uint8 (N, 3, H, W)
+    captions: list[list[str]]
+    each: int = 1
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, epoch: int, chosen: Sequence[int]) -> tuple[Tensor, list[str]]:
+        """uint8 (B, 3, H, W), and `each` captions of the first, of the second, ...: others every
+        epoch."""
+        picked = [text for i in chosen for text in self._some(i, epoch)]
+        return self.images[torch.as_tensor(chosen)], picked
+
+    def _some(self, photo: int, epoch: int) -> list[str]:
+        captions = self.captions[photo]
+        first = photo + epoch * self.each
+        return [captions[(first + k) % len(captions)] for k in range(self.each)]
+
+    def words(self, rarest: int = 1) -> list[str]:
+        """The words that come at least so often, the commonest first."""
+        counts = Counter(word for texts in self.captions for t in texts for word in plain_words(t))
+        return [word for word, count in counts.most_common() if count >= rarest]
+
+
+def read_captioned_photos(
+    folder: Path, split: str, limit: int | None = None, each: int = 1
+) -> Photos:
+    """A split ("train", "val", "test") of photos with captions: Flickr8k as published, or packed
+    as SPLIT.npz with SPLIT.json, whose `captions` has a list a photo.
+
+    Raises DataError.
+    """
+    published = flickr8k.read_flickr8k(folder, split, limit)
+    images, captions = published or _packed(folder, split, limit)
+    return Photos(images, captions, each)
+
+
+def pack_captions(source: Path, target: Path) -> None:
+    """Write the packed form of Flickr8k as published, in its own order. Raises DataError."""
+    target.mkdir(parents=True, exist_ok=True)
+    for split in flickr8k.SPLITS:
+        images, captions = flickr8k.read_flickr8k(source, split, None)
+        packed.write_pictures(target / f"{split}.npz", images)
+        text = json.dumps({"captions": captions}, ensure_ascii=False)
+        (target / f"{split}.json").write_text(text, encoding="utf-8")
+
+
+def _packed(folder: Path, split: str, limit: int | None) -> tuple[Tensor, list[list[str]]]:
+    try:
+        captions = json.loads((folder / f"{split}.json").read_text(encoding="utf-8"))["captions"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{folder} has no {flickr8k.CAPTIONS}, and no readable {split}.json with captions "
+            f"({error}). Give the folder of Flickr8k with --data."
+        ) from None
+    pictures = packed.read_pictures(folder / f"{split}.npz", limit)
+    if len(captions) < len(pictures):
+        raise DataError(f"{folder} has not as many {split} captions as pictures. Pack it again.")
+    return pictures, captions[: len(pictures)]
+
+
+def plain_words(text: str) -> list[str]:
+    """Lower-case words, without punctuation."""
+    return re.findall(r"[a-z0-9]+(?:['’-][a-z0-9]+)*", text.lower())
+
+
+def word_ids(
+    texts: Sequence[str], vocabulary: Sequence[str], longest: int
+) -> tuple[Tensor, Tensor]:
+    """What goes in, from <start> on, and what should come out, up to <end>: int64 (B, N) each.
+
+    Captions are cut to `longest` words and filled up with <pad>.
+    """
+    number = {word: i for i, word in enumerate(vocabulary) if i >= len(SPECIAL)}
+    rows = [[number.get(word, UNKNOWN) for word in plain_words(text)[:longest]] for text in texts]
+    width = max(map(len, rows)) + 1
+    inputs = [[START, *row] + [PAD] * (width - 1 - len(row)) for row in rows]
+    outputs = [[*row, END] + [PAD] * (width - 1 - len(row)) for row in rows]
+    return torch.tensor(inputs), torch.tensor(outputs)

@@ -1,0 +1,146 @@
+"""The packed form of a data set: one .npz a split, or several numbered parts of it.
+
+`labels` and `classes` (names) with either `images`, uint8 (N, H, W) or (N, H, W, 3), or encoded
+pictures back to back in `blob`, picture i at `blob[offsets[i]:offsets[i + 1]]`; `boxes` (N, 4)
+where objects have boxes.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from model.datasets.split import Split
+from model.errors import DataError
+
+
+def read_packed(folder: Path, name: str, size: int | None, limit: int | None) -> Split | None:
+    """The split `name`, or None where no such file is there. Raises DataError."""
+    files = [folder / f"{name}.npz"]
+    if not files[0].is_file():
+        files = _parts(folder, name)
+    parts = []
+    for file in files:
+        parts.append(_read_file(file, limit))
+        if limit and sum(map(len, parts)) >= limit:
+            break
+    return _joined(parts).first(limit) if parts else None
+
+
+def _parts(folder: Path, name: str) -> list[Path]:
+    """name-0.npz, name-1.npz, ... as far as they go. Raises DataError where one is missing."""
+    count = len(list(folder.glob(f"{name}-*.npz")))
+    files = [folder / f"{name}-{number}.npz" for number in range(count)]
+    if missing := [file for file in files if not file.is_file()]:
+        raise DataError(f"{missing[0]} is missing, others of its kind are there. Fetch it again.")
+    return files
+
+
+def read_pictures(file: Path, limit: int | None) -> Tensor:
+    """uint8 (N, 3, H, W): the pictures of a packed file that has no labels. Raises DataError."""
+    with _opened(file) as arrays:
+        return _pictures(arrays, limit)
+
+
+def write(file: Path, split: Split, order: Tensor) -> None:
+    """Write a split in that order of its pictures, without loss."""
+    arrays = {"labels": split.labels[order].numpy().astype(np.int16)}
+    arrays["classes"] = np.array(split.classes)
+    if split.boxes is not None:
+        arrays["boxes"] = split.boxes[order].numpy()
+    np.savez_compressed(file, **arrays, **_encode(split.images[order]))
+
+
+def write_pictures(file: Path, images: Tensor) -> None:
+    """Write uint8 (N, C, H, W) for `read_pictures`, without loss."""
+    np.savez_compressed(file, **_encode(images))
+
+
+def _read_file(file: Path, limit: int | None) -> Split:
+    with _opened(file) as arrays:
+        images = _pictures(arrays, limit)
+        labels = torch.from_numpy(arrays["labels"][:limit].astype(np.int64))
+        classes = tuple(map(str, arrays["classes"]))
+        boxes = torch.from_numpy(arrays["boxes"][:limit]) if "boxes" in arrays else None
+    return Split(images, labels, classes, boxes)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Mapping[str, np.ndarray]]:
+    """The arrays of a file; what goes wrong while they are read becomes a sentence."""
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            yield arrays
+    except KeyError as error:
+        raise DataError(
+            f"{file} is not a packed data set: {error.args[0]}. "
+            "Make it again with python -m model.training pack."
+        ) from None
+    except Exception as error:  # zip, header and JPEG damage each raise something of their own
+        raise DataError(f"{file} is damaged ({error}). Fetch or pack it again.") from None
+
+
+def _pictures(arrays: Mapping[str, np.ndarray], limit: int | None) -> Tensor:
+    if "images" in arrays:
+        images = arrays["images"][:limit]
+    else:
+        images = _decode(arrays["blob"], arrays["offsets"], limit)
+    images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+    return torch.from_numpy(np.ascontiguousarray(images))
+
+
+def _decode(blob: np.ndarray, offsets: np.ndarray, limit: int | None) -> np.ndarray:
+    """Encoded pictures back to back -> uint8 (N, H, W, 3)."""
+    if offsets[-1] != len(blob) or (np.diff(offsets) <= 0).any():
+        raise ValueError("the offsets do not fit the pictures")
+    if limit:
+        offsets = offsets[: limit + 1]
+    images = None
+    for i, (start, stop) in enumerate(pairwise(offsets)):
+        picture = np.asarray(Image.open(io.BytesIO(blob[start:stop])).convert("RGB"))
+        if images is None:
+            images = np.empty((len(offsets) - 1, *picture.shape), np.uint8)
+        if picture.shape != images.shape[1:]:
+            raise ValueError(f"picture {i} has another size than the first")
+        images[i] = picture
+    if images is None:
+        raise ValueError("it holds no pictures")
+    return images
+
+
+def _joined(parts: list[Split]) -> Split:
+    if any(part.classes != parts[0].classes for part in parts):
+        raise DataError("The packed files name different classes. Pack the data set again.")
+    if any(part.images.shape[1:] != parts[0].images.shape[1:] for part in parts):
+        raise DataError("The packed files hold pictures of different sizes. Pack them again.")
+    if len(parts) == 1:
+        return parts[0]
+    boxes = [part.boxes for part in parts if part.boxes is not None]
+    return Split(
+        torch.cat([part.images for part in parts]),
+        torch.cat([part.labels for part in parts]),
+        parts[0].classes,
+        torch.cat(boxes) if len(boxes) == len(parts) else None,
+    )
+
+
+def _encode(images: Tensor) -> dict[str, np.ndarray]:
+    if images.shape[1] == 1:
+        return {"images": images[:, 0].numpy()}
+    encoded = [_webp(picture) for picture in images.permute(0, 2, 3, 1).numpy()]
+    blob = np.frombuffer(b"".join(encoded), np.uint8)
+    return {"blob": blob, "offsets": np.cumsum([0, *map(len, encoded)], dtype=np.int64)}
+
+
+def _webp(picture: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "WEBP", lossless=True, quality=50, method=2)
+    return file.getvalue()

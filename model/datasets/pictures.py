@@ -1,0 +1,80 @@
+"""Data sets in memory: every picture decoded once into one uint8 tensor.
+
+`read(folder, split)` takes five forms and tells them apart by what lies in the folder:
+
+- packed: `train.npz`, or `train-0.npz`, `train-1.npz`, ...
+- CIFAR-10 as published: `cifar-10-batches-py/`
+- Fashion-MNIST as published: `FashionMNIST/raw/`
+- Tiny ImageNet as published: `wnids.txt`, `words.txt`, `train/`, `val/`
+- one folder a class: `train/cat/*.jpg`, `test/cat/*.jpg`
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from model.datasets import packed, published
+from model.datasets.split import Split
+from model.errors import DataError
+
+__all__ = ["DataError", "Split", "pack_pictures", "read_split"]
+
+_READERS = (
+    packed.read_packed,
+    published.cifar10,
+    published.fashion_mnist,
+    published.tiny_imagenet,
+    published.folders,
+)
+
+
+def read_split(
+    folder: str | Path, split: str = "train", size: int | None = None, limit: int | None = None
+) -> Split:
+    """The `split` ("train" or "test"; "val" stands in for a missing "test") of a data set.
+
+    `size`: side in pixels to which the pictures of one-folder-a-class data are resized and
+    cropped, since they come in all sizes; the other forms keep the size they have.
+    `limit`: so many pictures instead of all. Raises DataError.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}. Give the data set's folder with --data.")
+    for name in ("test", "val") if split == "test" else (split,):
+        for reader in _READERS:
+            if (found := reader(folder, name, size, limit)) is not None:
+                return _checked(found, folder, name)
+    raise DataError(
+        f"{folder} holds no {split} data: expected {split}.npz (or its numbered "
+        f"parts), cifar-10-batches-py, FashionMNIST/raw, Tiny ImageNet's wnids.txt or "
+        f"{split}/CLASS/*.jpg. Check the path given with --data."
+    )
+
+
+def pack_pictures(
+    source: str | Path, target: str | Path, size: int | None = None, seed: int = 0
+) -> None:
+    """Write the packed form, `target/train.npz` and `target/test.npz`, of a published data set.
+
+    Pictures are stored without loss, in an order shuffled once (by `seed`). Raises DataError.
+    """
+    Path(target).mkdir(parents=True, exist_ok=True)
+    for name in ("train", "test"):
+        split = read_split(source, name, size)
+        order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))
+        packed.write(Path(target) / f"{name}.npz", split, order)
+
+
+def _checked(split: Split, folder: Path, name: str) -> Split:
+    count = len(split.labels)
+    if not count or len(split.images) != count:
+        raise DataError(f"The {name} data in {folder} is empty or cut short. Fetch it again.")
+    low, high = int(split.labels.min()), int(split.labels.max())
+    if low < 0 or high >= len(split.classes):
+        raise DataError(
+            f"The {name} data in {folder} has label {high if low >= 0 else low}, but only "
+            f"{len(split.classes)} classes. The file is damaged; fetch or pack it again."
+        )
+    return split

@@ -1,0 +1,288 @@
+"""Drawn scenes whose captions and places are known, so that attention can be measured.
+
+Two to four coloured shapes, and a caption that names each of them and says how they lie:
+
+    a small red circle above a large blue square left of a small green star
+
+The objects are named from the highest centre to the lowest, and each relation is between the two
+objects that it stands between. No two objects of a scene have both shape and colour in common.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from model.tokens import TokenLayout
+
+TESTING = 1 << 40  # scenes of this number and above show how a training goes
+UNSEEN = 1 << 41  # those from here on were seen neither in training nor in choosing
+SIDE = 96  # pixels of a scene
+SIZES = {"small": (15, 18), "large": (27, 32)}  # smallest and largest side of a box
+COLOURS = {
+    "red": (214, 39, 40),
+    "orange": (255, 140, 20),
+    "yellow": (245, 220, 40),
+    "green": (44, 150, 60),
+    "blue": (35, 90, 210),
+    "purple": (140, 60, 180),
+}
+SHAPES = ("circle", "square", "triangle", "star", "cross")
+RELATIONS = ("above", "left of", "right of")
+KINDS = ("size", "colour", "shape")  # of the words that name something to be seen
+
+GAP = 3  # pixels between two boxes, and between a box and the edge
+STEP = 6  # pixels by which two centres differ in height at least: they say who is named first
+CLEARLY = 1.6  # the longer part of a distance, across or down, over the shorter: no diagonals
+FINER = 2  # shapes are drawn so much larger, then shrunk, for smooth edges
+
+
+Box = tuple[int, int, int, int]  # left, top; right, bottom: the first pixels outside
+
+
+@dataclass(frozen=True)
+class Object:
+    size: str
+    colour: str
+    shape: str
+    box: Box
+
+    @property
+    def words(self) -> tuple[str, str, str]:
+        """What a caption calls it: size, colour, shape."""
+        return self.size, self.colour, self.shape
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a caption says: size, colour and shape of each object, and what is between two."""
+
+    objects: tuple[tuple[str, str, str], ...]
+    relations: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        first, *others = (f"a {' '.join(words)}" for words in self.objects)
+        parts = zip(self.relations, others, strict=True)
+        return " ".join([first, *(f"{relation} {name}" for relation, name in parts)])
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """`objects` are in the order in which the caption names them."""
+
+    image: Image.Image
+    objects: tuple[Object, ...]
+
+    @property
+    def description(self) -> Description:
+        relations = tuple(relation(a, b) for a, b in pairwise(self.objects))
+        return Description(tuple(o.words for o in self.objects), relations)
+
+    @property
+    def caption(self) -> str:
+        return self.description.text
+
+
+def vocabulary() -> tuple[str, ...]:
+    """Every word of every caption."""
+    relations = sorted({word for relation in RELATIONS for word in relation.split()})
+    return ("a", *SIZES, *COLOURS, *SHAPES, *relations)
+
+
+def draw_scene(seed: int) -> Scene:
+    """The scene of that number: the same one every time."""
+    chance = random.Random(seed)
+    objects = _arranged(chance)
+    image = _background(chance)
+    brush = ImageDraw.Draw(image)
+    for thing in objects:
+        _DRAW[thing.shape](brush, [FINER * edge for edge in thing.box], _tint(thing.colour, chance))
+    return Scene(image.reduce(FINER), objects)
+
+
+def relation(higher: Object, lower: Object) -> str | None:
+    """How the higher object lies to the lower one; None where it is not clear."""
+    return _lie(higher.box, lower.box)
+
+
+def _lie(higher: Box, lower: Box) -> str | None:
+    across = (lower[0] + lower[2] - higher[0] - higher[2]) / 2
+    down = _height(lower) - _height(higher)
+    if down >= CLEARLY * abs(across):
+        return "above"
+    if abs(across) >= CLEARLY * down:
+        return "left of" if across > 0 else "right of"
+    return None
+
+
+def parse(text: str) -> Description | None:
+    """What a caption says; None for a text that is no caption of a scene."""
+    found = _CAPTION.fullmatch(" ".join(text.lower().split()))
+    if found is None:
+        return None
+    names = re.findall(f"a ({_NAME})", found[0])
+    relations = re.findall(f" ({_RELATION}) a", found[0])
+    return Description(tuple(tuple(name.split()) for name in names), tuple(relations))
+
+
+def naming(words: Sequence[str], scene: Scene) -> list[tuple[int, int, str]]:
+    """(index of the word, index of the object that it names, kind of word), kinds as in KINDS.
+
+    A name, such as "small red circle", belongs to the object of that shape and colour; the words
+    of a name that fits no object are left out.
+    """
+    numbers = {thing.words[1:]: number for number, thing in enumerate(scene.objects)}
+    found = []
+    for i in range(len(words) - 2):
+        size, *name = words[i : i + 3]
+        if size in SIZES and tuple(name) in numbers:
+            found += [(i + j, numbers[tuple(name)], kind) for j, kind in enumerate(KINDS)]
+    return found
+
+
+def points_at_objects(
+    caption, scene: Scene, tokens: TokenLayout, layer: int = -1, head: int | None = None
+) -> list[tuple[int, int, bool]]:
+    """(index of the word, index of the object that it names, hit) for each word that names one.
+
+    A hit: the middle of the patch with the most attention lies in the object's box. `caption` is
+    a `model.captioning.caption.Caption` of this scene's picture.
+    """
+    attention = np.asarray(caption.attention(layer, head))[:, tokens.patch_slice]
+    rows, columns = tokens.grid
+    hits = []
+    for word, number, _ in naming(caption.words, scene):
+        row, column = divmod(int(attention[word].argmax()), columns)
+        x, y = (column + 0.5) * SIDE / columns, (row + 0.5) * SIDE / rows
+        hits.append((word, number, inside_box(x, y, scene.objects[number].box)))
+    return hits
+
+
+def inside_box(x: float, y: float, box: Box) -> bool:
+    """Whether a point in pixels lies in the box (left, top, right, bottom)."""
+    left, top, right, bottom = box
+    return left <= x < right and top <= y < bottom
+
+
+_RELATION = "|".join(RELATIONS)
+_NAME = " ".join(f"(?:{'|'.join(words)})" for words in (SIZES, COLOURS, SHAPES))
+_CAPTION = re.compile(f"a {_NAME}(?: (?:{_RELATION}) a {_NAME})*")
+
+
+# -- arranging ------------------------------------------------------------------------------------
+
+
+def _arranged(chance: random.Random) -> tuple[Object, ...]:
+    """Objects that lie apart and can be named in one clear order."""
+    names = [(colour, shape) for colour in COLOURS for shape in SHAPES]
+    named = chance.sample(names, chance.randint(2, 4))
+    sizes = [chance.choice(list(SIZES)) for _ in named]
+    sides = [chance.randint(*SIZES[size]) for size in sizes]
+    while (boxes := _apart(sides, chance)) is None or not _clear(sorted(boxes, key=_height)):
+        pass
+    things = zip(sizes, named, boxes, strict=True)
+    things = [Object(size, colour, shape, box) for size, (colour, shape), box in things]
+    return tuple(sorted(things, key=lambda thing: _height(thing.box)))
+
+
+def _apart(sides: Sequence[int], chance: random.Random) -> list[Box] | None:
+    """Boxes that do not touch; None where the first places tried for them do."""
+    boxes: list[Box] = []
+    for side in sides:
+        room = SIDE - 2 * GAP - side + 1
+        left, top = GAP + int(room * chance.random()), GAP + int(room * chance.random())
+        box = left, top, left + side, top + side
+        if any(_touch(box, other) for other in boxes):
+            return None
+        boxes.append(box)
+    return boxes
+
+
+def _clear(boxes: Sequence[Box]) -> bool:
+    """Whether boxes, from the highest to the lowest, can be put into words."""
+    return all(
+        _height(lower) - _height(higher) >= STEP and _lie(higher, lower) is not None
+        for higher, lower in pairwise(boxes)
+    )
+
+
+def _touch(a: Box, b: Box) -> bool:
+    return a[0] < b[2] + GAP and b[0] < a[2] + GAP and a[1] < b[3] + GAP and b[1] < a[3] + GAP
+
+
+def _height(box: Box) -> float:
+    return (box[1] + box[3]) / 2
+
+
+# -- drawing --------------------------------------------------------------------------------------
+
+
+def _background(chance: random.Random) -> Image.Image:
+    """Plain, shaded or cloudy, in a colour that is too grey to be one of the objects'."""
+    kind = chance.choice(("plain", "shaded", "cloudy"))
+    low = chance.randint(20, 205)
+    base = [low + chance.randint(-15, 15) for _ in range(3)]
+    cells = {"plain": 1, "shaded": 2, "cloudy": 8}[kind]
+    noise = np.random.default_rng(chance.getrandbits(32))
+    light = noise.uniform(-25, 25, (cells, cells, 1)) * (kind != "plain")
+    image = Image.fromarray(np.clip(np.array(base) + light, 0, 255).astype(np.uint8))
+    smooth = image.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    return smooth.resize((SIDE * FINER, SIDE * FINER), Image.Resampling.NEAREST)
+
+
+def _tint(colour: str, chance: random.Random) -> tuple[int, ...]:
+    return tuple(min(255, max(0, part + chance.randint(-12, 12))) for part in COLOURS[colour])
+
+
+Brush = Callable[[ImageDraw.ImageDraw, list[int], tuple[int, ...]], None]
+
+
+def _circle(brush: ImageDraw.ImageDraw, box: list[int], tint: tuple[int, ...]) -> None:
+    brush.ellipse((box[0], box[1], box[2] - 1, box[3] - 1), fill=tint)
+
+
+def _polygon(corners: Sequence[tuple[float, float]]) -> Brush:
+    """Draws corners that are given as shares of the box."""
+
+    def brush_it(brush: ImageDraw.ImageDraw, box: list[int], tint: tuple[int, ...]) -> None:
+        width, height = box[2] - box[0] - 1, box[3] - box[1] - 1
+        brush.polygon([(box[0] + x * width, box[1] + y * height) for x, y in corners], fill=tint)
+
+    return brush_it
+
+
+def _star() -> list[tuple[float, float]]:
+    corners = []
+    for i in range(10):
+        reach = 1.0 if i % 2 == 0 else 0.42
+        angle = math.pi * i / 5
+        corners.append((reach * math.sin(angle), -reach * math.cos(angle)))
+    xs, ys = zip(*corners, strict=True)
+    return [
+        ((x - min(xs)) / (max(xs) - min(xs)), (y - min(ys)) / (max(ys) - min(ys)))
+        for x, y in corners
+    ]
+
+
+_ARM = (0.32, 0.68)  # where the bars of the cross begin and end
+_DRAW: dict[str, Brush] = {
+    "circle": _circle,
+    "square": _polygon([(0, 0), (1, 0), (1, 1), (0, 1)]),
+    "triangle": _polygon([(0.5, 0), (1, 1), (0, 1)]),
+    "star": _polygon(_star()),
+    "cross": _polygon(
+        [
+            *[(_ARM[0], 0), (_ARM[1], 0), (_ARM[1], _ARM[0]), (1, _ARM[0])],
+            *[(1, _ARM[1]), (_ARM[1], _ARM[1]), (_ARM[1], 1), (_ARM[0], 1)],
+            *[(_ARM[0], _ARM[1]), (0, _ARM[1]), (0, _ARM[0]), (_ARM[0], _ARM[0])],
+        ]
+    ),
+}

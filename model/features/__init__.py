@@ -1,0 +1,1 @@
+"""Features of patches: their principal components."""

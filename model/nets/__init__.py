@@ -1,0 +1,1 @@
+"""Networks that the project builds itself: vision transformers and their parts."""

@@ -1,0 +1,240 @@
+"""One picture through one model, and the maps of every layer from any place of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from model.bundle import Bundle
+from model.errors import NothingToShow
+from model.recording.record import attention_in_image
+from model.recording.recorder import AttentionRecord, AttentionRecorder
+from model.recording.rollout import mixes_images, why_no_rollout
+from model.tokens import TokenLayout
+
+TOP_CLASSES = 5
+
+
+class Layer(NamedTuple):
+    """What there is to choose in a layer. Layers of a hierarchical model differ in both."""
+
+    heads: int
+    tokens: TokenLayout
+
+
+@dataclass(frozen=True)
+class RecordedImage:
+    """What a model did with a picture."""
+
+    records: list[AttentionRecord]  # one a layer that attends over the image, in running order
+    layers: list[Layer]  # what is in each of them
+    numbers: tuple[int, ...]  # which of the model's layers they are, from zero
+    whole: bool  # whether all layers were recorded, as rollout needs
+    frame: Image.Image  # the part of the picture that the model saw
+    guesses: list[tuple[str, float]]  # likeliest classes, probabilities; empty without classes
+
+    @property
+    def head_counts(self) -> list[int]:
+        """How many heads each layer has."""
+        return [layer.heads for layer in self.layers]
+
+    @property
+    def heads(self) -> int:
+        """The largest number of heads in a layer."""
+        return max(self.head_counts)
+
+    @property
+    def windowed(self) -> bool:
+        """Whether some layer attends within windows, or on a grid of its own."""
+        return len({layer.tokens for layer in self.layers}) > 1 or any(
+            record.windows for record in self.records
+        )
+
+    @property
+    def no_rollout(self) -> str | None:
+        """Why rollout is not defined for what was recorded, in a sentence; None where it is."""
+        if self.windowed:
+            return (
+                "Rollout multiplies the maps of all layers, so each map must speak of the same "
+                "tokens. In this model a layer attends within windows, or on a grid of its own: "
+                "rollout is not defined for it."
+            )
+        if not self.whole:
+            return (
+                "Rollout goes through every layer, and only some of this model's are recorded: "
+                "record all of them."
+            )
+        return why_no_rollout(self.records)
+
+    def rows(self, query: int) -> np.ndarray:
+        """Every head's attention from one token: (layers, heads, tokens) float32.
+
+        For models whose layers share their tokens. A layer with fewer heads than the widest
+        has zeros in their place.
+        """
+        out = np.zeros((len(self.records), self.heads, self.layers[0].tokens.tokens), np.float32)
+        for layer, record in enumerate(self.records):
+            row = record.weights(queries=[query])[0, :, 0]
+            out[layer, : len(row)] = row.numpy()
+        return out
+
+    def layer_maps(self, layer: int, query: int) -> np.ndarray:
+        """One layer's maps from one of its tokens, as `layer_maps`."""
+        return layer_maps(self.records[layer], self.layers[layer].tokens, query)
+
+    def maps(self, layer: int, query: int) -> np.ndarray:
+        """Every head's map from one place: (layers, heads, rows, columns) float32.
+
+        The place is that of token `query` of `layer`. Where layers have grids of their own,
+        coarser maps are repeated to the finest grid.
+        """
+        rows, columns = (max(each.tokens.grid[axis] for each in self.layers) for axis in (0, 1))
+        out = np.zeros((len(self.records), self.heads, rows, columns), np.float32)
+        for index, (_, tokens) in enumerate(self.layers):
+            maps = self.layer_maps(index, same_place(query, self.layers[layer].tokens, tokens))
+            down = np.arange(rows) * tokens.grid[0] // rows
+            across = np.arange(columns) * tokens.grid[1] // columns
+            out[index, : len(maps)] = maps[:, down[:, None], across[None, :]]
+        return out
+
+
+def record_image(
+    bundle: Bundle, image: Image.Image, layers: Sequence[int] | None = None
+) -> RecordedImage:
+    """Run a picture through a model and keep what its attention needs.
+
+    Args:
+        layers: which to keep, counted from zero, in order; None for all.
+
+    Raises:
+        NothingRecorded: if the model does not attend.
+        NothingToShow: if no layer attends from the image's tokens to the image's tokens, or one
+            does so among more images than the one it was given.
+    """
+    # Not in inference mode: libraries keep tensors of a first pass, which gradients may need later.
+    with torch.no_grad(), AttentionRecorder(bundle.net, layers) as recorder:
+        logits = bundle.net(bundle.prepare(image))[0]
+    places, shapes = _image_layers(recorder.records, bundle.tokens)
+    asked = range(len(recorder.records)) if layers is None else layers
+    return RecordedImage(
+        records=[recorder.records[place] for place in places],
+        layers=shapes,
+        numbers=tuple(asked[place] for place in places),
+        whole=layers is None,
+        frame=bundle.frame(image),
+        guesses=_guesses(logits, bundle.classes),
+    )
+
+
+def bytes_of_layers(bundle: Bundle) -> dict[int, int]:
+    """Bytes that a look keeps of each layer that attends within the image, counted from zero.
+
+    Raises NothingRecorded and NothingToShow, as `record_image`.
+    """
+    image = torch.zeros(1, len(bundle.mean), *bundle.image_size)
+    with torch.no_grad(), AttentionRecorder(bundle.net) as recorder:
+        bundle.net(image)
+    places, _ = _image_layers(recorder.records, bundle.tokens)
+    return {place: recorder.records[place].nbytes for place in places}
+
+
+def layer_maps(record: AttentionRecord, tokens: TokenLayout, query: int) -> np.ndarray:
+    """One layer's maps from one of its tokens: (heads, rows, columns) float32.
+
+    Prefix tokens are left out, so a map sums to the share of the patches.
+    """
+    if record.windows:
+        return attention_in_image(record, *tokens.position_of(query))[0].numpy()
+    row = record.weights(queries=[query])[0, :, 0, tokens.patch_slice]
+    return row.unflatten(-1, tokens.grid).numpy()
+
+
+def sinks(
+    record: AttentionRecord, times: float = 8.0, most: int = 3, queries: int = 256
+) -> list[tuple[int, float]]:
+    """Tokens that draw far more than their share of a layer's attention, largest first.
+
+    Averaged over all heads and over at most `queries` evenly spaced tokens that ask. Such
+    tokens often hold no content of their own (Darcet et al. 2024, "Vision Transformers Need
+    Registers"; Xiao et al. 2024, "Efficient Streaming Language Models with Attention Sinks").
+
+    Args:
+        times: how many even shares (1 / N) a token must draw.
+
+    Returns:
+        (token, its share of the attention); empty for windowed layers.
+    """
+    if record.windows:
+        return []
+    asking = torch.linspace(0, record.shape[2] - 1, min(queries, record.shape[2])).round().long()
+    share = record.weights(queries=asking).mean((0, 1, 2))
+    best = share.topk(min(most, len(share)))
+    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return [(token, value) for token, value in pairs if value * len(share) >= times]
+
+
+def centre(tokens: TokenLayout) -> int:
+    """The token of the patch in the middle of the grid."""
+    rows, columns = tokens.grid
+    return tokens.index_of(rows // 2, columns // 2)
+
+
+def default_query(tokens: TokenLayout) -> int:
+    """The token to begin with: the first without a place (CLS), or else the centre patch."""
+    return 0 if tokens.prefix else centre(tokens)
+
+
+def same_place(token: int, old: TokenLayout, new: TokenLayout) -> int:
+    """The token of another layout that stands for the same place, or for the same name."""
+    place = old.position_of(token)
+    if place is None:
+        name = old.prefix[token]
+        return new.prefix.index(name) if name in new.prefix else centre(new)
+    row, column = (
+        int((at + 0.5) * after / before)
+        for at, before, after in zip(place, old.grid, new.grid, strict=True)
+    )
+    return new.index_of(row, column)
+
+
+def _image_layers(
+    records: list[AttentionRecord], tokens: TokenLayout
+) -> tuple[list[int], list[Layer]]:
+    """The places of the records that attend within the image, and their layers."""
+    kept, layers = [], []
+    for place, record in enumerate(records):
+        if record.windows:
+            layers.append(Layer(record.shape[1], _stage_tokens(record.windows.grid, tokens)))
+        elif record.kind == "self" and record.shape[2:] == (tokens.tokens, tokens.tokens):
+            if reason := mixes_images(record):
+                raise NothingToShow(reason)
+            layers.append(Layer(record.shape[1], tokens))
+        else:
+            continue
+        kept.append(place)
+    if not kept:
+        seen = ", ".join(f"{r.name} ({r.shape[2]} to {r.shape[3]})" for r in records[:4])
+        raise NothingToShow(
+            f"This model attends, but no layer does so among the {tokens.tokens} tokens of the "
+            f"image: {seen}. Choose another model."
+        )
+    return kept, layers
+
+
+def _stage_tokens(grid: tuple[int, int], tokens: TokenLayout) -> TokenLayout:
+    height, width = tokens.image_size
+    return TokenLayout(grid, (), (height // grid[0], width // grid[1]))
+
+
+def _guesses(logits: Tensor, classes: list[str] | None) -> list[tuple[str, float]]:
+    if classes is None or len(logits) != len(classes):
+        return []
+    best = logits.float().softmax(-1).topk(min(TOP_CLASSES, len(classes)))
+    pairs = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    return [(classes[index], probability) for probability, index in pairs]

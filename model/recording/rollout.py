@@ -1,0 +1,179 @@
+"""Attention rollout from chosen queries, as a row vector pushed down through the layers.
+
+Abnar & Zuidema 2020, "Quantifying Attention Flow in Transformers". With A_l the heads of layer
+l fused into one N x N matrix and Ahat_l = (residual · I + (1 - residual) · A_l) / row sum,
+rollout is R = Ahat_L ... Ahat_1. One query needs one row of R only: r <- r Ahat_l from the last
+layer to the first, O(L · N²) instead of O(L · N³), exact, and no N x N matrix is ever whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from numbers import Integral
+
+import torch
+from torch import Tensor
+
+from model.recording.record import AttentionRecord, rows_at_a_time
+
+FUSIONS = ("mean", "max", "min")
+
+
+@torch.no_grad()  # a graph would keep the maps of all layers
+def rollout(
+    records: Sequence[AttentionRecord],
+    query: int | Sequence[int] = 0,
+    fusion: str = "mean",
+    residual: float = 0.5,
+    discard: float = 0.0,
+    start: int = 0,
+) -> Tensor:
+    """How much of each input token is in `query`'s output: float32 (B, K), rows sum to one.
+
+    Several queries give (B, q, K). `fusion` joins the heads ("mean", "max", "min"); `residual`
+    is the share of the skip connection; of each fused row the smallest int(N · discard) values
+    are set to zero before the skip is added (a value that ties with the smallest one kept
+    stays); `start` is the first layer that counts. A token that looks nowhere keeps itself.
+
+    vit-explain discards over the whole matrix instead of each row, so a row with small values
+    only may lose all of them there, and here loses its share like any other.
+
+    Raises ValueError for settings out of range and for records that cannot be multiplied, see
+    `why_no_rollout`; IndexError where there is no such query.
+    """
+    _check(records, fusion, residual, discard, start)
+    batch, _, tokens, _ = records[0].shape
+    single = isinstance(query, Integral)
+    queries = [query] if single else list(query)
+    if any(not -tokens <= q < tokens for q in queries):
+        raise IndexError(f"query={query} is outside the {tokens} tokens of this model.")
+    row = torch.zeros(batch, len(queries), tokens, device=records[0].device)
+    row[:, torch.arange(len(queries)), queries] = 1.0
+    with torch.autocast(row.device.type, enabled=False):
+        for record in reversed(records[start:]):
+            row = _step(row, record, fusion, residual, discard)
+    return row[:, 0] if single else row
+
+
+def fuse(weights: Tensor, fusion: str) -> Tensor:
+    """(B, H, q, K) -> (B, q, K): mean, max or min over the heads."""
+    if fusion == "mean":
+        return weights.mean(1)
+    return weights.amax(1) if fusion == "max" else weights.amin(1)
+
+
+def why_no_rollout(records: Sequence[AttentionRecord]) -> str | None:
+    """What keeps the maps from being multiplied, in a sentence; None where nothing does.
+
+    They must be self-attention over one sequence of tokens, whole images and whole layers, and
+    come from one forward pass, one after the other. Of maps made side by side only those are
+    noticed that were made of the very same tensors, and not, say, of a picture and its mirror.
+    """
+    batch, _, tokens, _ = records[0].shape
+    for record in records:
+        if record.windows is not None:
+            return (
+                f"{record.name} attends inside windows, so its maps are of windows and not of "
+                "images, and cannot be multiplied: look at its layers one by one."
+            )
+        same = (record.shape[0], *record.shape[2:]) == (batch, tokens, tokens)
+        if record.kind != "self" or not same:
+            return (
+                f"Rollout needs self-attention over one sequence of tokens, and {record.name} "
+                f"is {record.kind}-attention of {record.shape[2]} x {record.shape[3]}: choose "
+                "the layers when recording."
+            )
+        if reason := mixes_images(record):
+            return reason
+    if (runs := len({record.origin.run for record in records})) > 1:
+        return f"The recorder saw {runs} passes: record one picture or batch at a time."
+    for one, other in combinations(records, 2):
+        if _side_by_side(one, other):
+            return (
+                f"{one.name} and {other.name} attended side by side, neither to what the other "
+                "made, as heads or branches of one layer do. Rollout multiplies layers that "
+                "follow each other: leave one of them out."
+            )
+    return None
+
+
+def mixes_images(record: AttentionRecord) -> str | None:
+    """Why a record's maps are not one an image, in a sentence; None where nothing speaks for it.
+
+    The recorder keeps whatever it sees: models fold windows, frames and crops into the batch.
+    """
+    if record.origin.stacked:
+        return (
+            f"{record.name} stacks images and heads in one dimension, and which of them come first "
+            "cannot be told: record one picture at a time."
+        )
+    batches = record.origin.batches
+    if record.windows is not None or not batches or record.shape[0] in batches:
+        return None
+    return (
+        f"{record.name} made maps of a batch of {record.shape[0]} where the model was given a "
+        f"batch of {batches[0]}: windows, frames, crops or heads are folded into it, and which "
+        "picture a map belongs to cannot be told."
+    )
+
+
+def _side_by_side(one: AttentionRecord, other: AttentionRecord) -> bool:
+    """Whether neither attended to what the other made.
+
+    The module calls in which their ways part tell, where the later one was given only what was
+    there before the earlier one ran; or one module with many heads made both maps, of one head
+    each.
+    """
+    first, second = one.origin, other.origin
+    before: set[int] = set()
+    for steps in zip(first.path, second.path, strict=False):
+        earlier, later = sorted(steps)
+        before.update(earlier.given)
+        if earlier.call != later.call:
+            return bool(later.given) and before.issuperset(later.given)
+    single = one.shape[1] == other.shape[1] == 1 and (first.heads or 1) > 1
+    return single and first.path == second.path != () and one is not other
+
+
+def _step(
+    row: Tensor, record: AttentionRecord, fusion: str, residual: float, discard: float
+) -> Tensor:
+    """row @ Ahat, (B, q, N) -> (B, q, N), a chunk of Ahat's rows at a time."""
+    batch, heads, tokens, _ = record.shape
+    size = rows_at_a_time(batch * heads * tokens, record.device)
+    result = torch.zeros_like(row)
+    for first in range(0, tokens, size):
+        part = slice(first, first + size)
+        fused = without_smallest(fuse(record.weights(queries=part), fusion), discard)
+        total = (1 - residual) * fused.sum(-1) + residual  # (B, n): row sums of the mixture
+        lost = total == 0
+        share = row[..., part] / total.masked_fill(lost, 1.0)[:, None]
+        result += (1 - residual) * share @ fused
+        result[..., part] += torch.where(lost[:, None], row[..., part], residual * share)
+    return result
+
+
+def without_smallest(fused: Tensor, discard: float) -> Tensor:
+    """(B, n, N) with the smallest int(N · discard) values of each row set to zero."""
+    count = int(fused.shape[-1] * discard)
+    if count == 0:
+        return fused
+    if count == fused.shape[-1]:
+        return torch.zeros_like(fused)
+    threshold = fused.kthvalue(count + 1, dim=-1, keepdim=True).values
+    return fused.masked_fill(fused < threshold, 0.0)
+
+
+def _check(
+    records: Sequence[AttentionRecord], fusion: str, residual: float, discard: float, start: int
+) -> None:
+    if fusion not in FUSIONS:
+        raise ValueError(f"fusion={fusion!r} is unknown: choose {', '.join(FUSIONS)}.")
+    for name, share in (("residual", residual), ("discard", discard)):
+        if not 0 <= share <= 1:
+            raise ValueError(f"{name}={share} is not a share between 0 and 1.")
+    if not 0 <= start < len(records):
+        raise ValueError(f"start={start} is not one of the {len(records)} recorded layers.")
+    if reason := why_no_rollout(records):
+        raise ValueError(reason)

@@ -1,0 +1,535 @@
+"""How others name the weights of a vision transformer.
+
+A layout is a table from somebody's names to ours, in which "*" is a number, such as a block's.
+Whichever table knows most of a file's names is the file's layout.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from model.errors import ModelRejected
+from model.nets import torchvision_cpu
+from model.nets.vit import PRESETS, ViTConfig
+
+Tensors = dict[str, Tensor]
+Names = Iterable[str]
+
+HALF = ((0.5,) * 3, (0.5,) * 3)
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+AS_IT_IS = ((0.0,) * 3, (1.0,) * 3)
+
+CIFAR10 = [
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+]
+FASHION = [
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+]
+
+
+def imagenet() -> list[str]:
+    """The names of ImageNet's 1,000 classes, as torchvision ships them."""
+    torchvision_cpu.ensure()
+    from torchvision.models import ViT_B_16_Weights
+
+    return list(ViT_B_16_Weights.IMAGENET1K_V1.meta["categories"])
+
+
+def sincos_2d(rows: int, columns: int, dim: int) -> Tensor:
+    """vit-pytorch's table of positions for SimpleViT, (rows · columns, dim).
+
+    Of x and of y a sine and a cosine, in a quarter of the width each; Beyer et al. 2022, "Better
+    plain ViT baselines for ImageNet-1k". Raises ValueError for a width without such quarters.
+    """
+    if dim % 4 or dim < 8:
+        raise ValueError(f"Its positions want a width that 4 divides, from 8 on, not {dim}.")
+    y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    rates = 10_000.0 ** -(torch.arange(dim // 4) / (dim // 4 - 1))
+    x, y = (place.flatten()[:, None] * rates for place in (x, y))
+    return torch.cat((x.sin(), x.cos(), y.sin(), y.cos()), dim=1)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How somebody names the weights of a vision transformer, and what no file says."""
+
+    title: str
+    names: dict[str, str]  # theirs -> ours
+    config: ViTConfig | None  # order of norms, activation, epsilon, ...; None: the likeliest preset
+    heads: int | None = None  # None: 64 dimensions each
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET
+    classes: Callable[[], list[str]] = imagenet  # if the file tells as many apart
+    only: str = ""  # names without this prefix belong to another model in the same file
+    prefix: str = ""  # taken off where it is there
+    ignored: str = r"$^"
+    interleaved: bool = False  # rows of qkv: q0 k0 v0 q1 k1 v1 ... instead of all q, all k, all v
+    channel_last: bool = False  # flattened patches: the channels of one pixel side by side
+    # Positions that are computed and not stored: rows, columns and width -> a table
+    computed: Callable[[int, int, int], Tensor] | None = None
+
+    def rename(self, tensors: Tensors) -> tuple[Tensors, list[str]]:
+        """The tensors under our names, and the names that this layout does not know."""
+        patterns = [(_pattern(theirs), ours) for theirs, ours in self.names.items()]
+        renamed, unknown = {}, []
+        for name, tensor in tensors.items():
+            if not name.startswith(self.only):
+                continue
+            bare = name.removeprefix(self.only).removeprefix(self.prefix)
+            ours = _translated(bare, patterns)
+            if ours:
+                renamed[ours] = tensor
+            elif not re.match(self.ignored, bare):
+                unknown.append(name)
+        return renamed, unknown
+
+    def called(self, ours: str, names: Names) -> str:
+        """What a tensor of ours is called in a file with these names, or would be called there."""
+        bare = {name.removeprefix(self.only).removeprefix(self.prefix) for name in names}
+        stems = bare | {name.rpartition(".")[0] for name in bare}
+
+        def spoken(pair: tuple[str, str]) -> int:  # of several names for one thing, the file's
+            return sum(map(bool, map(_pattern(pair[0]).fullmatch, stems)))
+
+        pairs = sorted(self.names.items(), key=spoken, reverse=True)
+        fused = re.sub("query|key|value", "qkv", ours)
+        patterns = [(_pattern(here), theirs) for theirs, here in pairs]
+        theirs = _translated(ours, patterns) or _translated(fused, patterns)
+        return self.only + theirs if theirs else ours
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    return re.compile(re.escape(name).replace(r"\*", r"(\d+)"))
+
+
+def _translated(name: str, patterns: list[tuple[re.Pattern[str], str]]) -> str | None:
+    stem, _, last = name.rpartition(".")
+    for candidate, suffix in ((name, ""), (stem, f".{last}")):
+        for pattern, other in patterns:
+            if found := pattern.fullmatch(candidate):
+                for number in found.groups():
+                    other = other.replace("*", number, 1)
+                return other + suffix
+    return None
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A file's tensors under our names, and in whose layout they were."""
+
+    layout: Layout
+    tensors: Tensors
+    left_out: list[str]  # names of what lay beside the model and is no part of it
+
+
+def recognise(file: str, tensors: Tensors, beside: Tensors | None = None) -> Recognised:
+    """The layout of the tensors in `file`, and the tensors under our names.
+
+    What lies `beside` them belongs to the model where the layout has a name for it.
+    Raises ModelRejected where none fits, naming some keys and the layout that comes nearest, and
+    for weights that are whole numbers.
+    """
+    layout = max(LAYOUTS, key=lambda layout: len(layout.rename(tensors)[0]))
+    renamed, unknown = layout.rename(tensors)
+    missing = [name for name in _ESSENTIAL if f"{name}.weight" not in renamed]
+    if missing:
+        wanted = [theirs for theirs, ours in layout.names.items() if ours in map(_star, missing)]
+        raise ModelRejected(
+            f"{file} fits no layout that Saccade knows. It holds {some(list(tensors))}; nearest "
+            f"is {layout.title}, which also has {some(wanted).replace('*', '0')}."
+        )
+    if unknown:
+        raise ModelRejected(
+            f"{file} has {layout.title} layout, with parts for which Saccade's model has no "
+            f"place: {some(unknown)}. Where a hub has this model, open it by its name there."
+        )
+    more, left_out = layout.rename(beside or {})
+    renamed = more | renamed
+    for ours, tensor in renamed.items():
+        if not (tensor.is_floating_point() or ours.endswith("num_batches_tracked")):
+            raise ModelRejected(
+                f"{file} holds whole numbers for weights, in {layout.called(ours, tensors)}: what "
+                "they were before they were quantised cannot be read off. Save the model's "
+                "weights as they were trained."
+            )
+    return Recognised(layout, renamed, left_out)
+
+
+_ESSENTIAL = ("embed.proj", "blocks.0.mlp.fc1")
+
+
+def _star(name: str) -> str:
+    return name.replace(".0.", ".*.")
+
+
+def some(names: list[str]) -> str:
+    """The first few names, short and plain, and how many more there are."""
+    shown = ["".join(c for c in name if c.isprintable())[:50] for name in names[:4]]
+    return ", ".join(shown) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def _blocks(theirs: str, **parts: str) -> dict[str, str]:
+    """Names inside the blocks: `parts` are ours = theirs."""
+    return {f"{theirs}.{name}": f"blocks.*.{_PARTS[part]}" for part, name in parts.items()}
+
+
+_PARTS = {
+    "norm1": "norm_attention",
+    "qkv": "attention.qkv",
+    "qkv_weight": "attention.qkv.weight",
+    "qkv_bias": "attention.qkv.bias",
+    "query": "attention.query",
+    "key": "attention.key",
+    "value": "attention.value",
+    "proj": "attention.proj",
+    "scale1": "attention.gamma",
+    "norm2": "norm_mlp",
+    "fc1": "mlp.fc1",
+    "fc2": "mlp.fc2",
+    "scale2": "mlp.gamma",
+}
+_PLAIN = PRESETS["vit"]
+
+_LUCIDRAINS_CONFIG = replace(_PLAIN, norm_eps=1e-5)
+# The norms around the patches' Linear came later, so these tables overlap. Of layouts that know a
+# file equally well the first counts: the one without them.
+_LUCIDRAINS_PATCHES = (
+    {"to_patch_embedding.1": "embed.proj", "patch_to_embedding": "embed.proj"},
+    {
+        "to_patch_embedding.1": "embed.norm_pixels",
+        "to_patch_embedding.2": "embed.proj",
+        "to_patch_embedding.3": "embed.norm_tokens",
+    },
+)
+_LUCIDRAINS = (
+    {"transformer.norm": "norm"}
+    | _blocks(
+        "transformer.layers.*",
+        norm1="0.norm",
+        qkv="0.to_qkv",
+        proj="0.to_out.0",
+        norm2="1.net.0",
+        fc1="1.net.1",
+        fc2="1.net.4",
+    )
+    | _blocks("transformer.layers.*", proj="0.to_out", fc2="1.net.3")  # SimpleViT
+    | _blocks(  # before 2023
+        "transformer.layers.*",
+        qkv="0.fn.to_qkv",
+        proj="0.fn.to_out.0",
+        norm2="1.norm",
+        fc1="1.fn.net.0",
+        fc2="1.fn.net.3",
+    )
+)
+
+_OURS = (
+    *("embed.proj", "embed.stages.*.*", "embed.stages.*.*.*"),
+    *("embed.norm_pixels", "embed.norm_tokens"),
+    *("cls_token", "registers", "positions.code"),
+    *("norm_embedding", "projection", "head"),
+    *(f"blocks.*.attention.{part}" for part in ("query", "key", "value", "proj")),
+    *(f"blocks.*.{part}" for part in ("norm_attention", "norm_mlp", "mlp.fc1", "mlp.fc2")),
+)
+
+LAYOUTS = (
+    Layout(
+        "Saccade's own",
+        {name: name for name in _OURS} | {"norm": "norm_of_pooled"},
+        config=None,
+        normalisation=HALF,
+        classes=list,
+    ),
+    Layout(
+        "the CS231n assignment's",
+        {
+            "patch_embed.proj": "embed.proj",
+            "positional_encoding.pe": "positions.fixed",
+            "head": "head",
+        }
+        | _blocks(
+            "transformer.layers.*",
+            **{p: f"self_attn.{p}" for p in ("query", "key", "value", "proj")},
+            norm1="norm_self",
+            norm2="norm_ffn",
+            fc1="ffn.fc1",
+            fc2="ffn.fc2",
+        ),
+        PRESETS["cs231n"],
+        heads=4,
+        normalisation=HALF,
+        classes=CIFAR10.copy,
+    ),
+    Layout(
+        "Dive into Deep Learning's",
+        {
+            "patch_embedding.conv": "embed.proj",
+            "cls_token": "cls_token",
+            "pos_embedding": "positions.code",
+            "head.0": "norm",
+            "head.1": "head",
+        }
+        | _blocks(
+            "blks.*",
+            query="attention.W_q",
+            key="attention.W_k",
+            value="attention.W_v",
+            proj="attention.W_o",
+            norm1="ln1",
+            norm2="ln2",
+            fc1="mlp.dense1",
+            fc2="mlp.dense2",
+        ),
+        PRESETS["d2l"],
+        heads=8,
+        normalisation=AS_IT_IS,
+        classes=FASHION.copy,
+    ),
+    Layout(
+        "the einops tutorial's",
+        {
+            "0.projection.0": "embed.proj",
+            "0.cls_token": "cls_token",
+            "0.positions": "positions.code",
+            "2.1": "norm_of_pooled",
+            "2.2": "head",
+        }
+        | _blocks(
+            "1.*",
+            norm1="0.fn.0",
+            qkv="0.fn.1.qkv",
+            query="0.fn.1.queries",
+            key="0.fn.1.keys",
+            value="0.fn.1.values",
+            proj="0.fn.1.projection",
+            norm2="1.fn.0",
+            fc1="1.fn.1.0",
+            fc2="1.fn.1.3",
+        ),
+        PRESETS["einops_b16"],
+        heads=8,
+        interleaved=True,
+    ),
+    *(
+        Layout(
+            "vit-pytorch's",
+            {
+                "cls_token": "cls_token",
+                "pos_embedding": "positions.code",
+                "mlp_head": "head",
+                "mlp_head.0": "norm_of_pooled",
+                "mlp_head.1": "head",
+            }
+            | patches
+            | _LUCIDRAINS,
+            _LUCIDRAINS_CONFIG,
+            normalisation=HALF,
+            channel_last=True,
+        )
+        for patches in _LUCIDRAINS_PATCHES
+    ),
+    *(
+        Layout(
+            "vit-pytorch's SimpleViT",
+            {
+                "linear_head": "head",
+                "linear_head.0": "norm_of_pooled",
+                "linear_head.1": "head",
+            }
+            | patches
+            | _LUCIDRAINS,
+            replace(_LUCIDRAINS_CONFIG, cls_token=False, pool="mean"),
+            normalisation=HALF,
+            channel_last=True,
+            computed=sincos_2d,
+        )
+        for patches in _LUCIDRAINS_PATCHES
+    ),
+    *(
+        Layout(
+            "OpenAI CLIP's image tower",
+            {
+                "conv1": "embed.proj",
+                "class_embedding": "cls_token",
+                "positional_embedding": "positions.code",
+                "ln_pre": "norm_embedding",
+                "ln_post": "norm",
+                "proj": "projection.transposed",
+            }
+            | _blocks(
+                "transformer.resblocks.*",
+                qkv_weight="attn.in_proj_weight",
+                qkv_bias="attn.in_proj_bias",
+                proj="attn.out_proj",
+                norm1="ln_1",
+                norm2="ln_2",
+                fc1="mlp.c_fc",
+                fc2="mlp.c_proj",
+            ),
+            PRESETS["clip_b32"],
+            normalisation=CLIP,
+            only=only,
+        )
+        for only in ("visual.", "")
+    ),
+    Layout(
+        "Hugging Face's CLIP",
+        {
+            "embeddings.patch_embedding": "embed.proj",
+            "embeddings.class_embedding": "cls_token",
+            "embeddings.position_embedding.weight": "positions.code",
+            "pre_layrnorm": "norm_embedding",
+            "post_layernorm": "norm",
+            "visual_projection": "projection",
+        }
+        | _blocks(
+            "encoder.layers.*",
+            query="self_attn.q_proj",
+            key="self_attn.k_proj",
+            value="self_attn.v_proj",
+            proj="self_attn.out_proj",
+            norm1="layer_norm1",
+            norm2="layer_norm2",
+            fc1="mlp.fc1",
+            fc2="mlp.fc2",
+        ),
+        PRESETS["clip_b32"],
+        normalisation=CLIP,
+        prefix="vision_model.",
+        ignored=r"text_model\.|text_projection\.|logit_scale$|embeddings\.position_ids$",
+    ),
+    Layout(
+        "torchvision's",
+        {
+            "conv_proj": "embed.proj",
+            "class_token": "cls_token",
+            "encoder.pos_embedding": "positions.code",
+            "encoder.ln": "norm",
+            "heads.head": "head",
+        }
+        | _blocks(
+            "encoder.layers.encoder_layer_*",
+            norm1="ln_1",
+            qkv_weight="self_attention.in_proj_weight",
+            qkv_bias="self_attention.in_proj_bias",
+            proj="self_attention.out_proj",
+            norm2="ln_2",
+            fc1="mlp.0",
+            fc2="mlp.3",
+        )
+        | _blocks("encoder.layers.encoder_layer_*", fc1="mlp.linear_1", fc2="mlp.linear_2"),
+        _PLAIN,
+    ),
+    Layout(
+        "timm's",
+        {
+            "patch_embed.proj": "embed.proj",
+            "cls_token": "cls_token",
+            "dist_token": "dist_token",
+            "reg_token": "registers",
+            "register_tokens": "registers",
+            "pos_embed": "positions.code",
+            "norm_pre": "norm_embedding",
+            "norm": "norm",
+            "fc_norm": "norm_of_mean",
+            "head": "head",
+            "head_dist": "head_dist",
+        }
+        | _blocks(
+            "blocks.*",
+            norm1="norm1",
+            qkv="attn.qkv",
+            proj="attn.proj",
+            scale1="ls1.gamma",
+            norm2="norm2",
+            fc1="mlp.fc1",
+            fc2="mlp.fc2",
+            scale2="ls2.gamma",
+        ),
+        _PLAIN,
+        normalisation=HALF,
+        ignored=r"mask_token$",
+    ),
+    *(
+        Layout(
+            "Hugging Face's",
+            {
+                "embeddings.patch_embeddings.projection": "embed.proj",
+                "embeddings.cls_token": "cls_token",
+                "embeddings.distillation_token": "dist_token",
+                "embeddings.position_embeddings": "positions.code",
+                "layernorm": "norm",
+                "classifier": "head",
+                "cls_classifier": "head",
+                "distillation_classifier": "head_dist",
+            }
+            | _blocks(
+                "encoder.layer.*",
+                **{p: f"attention.attention.{p}" for p in ("query", "key", "value")},
+                proj="attention.output.dense",
+                norm1="layernorm_before",
+                norm2="layernorm_after",
+                fc1="intermediate.dense",
+                fc2="output.dense",
+            )
+            | _blocks(  # transformers 5 names them so in memory
+                "layers.*",
+                query="attention.q_proj",
+                key="attention.k_proj",
+                value="attention.v_proj",
+                proj="attention.o_proj",
+                norm1="layernorm_before",
+                norm2="layernorm_after",
+                fc1="mlp.fc1",
+                fc2="mlp.fc2",
+            ),
+            replace(_PLAIN, norm_eps=1e-12),
+            normalisation=HALF if family == "vit." else IMAGENET,
+            prefix=family,
+            ignored=r"pooler\.|embeddings\.mask_token$",
+        )
+        for family in ("vit.", "deit.")
+    ),
+    *(
+        Layout(
+            "Hugging Face's DINOv2",
+            {
+                "embeddings.patch_embeddings.projection": "embed.proj",
+                "embeddings.cls_token": "cls_token",
+                "embeddings.register_tokens": "registers",
+                "embeddings.position_embeddings": "positions.code",
+                "layernorm": "norm",
+                "classifier": "head",
+            }
+            | _blocks(
+                "encoder.layer.*",
+                **{p: f"attention.attention.{p}" for p in ("query", "key", "value")},
+                proj="attention.output.dense",
+                norm1="norm1",
+                scale1="layer_scale1.lambda1",
+                norm2="norm2",
+                fc1="mlp.fc1",
+                fc2="mlp.fc2",
+                scale2="layer_scale2.lambda1",
+            )
+            | _blocks(  # transformers 5 names them so in memory
+                "encoder.layer.*",
+                query="attention.q_proj",
+                key="attention.k_proj",
+                value="attention.v_proj",
+                proj="attention.o_proj",
+            ),
+            replace(_PLAIN, pool="cls_and_mean", norm_before_pool=True),
+            prefix=family,
+            ignored=r"embeddings\.mask_token$",
+        )
+        for family in ("dinov2.", "dinov2_with_registers.")
+    ),
+)

@@ -1,0 +1,212 @@
+"""Trained weights on disk: a float16 safetensors file, and a card in JSON beside it.
+
+The card says how to build the net (`task` and `config`), what it was trained on, how well it
+does, and the sha256 of the weights file, which is checked whenever the file is loaded.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_safetensors
+from safetensors.torch import save as write_safetensors
+from torch import Tensor, nn
+
+from model.captioning import build
+from model.errors import CheckpointError
+from model.nets import vit
+from model.tokens import check_affordable
+
+DIRECTORY = Path(__file__).parents[2] / "checkpoints"
+
+_BUILDERS = {
+    "classify": lambda config: vit.build("vit", **config),
+    "caption": build.build_captioner,
+}
+
+
+# The first of them that is there opens first.
+DEFAULTS = ("photos", "cifar10", "scenes-captioner", "flickr8k-captioner")
+
+
+def names(task: str = "classify") -> list[str]:
+    """The classifiers (or with "caption" the captioners) that need no network.
+
+    The one to open with comes first.
+    """
+    found = []
+    for path in sorted(DIRECTORY.glob("*.safetensors")):
+        try:
+            card = read_card(path)
+        except CheckpointError:
+            continue  # `load_checkpoint` says what is wrong with it
+        if card["task"] == task:
+            found.append(path.stem)
+    return sorted(found, key=lambda name: (*DEFAULTS, name).index(name))
+
+
+def save_checkpoint(
+    net: nn.Module, path: str | os.PathLike[str], card: dict[str, Any]
+) -> dict[str, Any]:
+    """Write the weights of `net` to `path` and `card` beside it; returns the card as written.
+
+    Floats are stored as float16, or as they are where float16 cannot hold them; integers (the
+    counters of BatchNorm) are kept. Each of the two files appears complete or not at all.
+
+    Raises CheckpointError for weights that are not finite.
+    """
+    path = Path(path)
+    data = write_safetensors({name: _shrink(name, t) for name, t in net.state_dict().items()})
+    card = {**card, "sha256": hashlib.sha256(data).hexdigest()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _replace(path, data)
+    _replace(_card_path(path), json.dumps(card, indent=2, ensure_ascii=False).encode() + b"\n")
+    return card
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> tuple[nn.Module, dict[str, Any]]:
+    """The net in eval mode with float32 weights, and its card.
+
+    Raises CheckpointError, and nothing else, for a file or card that is missing, damaged, or
+    does not belong to the other.
+    """
+    path = Path(path)
+    card = read_card(path)
+    data = _read(path)
+    if hashlib.sha256(data).hexdigest() != card["sha256"]:
+        raise CheckpointError(
+            f"{path.name} is damaged, or its card describes another file: the sha256 differs. "
+            "Fetch both again, or train the model again."
+        )
+    try:
+        weights = parse_safetensors(data)
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path.name} is no safetensors file. Save it with "
+            "model.zoo.checkpoints.save_checkpoint."
+        ) from error
+    _check_fits(path, card, weights)
+    net = _build(path, card)
+    net.load_state_dict(weights)
+    return net.eval(), card
+
+
+def _check_fits(path: Path, card: dict[str, Any], weights: dict[str, Tensor]) -> None:
+    """Refuse a model of other shapes than the weights, before any memory is taken for it."""
+    found = {name: tensor.shape for name, tensor in weights.items()}
+    depths = [card["config"].get(name, 0) for name in ("depth", "stem_depth")]
+    fits = all(not isinstance(depth, int) or depth <= len(found) for depth in depths)
+    if fits:
+        with torch.device("meta"):
+            sketch = _build(path, card)  # shapes without values, however large they are said to be
+        try:
+            check_affordable(sketch.tokens)
+        except ValueError as error:
+            raise CheckpointError(f"{path.name} cannot be shown a photo here. {error}") from error
+        fits = found == {name: tensor.shape for name, tensor in sketch.state_dict().items()}
+    if not fits:
+        raise CheckpointError(
+            f"The weights in {path.name} do not fit the model that its card describes. "
+            "Fetch both again, or train the model again."
+        )
+
+
+def find_checkpoint(name: str) -> Path:
+    """The file of a shipped checkpoint, or the .safetensors file that `name` is a path of.
+
+    Raises CheckpointError for a name that is neither.
+    """
+    if name.endswith(".safetensors"):
+        return Path(name)
+    file = DIRECTORY / f"{name}.safetensors"
+    if not file.exists():
+        known = ", ".join(sorted(f.stem for f in DIRECTORY.glob("*.safetensors")))
+        raise CheckpointError(f'There is no checkpoint "{name}". Known: {known}; or give a file.')
+    return file
+
+
+def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The card of the weights file `path`, without opening the weights.
+
+    Raises CheckpointError where it is missing, damaged or incomplete.
+    """
+    path = _card_path(Path(path))
+    try:
+        card = json.loads(_read(path))
+    except CheckpointError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path.name}, the card of a checkpoint, is not readable as JSON. Fetch it again."
+        ) from error
+    missing = [
+        key
+        for key, kind in {"task": str, "config": dict, "sha256": str}.items()
+        if not isinstance(card, dict) or not isinstance(card.get(key), kind)
+    ]
+    if missing:
+        raise CheckpointError(
+            f"{path.name} is not the card of a checkpoint: it has no {' and no '.join(missing)}."
+        )
+    return card
+
+
+def _build(path: Path, card: dict[str, Any]) -> nn.Module:
+    if card["task"] not in _BUILDERS:
+        raise CheckpointError(
+            f"The card of {path.name} names the task “{card['task']}”; "
+            f"known are {', '.join(_BUILDERS)}. A newer Saccade may open it."
+        )
+    try:
+        return _BUILDERS[card["task"]](card["config"])
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"The card of {path.name} describes no model that can be built: {error}"
+        ) from error
+
+
+def _card_path(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"There is no file {path}. A checkpoint is a pair: NAME.safetensors and NAME.json."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}.") from error
+
+
+def _shrink(name: str, tensor: Tensor) -> Tensor:
+    """What is stored of one tensor: contiguous, on the CPU, owning its memory."""
+    tensor = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+    if not tensor.is_floating_point():
+        return tensor
+    if not tensor.isfinite().all():
+        raise CheckpointError(
+            f"The weights are not finite ({name}), so the training went wrong. "
+            "Nothing was written: train again with a lower learning rate."
+        )
+    half = tensor.half()
+    return half if half.isfinite().all() else tensor
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write beside the target and rename, so that nobody ever reads half a file."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

@@ -1,0 +1,322 @@
+"""A stranger's file gives tensors or a sentence, and never runs."""
+
+import io
+import os
+import pickle
+import zipfile
+from collections import OrderedDict
+from contextlib import suppress
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from torch import nn
+
+from model.errors import ModelNotFound, ModelRejected
+from model.zoo import weights_files
+
+STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.tensor([1.0, -2.0])}
+
+
+def saved(content, **options) -> bytes:
+    file = io.BytesIO()
+    torch.save(content, file, **options)
+    return file.getvalue()
+
+
+def assert_same(found: dict, wanted: dict) -> None:
+    assert list(found) == list(wanted)
+    for name, tensor in wanted.items():
+        assert torch.equal(found[name], tensor)
+
+
+def sentence(path, error=ModelRejected) -> str:
+    with pytest.raises(error) as caught:
+        weights_files.read_weights(path)
+    message = str(caught.value)
+    assert message.endswith((".", "git lfs pull"))
+    assert "\n" not in message
+    return message
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "mine.pt"
+
+
+# What opens
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda s: s,
+        OrderedDict,
+        lambda s: {"state_dict": s, "epoch": 3, "lr": 0.1},
+        lambda s: {"model": s},
+        lambda s: {"model_state_dict": s, "optimizer": {"state": {}, "groups": [{"lr": 1.0}]}},
+        lambda s: {"state_dict": {f"model.{k}": v for k, v in s.items()}},
+        lambda s: {f"module.{k}": v for k, v in s.items()},
+        lambda s: {f"_orig_mod.module.{k}": v for k, v in s.items()},
+        lambda s: {k: nn.Parameter(v) for k, v in s.items()},
+        lambda s: {**s, "epoch": 7},
+        lambda s: {f"backbone.{k}": v for k, v in s.items()},
+        lambda s: {"model_ema": s, "epoch": 7},
+        lambda s: {"ema": s},
+        lambda s: {"teacher": {f"module.backbone.{k}": v for k, v in s.items()}},
+        lambda s: {"student": s},
+    ],
+)
+def test_wrappers_and_prefixes_are_taken_off(file, wrap, legacy):
+    file.write_bytes(saved(wrap(STATE), _use_new_zipfile_serialization=not legacy))
+    assert_same(weights_files.read_weights(file).tensors, STATE)
+
+
+def test_what_lacks_the_prefix_of_most_lies_beside(file):
+    state = {f"module.model.{name}": tensor for name, tensor in STATE.items()}
+    torch.save({**state, "module.criterion.weight": torch.ones(2)}, file)
+    found = weights_files.read_weights(file)
+    assert_same(found.tensors, STATE)
+    assert list(found.beside) == ["criterion.weight"]
+
+
+def test_a_prefix_of_half_the_names_stays(file):
+    state = {**{f"model.{name}": t for name, t in STATE.items()}, "a": STATE["a.bias"]}
+    torch.save({**state, "b": STATE["a.bias"]}, file)
+    assert list(weights_files.read_weights(file).tensors) == [
+        "model.a.weight",
+        "model.a.bias",
+        "a",
+        "b",
+    ]
+
+
+def test_of_several_models_the_first_kind_is_taken_and_the_others_named(file):
+    torch.save({"student": {"b": torch.ones(1)}, "teacher": STATE, "dino_loss": {}}, file)
+    found = weights_files.read_weights(file)
+    assert_same(found.tensors, STATE)
+    assert found.others == ["student"]
+
+
+@pytest.mark.parametrize("name", ["mine.safetensors", "mine.pt", "mine", "mine.pth"])
+def test_the_content_decides_not_the_name(tmp_path, name):
+    path = tmp_path / name
+    save_file(STATE, path)
+    assert_same(dict(sorted(weights_files.read_weights(path).tensors.items(), reverse=True)), STATE)
+    torch.save(STATE, path)
+    assert_same(weights_files.read_weights(path).tensors, STATE)
+
+
+def test_a_safetensors_file_s_own_notes(tmp_path):
+    save_file(STATE, tmp_path / "a", metadata={"mean": "0.5,0.5,0.5"})
+    assert weights_files.read_weights(tmp_path / "a").notes == {"mean": "0.5,0.5,0.5"}
+
+
+def test_floats_become_float32_and_integers_stay(file):
+    state = {
+        "half": torch.ones(2, dtype=torch.float16),
+        "brain": torch.ones(2, dtype=torch.bfloat16),
+        "double": torch.ones(2, dtype=torch.float64),
+        "count": torch.tensor(2**40),
+    }
+    torch.save(state, file)
+    types = [tensor.dtype for tensor in weights_files.read_weights(file).tensors.values()]
+    assert types == [torch.float32] * 3 + [torch.int64]
+
+
+# What is refused before any of it runs
+
+
+class Trap:
+    """Unpickling this would call `call(*arguments)`."""
+
+    def __init__(self, call, *arguments):
+        self.reduced = (call, arguments)
+
+    def __reduce__(self):
+        return self.reduced
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 4, 5])
+@pytest.mark.parametrize("kind", ["zip", "legacy", "bare"])
+def test_a_malicious_pickle_is_refused_and_does_nothing(tmp_path, file, kind, protocol):
+    witness = tmp_path / "created"
+    content = {**STATE, "trap": Trap(os.mkdir, str(witness))}
+    if kind == "bare":
+        data = pickle.dumps({"trap": content["trap"]}, protocol=protocol)
+    else:
+        data = saved(
+            content,
+            pickle_protocol=max(protocol, 1),
+            _use_new_zipfile_serialization=kind == "zip",
+        )
+    file.write_bytes(data)
+    message = sentence(file)
+    assert not witness.exists()
+    if data[:1] in (b"P", b"\x80"):
+        assert "Nothing of it was run" in message
+    pickle.loads(pickle.dumps(content["trap"]))  # and it would have worked
+    assert witness.exists()
+
+
+def test_the_trap_may_lie_in_any_pickle_of_the_archive(tmp_path, file):
+    witness = tmp_path / "created"
+    torch.save(STATE, file)
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("other/data.pkl", pickle.dumps(Trap(os.mkdir, str(witness)), protocol=2))
+    assert "posix.mkdir" in sentence(file)
+    assert not witness.exists()
+
+
+def test_a_second_entry_of_the_same_name(tmp_path, file):
+    witness = tmp_path / "created"
+    torch.save(STATE, file)
+    with zipfile.ZipFile(file) as archive:
+        name = next(n for n in archive.namelist() if n.endswith("data.pkl"))
+    with (
+        zipfile.ZipFile(file, "a") as archive,
+        pytest.warns(UserWarning, match="Duplicate name"),
+    ):
+        archive.writestr(name, pickle.dumps(Trap(os.mkdir, str(witness)), protocol=2))
+    sentence(file)
+    assert not witness.exists()
+
+
+def test_a_whole_model_is_refused_with_the_cure(file):
+    torch.save(nn.Linear(2, 2), file)
+    message = sentence(file)
+    assert "torch.nn.modules.linear.Linear" in message
+    assert "model.state_dict()" in message
+
+
+def test_a_name_is_shown_short_and_plain(file):
+    file.write_bytes(b"\x80\x02c" + b"x\x1b[31m" * 50 + b"\n" + b"y" * 500 + b"\n.")
+    message = sentence(file)
+    assert len(message) < 300
+    assert "\x1b" not in message
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_torchscript_program(file):
+    torch.jit.save(torch.jit.trace(nn.Linear(2, 2), torch.ones(1, 2)), file)
+    assert "TorchScript" in sentence(file)
+
+
+# Files that are something else
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"", "empty"),
+        (b"hello", "no file of weights"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(50), "no file of weights"),
+        (b"\xff" * 100, "no file of weights"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a", "git lfs pull"),
+        (b"\x80\x02", "damaged"),
+        (b"PK\x03\x04" + bytes(100), "damaged"),
+        (b"\x00\xff\x00\x00\x00\x00\x00\x00{", "stops before its end"),
+        ((50).to_bytes(8, "little") + b'{"a": ' + bytes(60), "damaged"),
+    ],
+)
+def test_other_files(file, content, word):
+    file.write_bytes(content)
+    assert word in sentence(file)
+
+
+def test_a_zip_archive_of_another_kind(file):
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("word/document.xml", "<x/>")
+    assert "torch has not written" in sentence(file)
+
+
+@pytest.mark.parametrize("content", [[torch.ones(2)], torch.ones(2), {"epoch": 3}, {}, 7])
+def test_files_of_torch_without_named_tensors(file, content):
+    torch.save(content, file)
+    assert "no tensors by name" in sentence(file)
+
+
+def test_missing_files_and_folders(tmp_path):
+    assert "no file" in sentence(tmp_path / "none.pt", ModelNotFound)
+    sentence(tmp_path)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("kind", ["safetensors", "zip", "legacy"])
+def test_truncated_files(tmp_path, file, kind, share):
+    if kind == "safetensors":
+        save_file(STATE, file)
+    else:
+        torch.save(STATE, file, _use_new_zipfile_serialization=kind == "zip")
+    file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
+    message = sentence(file)
+    assert "stops before its end" in message or "neither safetensors" in message
+
+
+def test_a_file_too_large(file, monkeypatch):
+    torch.save(STATE, file)
+    monkeypatch.setattr(weights_files, "MAX_BYTES", 1000)
+    assert "too large" in sentence(file)
+
+
+def test_an_archive_that_unpacks_to_too_much(file, monkeypatch):
+    torch.save(STATE, file)
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data/9", bytes(100_000))
+    monkeypatch.setattr(weights_files, "MAX_BYTES", 50_000)
+    assert "unpacks to far more" in sentence(file)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_values_that_are_not_finite(file, value):
+    torch.save({**STATE, "head.weight": torch.tensor([1.0, value])}, file)
+    assert "not finite, in head.weight" in sentence(file)
+
+
+def test_a_tensor_larger_than_its_numbers(file):
+    torch.save({"a": torch.ones(1).expand(1000, 1000, 1000, 1000)}, file)
+    assert "larger than its numbers" in sentence(file)
+
+
+def test_many_names_for_the_same_numbers(file):
+    shared = torch.ones(100_000, dtype=torch.float16)
+    torch.save({f"layer{i}": shared for i in range(1000)}, file)
+    assert "larger than its numbers" in sentence(file)
+
+
+@pytest.mark.parametrize(
+    "tensor", [torch.eye(2).to_sparse(), torch.ones(2, dtype=torch.complex64)], ids=["coo", "i"]
+)
+def test_tensors_of_other_kinds(file, tensor):
+    torch.save({"a": tensor}, file)
+    sentence(file)
+
+
+def _real_files() -> list[bytes]:
+    files = [saved(STATE), saved(STATE, _use_new_zipfile_serialization=False)]
+    from safetensors.torch import save
+
+    return [*files, save(STATE)]
+
+
+REAL = _real_files()
+
+
+@given(st.sampled_from(REAL), st.data())
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.filterwarnings("ignore")
+def test_mutated_files_open_or_are_refused(tmp_path, original, draw):
+    data = bytearray(original)
+    edits = st.tuples(
+        st.integers(0, len(data) - 1) | st.integers(0, min(300, len(data) - 1)),
+        st.binary(min_size=1, max_size=4),
+    )
+    for at, new in draw.draw(st.lists(edits, min_size=1, max_size=4)):
+        data[at : at + len(new)] = new
+    path = tmp_path / "mutated"
+    path.write_bytes(bytes(data))
+    with suppress(ModelRejected):
+        weights_files.read_weights(path)

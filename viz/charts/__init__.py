@@ -1,0 +1,1 @@
+"""Charts: numbers in, a figure out."""

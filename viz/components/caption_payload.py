@@ -1,0 +1,112 @@
+"""A caption with its maps, as the browser gets it: everything at once.
+
+Stepping from word to word, head to head or patch to word then asks the server nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from viz.components.payload import pack
+
+MEMORY_OF_ONE = (
+    "This captioner sees the photo as one single vector. Cross-attention shares out 100 % among "
+    "what there is to look at, and here that is one thing: it is 1 for every word, every head "
+    "and every layer, whatever the weights are. So there is no map to show. What the words "
+    "have from the photo comes through that vector's values alone."
+)
+NO_SELF = (
+    "This decoder is recurrent: it hands one state on from word to word, and has no attention "
+    "among words that could be shown."
+)
+
+
+class CaptionLike(Protocol):
+    """What a captioner answers; arrays are numpy, logarithms natural."""
+
+    words: list[str]
+    logprobs: np.ndarray  # (words,)
+    alternatives: list[list[tuple[str, float]]]
+    cross: list[np.ndarray]  # per layer: (heads, words, memory tokens)
+    self_: list[np.ndarray]  # per layer: (heads, words, 1 + words), <start> first; or none
+    beams: list[tuple[str, float]]
+    unknown: list[int]
+
+
+@dataclass(frozen=True)
+class Objects:
+    """What was drawn, where that is known.
+
+    ``boxes`` are (left, top, right, bottom) as shares of the photo, ``labels`` their names;
+    ``named`` pairs a word of the caption with the object that it names, and ``hits`` of these
+    words have the peak of their attention in its box.
+    """
+
+    boxes: Sequence[tuple[float, float, float, float]] = ()
+    labels: Sequence[str] = ()
+    named: Sequence[tuple[int, int]] = ()
+    hits: int = 0
+
+    @property
+    def chance(self) -> float:
+        """How many of the named objects a place chosen blindly would fall into."""
+        areas = [(right - left) * (bottom - top) for left, top, right, bottom in self.boxes]
+        return sum(areas[i] for _, i in self.named)
+
+
+def caption_payload(
+    caption: CaptionLike,
+    photo: bytes,
+    grid: tuple[int, int],
+    view: dict[str, object],
+    prefix: Sequence[str] = (),
+    beams: Sequence[tuple[str, float]] = (),
+    beam: int = 0,
+    given: int = 0,
+    objects: Objects | None = None,
+    memory_of_one: bool = False,
+    summary: str = "",
+    key: str = "",
+) -> bytes:
+    """What the browser needs to show a caption.
+
+    Args:
+        photo: JPEG of what the model sees.
+        grid: (rows, columns) of the memory's patches.
+        view: where to begin: layer, head (or "mean"), word, and how maps are drawn.
+        prefix: names of memory tokens before the patches.
+        beams: captions to choose from, with their log-probabilities; ``beam`` is this one.
+        given: how many words at the beginning somebody has chosen.
+        objects: what was drawn, if that is known.
+        summary: plain text that stands under the words.
+        key: tells this caption from others in what the browser reports.
+    """
+    objects = objects or Objects()
+    header = {
+        "id": key,
+        "words": list(caption.words),
+        "probabilities": np.exp(caption.logprobs).tolist(),
+        "logprobs": np.maximum(caption.logprobs, -999).tolist(),
+        "alternatives": [[(w, float(p)) for w, p in words] for words in caption.alternatives],
+        "beams": [(text, float(logprob)) for text, logprob in beams],
+        "beam": beam,
+        "unknown": list(caption.unknown),
+        "given": given,
+        "summary": summary,
+        "layers": [len(layer) for layer in caption.cross],
+        "grid": grid,
+        "prefix": list(prefix),
+        "boxes": [list(map(float, box)) for box in objects.boxes],
+        "labels": list(objects.labels),
+        "names": [list(map(int, pair)) for pair in objects.named],
+        "memoryOfOne": memory_of_one,
+        "noMaps": MEMORY_OF_ONE if memory_of_one else "",
+        "noSelf": NO_SELF,
+        "view": view,
+    }
+    maps = {f"cross_{i}": layer for i, layer in enumerate(caption.cross)}
+    maps |= {f"self_{i}": layer for i, layer in enumerate(caption.self_)}
+    halves = {name: layer.astype(np.float16) for name, layer in maps.items()}
+    return pack(header, photo=photo, **halves)

@@ -1,0 +1,102 @@
+"""Put the browser components on a page.
+
+Each is a folder of HTML, CSS and JavaScript beside this file; the scripts share ``shared/``. Python
+sends one blob (see ``viz.components.payload``); the photo is in it, so a component draws alone.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from viz.pictures.colors import BRIGHTNESS, COLOR_MAPS, GAMMA, SATURATION, lookup_table
+
+_FOLDER = Path(__file__).parent
+
+
+def _style() -> str:
+    style = {
+        "colorMaps": {name: lookup_table(name).tobytes().hex() for name in COLOR_MAPS},
+        "gamma": GAMMA,
+        "saturation": SATURATION,
+        "brightness": BRIGHTNESS,
+    }
+    return f"const STYLE = {json.dumps(style)};\n"
+
+
+def component(name: str) -> Callable[..., Any]:
+    """Register the component whose files are NAME.html, .css and .js; what mounts it."""
+
+    def text(file: str) -> str:
+        return (_FOLDER / name / file).read_text(encoding="utf-8")
+
+    return st.components.v2.component(
+        f"saccade_{name}",
+        html=text(f"{name}.html"),
+        css=text(f"{name}.css"),
+        js=_style()
+        + (_FOLDER / "shared" / "common.js").read_text(encoding="utf-8")
+        + text(f"{name}.js"),
+    )
+
+
+_explorer, _sheet, _overlay, _captions, _row, _tiles = map(
+    component, ("explorer", "sheet", "overlay", "captions", "row", "tiles")
+)
+
+
+def explorer(payload: bytes, on_view: Callable[[], None], key: str = "explorer") -> None:
+    """Mount the explorer; ``on_view`` runs when the user has changed the view.
+
+    The new view is then at ``st.session_state[key]["view"]``.
+    """
+    _explorer(data=payload, key=key, on_view_change=on_view)
+
+
+def sheet(payload: bytes, on_choose: Callable[[], None], key: str = "sheet") -> None:
+    """Mount the layers x heads sheet; ``on_choose`` runs when a head was clicked.
+
+    The choice is then at ``st.session_state[key]["choose"]``: layer and head, from zero.
+    """
+    _sheet(data=payload, key=key, on_choose_change=on_choose)
+
+
+def overlay(payload: bytes, key: str) -> None:
+    """Mount one finished map over the photo."""
+    _overlay(data=payload, key=key)
+
+
+def captions(
+    payload: bytes,
+    on_view: Callable[[], None],
+    on_continue: Callable[[], None],
+    on_beam: Callable[[], None],
+    key: str = "captions",
+) -> None:
+    """Mount a caption with its maps (see ``viz.components.caption_payload``).
+
+    What the user did is at ``st.session_state[key]``: "view" (layer, head, word, looks),
+    "continue" (the words to begin with), "beam" (the number of a beam).
+    """
+    _captions(
+        data=payload,
+        key=key,
+        on_view_change=on_view,
+        on_continue_change=on_continue,
+        on_beam_change=on_beam,
+    )
+
+
+def row(payload: bytes, on_choose: Callable[[], None] = lambda: None, key: str = "row") -> None:
+    """Mount the row; ``on_choose`` runs when a cell was clicked.
+
+    Its id is then at ``st.session_state[key]["choose"]``.
+    """
+    _row(data=payload, key=key, on_choose_change=on_choose)
+
+
+def tiles(payload: bytes, key: str) -> None:
+    """Mount the tiles."""
+    _tiles(data=payload, key=key)

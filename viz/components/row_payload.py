@@ -1,0 +1,68 @@
+"""The maps of several methods over one photo, side by side, drawn in the browser.
+
+The mouse over one of them marks the same patch in all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from viz.components.payload import pack
+from viz.pictures.overlay import scaled_to_maximum
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method: its maps (rows, columns), one a variant, or why there is none.
+
+    ``notes`` stand under the maps while the mouse is elsewhere, one a variant.
+    """
+
+    id: str
+    title: str
+    short: str
+    group: str
+    maps: Sequence[np.ndarray] = ()
+    missing: str = ""
+    notes: Sequence[str] = ()
+
+
+def row_payload(
+    cells: Sequence[Cell],
+    photo: bytes,
+    grid: tuple[int, int],
+    chosen: str,
+    variants: Sequence[str] = ("",),
+    color_map: str = "viridis",
+    opacity: float = 0.85,
+    smooth: bool = False,
+    hint: str = "",
+    choosable: bool = True,
+    box: Sequence[float] | None = None,
+) -> bytes:
+    """What the browser needs to draw the row; each map is scaled to its own maximum.
+
+    Args:
+        photo: JPEG.
+        variants: titles of the maps that stand in one cell, one above the other.
+        hint: the line under the row while the mouse is elsewhere.
+        choosable: whether a click on a cell chooses it.
+        box: left, top, right, bottom of a box to draw in every map, as shares of the photo.
+    """
+    maps = [scaled_to_maximum(m) for cell in cells for m in cell.maps]
+    shown = ("id", "title", "short", "group", "missing", "notes")
+    header = {
+        "cells": [{name: getattr(cell, name) for name in shown} for cell in cells],
+        "variants": list(variants),
+        "grid": grid,
+        "chosen": chosen,
+        "colors": color_map,
+        "opacity": opacity,
+        "smooth": smooth,
+        "hint": hint,
+        "choosable": choosable,
+        "box": box,
+    }
+    values = np.stack(maps) if maps else np.zeros((0, *grid), np.float32)
+    return pack(header, photo=photo, values=values.astype(np.float32))

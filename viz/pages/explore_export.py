@@ -1,0 +1,171 @@
+"""What Explore shows, as files to keep: a map and a sheet for a slide, and the numbers."""
+
+import io
+import re
+from functools import partial
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+from model.datasets import samples
+from model.tokens import TokenLayout
+from viz.pages.shared import open_models
+from viz.pages.shared.recorded_images import ShownImage, rollout_from
+from viz.pages.shared.session import Session
+from viz.pages.shared.view import View, prefix_name, to_address, token_name
+from viz.pictures.lettering import percent
+from viz.pictures.overlay import Box, figure
+from viz.pictures.sheet import margins, sheet
+
+SHEET_WIDTH = 1200  # pixels, about
+SMALLEST_CELL, LARGEST_CELL = 96, 200
+LONGEST = 40  # characters of a model in a file's name
+EVEN = 1.25
+"""A map whose maximum is below this many times its mean is called even, as in common.js."""
+
+
+def show_export(session: Session) -> None:
+    """The button behind which the files wait."""
+    # A file is made when it is asked for, by a thread that has no session: all goes along.
+    told = session.look, session.view, open_models.model_title(session.bundle.name)
+    with st.popover("Export", icon=":material/download:"):
+        st.download_button(
+            "This map over the photo (PNG)",
+            lambda: _png(map_picture(*told)),
+            file_name(session, "map", "png"),
+            "image/png",
+            on_click="ignore",
+        )
+        st.download_button(
+            "Every head of every layer (PNG)",
+            lambda: _png(sheet_picture(*told)),
+            file_name(session, "heads", "png"),
+            "image/png",
+            on_click="ignore",
+        )
+        st.download_button(
+            "The numbers (NPZ)",
+            partial(numbers, session.look, session.view),
+            file_name(session, "attention", "npz"),
+            "application/octet-stream",
+            on_click="ignore",
+            help="maps: layers x heads x rows x columns from this token; weights and rollout: "
+            "the same token by token, with CLS and registers.",
+        )
+
+
+def file_name(session: Session, kind: str, suffix: str) -> str:
+    """Such as saccade-cat-photos-layer7-head3-r7c5.png: what is in it, in safe characters.
+
+    Args:
+        kind: "map", which tells the layer and the head; or what it holds of all of them.
+    """
+    look, view, photo = session.look, session.view, session.picture.sample
+    words = to_address(view, look.layers, look.numbers)
+    head = f"head{words['head']}" if isinstance(view.head, int) else words["head"]
+    parts = ["saccade", samples.title(photo) if photo else "photo", session.bundle.name]
+    parts += [f"layer{words['layer']}", head] if kind == "map" else [kind]
+    return "-".join(filter(None, map(_safe, [*parts, words["from"]]))) + f".{suffix}"
+
+
+def _safe(words: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", words.lower())[:LONGEST].strip("-")
+
+
+def map_picture(look: ShownImage, view: View, title: str) -> Image.Image:
+    """The map that is open, lettered for a slide."""
+    record, tokens = look.records[view.layer], look.layers[view.layer].tokens
+    if record.windows:
+        rows = look.layer_maps(view.layer, view.query).reshape(record.shape[1], -1)
+    else:
+        rows = record.weights(queries=[view.query])[0, :, 0].numpy()
+    row = rows[view.head] if isinstance(view.head, int) else getattr(rows, view.head)(axis=0)
+    chosen = row[tokens.patch_slice].reshape(tokens.grid)
+    return figure(
+        look.frame,
+        chosen,
+        caption=[f"{title} · {_where(look, view)}", *_reading(row, view, tokens)],
+        color_map=view.colors,
+        opacity=view.opacity,
+        top=float(rows[:, tokens.patch_slice].max()) if view.scaling == "layer" else None,
+        smooth=view.smooth,
+        asking=_box(view.query, tokens),
+        lines=view.lines,
+    )
+
+
+def _where(look: ShownImage, view: View) -> str:
+    head = f"head {view.head + 1}" if isinstance(view.head, int) else f"{view.head} of the heads"
+    return f"layer {look.numbers[view.layer] + 1}, {head}"
+
+
+def _reading(row: np.ndarray, view: View, tokens: TokenLayout) -> list[str]:
+    """What the page says of a row: where it looks from and most to, and what is not on the map."""
+    patches = row[tokens.patch_slice]
+    best = len(tokens.prefix) + int(patches.argmax())
+    even = "almost evenly, " if 0 < patches.max() < EVEN * patches.mean() else ""
+    placed = "" if row.argmax() >= len(tokens.prefix) else "of the patches "
+    lines = [
+        f"From {token_name(view.query, tokens)} · {even}{placed}most to "
+        f"{token_name(best, tokens)}: {percent(row[best])}, {row[best] * len(row):.1f} × an even "
+        "share"
+    ]
+    if tokens.prefix:
+        named = zip(tokens.prefix, row, strict=False)
+        shares = [f"{prefix_name(name)} takes {percent(share)}" for name, share in named]
+        if view.head not in ("max", "min"):  # whose rows do not sum to one
+            shares.append(f"the patches together {percent(patches.sum())}")
+        lines.append(", ".join(shares))
+    return lines
+
+
+def _box(query: int, tokens: TokenLayout) -> Box | None:
+    """Where the asking patch lies, as shares of the photo; None for a token without a place."""
+    place = tokens.position_of(query)
+    if place is None:
+        return None
+    (row, column), (rows, columns) = place, tokens.grid
+    return column / columns, row / rows, (column + 1) / columns, (row + 1) / rows
+
+
+def sheet_picture(look: ShownImage, view: View, title: str) -> Image.Image:
+    """Every head of every layer, lettered for a slide."""
+    maps, tokens = look.maps(view.layer, view.query), look.layers[view.layer].tokens
+    room = (SHEET_WIDTH - margins(SMALLEST_CELL)[0]) // look.heads
+    return sheet(
+        look.frame,
+        maps.reshape(*maps.shape[:2], -1),
+        maps.shape[2:],
+        look.head_counts,
+        cell=min(LARGEST_CELL, max(SMALLEST_CELL, room)),
+        color_map=view.colors,
+        opacity=view.opacity,
+        numbers=[number + 1 for number in look.numbers],
+        asking=_box(view.query, tokens),
+        caption=[
+            f"{title} · from {token_name(view.query, tokens)} · each map up to its own maximum"
+        ],
+    )
+
+
+def numbers(look: ShownImage, view: View) -> bytes:
+    """Every map from the asking token, and its rollout, as NPZ."""
+    tokens = look.layers[view.layer].tokens
+    arrays = {"maps": look.maps(view.layer, view.query)}
+    arrays["layers"] = np.array(look.numbers) + 1
+    if not look.windowed:
+        arrays["weights"] = look.rows(view.query)
+    if not look.no_rollout:
+        arrays["rollout"] = rollout_from(look, view.query, view.fusion, view.discard)
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer, query=view.query, grid=tokens.grid, prefix=np.array(tokens.prefix, str), **arrays
+    )
+    return buffer.getvalue()
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,77 @@
+"""What captioners said of pictures, computed once for everybody who asks the same.
+
+One cache for the whole server, bounded in bytes; sessions hold keys.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+import numpy as np
+from cachetools import LRUCache, cached
+
+from model.bundle import Bundle
+from model.datasets import scenes
+from viz.components.caption_payload import CaptionLike
+from viz.pages.shared.picture import Picture
+
+WORDS = 24  # of a caption that does not end by itself; the captioner may read fewer
+MORE = 12  # at least, after those that were given
+CACHE_BYTES = 64 * 2**20
+DESCRIBING = (
+    *("a", "an", "the", "two", "young", "old", "small", "large", "little", "big"),
+    *("black", "white", "brown", "red", "blue", "green", "yellow", "orange", "pink", "purple"),
+)
+"""Words that begin a caption and name nothing yet."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a captioner about a picture: to tell, to go on, or to judge."""
+
+    captioner: str
+    picture: str  # its key
+    beams: int = 1
+    given: tuple[str, ...] = ()  # words to begin with
+    typed: str | None = None  # a caption to judge, instead
+    temperature: float = 0.0  # above 0: words are drawn by chance
+    draw: int = 0  # which of the captions by chance
+
+    @property
+    def key(self) -> str:
+        """A short text that tells this question from others."""
+        return sha256(repr(self).encode()).hexdigest()[:16]
+
+
+def _size(caption: CaptionLike) -> int:
+    return 10_000 + sum(np.asarray(layer).nbytes for layer in (*caption.cross, *caption.self_))
+
+
+@cached(
+    LRUCache(CACHE_BYTES, getsizeof=_size),
+    key=lambda bundle, picture, question: question,
+    condition=threading.Condition(),
+)
+def caption_of(bundle: Bundle, picture: Picture, question: Question) -> CaptionLike:
+    """The caption, or the judgement of one (see ``CaptionLike`` in ``viz.captions``)."""
+    if question.typed is not None:
+        return bundle.score(picture.image, question.typed)
+    chance = {"temperature": question.temperature, "seed": question.draw}
+    return bundle.caption(
+        picture.image,
+        beams=question.beams,
+        start=question.given,
+        max_words=max(WORDS, len(question.given) + MORE),
+        **(chance if question.temperature else {}),
+    )
+
+
+def scene_of(seed: int) -> scenes.Scene:
+    """A drawn scene that no captioner was trained on."""
+    return scenes.draw_scene(scenes.UNSEEN + seed)
+
+
+def first_telling(words: Sequence[str]) -> int:
+    """The place of the first word that may name a thing; 0 for none."""
+    return next((place for place, word in enumerate(words) if word not in DESCRIBING), 0)

@@ -1,0 +1,163 @@
+"""The models that are open: the embedded ones, and what somebody fetched or uploaded.
+
+One shelf for the whole server, bounded in bytes; a session holds the names of its own.
+"""
+
+import re
+import tempfile
+import threading
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import streamlit as st
+from cachetools import LRUCache, cached
+
+from model import zoo
+from model.errors import CheckpointError
+from model.zoo import catalogue, checkpoints
+from viz.pages.shared.text import plain
+
+SHELF_BYTES = 3 * 2**30
+RANDOM = " (random weights)"
+UNTRAINED = "Untrained: "
+"""How the titles of models with random weights begin."""
+ELSEWHERE = {
+    "caption": "writes captions. Open it on the Captions page.",
+    "classify": "does not write captions. Open it on the Models page.",
+}
+OWN = "your "
+"""How the names of uploaded models begin."""
+DIGITS = 20
+"""Of the sha256 of what was uploaded: how the names of uploaded models end."""
+SHOWN_DIGITS = 6
+
+
+def parameter_count(bundle: zoo.Bundle) -> int:
+    """How many numbers the model has learned, or would."""
+    return sum(parameter.numel() for parameter in bundle.net.parameters())
+
+
+_shelf: LRUCache = LRUCache(SHELF_BYTES, getsizeof=lambda bundle: 4 * parameter_count(bundle))
+
+
+@cached(_shelf, key=lambda name: name, condition=threading.Condition())
+def open_model_named(name: str) -> zoo.Bundle:
+    """The model of this name, opened once for the whole server.
+
+    Raises:
+        zoo.ModelNotFound: if there is none, or an uploaded one had to make room.
+        zoo.ModelRejected: if it cannot be opened.
+    """
+    if name.startswith(OWN):
+        if name.endswith(RANDOM):
+            return replace(zoo.untrained(open_model_named(name.removesuffix(RANDOM))), name=name)
+        raise zoo.ModelNotFound(f"{name} had to make room for others; upload it again.")
+    weights = "random" if name.endswith(RANDOM) else "trained"
+    return replace(zoo.load(name.removesuffix(RANDOM), weights=weights), name=name)
+
+
+def open_names(task: str = "classify") -> list[str]:
+    """What this session can choose from: the embedded models, then what it opened itself."""
+    return [*zoo.names(task), *_opened(task)]
+
+
+def is_open(name: str, task: str = "classify") -> bool:
+    """Whether a link may ask for this model: nothing is fetched because of a link."""
+    with open_model_named.cache_condition:
+        bundle = _shelf.get(name)
+    if bundle is not None and _task(bundle) != task:
+        return False
+    base = name.removesuffix(RANDOM)
+    return (
+        base in zoo.names(task) or bundle is not None or (base.startswith(OWN) and base in _shelf)
+    )
+
+
+def open_by_name(name: str, task: str = "classify") -> None:
+    """Open a hub model or an untrained one for this session; raises as ``open_model_named``.
+
+    Raises ``zoo.ModelRejected``, too, for a model whose task is another page's.
+    """
+    with st.spinner(f"Opening {plain(name)}. The first time takes a while."):
+        found = _task(open_model_named(name))
+    if found != task:
+        raise zoo.ModelRejected(f"{name} {ELSEWHERE.get(found, 'is for another task.')}")
+    _offer(name, task)
+
+
+def open_file(file_name: str, data: bytes, card: bytes | None = None, **said: object) -> str:
+    """Open uploaded weights and offer them in this session; the name under which.
+
+    Args:
+        card: of a checkpoint of this project; it knows all that could be ``said``.
+        said: what the file cannot tell, as ``zoo.load`` takes it: heads, mean, std, img_size...
+
+    Raises:
+        zoo.ModelRejected: with a sentence, if this is no model that can be read.
+    """
+    digest = sha256(data)
+    digest.update(card or repr(sorted(said.items())).encode())
+    # Nobody guesses the digits, nor makes a file that takes the place of another one's.
+    name = f"{OWN}{Path(file_name).name[:60]} {digest.hexdigest()[:DIGITS]}"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / _on_disk(file_name)
+        path.write_bytes(data)
+        bundle = zoo.load(path, **said) if card is None else _load_pair(file_name, path, card)
+    with open_model_named.cache_condition:
+        _shelf[name] = replace(bundle, name=name)
+    _offer(name)
+    return name
+
+
+def _on_disk(file_name: str) -> str:
+    """An uploaded file's name as far as any folder can have it; sentences about the file use it."""
+    name = Path(file_name)
+    stem = re.sub(r"[^\w.-]", "_", name.stem)[:40].lstrip(".")
+    suffix = re.sub(r"[^\w.]", "", name.suffix)[:16]
+    return (stem or "upload") + suffix
+
+
+def _load_pair(file_name: str, path: Path, card: bytes) -> zoo.Bundle:
+    """A checkpoint of this project. How well its card claims it does was measured by others, and
+    is left out."""
+    path.with_suffix(".json").write_bytes(card)
+    try:
+        task = checkpoints.read_card(path)["task"]
+    except CheckpointError as error:
+        raise zoo.ModelRejected(str(error)) from error
+    if task == "caption":
+        raise zoo.ModelRejected(
+            f"{file_name} writes captions. Lay the pair into the folder checkpoints, and choose it "
+            "on the Captions page."
+        )
+    bundle = zoo.load(path)
+    known = {key: value for key, value in bundle.card.items() if key not in catalogue.LEARNED}
+    return replace(bundle, card=known)
+
+
+def _offer(name: str, task: str = "classify") -> None:
+    if name not in open_names(task):
+        _opened(task).append(name)
+
+
+def _opened(task: str) -> list[str]:
+    return st.session_state.setdefault("opened" if task == "classify" else f"opened_{task}", [])
+
+
+def _task(bundle: zoo.Bundle) -> str:
+    return bundle.card.get("task", "classify")
+
+
+def model_title(name: str) -> str:
+    """How the pages call a model."""
+    if name.endswith(RANDOM):
+        return UNTRAINED + model_title(name.removesuffix(RANDOM))
+    if name.startswith(OWN):
+        return name[: len(name) - DIGITS + SHOWN_DIGITS]
+    if name not in zoo.names():
+        return name
+    try:
+        return open_model_named(name).card.get("title", name)
+    except (zoo.ModelNotFound, zoo.ModelRejected):
+        return name  # the page says what is wrong with it where it is chosen

@@ -1,0 +1,1 @@
+"""Pictures: maps, photos and lettering in, an image out."""
