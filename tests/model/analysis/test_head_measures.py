@@ -64,7 +64,7 @@ def by_hand(map: torch.Tensor, layout: TokenLayout) -> dict[str, float]:
 @pytest.mark.parametrize("layout", [LAYOUT, PREFIXED])
 @pytest.mark.parametrize("chunk", [1 << 20, 40])
 def test_the_measures_are_their_definitions(layout, chunk, monkeypatch):
-    monkeypatch.setattr(head_measures, "CHUNK", chunk)
+    monkeypatch.setattr("model.analysis.head_measures.CHUNK", chunk)
     map = random_map(layout, batch=2)
     found = head_measures(record_of(map), layout)
     assert set(found) == set(MEASURES)
