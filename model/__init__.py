@@ -1,8 +1,20 @@
-"""Vision transformers, and what they attend to: record, compare, caption, train, measure.
+"""Record, compare and measure what vision transformers attend to; caption and train with them.
 
-Nothing heavy is imported until it is asked for, so `import model` costs next to nothing:
+    >>> from model import AttentionRecorder, samples, zoo
+    >>> from model.rollout import rollout
+    >>> bundle = zoo.load("cs231n-cifar10")
+    >>> images = bundle.prepare(samples.load("chelsea"))  # (1, 3, 32, 32)
+    >>> with AttentionRecorder(bundle.net) as recorder:
+    ...     logits = bundle.net(images)
+    >>> len(recorder.records)  # a record for each of the six layers
+    6
+    >>> recorder.records[-1].weights(queries=5).shape  # the attention of one patch, in each head
+    torch.Size([1, 4, 1, 16])
+    >>> rollout(recorder.records, query=5).shape  # the share of every patch in that patch's output
+    torch.Size([1, 16])
 
-    from model import AttentionRecorder, samples, zoo
+`import model` alone imports neither torch nor anything else that is large: each of these names
+is imported when it is first used.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""The one door for a picture from outside: any bytes in, an upright RGB image or a sentence out.
+"""Open a picture from outside: any bytes in, an upright RGB image or a clear error out.
 
-Nothing is decoded before the file's kind, its size in bytes and its size in pixels are known.
-Only Pillow's decoders of six formats are ever run on a stranger's file, and whatever they raise
-on a damaged one comes out as `ImageRejected`.
+Every picture that the project did not make itself comes in here. Nothing is decoded before the
+file's kind, its size in bytes and its size in pixels are known. Only Pillow's decoders of six
+formats ever run on an unknown file, and every error that they raise on a damaged one becomes
+`ImageRejected`.
 """
 
 import io
@@ -32,7 +33,7 @@ MAX_ASPECT = 20
 _TAKEN = "Saccade opens JPEG, PNG, WebP, GIF, BMP and TIFF."
 _AGAIN = "Export or download it again, as JPEG or PNG."
 
-# what is taken: (offset, bytes found there, Pillow's name of the format)
+# formats that are opened: (offset, bytes found there, Pillow's name of the format)
 _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\xff\xd8\xff", "JPEG"),
     (0, b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -46,7 +47,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"BM", "BMP"),
 )
 _SAVE_JPEG = "Export it as JPEG or PNG."
-# what is refused by name: (offset, bytes found there, what it is, the cure)
+# files that are refused by name: (offset, bytes found there, the file's kind, the cure)
 _FOREIGN: tuple[tuple[int, bytes, str, str], ...] = (
     (4, b"ftypavi", "an AVIF picture", _SAVE_JPEG),
     (4, b"ftyphe", "a HEIC picture", "Export it as JPEG."),
@@ -77,7 +78,7 @@ _FOREIGN: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"Rar!", "a compressed archive", "Unpack it first."),
 )
 
-_UPRIGHT = {  # EXIF orientation -> what turns the stored picture upright
+_UPRIGHT = {  # EXIF orientation -> the turn that sets the stored picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -92,15 +93,26 @@ _ORIENTATION, _TILE_WIDTH, _TILE_LENGTH = 0x0112, 0x0142, 0x0143
 def open_image(
     source: bytes | str | os.PathLike[str] | IO[bytes], max_side: int | None = None
 ) -> Image.Image:
-    """The picture in `source` as an upright PIL image of mode RGB.
+    """Open a picture from outside as an upright PIL image of mode RGB.
 
-    `source` is the file's bytes, its path, or an open binary file (read from its start). The
-    first frame or page counts. EXIF orientation is applied, transparency is laid on white, deep
-    greys are scaled to 8 bits. With `max_side`, the longer side is at most that many pixels, and
-    a JPEG is decoded at a fraction of its size where that suffices.
+        >>> import io
+        >>> file = io.BytesIO()
+        >>> Image.new("RGB", (640, 480), "red").save(file, "PNG")
+        >>> image = open_image(file.getvalue(), max_side=320)
+        >>> image.mode, image.size
+        ('RGB', (320, 240))
 
-    Raises ImageRejected, and nothing else, for what is no picture of the six formats, is
-    damaged, or is larger than MAX_BYTES, MAX_PIXELS or MAX_ASPECT allow. Safe in threads.
+    It takes the first frame or page, applies EXIF orientation, lays transparency on white and
+    scales deep greys to 8 bits. Safe in threads.
+
+    Args:
+        source: the file's bytes, its path, or an open binary file, which is read from its start.
+        max_side: largest length of the longer side in pixels; None keeps the size. A JPEG is
+            decoded at a fraction of its size where that suffices.
+
+    Raises:
+        ImageRejected: for a file that is damaged, is not a picture of the six formats, or is
+            larger than MAX_BYTES, MAX_PIXELS or MAX_ASPECT allow. No other error is raised.
     """
     data = _read(source)
     kind = _recognise(data)
@@ -123,11 +135,11 @@ def open_image(
     return picture
 
 
-# What comes in
+# -- reading ------------------------------------------------------------------------------------
 
 
 def _read(source: bytes | str | os.PathLike[str] | IO[bytes]) -> bytes:
-    """The bytes of the file, never more than MAX_BYTES of them."""
+    """Read the file, never more than MAX_BYTES of it."""
     if isinstance(source, bytes | bytearray | memoryview):
         data = bytes(source)
     elif isinstance(source, str | os.PathLike):
@@ -181,7 +193,7 @@ def _read_file(file: IO[bytes]) -> bytes:
 
 
 def _recognise(data: bytes) -> str:
-    """Pillow's name of the file's format; the file's own first bytes decide, not its name."""
+    """Recognise the format by the file's first bytes, not its name; returns Pillow's word."""
     for offset, mark, kind in _SIGNATURES:
         if data.startswith(mark, offset):
             return kind
@@ -206,11 +218,11 @@ def _as_text(head: bytes) -> str | None:
     return text if all(c.isprintable() or c.isspace() or c == "\ufeff" for c in text) else None
 
 
-# How large it may be
+# -- sizes --------------------------------------------------------------------------------------
 
 
 def _check_size(image: Image.Image) -> None:
-    """Refuse by the header alone, before a pixel is decoded."""
+    """Refuse a picture by its header alone, before a pixel is decoded."""
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise ImageRejected(_too_large(_pixels(image.size)))
@@ -226,7 +238,7 @@ def _check_size(image: Image.Image) -> None:
 
 
 def _stated_size(data: bytes, kind: str) -> tuple[int, int] | None:
-    """(width, height) as the header states it, in formats where that is simple: for messages."""
+    """Read (width, height) from the header, for messages, in formats where that is simple."""
     if kind == "PNG" and len(data) >= 24:
         return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     if kind == "BMP" and len(data) >= 26 and data[14] >= 40:
@@ -236,16 +248,16 @@ def _stated_size(data: bytes, kind: str) -> tuple[int, int] | None:
 
 
 def _within(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """`size` shrunk, shape kept, until its longer side is at most `side`."""
+    """Shrink a size, shape kept, until its longer side is at most `side`."""
     scale = min(1.0, side / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-# What it becomes
+# -- converting ---------------------------------------------------------------------------------
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow mode to RGB."""
+    """Convert any Pillow mode to RGB."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         return _scale_grey(image)
     if not image.has_transparency_data:
@@ -261,7 +273,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _scale_grey(image: Image.Image) -> Image.Image:
-    """Deep grey (16-bit, 32-bit or float) to 8 bits, scaled; Pillow alone would clip at 255.
+    """Scale deep grey (16-bit, 32-bit or float) to 8 bits; Pillow alone would clip at 255.
 
     The scale is the narrowest of 0..1 (floats), 0..255 and 0..65535 that holds all values, and
     lowest to highest where none does.
@@ -288,7 +300,7 @@ def _turn_upright(picture: Image.Image, original: Image.Image) -> Image.Image:
     return picture if turn is None else picture.transpose(turn)
 
 
-# What is said
+# -- messages -----------------------------------------------------------------------------------
 
 
 def _pixels(size: tuple[int, int]) -> str:
@@ -296,7 +308,7 @@ def _pixels(size: tuple[int, int]) -> str:
 
 
 def _megapixels(error: Exception) -> str:
-    """The size that Pillow's own limit names, where the header was not handed on."""
+    """Read the size from the error of Pillow's own limit, which passes on no header."""
     pixels = re.search(r"\d+", str(error))
     return f"{int(pixels[0]) / 1e6:,.0f} megapixels" if pixels else "hundreds of megapixels"
 

@@ -1,4 +1,4 @@
-"""One picture through one model, and the maps of every layer from any place of it."""
+"""Run one picture through one model, and compute the maps of every layer from any token."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from model.bundle import Bundle
 from model.errors import NothingToShow
 from model.recording.record import attention_in_image
 from model.recording.recorder import AttentionRecord, AttentionRecorder
-from model.recording.rollout import mixes_images, why_no_rollout
+from model.recording.rollout import explain_mixed_images, explain_no_rollout
 from model.tokens import TokenLayout
 
 TOP_CLASSES = 5
 
 
 class Layer(NamedTuple):
-    """What there is to choose in a layer. Layers of a hierarchical model differ in both."""
+    """Describe a layer by its heads and tokens; in hierarchical models, layers differ in both."""
 
     heads: int
     tokens: TokenLayout
@@ -30,18 +30,24 @@ class Layer(NamedTuple):
 
 @dataclass(frozen=True)
 class RecordedImage:
-    """What a model did with a picture."""
+    """Hold an image with its attention records and the model's answer; see `record_image`."""
 
-    records: list[AttentionRecord]  # one a layer that attends over the image, in running order
-    layers: list[Layer]  # what is in each of them
-    numbers: tuple[int, ...]  # which of the model's layers they are, from zero
-    whole: bool  # whether all layers were recorded, as rollout needs
-    frame: Image.Image  # the part of the picture that the model saw
-    guesses: list[tuple[str, float]]  # likeliest classes, probabilities; empty without classes
+    records: list[AttentionRecord]
+    """One record for each layer that attends within the image, in running order."""
+    layers: list[Layer]
+    """Heads and tokens of each of these layers."""
+    numbers: tuple[int, ...]
+    """Their numbers among the model's layers, counted from zero."""
+    whole: bool
+    """Whether all layers were recorded, as rollout needs."""
+    frame: Image.Image
+    """The part of the picture that the model saw."""
+    guesses: list[tuple[str, float]]
+    """The likeliest classes with their probabilities; empty for a model without classes."""
 
     @property
     def head_counts(self) -> list[int]:
-        """How many heads each layer has."""
+        """Number of heads of each layer."""
         return [layer.heads for layer in self.layers]
 
     @property
@@ -70,10 +76,10 @@ class RecordedImage:
                 "Rollout goes through every layer, and only some of this model's are recorded: "
                 "record all of them."
             )
-        return why_no_rollout(self.records)
+        return explain_no_rollout(self.records)
 
     def rows(self, query: int) -> np.ndarray:
-        """Every head's attention from one token: (layers, heads, tokens) float32.
+        """Compute every head's attention from one token: (layers, heads, tokens) float32.
 
         For models whose layers share their tokens. A layer with fewer heads than the widest
         has zeros in their place.
@@ -85,13 +91,13 @@ class RecordedImage:
         return out
 
     def layer_maps(self, layer: int, query: int) -> np.ndarray:
-        """One layer's maps from one of its tokens, as `layer_maps`."""
+        """Compute one layer's maps from one of its tokens, as the function `layer_maps`."""
         return layer_maps(self.records[layer], self.layers[layer].tokens, query)
 
     def maps(self, layer: int, query: int) -> np.ndarray:
-        """Every head's map from one place: (layers, heads, rows, columns) float32.
+        """Compute every head's map from one place: (layers, heads, rows, columns) float32.
 
-        The place is that of token `query` of `layer`. Where layers have grids of their own,
+        Token `query` of layer `layer` names the place. Where layers have grids of their own,
         coarser maps are repeated to the finest grid.
         """
         rows, columns = (max(each.tokens.grid[axis] for each in self.layers) for axis in (0, 1))
@@ -107,10 +113,21 @@ class RecordedImage:
 def record_image(
     bundle: Bundle, image: Image.Image, layers: Sequence[int] | None = None
 ) -> RecordedImage:
-    """Run a picture through a model and keep what its attention needs.
+    """Run a picture through a model and record its attention.
+
+        >>> from model import samples, zoo
+        >>> recorded = record_image(zoo.load("cs231n-cifar10"), samples.load("chelsea"))
+        >>> len(recorded.layers), recorded.heads
+        (6, 4)
+        >>> recorded.maps(layer=0, query=5).shape  # layers, heads, rows, columns
+        (6, 4, 4, 4)
+        >>> [name for name, probability in recorded.guesses[:2]]  # a small model, and mistaken
+        ['frog', 'cat']
 
     Args:
-        layers: which to keep, counted from zero, in order; None for all.
+        bundle: the model, as `zoo.load` opens it.
+        image: any picture; the bundle crops and resizes it.
+        layers: layers to keep, counted from zero, in order; None for all.
 
     Raises:
         NothingRecorded: if the model does not attend.
@@ -133,9 +150,10 @@ def record_image(
 
 
 def bytes_of_layers(bundle: Bundle) -> dict[int, int]:
-    """Bytes that a look keeps of each layer that attends within the image, counted from zero.
+    """Count the bytes that `record_image` keeps, by the number of the layer, from zero.
 
-    Raises NothingRecorded and NothingToShow, as `record_image`.
+    Only layers that attend within the image are among them. Raises NothingRecorded and
+    NothingToShow, as `record_image`.
     """
     image = torch.zeros(1, len(bundle.mean), *bundle.image_size)
     with torch.no_grad(), AttentionRecorder(bundle.net) as recorder:
@@ -145,9 +163,9 @@ def bytes_of_layers(bundle: Bundle) -> dict[int, int]:
 
 
 def layer_maps(record: AttentionRecord, tokens: TokenLayout, query: int) -> np.ndarray:
-    """One layer's maps from one of its tokens: (heads, rows, columns) float32.
+    """Compute one layer's maps from one of its tokens: (heads, rows, columns) float32.
 
-    Prefix tokens are left out, so a map sums to the share of the patches.
+    Prefix tokens are left out, so a map sums to the share of attention that patches get.
     """
     if record.windows:
         return attention_in_image(record, *tokens.position_of(query))[0].numpy()
@@ -158,17 +176,19 @@ def layer_maps(record: AttentionRecord, tokens: TokenLayout, query: int) -> np.n
 def sinks(
     record: AttentionRecord, times: float = 8.0, most: int = 3, queries: int = 256
 ) -> list[tuple[int, float]]:
-    """Tokens that draw far more than their share of a layer's attention, largest first.
+    """Find attention sinks: tokens that draw far more than an even share, largest first.
 
-    Averaged over all heads and over at most `queries` evenly spaced tokens that ask. Such
-    tokens often hold no content of their own (Darcet et al. 2024, "Vision Transformers Need
+    Such tokens often hold no content of their own (Darcet et al. 2024, "Vision Transformers Need
     Registers"; Xiao et al. 2024, "Efficient Streaming Language Models with Attention Sinks").
 
     Args:
+        record: the layer's record.
         times: how many even shares (1 / N) a token must draw.
+        most: how many tokens to return at most.
+        queries: how many evenly spaced queries to average over at most; heads are averaged too.
 
     Returns:
-        (token, its share of the attention); empty for windowed layers.
+        (token, its share of the attention) for each; empty for windowed layers.
     """
     if record.windows:
         return []
@@ -180,18 +200,18 @@ def sinks(
 
 
 def centre(tokens: TokenLayout) -> int:
-    """The token of the patch in the middle of the grid."""
+    """Find the token of the patch in the middle of the grid."""
     rows, columns = tokens.grid
     return tokens.index_of(rows // 2, columns // 2)
 
 
 def default_query(tokens: TokenLayout) -> int:
-    """The token to begin with: the first without a place (CLS), or else the centre patch."""
+    """Choose the first query: the first prefix token (CLS), or else the centre patch."""
     return 0 if tokens.prefix else centre(tokens)
 
 
 def same_place(token: int, old: TokenLayout, new: TokenLayout) -> int:
-    """The token of another layout that stands for the same place, or for the same name."""
+    """Find the token of another layout at the same place, or with the same name."""
     place = old.position_of(token)
     if place is None:
         name = old.prefix[token]
@@ -206,13 +226,13 @@ def same_place(token: int, old: TokenLayout, new: TokenLayout) -> int:
 def _image_layers(
     records: list[AttentionRecord], tokens: TokenLayout
 ) -> tuple[list[int], list[Layer]]:
-    """The places of the records that attend within the image, and their layers."""
+    """Select the records that attend within the image: their indices, and their layers."""
     kept, layers = [], []
     for place, record in enumerate(records):
         if record.windows:
             layers.append(Layer(record.shape[1], _stage_tokens(record.windows.grid, tokens)))
         elif record.kind == "self" and record.shape[2:] == (tokens.tokens, tokens.tokens):
-            if reason := mixes_images(record):
+            if reason := explain_mixed_images(record):
                 raise NothingToShow(reason)
             layers.append(Layer(record.shape[1], tokens))
         else:

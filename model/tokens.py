@@ -1,4 +1,4 @@
-"""The tokens of an image: which stands for which patch, and pixels to patches and back."""
+"""The tokens of an image: which patch each stands for, and from pixels to patches and back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ MAX_SIDE = 2048  # pixels of a prepared photo
 
 
 def pair(size: int | Sequence[int]) -> tuple[int, int]:
-    """`16` or `(16, 16)` -> `(16, 16)`: height, then width. ValueError for anything else."""
+    """Make a size (height, width) of one number or two; ValueError for anything else.
+
+    >>> pair(16), pair((224, 160))
+    ((16, 16), (224, 160))
+    """
     sides = (size, size) if isinstance(size, int) else size
     if isinstance(sides, str) or not isinstance(sides, Sequence) or len(sides) != 2:
         raise ValueError(f"A size is one number of pixels or (height, width), not {size!r}.")
@@ -24,7 +28,11 @@ def pair(size: int | Sequence[int]) -> tuple[int, int]:
 
 
 def grid_of(image_size: int | Sequence[int], patch: int | Sequence[int]) -> tuple[int, int]:
-    """Rows and columns of patches; ValueError where the patch does not tile the image."""
+    """Count the rows and columns of patches; ValueError where they do not tile the image.
+
+    >>> grid_of(224, 16)
+    (14, 14)
+    """
     (height, width), (patch_height, patch_width) = pair(image_size), pair(patch)
     if height % patch_height or width % patch_width:
         raise ValueError(
@@ -43,24 +51,38 @@ def _sizes_that_fit(height: int, width: int) -> str:
 
 @dataclass(frozen=True)
 class TokenLayout:
-    """What each token of a sequence stands for.
+    """Describe what each token of a sequence stands for.
 
-    A sequence is its prefix tokens in order, then the patches row by row.
+    A sequence holds its prefix tokens in order, then the patches row by row.
+
+        >>> layout = TokenLayout(grid=(14, 14), prefix=("cls",), patch=(16, 16))
+        >>> layout.tokens, layout.patches, layout.image_size
+        (197, 196, (224, 224))
+        >>> layout.index_of(row=2, col=3)
+        32
+        >>> layout.position_of(32)
+        (2, 3)
+        >>> layout.position_of(0) is None  # the class token has no place in the image
+        True
+
+    Args:
+        grid: rows and columns of patches.
+        prefix: names of the tokens before the patches: "cls", "dist", "reg0", ...
+        patch: height and width of one patch, in pixels of the prepared image.
     """
 
     grid: tuple[int, int]
-    """Rows and columns of patches."""
     prefix: tuple[str, ...] = ()
-    """Names of the tokens before the patches: "cls", "dist", "reg0", ..."""
     patch: tuple[int, int] = (16, 16)
-    """Height and width of one patch in pixels of the prepared image."""
 
     @property
     def patches(self) -> int:
+        """Number of patches."""
         return self.grid[0] * self.grid[1]
 
     @property
     def tokens(self) -> int:
+        """Number of tokens, prefix included."""
         return len(self.prefix) + self.patches
 
     @property
@@ -70,26 +92,34 @@ class TokenLayout:
 
     @property
     def patch_slice(self) -> slice:
-        """Selects the patch tokens: `map[..., layout.patch_slice]`."""
+        """Slice that selects the patch tokens: `map[..., layout.patch_slice]`."""
         return slice(len(self.prefix), self.tokens)
 
     def covered(self, images: Tensor) -> Tensor:
-        """The part of prepared images (..., H, W) that patches cover: all of them, but for a rim
-        below and at the right where a patch does not divide their sides."""
+        """Cut prepared images (..., H, W) to the part that patches cover.
+
+        Where a patch does not divide their sides, this leaves out a rim below and at the right.
+        """
         height, width = self.image_size
         return images[..., :height, :width]
 
     def as_pixels(self, maps: Tensor, height: int, width: int) -> Tensor:
-        """Values of patches (..., rows, columns) -> of an image's pixels (..., height, width).
+        """Spread values of patches (..., rows, columns) over pixels (..., height, width).
 
         Each pixel has its patch's value, or zero in a rim that no patch covers.
+
+            >>> import torch
+            >>> layout = TokenLayout(grid=(1, 2), patch=(2, 2))
+            >>> layout.as_pixels(torch.tensor([[3, 4]]), height=2, width=5)
+            tensor([[3, 3, 4, 4, 0],
+                    [3, 3, 4, 4, 0]])
         """
         tall, wide = self.patch
         pixels = maps.repeat_interleave(tall, -2).repeat_interleave(wide, -1)
         return F.pad(pixels, (0, width - pixels.shape[-1], 0, height - pixels.shape[-2]))
 
     def index_of(self, row: int, col: int) -> int:
-        """Token index of the patch at (row, col); IndexError outside the grid."""
+        """Find the token of the patch at (row, col); IndexError outside the grid."""
         rows, cols = self.grid
         if not (0 <= row < rows and 0 <= col < cols):
             raise IndexError(
@@ -99,7 +129,7 @@ class TokenLayout:
         return len(self.prefix) + row * cols + col
 
     def position_of(self, token: int) -> tuple[int, int] | None:
-        """(row, col) of a patch token, None for a prefix token; IndexError beyond the end."""
+        """Find (row, col) of a patch token, None for a prefix token; IndexError past the end."""
         if not 0 <= token < self.tokens:
             raise IndexError(f"There is no token {token}: they run from 0 to {self.tokens - 1}.")
         if token < len(self.prefix):
@@ -108,7 +138,7 @@ class TokenLayout:
 
 
 def check_affordable(layout: TokenLayout) -> None:
-    """Raises ValueError, in a sentence, for a model that one photo would cost a server's memory."""
+    """Raise ValueError for a model that needs too much memory for one photo on a server."""
     if layout.tokens > MAX_TOKENS:
         raise ValueError(
             f"It cuts a picture into {layout.tokens:,} tokens, each of which attends to all; at "
@@ -122,10 +152,27 @@ def check_affordable(layout: TokenLayout) -> None:
 
 
 def patchify(images: Tensor, patch: int | Sequence[int]) -> Tensor:
-    """(B, C, H, W) -> (B, N, C·p·p): patches row by row, each flattened channel first.
+    """Cut images into patches row by row, each flattened channel first.
 
-    Only moves values, so `unpatchify` gives the images back to the bit.
-    Raises ValueError where the patch does not tile the images.
+    It only moves values, so `unpatchify` restores the images to the bit.
+
+        >>> import torch
+        >>> images = torch.arange(8.0).reshape(1, 1, 2, 4)
+        >>> patchify(images, 2)
+        tensor([[[0., 1., 4., 5.],
+                 [2., 3., 6., 7.]]])
+        >>> torch.equal(unpatchify(patchify(images, 2), 2, grid=(1, 2)), images)
+        True
+
+    Args:
+        images: (B, C, H, W).
+        patch: side of a patch in pixels, or its height and width.
+
+    Returns:
+        (B, N, C·p·p) for N patches.
+
+    Raises:
+        ValueError: where the patch does not tile the images.
     """
     batch, channels, height, width = images.shape
     rows, cols = grid_of((height, width), patch)
@@ -135,10 +182,16 @@ def patchify(images: Tensor, patch: int | Sequence[int]) -> Tensor:
 
 
 def unpatchify(patches: Tensor, patch: int | Sequence[int], grid: Sequence[int]) -> Tensor:
-    """(B, N, C·p·p) -> (B, C, H, W), the inverse of `patchify`.
+    """Join patches (B, N, C·p·p) into images (B, C, H, W), the inverse of `patchify`.
 
-    `grid` is (rows, columns). Raises ValueError where it does not hold N patches, or the
-    patches are no whole number of channels.
+    Args:
+        patches: (B, N, C·p·p), row by row.
+        patch: side of a patch in pixels, or its height and width.
+        grid: rows and columns of patches.
+
+    Raises:
+        ValueError: where the grid does not hold N patches, or a patch does not hold a whole
+            number of channels.
     """
     batch, count, length = patches.shape
     (rows, cols), (p, q) = grid, pair(patch)

@@ -99,7 +99,7 @@ def why_unsuitable(trace: Trace, method: str) -> str | None:
                 f"The map of {record.name} is {record.shape[2]} x {record.shape[3]}; the method "
                 f"needs self-attention among all {tokens} tokens in every layer."
             )
-    return rollout.why_no_rollout(trace.records) if method in THROUGH_LAYERS else None
+    return rollout.explain_no_rollout(trace.records) if method in THROUGH_LAYERS else None
 
 
 def _why_not_word(trace: WordTrace, method: str) -> str | None:

@@ -1,4 +1,12 @@
-"""Photos to begin with. They lie in packages that the app needs anyway: no network is needed."""
+"""Sample photos, taken from packages that are installed anyway, so no network is needed.
+
+>>> names()
+['chelsea', 'coffee', 'officer', 'astronaut', 'rocket']
+>>> load("chelsea").size
+(451, 300)
+>>> title("chelsea"), credit("chelsea")
+('Cat', 'Chelsea the cat, by Stéfan van der Walt (CC0)')
+"""
 
 from dataclasses import dataclass
 from importlib.resources import files
@@ -10,6 +18,8 @@ from model.images import open_image
 
 @dataclass(frozen=True)
 class Sample:
+    """Name the file of a sample photo, and the people who made it."""
+
     package: str
     file: str  # in the package
     title: str
@@ -39,23 +49,23 @@ _SAMPLES = {
 
 
 def names() -> list[str]:
-    """The names that `load` takes, the one to open with first."""
+    """List the names that `load` takes, the default photo first."""
     return list(_SAMPLES)
 
 
 def load(name: str) -> Image.Image:
-    """The photo as an RGB image, at its own size. ValueError for an unknown name."""
+    """Open a sample photo as an RGB image, at its own size. ValueError for an unknown name."""
     sample = _sample(name)
     return open_image(files(sample.package).joinpath(sample.file).read_bytes())
 
 
 def title(name: str) -> str:
-    """What it shows, in a word. ValueError for an unknown name."""
+    """Name in one word what the photo shows. ValueError for an unknown name."""
     return _sample(name).title
 
 
 def credit(name: str) -> str:
-    """What it shows, who made it and on what terms. ValueError for an unknown name."""
+    """Name the photo's subject, its maker and its licence. ValueError for an unknown name."""
     return _sample(name).credit
 
 

@@ -20,13 +20,13 @@ TAKE = (0.4, -0.4)  # and in output times values
 GRID_BASE = 100.0  # waves as long as a small grid, where 10000 is for long sentences
 
 
-def began(net: nn.Module) -> bool:
+def uses_mimetic_init(net: nn.Module) -> bool:
     """Whether the net is one of `model.vit` that began so."""
     return getattr(getattr(net, "config", None), "init", "") == "mimetic"
 
 
 @torch.no_grad()
-def begin_attention(attention: MultiHeadAttention) -> None:
+def init_attention(attention: MultiHeadAttention) -> None:
     """Set the four weights of self-attention; biases stay as they are."""
     width = len(attention.query.weight)
     size = width // attention.heads
@@ -39,7 +39,7 @@ def begin_attention(attention: MultiHeadAttention) -> None:
 
 
 @torch.no_grad()
-def begin_positions(positions: nn.Module, layout: TokenLayout) -> None:
+def init_positions(positions: nn.Module, layout: TokenLayout) -> None:
     """Learned positions of the patches begin as waves along rows and columns; the others stay."""
     code = positions.code
     waves = wave_code_2d(layout.grid, code.shape[1], GRID_BASE)

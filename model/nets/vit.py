@@ -1,7 +1,8 @@
-"""One vision transformer. The published variants are presets of its config.
+"""One vision transformer, with the published variants as presets of its config.
 
-    net = build("cs231n", img_size=64, patch_size=4)
-    logits = net(images)          # (B, 3, 64, 64) -> (B, 10)
+    >>> net = build("cs231n", img_size=64, patch_size=4)
+    >>> net(torch.randn(2, 3, 64, 64)).shape  # images (B, C, H, W) -> logits (B, classes)
+    torch.Size([2, 10])
 
 Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words".
 """
@@ -24,7 +25,7 @@ from model.tokens import TokenLayout, grid_of, pair
 
 
 def quick_gelu(x: Tensor) -> Tensor:
-    """x · sigmoid(1.702 x), the approximation of GELU that CLIP was trained with."""
+    """Approximate GELU by x · sigmoid(1.702 x), as CLIP was trained."""
     return x * torch.sigmoid(1.702 * x)
 
 
@@ -47,10 +48,18 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class ViTConfig:
-    """Everything that makes one vision transformer differ from another.
+    """Hold every choice in which vision transformers differ.
 
-    Goes through JSON and back: `ViTConfig(**json.loads(json.dumps(asdict(config))))`.
-    Raises ValueError, in a sentence, for values that make no model.
+        >>> config = ViTConfig(img_size=32, patch_size=8, dim=48, heads=3, registers=2)
+        >>> config.tokens
+        TokenLayout(grid=(4, 4), prefix=('cls', 'reg0', 'reg1'), patch=(8, 8))
+        >>> import json
+        >>> from dataclasses import asdict
+        >>> ViTConfig(**json.loads(json.dumps(asdict(config)))) == config  # JSON keeps it whole
+        True
+
+    Raises:
+        ValueError: in a sentence, for values that make no model.
     """
 
     img_size: int | tuple[int, int] = 224  # pixels, or (height, width)
@@ -155,14 +164,14 @@ class ViTConfig:
 
     @property
     def tokens(self) -> TokenLayout:
-        """What each token stands for: class token, registers, then patches row by row."""
+        """Layout of the tokens: class token, registers, then patches row by row."""
         prefix = ("cls",) * self.cls_token + tuple(f"reg{i}" for i in range(self.registers))
         grid = grid_of(self.img_size, self.patch_size)
         return TokenLayout(grid, prefix, pair(self.patch_size))
 
 
 class MLP(nn.Module):
-    """Two layers applied to each token by itself: (B, N, D) -> (B, N, D)."""
+    """Apply two linear layers to each token by itself: (B, N, D) -> (B, N, D)."""
 
     def __init__(self, dim: int, hidden: int, activation: str, dropout: float) -> None:
         super().__init__()
@@ -177,7 +186,7 @@ class MLP(nn.Module):
 
 
 class DropPath(nn.Module):
-    """In training, leaves a residual branch out for some images of the batch.
+    """Leave a residual branch out for some images of the batch, in training only.
 
     The others are scaled up so that the mean stays. Huang et al. 2016, "Deep Networks with
     Stochastic Depth".
@@ -196,10 +205,10 @@ class DropPath(nn.Module):
 
 
 class PatchDropout(nn.Module):
-    """In training, leaves a share of the patches out, others for each image; the rest keep their
-    order: (B, N, D) -> (B, M, D).
+    """Leave out a share of the patches, in training only: (B, N, D) -> (B, M, D).
 
-    The blocks then cost less. The first `prefix` tokens always stay.
+    Each image loses other patches, the rest keep their order, and the blocks cost less. The first
+    `prefix` tokens always stay.
     Liu et al. 2023, "PatchDropout: Economizing Vision Transformers Using Patch Dropout".
     """
 
@@ -219,7 +228,7 @@ class PatchDropout(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then MLP, each with its residual: (B, N, D) -> (B, N, D).
+    """Apply attention, then an MLP, each with its residual: (B, N, D) -> (B, N, D).
 
     The LayerNorms stand before the sublayers ("pre") or after their residuals ("post").
     """
@@ -253,10 +262,23 @@ class Block(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Images (B, C, H, W) -> logits (B, classes).
+    """Classify images (B, C, H, W) -> logits (B, classes), by attention among patches.
+
+        >>> net = VisionTransformer(ViTConfig(img_size=32, dim=48, depth=2, heads=3)).eval()
+        >>> images = torch.randn(2, 3, 32, 32)
+        >>> net(images).shape
+        torch.Size([2, 1000])
+        >>> net.encode(images).shape  # the class token and 2 x 2 patches
+        torch.Size([2, 5, 48])
 
     With `num_classes=0` the output is the pooled (and projected) vector, (B, D), or (B, 2 D) where
-    two are pooled.
+    two vectors are pooled. `build` makes the published variants.
+
+    Args:
+        config: sizes and choices of the net.
+
+    Raises:
+        ValueError: in `forward` and `encode`, for images of another size than the config's.
     """
 
     def __init__(self, config: ViTConfig) -> None:
@@ -294,10 +316,10 @@ class VisionTransformer(nn.Module):
         return self.head(self.projection(pooled))
 
     def encode(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W) -> every token after the last block, (B, N, D).
+        """Compute every token after the last block: (B, C, H, W) -> (B, N, D).
 
-        The order of the tokens is that of `self.tokens`. Raises ValueError for images of
-        another size than the config's: the positions belong to that size.
+        The tokens stand in the order of `self.tokens`. Raises ValueError for images of another
+        size than the config's, since the position codes belong to that size.
         """
         self._check(images)
         tokens = self.embed(images)
@@ -348,9 +370,9 @@ class VisionTransformer(nn.Module):
                 draw(token, std=0.02)
         if self.config.init == "mimetic":
             for block in self.blocks:
-                mimetic_init.begin_attention(block.attention)
+                mimetic_init.init_attention(block.attention)
             if self.config.positions == "learned":
-                mimetic_init.begin_positions(self.positions, self.tokens)
+                mimetic_init.init_positions(self.positions, self.tokens)
 
 
 def _cut_normal_(weight: Tensor, std: float) -> None:
@@ -358,7 +380,7 @@ def _cut_normal_(weight: Tensor, std: float) -> None:
 
 
 def make_embedding(config: ViTConfig) -> nn.Module:
-    """The module that turns images into patch tokens, (B, C, H, W) -> (B, N, D)."""
+    """Make the module that turns images into patch tokens, (B, C, H, W) -> (B, N, D)."""
     patch, channels, dim = config.patch_size, config.in_channels, config.dim
     if config.embed == "stem":
         options = {"centred": config.stem_centred, "depth": config.stem_depth}
@@ -421,14 +443,18 @@ PRESETS: dict[str, ViTConfig] = {
 
 
 def build(preset: str, **overrides: Any) -> VisionTransformer:
-    """A vision transformer with fresh weights: a preset's config, with overrides.
+    """Build a vision transformer with fresh weights, from a preset's config with overrides.
+
+        >>> net = build("vit", img_size=32, dim=48, depth=2, heads=3, num_classes=10).eval()
+        >>> net(torch.randn(1, 3, 32, 32)).shape
+        torch.Size([1, 10])
 
     In eval mode each published variant computes what its published code computes, oddities
     included:
 
-    - "vit": the plain model of Dosovitskiy et al. 2021; as it stands, ViT-B/16.
+    - "vit": the plain model of Dosovitskiy et al. 2021; without overrides, ViT-B/16.
     - "cs231n": the model of Stanford's CS231n assignment. LayerNorms stand after the
-      sublayers and none before the head; no class token, the mean of the patches is
+      sublayers and none before the head; there is no class token, the mean of the patches is
       classified; one sinusoidal code runs along the flattened grid; the MLP uses GELU where
       the assignment's docstring says ReLU.
     - "d2l": "Transformers for Vision" in Dive into Deep Learning, Zhang et al. 2023. The
@@ -444,7 +470,12 @@ def build(preset: str, **overrides: Any) -> VisionTransformer:
       without bias; a LayerNorm before the first block; it ends in a projection to the space
       it shares with text, not in classes.
 
-    Raises ValueError for an unknown preset or override, and for values that make no model.
+    Args:
+        preset: one of `PRESETS`.
+        overrides: fields of `ViTConfig` that replace the preset's.
+
+    Raises:
+        ValueError: for an unknown preset or override, and for values that make no model.
     """
     if preset not in PRESETS:
         raise ValueError(f"There is no preset {preset!r}: choose one of {', '.join(PRESETS)}.")

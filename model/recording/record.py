@@ -1,4 +1,4 @@
-"""One attention call as it happened, and the rows of its map on demand."""
+"""One recorded attention call, and rows of its map on demand."""
 
 from __future__ import annotations
 
@@ -20,30 +20,57 @@ CHUNK = 1 << 21  # scores computed at a time, 8 MiB: less wastes threads, more w
 
 @dataclass(eq=False)
 class AttentionRecord:
-    """softmax(Q Kᵀ · scale + bias) of one call: B images, H heads, Q queries, K keys.
+    """Keep what one attention call needs to rebuild its map, softmax(Q Kᵀ · scale + bias).
 
-    It holds the tensors that the model itself used, not copies, so whatever is computed from
-    them is differentiable with respect to the model's parameters and input where the model ran
-    with gradients on. A model that writes into them later (dropout in place) is noticed when they
-    are read. `query` and `key` are None where the model wrote its own softmax; the
-    finished `map` is kept then.
+        >>> import torch
+        >>> from model import AttentionRecorder
+        >>> from model.vit import build
+        >>> net = build("vit", img_size=32, dim=48, depth=2, heads=3).eval()
+        >>> with AttentionRecorder(net) as recorder:
+        ...     logits = net(torch.randn(1, 3, 32, 32))
+        >>> record = recorder.records[-1]
+        >>> record.name, record.kind, record.shape
+        ('blocks.1.attention', 'self', (1, 3, 5, 5))
+        >>> weights = record.weights(heads=[0, 2], queries=0)  # from the class token, two heads
+        >>> weights.shape
+        torch.Size([1, 2, 1, 5])
+
+    A recorder makes the records. They hold the tensors that the model itself used, not copies, so
+    everything computed from them can be differentiated with respect to the model's parameters and
+    input where the model ran with gradients on. When the model writes into these tensors later
+    (dropout in place), reading them raises RuntimeError.
     """
 
-    name: str  # of the module that attended, as in net.named_modules()
-    kind: str  # "self" | "cross"
-    shape: tuple[int, int, int, int]  # (B, H, Q, K)
-    query: Tensor | None = None  # (B, H, Q, d)
-    grouped_key: Tensor | None = None  # (B, H / group, K, d): grouped heads share a key
+    name: str
+    """Name of the module that attended, as in `net.named_modules()`."""
+    kind: str
+    """"self" where the tokens attend to themselves, "cross" where to another sequence."""
+    shape: tuple[int, int, int, int]
+    """Shape of the map, (B, H, Q, K): images, heads, queries, keys."""
+    query: Tensor | None = None
+    """Queries (B, H, Q, d); None where the model wrote its own softmax and `map` is kept."""
+    grouped_key: Tensor | None = None
+    """Keys (B, H / group, K, d), where the heads of a group share a key; None as for `query`."""
     scale: float = 1.0
-    mask: Tensor | None = None  # broadcasts to shape: bool (True: may look) or added to scores
-    causal: bool = False  # query i sees keys 0 ... i only
-    map: Tensor | None = None  # (B, H, Q, K)
-    windows: Windows | None = None  # where B counts the windows of B / windows.count images
-    value: Tensor | None = None  # (B, H / group, K, d'), kept where gradients flow
-    anchor: Tensor | None = None  # see map_gradient; kept where gradients flow
-    order: tuple[int, ...] | None = None  # of the model's dimensions, where ours is another
+    """Factor of the scores before the softmax."""
+    mask: Tensor | None = None
+    """Broadcasts to `shape`: booleans, True where a query attends, or floats added to scores."""
+    causal: bool = False
+    """Whether query i attends to keys 0 ... i only."""
+    map: Tensor | None = None
+    """Finished map (B, H, Q, K) of a model that wrote its own softmax."""
+    windows: Windows | None = None
+    """Windows of the layer, for which B counts the windows of B / `windows.count` images."""
+    value: Tensor | None = None
+    """Values (B, H / group, K, d'), kept where gradients flow."""
+    anchor: Tensor | None = None
+    """Tensor of the model to differentiate for `map_gradient`; kept where gradients flow."""
+    order: tuple[int, ...] | None = None
+    """Permutation from the model's order of dimensions to (B, H, Q, ...); None: the same."""
     origin: Origin = field(default_factory=Origin)
-    versions: dict[str, int | None] | None = None  # of the tensors, when they were recorded
+    """Forward pass and module calls that the record comes from."""
+    versions: dict[str, int | None] | None = None
+    """Version counters of the tensors at the time of recording."""
 
     def __post_init__(self) -> None:
         if self.versions is None:
@@ -57,14 +84,14 @@ class AttentionRecord:
 
     @property
     def key(self) -> Tensor | None:
-        """(B, H, K, d); heads that share a key (grouped-query attention) repeat it."""
+        """Keys of every head (B, H, K, d); heads that share one (grouped queries) repeat it."""
         return None if self.grouped_key is None else _ungroup(self.grouped_key, self.shape[1])
 
     @property
     def bias(self) -> Tensor | None:
-        """What is added to the scores, float32 (B or 1, H or 1, Q, K); None if nothing.
+        """Bias of the scores, float32 (B or 1, H or 1, Q, K); None where there is none.
 
-        Where a query may not look it is -inf, whether by a mask or by causality.
+        It is -inf where a query may not attend, by a mask or by causality.
         """
         if self.map is not None or (self.mask is None and not self.causal):
             return None
@@ -82,17 +109,24 @@ class AttentionRecord:
         return storage_bytes(self.tensors())
 
     def tensors(self) -> list[Tensor]:
-        """Every tensor that is held."""
+        """List the tensors that this record keeps alive."""
         held = (getattr(self, name) for name in HELD)
         return [tensor for tensor in held if tensor is not None]
 
     def weights(self, heads: Selection = None, queries: Selection = None) -> Tensor:
-        """Rows of the map, float32 (B, h, q, K); only what is asked for is computed.
+        """Compute rows of the map.
 
-        `heads` and `queries` are an index, a slice or a sequence of indices; None is all. Each
-        row sums to one, but for a query that may look nowhere, which gets zeros, as in
-        `scaled_dot_product_attention`. Raises IndexError where there is no such head or query,
-        and RuntimeError where the model has written into what was recorded.
+        Args:
+            heads: an index, a slice or a sequence of indices; None for all heads.
+            queries: the same for the queries.
+
+        Returns:
+            float32 (B, h, q, K). Each row sums to one; a query that may attend to nothing gets
+            zeros, as in `scaled_dot_product_attention`.
+
+        Raises:
+            IndexError: where there is no such head or query.
+            RuntimeError: where the model has written into the recorded tensors.
         """
         self._refuse_changed("query", "grouped_key", "map", "mask")
         heads = _selection(heads, self.shape[1], "head", self.device)
@@ -118,14 +152,35 @@ class AttentionRecord:
     def map_gradient(
         self, gradient: Tensor, heads: Selection = None, queries: Selection = None
     ) -> Tensor:
-        """∂y/∂A, float32 (B, h, q, K), from `gradient` = ∂y/∂anchor, where
+        """Compute the gradient ∂y/∂A of an output y with respect to rows of the map A.
 
-            gradients = torch.autograd.grad(logit, [record.anchor for record in records])
+            >>> import torch
+            >>> from model import AttentionRecorder
+            >>> from model.vit import build
+            >>> net = build("vit", img_size=32, dim=48, depth=2, heads=3).eval()
+            >>> with AttentionRecorder(net) as recorder:
+            ...     logits = net(torch.randn(1, 3, 32, 32))
+            >>> anchors = [record.anchor for record in recorder.records]
+            >>> gradients = torch.autograd.grad(logits[0, 7], anchors)
+            >>> recorder.records[0].map_gradient(gradients[0]).shape
+            torch.Size([1, 3, 5, 5])
 
-        A fused kernel has no A in its graph, and needs none: its output is O = A V, so
-        ∂y/∂A = ∂y/∂O Vᵀ, row by row. The anchor is O there, and A where the model made a map.
-        Exact unless dropout is active inside the fused call. Raises ValueError where the model
-        ran without gradients, and RuntimeError where it has written into what was recorded.
+        A fused kernel has no A in its graph. Its output is O = A V, so ∂y/∂A = ∂y/∂O Vᵀ, row by
+        row: the anchor is O there, and A itself where the model wrote its own softmax. The result
+        is exact unless dropout is active inside the fused call.
+
+        Args:
+            gradient: ∂y/∂anchor, shaped like the anchor.
+            heads: an index, a slice or a sequence of indices; None for all heads.
+            queries: the same for the queries.
+
+        Returns:
+            float32 (B, h, q, K).
+
+        Raises:
+            IndexError: where there is no such head or query.
+            RuntimeError: where the model has written into the recorded tensors.
+            ValueError: where the model ran without gradients.
         """
         if self.anchor is None:
             raise ValueError(
@@ -142,12 +197,12 @@ class AttentionRecord:
             return gradient @ _ungroup(self.value, self.shape[1])[:, heads].float().mT
 
     def arranged(self, gradient: Tensor) -> Tensor:
-        """∂y/∂anchor as the model has it -> (B, H, Q, d), or (B, H, Q, K) of a finished map."""
+        """Reorder a gradient of the anchor to (B, H, Q, d), or (B, H, Q, K) for a finished map."""
         gradient = gradient if self.order is None else gradient.permute(self.order)
         return gradient.reshape(*self.shape[:3], -1)
 
     def _summing_to_one(self, rows: Tensor) -> Tensor:
-        """Rows of the map. In inference mode, only their sums tell whether they are changed."""
+        """Return rows of the map, checked: in inference mode, only their sums show a change."""
         if self.map.is_inference() and ((rows.sum(-1) - 1).abs() > 0.05).any():
             raise RuntimeError(_CHANGED.format(self.name, "map"))
         return rows
@@ -185,12 +240,12 @@ _CHANGED = (
 
 
 def rows_at_a_time(width: int, device: torch.device) -> int:
-    """How many rows of `width` scores to compute at once; a GPU wants more to do at a time."""
+    """Count the rows of `width` scores to compute at once: more on a GPU."""
     return max(1, (CHUNK if device.type == "cpu" else 32 * CHUNK) // width)
 
 
 def storage_bytes(tensors: Iterable[Tensor]) -> int:
-    """Bytes behind the tensors; memory that several of them share counts once."""
+    """Sum the bytes behind the tensors; memory that several of them share counts once."""
     storages = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors}
     return sum(storages.values())
 
@@ -202,14 +257,14 @@ def _ungroup(tensor: Tensor, heads: int) -> Tensor:
 
 
 def _pick(mask: Tensor, heads: slice | Tensor, queries: slice | Tensor) -> Tensor:
-    """The mask's part for these heads and queries; a side of 1 goes on to stand for all."""
+    """Cut out the mask for these heads and queries; a dimension of 1 still stands for all."""
     mask = mask[(None,) * (4 - mask.ndim)]
     mask = mask if mask.shape[2] == 1 else mask[:, :, queries]
     return mask if mask.shape[1] == 1 else mask[:, heads]
 
 
 def _selection(chosen: Selection, size: int, what: str, device: torch.device) -> slice | Tensor:
-    """An index that keeps its dimension; IndexError where it points outside."""
+    """Make an index that keeps its dimension; IndexError where it points outside."""
     if chosen is None:
         return slice(None)
     if isinstance(chosen, slice):
@@ -224,11 +279,21 @@ def _selection(chosen: Selection, size: int, what: str, device: torch.device) ->
 def attention_in_image(
     record: AttentionRecord, row: int, column: int, heads: Selection = None
 ) -> Tensor:
-    """Where the token at (row, column) looks: float32 (B, h, rows, columns).
+    """Lay the attention of one token of a windowed layer out over the whole image.
 
-    Zero outside the token's window. Sums to one, less what falls on padding, which some models
-    let their tokens look at. Raises ValueError for a layer without windows and IndexError for
-    a token outside the grid.
+    Args:
+        record: a record with windows.
+        row: row of the token in the layer's grid.
+        column: its column.
+        heads: an index, a slice or a sequence of indices; None for all heads.
+
+    Returns:
+        float32 (B, h, rows, columns), zero outside the token's window. It sums to one, less the
+        attention that falls on padding, to which some models let their tokens attend.
+
+    Raises:
+        ValueError: for a layer without windows.
+        IndexError: for a token outside the grid.
     """
     windows = record.windows
     if windows is None:

@@ -1,7 +1,7 @@
-"""Record what a model attends to while it runs, without touching the model.
+"""Record what a model attends to while it runs, without changing the model.
 
 An attention map is softmax(Q Kᵀ · scale + bias). The recorder keeps Q and K as the model made
-them, and a row of a map is computed where somebody looks at it.
+them, and computes a row of a map when it is asked for.
 
 A `TorchFunctionMode`, which lives in one thread, sees three kinds of calls:
 1. `F.scaled_dot_product_attention`: the original runs with its original arguments, so the
@@ -29,25 +29,39 @@ __all__ = ["AttentionRecord", "AttentionRecorder", "NothingRecorded"]
 
 
 class AttentionRecorder:
-    """Context manager: `with AttentionRecorder(net) as recorder: net(images)`.
+    """Record every attention call of a net that runs inside a `with` block.
+
+        >>> import torch
+        >>> from model import AttentionRecorder
+        >>> from model.vit import build
+        >>> net = build("vit", img_size=32, dim=48, depth=2, heads=3).eval()
+        >>> with AttentionRecorder(net) as recorder:
+        ...     logits = net(torch.randn(1, 3, 32, 32))
+        >>> [record.name for record in recorder.records]
+        ['blocks.0.attention', 'blocks.1.attention']
+        >>> recorder.records[0].shape  # images, heads, queries, keys
+        (1, 3, 5, 5)
 
     `recorder.records` has one AttentionRecord for each attention call inside `net`, in the
-    order they ran. Only what runs in this thread is seen, the model stays as it is, and its
-    output too: to the bit where it calls `scaled_dot_product_attention`. Fast paths of
-    `nn.MultiheadAttention` and `nn.TransformerEncoder` are not taken, so their outputs differ by
-    the rounding of the model's own precision (by 1e-6 of values near one in float32, by a few
-    1e-3 in float16 and 1e-2 in bfloat16; an encoder with a padding mask returns values instead
-    of zeros at the padding). Where dropout is active the records hold the attention before it.
+    order in which they ran. Several forward passes make one list, and each record knows its
+    pass; rollout takes one pass at a time. Only this thread is recorded.
 
-    Several pictures one after the other make one list of records, and each record knows its
-    forward pass. Rollout takes one pass at a time.
+    The model's output stays the same: to the bit where it calls `scaled_dot_product_attention`.
+    Fast paths of `nn.MultiheadAttention` and `nn.TransformerEncoder` are not taken, so their
+    outputs differ by the rounding of the model's own precision (by 1e-6 of values near one in
+    float32, by a few 1e-3 in float16 and 1e-2 in bfloat16; an encoder with a padding mask returns
+    values instead of zeros at the padding). Where dropout is active, the records hold the
+    attention before it.
 
-    `layers` chooses what is kept: positions among the modules that attend, in the order in
-    which they first run (negative ones count from the last), or names of modules; a name
-    stands for everything inside it.
+    Args:
+        net: any PyTorch module. The recorder neither patches it nor leaves hooks on it.
+        layers: which layers to keep, None for all: positions among the modules that attend, in
+            the order in which they first run (negative ones count from the last), or names of
+            modules, each standing for every module inside it.
 
-    Leaving the block raises NothingRecorded where nothing, or not every chosen layer, was seen;
-    entering it does so for a net of which a part is compiled or scripted.
+    Raises:
+        NothingRecorded: on leaving the block, where no attention ran, or a chosen layer did not
+            attend; on entering it, where a part of the net is compiled or scripted.
     """
 
     def __init__(self, net: nn.Module, layers: Sequence[int | str] | None = None) -> None:
@@ -80,25 +94,40 @@ class AttentionRecorder:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that all records together keep alive."""
+        """Bytes of memory that all records together keep alive; shared memory counts once."""
         return storage_bytes(t for record in self.records for t in record.tensors())
 
     @classmethod
     def estimate(
         cls, net: nn.Module, *args: Any, layers: Sequence[int | str] | None = None, **kwargs: Any
     ) -> int:
-        """Bytes that recording `net(*args, **kwargs)` will hold, known without computing it.
+        """Compute how many bytes recording `net(*args, **kwargs)` would hold, without running it.
 
-        The net runs on tensors that have shapes and no values. Raises NothingRecorded as
-        recording would.
+        The net runs on tensors that have shapes and no values.
+
+            >>> import torch
+            >>> from model.vit import build
+            >>> net = build("vit", img_size=32, dim=48, depth=2, heads=3)
+            >>> with torch.no_grad():
+            ...     AttentionRecorder.estimate(net, torch.randn(1, 3, 32, 32))
+            3840
+
+        Args:
+            net: the module to record.
+            args: what the net is called with.
+            layers: which layers to keep, as for the recorder itself.
+            kwargs: keyword arguments of that call.
+
+        Raises:
+            NothingRecorded: where recording would raise it.
         """
         return cls._dry_run(net, layers, args, kwargs).nbytes
 
     @classmethod
     def plan(cls, net: nn.Module, *args: Any, **kwargs: Any) -> list[tuple[str, int]]:
-        """(name, bytes) of every record that recording `net(*args, **kwargs)` would hold.
+        """List the name and the bytes of each record that `net(*args, **kwargs)` would make.
 
-        As cheap as `estimate`, and with the same errors.
+        Costs as little as `estimate`, and raises the same errors.
         """
         records = cls._dry_run(net, None, args, kwargs).records
         return [(record.name, record.nbytes) for record in records]
@@ -124,7 +153,7 @@ class AttentionRecorder:
 
 
 class _Layers:
-    """Which of the modules that attend are asked for; their order is known as they run."""
+    """Match the layers that were asked for with the modules that attend, as these run."""
 
     def __init__(self, asked: Sequence[int | str] | None) -> None:
         self.asked = asked
@@ -138,7 +167,7 @@ class _Layers:
         return self.asked is None or any(name in self._named(layer) for layer in self.asked)
 
     def may_have(self, name: str) -> bool:
-        """While the net runs: number -n can be any of the last n, until more are seen."""
+        """Whether a later call may still choose this layer: -n is one of the last n so far."""
         from_last = self.seen.index(name) - len(self.seen)
         later = any(isinstance(layer, int) and layer <= from_last for layer in self.asked)
         return later or self.has(name)
@@ -147,7 +176,7 @@ class _Layers:
         return [layer for layer in self.asked or () if not self._named(layer)]
 
     def _named(self, layer: int | str) -> list[str]:
-        """The names seen that a number or a name stands for."""
+        """Names of the modules that a number or a name stands for."""
         if isinstance(layer, str):
             return [name for name in self.seen if name == layer or name.startswith(layer + ".")]
         return self.seen[layer:][:1] if -len(self.seen) <= layer < len(self.seen) else []
@@ -184,7 +213,7 @@ def _why_nothing(net: nn.Module, tap: Tap) -> str:
 
 
 def _passed_over(tap: Tap) -> str:
-    """What was seen and not taken for attention."""
+    """Name the softmaxes that were not taken for attention."""
     if not tap.passed_over:
         return ""
     names = list(dict.fromkeys(name or "the model itself" for name in tap.passed_over))

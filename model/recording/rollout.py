@@ -1,4 +1,4 @@
-"""Attention rollout from chosen queries, as a row vector pushed down through the layers.
+"""Attention rollout of chosen queries, as a row vector pushed down through the layers.
 
 Abnar & Zuidema 2020, "Quantifying Attention Flow in Transformers". With A_l the heads of layer
 l fused into one N x N matrix and Ahat_l = (residual · I + (1 - residual) · A_l) / row sum,
@@ -29,18 +29,40 @@ def rollout(
     discard: float = 0.0,
     start: int = 0,
 ) -> Tensor:
-    """How much of each input token is in `query`'s output: float32 (B, K), rows sum to one.
+    """Compute the share of each input token in the output of `query`, through all layers.
 
-    Several queries give (B, q, K). `fusion` joins the heads ("mean", "max", "min"); `residual`
-    is the share of the skip connection; of each fused row the smallest int(N · discard) values
-    are set to zero before the skip is added (a value that ties with the smallest one kept
-    stays); `start` is the first layer that counts. A token that looks nowhere keeps itself.
+        >>> import torch
+        >>> from model import AttentionRecorder
+        >>> from model.rollout import rollout
+        >>> from model.vit import build
+        >>> net = build("vit", img_size=32, dim=48, depth=2, heads=3).eval()
+        >>> with AttentionRecorder(net) as recorder:
+        ...     logits = net(torch.randn(1, 3, 32, 32))
+        >>> shares = rollout(recorder.records, query=0)  # of the class token
+        >>> shares.shape, round(shares.sum().item(), 4)
+        (torch.Size([1, 5]), 1.0)
 
-    vit-explain discards over the whole matrix instead of each row, so a row with small values
-    only may lose all of them there, and here loses its share like any other.
+    Abnar & Zuidema 2020, "Quantifying Attention Flow in Transformers", with the options of
+    jacobgil/vit-explain. It discards the smallest values of the whole matrix, where this function
+    discards them in each row: a row that holds only small values may lose all of them there, and
+    here loses the same share as every other row. A token that attends to nothing keeps itself.
 
-    Raises ValueError for settings out of range and for records that cannot be multiplied, see
-    `why_no_rollout`; IndexError where there is no such query.
+    Args:
+        records: the records of one forward pass, from the first layer to the last.
+        query: the token, or several tokens, whose output is traced back.
+        fusion: how the heads are joined, "mean", "max" or "min".
+        residual: share of the skip connection, from 0 to 1.
+        discard: share of each fused row, its smallest int(N · discard) values, that is set to
+            zero before the skip is added. A value that equals the smallest kept one stays.
+        start: the first layer that counts.
+
+    Returns:
+        float32 (B, K) for one query, (B, q, K) for several; rows sum to one.
+
+    Raises:
+        ValueError: for settings out of range, and for records whose maps cannot be multiplied
+            (see `explain_no_rollout`).
+        IndexError: where there is no such query.
     """
     _check(records, fusion, residual, discard, start)
     batch, _, tokens, _ = records[0].shape
@@ -57,18 +79,19 @@ def rollout(
 
 
 def fuse(weights: Tensor, fusion: str) -> Tensor:
-    """(B, H, q, K) -> (B, q, K): mean, max or min over the heads."""
+    """Join the heads by their mean, max or min: (B, H, q, K) -> (B, q, K)."""
     if fusion == "mean":
         return weights.mean(1)
     return weights.amax(1) if fusion == "max" else weights.amin(1)
 
 
-def why_no_rollout(records: Sequence[AttentionRecord]) -> str | None:
-    """What keeps the maps from being multiplied, in a sentence; None where nothing does.
+def explain_no_rollout(records: Sequence[AttentionRecord]) -> str | None:
+    """Explain in a sentence why the maps cannot be multiplied; None where they can.
 
-    They must be self-attention over one sequence of tokens, whole images and whole layers, and
-    come from one forward pass, one after the other. Of maps made side by side only those are
-    noticed that were made of the very same tensors, and not, say, of a picture and its mirror.
+    Rollout needs self-attention over one sequence of tokens, over whole images and in whole
+    layers, which ran one after the other in one forward pass. Layers that ran side by side are
+    recognised only where both were given the same tensors, not, for example, a picture and its
+    mirror image.
     """
     batch, _, tokens, _ = records[0].shape
     for record in records:
@@ -84,7 +107,7 @@ def why_no_rollout(records: Sequence[AttentionRecord]) -> str | None:
                 f"is {record.kind}-attention of {record.shape[2]} x {record.shape[3]}: choose "
                 "the layers when recording."
             )
-        if reason := mixes_images(record):
+        if reason := explain_mixed_images(record):
             return reason
     if (runs := len({record.origin.run for record in records})) > 1:
         return f"The recorder saw {runs} passes: record one picture or batch at a time."
@@ -98,10 +121,11 @@ def why_no_rollout(records: Sequence[AttentionRecord]) -> str | None:
     return None
 
 
-def mixes_images(record: AttentionRecord) -> str | None:
-    """Why a record's maps are not one an image, in a sentence; None where nothing speaks for it.
+def explain_mixed_images(record: AttentionRecord) -> str | None:
+    """Explain in a sentence why a map cannot be matched to one image; None where it can.
 
-    The recorder keeps whatever it sees: models fold windows, frames and crops into the batch.
+    Models fold windows, frames, crops and heads into the batch, and the recorder keeps the maps
+    as they are.
     """
     if record.origin.stacked:
         return (
@@ -119,11 +143,11 @@ def mixes_images(record: AttentionRecord) -> str | None:
 
 
 def _side_by_side(one: AttentionRecord, other: AttentionRecord) -> bool:
-    """Whether neither attended to what the other made.
+    """Whether two layers are branches, of which neither attends to the output of the other.
 
-    The module calls in which their ways part tell, where the later one was given only what was
-    there before the earlier one ran; or one module with many heads made both maps, of one head
-    each.
+    So they are where their module calls differ and the later call was given only tensors that
+    existed before the earlier one ran, and where one module with many heads made both maps, of
+    one head each.
     """
     first, second = one.origin, other.origin
     before: set[int] = set()
@@ -175,5 +199,5 @@ def _check(
             raise ValueError(f"{name}={share} is not a share between 0 and 1.")
     if not 0 <= start < len(records):
         raise ValueError(f"start={start} is not one of the {len(records)} recorded layers.")
-    if reason := why_no_rollout(records):
+    if reason := explain_no_rollout(records):
         raise ValueError(reason)

@@ -320,7 +320,7 @@ def _numbers(session: Session) -> list[int]:
 
 def _of_its_making(session: Session) -> str:
     """What is known of how far this network's heads look before it has learned anything."""
-    if mimetic_init.began(session.bundle.net):
+    if mimetic_init.uses_mimetic_init(session.bundle.net):
         return MIMETIC_UNTRAINED if session.bundle.name.endswith(open_models.RANDOM) else MIMETIC
     config = getattr(session.bundle.net, "config", None)
     return STEM if getattr(config, "embed", "") == "stem" else ""

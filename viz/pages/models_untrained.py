@@ -46,7 +46,7 @@ def show_untrained(bundle: zoo.Bundle) -> None:
     except (zoo.ModelNotFound, zoo.ModelRejected, NothingRecorded, NothingToShow) as problem:
         st.error(plain(str(problem)), icon=":material/error:")
         return
-    if mimetic_init.began(bundle.net):
+    if mimetic_init.uses_mimetic_init(bundle.net):
         st.caption(LOCAL)
     left, right = st.columns([3, 2], gap="large")
     with left:

@@ -108,7 +108,7 @@ def _made(session: Session, code: PositionCode) -> str:
 
 
 def _began_as_waves(session: Session, code: PositionCode) -> bool:
-    return code.kind == "learned" and mimetic_init.began(session.bundle.net)
+    return code.kind == "learned" and mimetic_init.uses_mimetic_init(session.bundle.net)
 
 
 def _beside(code: PositionCode, from_waves: bool) -> dict[str, Tensor]:

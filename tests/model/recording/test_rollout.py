@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import model.recording.record
 from model.nets.attention import MultiHeadAttention
 from model.recording.recorder import AttentionRecord, AttentionRecorder
-from model.recording.rollout import FUSIONS, fuse, rollout, why_no_rollout
+from model.recording.rollout import FUSIONS, explain_no_rollout, fuse, rollout
 from model.recording.windows import Windows
 
 
@@ -318,7 +318,7 @@ def test_maps_that_ran_side_by_side_are_a_sentence(build, given, mode):
     records = recorded(build(), *given, mode=mode)
     with pytest.raises(ValueError, match="side by side"):
         rollout(records)
-    assert why_no_rollout(records[:1]) is None
+    assert explain_no_rollout(records[:1]) is None
 
 
 class InPlace(nn.Module):
@@ -355,7 +355,7 @@ WRITES = {
 def test_a_residual_in_place_is_no_branch(write, mode):
     net = nn.Sequential(nn.Linear(16, 16), *(InPlace(write) for _ in range(3)))
     records = recorded(net, images(2, 7, 16), mode=mode)
-    assert len(records) == 3 and why_no_rollout(records) is None
+    assert len(records) == 3 and explain_no_rollout(records) is None
 
 
 STATES = {  # how the tokens are given to a block, and how it finds them
@@ -388,7 +388,7 @@ def test_a_state_that_is_no_tensor_is_no_branch(wrap, unwrap):
             return state
 
     records = recorded(Net(), images(2, 7, 16))
-    assert len(records) == 3 and why_no_rollout(records) is None
+    assert len(records) == 3 and explain_no_rollout(records) is None
 
 
 class Stacked(nn.Module):

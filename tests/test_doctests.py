@@ -1,0 +1,30 @@
+"""The examples in docstrings run, and print what they say."""
+
+import doctest
+from importlib import import_module
+
+import pytest
+
+MODULES = [
+    "model",
+    "model.datasets.samples",
+    "model.images",
+    "model.nets.vit",
+    "model.recorded_image",
+    "model.recording.record",
+    "model.recording.recorder",
+    "model.recording.rollout",
+    "model.tokens",
+]
+"""Modules with examples, in alphabetical order."""
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_of_a_module_run(name):
+    found = doctest.testmod(import_module(name), optionflags=doctest.ELLIPSIS)
+    assert found.attempted > 0, f"{name} has no example: take it off the list, or write one"
+    assert found.failed == 0
+
+
+def test_the_list_is_in_order():
+    assert sorted(set(MODULES)) == MODULES
