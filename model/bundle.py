@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from model.card import Card
 from model.preprocessing import Resize
 from model.tokens import TokenLayout
 
@@ -62,7 +63,7 @@ class Bundle:
     std: tuple[float, ...]
     resize: Resize
     classes: list[str] | None = None
-    card: dict[str, Any] = field(default_factory=dict)
+    card: Card = field(default_factory=Card)
 
     @property
     def image_size(self) -> tuple[int, int]:

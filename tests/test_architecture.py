@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[1]
 GROUND = {"model.tokens", "model.errors", "model.images"}
 NETS = GROUND | {"model.nets"}
 RECORDS = GROUND | {"model.nets", "model.recording"}
-BUNDLES = RECORDS | {"model.preprocessing", "model.bundle", "model.recorded_image"}
+BUNDLES = RECORDS | {
+    *("model.card", "model.preprocessing", "model.bundle", "model.recorded_image"),
+}
 OPENED = BUNDLES | {"model.datasets", "model.captioning", "model.zoo"}
 LOOKED_INTO = OPENED | {"model.attribution", "model.analysis", "model.features"}
 MEASURED = LOOKED_INTO | {"model.survey", "model.evaluate"}
@@ -37,7 +39,8 @@ ARROWS: dict[str, set[str]] = {
     "model.rollout": {"model.recording"},
     "model.vit": {"model.nets"},
     "model.preprocessing": RECORDS,
-    "model.bundle": RECORDS | {"model.preprocessing"},
+    "model.card": set(),
+    "model.bundle": RECORDS | {"model.card", "model.preprocessing"},
     "model.recorded_image": RECORDS | {"model.preprocessing", "model.bundle"},
     "model.datasets": BUNDLES,
     "model.captioning": BUNDLES | {"model.datasets"},

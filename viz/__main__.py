@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
 def _made_with(bundle: Bundle, options: argparse.Namespace) -> str:
     """What the files depend on, the picture apart."""
     chosen = {name: value for name, value in vars(options).items() if name not in ("image", "out")}
-    weights = {"model": bundle.name, "sha256": bundle.card.get("sha256")}
+    weights = {"model": bundle.name, "sha256": bundle.card.sha256}
     return json.dumps(chosen | weights, sort_keys=True)
 
 

@@ -30,16 +30,16 @@ def _classify(options: argparse.Namespace) -> dict:
 
     file = checkpoints.find_checkpoint(options.name)
     net, card = checkpoints.load_checkpoint(file)
-    if card["task"] != "classify":
-        raise ValueError(f"{options.name} does not classify; its task is {card['task']}.")
+    if card.task != "classify":
+        raise ValueError(f"{options.name} does not classify; its task is {card.task}.")
     figures, counts = classify.measure_classifier(
         net, card, options.data, options.limit, options.device
     )
     if options.write and options.limit is None:
-        card["metrics"] = card.get("metrics", {}) | figures
-        card["confusion"] = confusion.pack_confusion(counts.numpy())
+        packed = confusion.pack_confusion(counts.numpy())
+        card = card.changed(metrics=card.metrics | figures, confusion=packed)
         checkpoints.save_checkpoint(net, file, card)
-    return {"name": card.get("name", file.stem)} | figures
+    return {"name": card.name or file.stem} | figures
 
 
 def _check(options: argparse.Namespace) -> dict:

@@ -93,7 +93,7 @@ def _task(options: argparse.Namespace) -> Task:
     photos = read_photos(options.data, bundle, options.limit)
     head = {
         "model": options.name,
-        "sha256": bundle.card.get("sha256"),
+        "sha256": bundle.card.sha256,
         "data": options.data.resolve().name,
         "target": options.target,
         "steps": STEPS,

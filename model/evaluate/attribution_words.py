@@ -36,7 +36,7 @@ def task(options: argparse.Namespace, bundle: CaptionBundle) -> Task:
     untrained = zoo.load(options.name, weights="random")
     head = {
         "model": options.name,
-        "sha256": bundle.card.get("sha256"),
+        "sha256": bundle.card.sha256,
         "data": "drawn scenes",
         "first_scene": scenes.UNSEEN,
         "target": " or ".join(NAMING),

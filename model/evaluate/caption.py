@@ -44,7 +44,7 @@ def run_caption(options: argparse.Namespace) -> dict:
     file = checkpoints.find_checkpoint(options.name)
     bundle = zoo.load(file)
     if not isinstance(bundle, CaptionBundle):
-        raise ValueError(f"{options.name} writes no captions; its task is {bundle.card['task']}.")
+        raise ValueError(f"{options.name} writes no captions; its task is {bundle.card.task}.")
     if bundle.knows_scenes_alone:
         figures = scenes_figures(bundle, options.limit or SCENES, beams=options.beams)
     else:
@@ -52,9 +52,8 @@ def run_caption(options: argparse.Namespace) -> dict:
     if options.write and options.limit is None:
         how = "" if options.beams == 1 else f"_beam{options.beams}"
         written = {f"{name}{how}": value for name, value in figures.items()}
-        bundle.card["metrics"] = bundle.card.get("metrics", {}) | written
-        bundle.card.pop("sha256")
-        checkpoints.save_checkpoint(bundle.net, file, bundle.card)
+        card = bundle.card.changed(metrics=bundle.card.metrics | written).without(["sha256"])
+        checkpoints.save_checkpoint(bundle.net, file, card)
     return {"name": file.stem, "beams": options.beams} | figures
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from model import zoo
+from model.card import Card
 from model.datasets import captions, scenes
 from model.errors import CheckpointError
 from model.evaluate import caption, classify, confusion
 from model.evaluate.caption_glance import GLANCE, TEST_SCENES, Data, glance
-from model.zoo import checkpoints
+from model.zoo import cards, checkpoints
 
 TOLERANCE = 0.001
 HALF_LOSS = 0.002  # what storing in float16 may cost, of the accuracy in float32
@@ -97,19 +98,19 @@ def _number(value: float | None, sign: str = "") -> str:
 
 
 def _lines(file: Path, folder: Path, device: str) -> Iterator[Line]:
-    card = checkpoints.read_card(file)
-    task = _captioner if card["task"] == "caption" else _classifier
+    card = cards.read_card(file)
+    task = _captioner if card.task == "caption" else _classifier
     measured, others = task(file, card, folder, device)
-    figures = {name: v for name, v in card.get("metrics", {}).items() if name not in NO_QUALITY}
+    figures = {name: v for name, v in card.metrics.items() if name not in NO_QUALITY}
     for name in figures | measured:
         yield Line(name, figures.get(name), measured.get(name))
     yield from others
 
 
-def _data(card: dict[str, Any], folder: Path) -> Path:
-    known = FOLDERS.get(card.get("data"))
+def _data(card: Card, folder: Path) -> Path:
+    known = FOLDERS.get(card.data or "")
     if known is None:
-        raise Skipped(f"nobody knows where its data ({card.get('data', 'not named')}) lies")
+        raise Skipped(f"nobody knows where its data ({card.data or 'not named'}) lies")
     if not (folder / known).is_dir():
         raise Skipped(f"there is no folder {folder / known}")
     return folder / known
@@ -119,12 +120,12 @@ def _data(card: dict[str, Any], folder: Path) -> Path:
 
 
 def _classifier(
-    file: Path, card: dict[str, Any], folder: Path, device: str
+    file: Path, card: Card, folder: Path, device: str
 ) -> tuple[dict[str, float], list[Line]]:
     folder = _data(card, folder)
     net, card = checkpoints.load_checkpoint(file)
     figures, _ = classify.measure_classifier(net, card, folder, device=device)
-    pictures = card.get("metrics", {}).get("test_pictures", figures["test_pictures"])
+    pictures = card.metrics.get("test_pictures", figures["test_pictures"])
     if figures["test_pictures"] != pictures:
         raise Skipped(
             f"its figures are those of {pictures:,} test pictures, the folder has "
@@ -133,30 +134,30 @@ def _classifier(
     accuracy, others = figures["test_accuracy"], []
     if (full := _in_float32(card)) is not None:
         others.append(Line("float32 when trained", full, accuracy, -HALF_LOSS, 1.0))
-    if "confusion" in card:
+    if card.confusion is not None:
         others.append(Line("table of mix-ups, right", _share_right(file, card), accuracy))
     return figures, others
 
 
-def _in_float32(card: dict[str, Any]) -> float | None:
+def _in_float32(card: Card) -> float | None:
     """The accuracy that the curve ends with: of the same net, before it was stored.
 
     A net trained on a GPU was measured there in bfloat16, which comes close.
     """
-    last = (card.get("curve") or [{}])[-1]
-    return last.get("test_accuracy") if last.get("epoch") == card.get("epochs") else None
+    last = (card.curve or [{}])[-1]
+    return last.get("test_accuracy") if last.get("epoch") == card.epochs else None
 
 
-def _share_right(file: Path, card: dict[str, Any]) -> float:
+def _share_right(file: Path, card: Card) -> float:
     try:
-        counts = confusion.unpack_confusion(card["confusion"], len(card["classes"]))
+        counts = confusion.unpack_confusion(card.confusion, len(card.classes or ()))
     except ValueError as error:
         raise CheckpointError(f"{file.name}: {error}") from error
     return counts.trace() / counts.sum()
 
 
 def _captioner(
-    file: Path, card: dict[str, Any], folder: Path, device: str
+    file: Path, card: Card, folder: Path, device: str
 ) -> tuple[dict[str, float], list[Line]]:
     bundle = zoo.load(file)
     figures = {}
@@ -172,7 +173,7 @@ def _captioner(
     return figures, others
 
 
-def _glanced_at(bundle: zoo.CaptionBundle, card: dict[str, Any], folder: Path) -> Data:
+def _glanced_at(bundle: zoo.CaptionBundle, card: Card, folder: Path) -> Data:
     """The pictures that the curve was measured on."""
     if bundle.knows_scenes_alone:
         return captions.DrawnScenes(TEST_SCENES, scenes.TESTING)
@@ -180,15 +181,15 @@ def _glanced_at(bundle: zoo.CaptionBundle, card: dict[str, Any], folder: Path) -
 
 
 def _caption_figures(
-    bundle: zoo.CaptionBundle, card: dict[str, Any], folder: Path, how: str, beams: int
+    bundle: zoo.CaptionBundle, card: Card, folder: Path, how: str, beams: int
 ) -> dict[str, float]:
     if bundle.knows_scenes_alone:
-        count = card["metrics"].get(f"test_scenes{how}", caption.SCENES)
+        count = card.metrics.get(f"test_scenes{how}", caption.SCENES)
         return caption.scenes_figures(bundle, count, beams=beams)
     return caption.photo_figures(bundle, _data(card, folder), beams=beams)
 
 
-def _beams(card: dict[str, Any]) -> list[int]:
+def _beams(card: Card) -> list[int]:
     """With how many beams the card's figures were measured: "captions_right_beam3" is of 3."""
-    ends = (re.search(r"_beam(\d+)$", name) for name in card.get("metrics", {}))
+    ends = (re.search(r"_beam(\d+)$", name) for name in card.metrics)
     return sorted({1, *(int(end[1]) for end in ends if end)})

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from model.card import Card
 from model.datasets import pictures
+from model.errors import CheckpointError
 from model.evaluate.pointing import pointing_game
 from model.evaluate.predictions import predict
 from model.preprocessing import as_float, normalise
@@ -17,19 +17,24 @@ from model.preprocessing import as_float, normalise
 
 def measure_classifier(
     net: nn.Module,
-    card: dict[str, Any],
+    card: Card,
     folder: Path,
     limit: int | None = None,
     device: str = "cpu",
 ) -> tuple[dict[str, float], Tensor]:
-    """The figures of a classifier on the test pictures of the data set in `folder`, with four
-    decimals, and its `confusion`.
+    """Measure a classifier on the test pictures of the data set in `folder`.
 
-    `card` says how pictures are normalised, and the classes in the net's order. Raises DataError.
+    Returns the figures, with four decimals, and the `confusion`. The card gives the normalisation
+    and the classes in the net's order; CheckpointError where it does not. Raises DataError, too.
     """
+    if card.classes is None or card.normalisation is None:
+        raise CheckpointError(
+            "The card names no classes, or does not say how pictures are normalised. Train the "
+            "model again, or fetch its card again."
+        )
     split = pictures.read_split(folder, "test", min(net.tokens.image_size), limit)
-    split = split.with_classes(card["classes"])
-    values = SimpleNamespace(**card["normalisation"])
+    split = split.with_classes(card.classes)
+    values = card.normalisation
     net.to(device)
     logits = predict(net, split, values, device).cpu()
     figures = classification(logits, split.labels)

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from model.card import Normalisation
 from model.datasets.pictures import Split
 from model.errors import TrainingError
 from model.training import finish, loop
@@ -57,17 +58,17 @@ def _teacher(
 ) -> nn.Module:
     file = finish.needed(name, recipe, folder)
     teacher, card = checkpoints.load_checkpoint(file)
-    if card["task"] != "classify":
+    if card.task != "classify":
         raise TrainingError(f"{file} is no classifier, so it cannot teach one.")
-    if card.get("classes") != list(classes):
+    if list(card.classes or ()) != list(classes):
         raise TrainingError(
             f"{file} has other classes than the data, or in another order. Give the data that it "
             "was trained on, or train it again."
         )
-    seen = {"mean": list(recipe.data.mean), "std": list(recipe.data.std)}
+    seen = Normalisation(mean=list(recipe.data.mean), std=list(recipe.data.std))
     same = teacher.tokens.image_size == net.tokens.image_size
     same = same and teacher.config.in_channels == net.config.in_channels
-    if not same or card.get("normalisation") != seen:
+    if not same or card.normalisation != seen:
         raise TrainingError(
             f"{file} sees other pictures than the recipe {recipe.name}: img_size, in_channels, "
             "mean and std have to be the same."

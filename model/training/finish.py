@@ -17,6 +17,7 @@ from model.evaluate.predictions import predict
 from model.nets.vit import ViTConfig
 from model.training.recipe import CaptionRecipe, Recipe
 from model.zoo import checkpoints
+from model.zoo.cards import read_card
 
 DIFFERENT = "The command alone gives a slightly different model."
 
@@ -115,20 +116,18 @@ def after(names: Iterable[str], folder: Path, note: str | None = None) -> dict:
     `commands_first`: the commands that make them, in order. `note`: the model's own and theirs.
     Nothing where there are none and no note. Raises TrainingError for a card without a command.
     """
-    cards = {name: checkpoints.read_card(folder / f"{name}.safetensors") for name in names}
+    cards = {name: read_card(folder / f"{name}.safetensors") for name in names}
     for name, card in cards.items():
-        if "command" not in card:
+        if card.command is None:
             raise TrainingError(
                 f"The card {name}.json does not say by which command {name} was made. Train it "
                 "again, or add its command to the card."
             )
     commands = [
-        command
-        for card in cards.values()
-        for command in (*card.get("commands_first", ()), card["command"])
+        command for card in cards.values() for command in (*card.commands_first, card.command)
     ]
     notes = [note] if note else []
-    notes += [f"{name}: {card['note']}" for name, card in cards.items() if "note" in card]
+    notes += [f"{name}: {card.note}" for name, card in cards.items() if card.note is not None]
     said = {"commands_first": list(dict.fromkeys(commands)), "note": _together(notes)}
     return {key: value for key, value in said.items() if value}
 

@@ -14,6 +14,7 @@ from model.captioning.caption import CaptionBundle
 from model.errors import CheckpointError, ModelNotFound, ModelRejected
 from model.preprocessing import Resize, normalisation
 from model.zoo import checkpoints, hubs, own_files
+from model.zoo.cards import unprepared
 from model.zoo.checkpoints import names
 
 HUBS = ("torchvision", "timm", "hf")
@@ -92,7 +93,7 @@ def untrained(bundle: Bundle) -> Bundle:
     The card keeps what is true of any weights.
     """
     net = with_fixed_seed(lambda: type(bundle.net)(bundle.net.config)).eval()
-    card = {key: value for key, value in bundle.card.items() if key not in LEARNED}
+    card = bundle.card.without(LEARNED)
     return replace(bundle, name=f"{bundle.name} (random weights)", net=net, card=card)
 
 
@@ -110,34 +111,29 @@ def _from_checkpoint(path: Path) -> Bundle:
         net, card = checkpoints.load_checkpoint(path)
     except CheckpointError as error:
         raise ModelRejected(str(error)) from error
-    kind = CaptionBundle if card["task"] == "caption" else Bundle
-    classes = card.get("classes")
-    if classes is not None and not _are_names(classes):
-        raise ModelRejected(f"The card of {path.name} has classes that are no names. Mend it.")
+    kind = CaptionBundle if card.task == "caption" else Bundle
+    classes = card.classes
+    if card.normalisation is None:
+        raise ModelRejected(unprepared(path, "it has no normalisation"))
     if classes is not None and len(classes) != net.config.num_classes:
         raise ModelRejected(
             f"The card of {path.name} names {len(classes)} classes, and the model has "
             f"{net.config.num_classes}. Mend the card."
         )
+    rule = {} if card.resize is None else card.resize.model_dump()
+    mean, std = card.normalisation.mean, card.normalisation.std
     try:
         return kind(
             name=path.stem,
             net=net,
             tokens=net.tokens,
-            **normalisation(**card["normalisation"], channels=net.config.in_channels),
-            resize=Resize(net.tokens.image_size, **card.get("resize", {})),
+            **normalisation(mean, std, channels=net.config.in_channels),
+            resize=Resize(net.tokens.image_size, **rule),
             classes=classes,
             card=card,
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelRejected(
-            f"The card of {path.name} does not say how a photo is normalised and resized "
-            f"({error}). Train the model again, or fetch its card again."
-        ) from error
-
-
-def _are_names(classes: Any) -> bool:
-    return isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    except (TypeError, ValueError) as error:
+        raise ModelRejected(unprepared(path, error)) from error
 
 
 def _unknown(name: str) -> str:

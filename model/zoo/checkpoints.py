@@ -5,9 +5,9 @@ does, and the sha256 of the weights file, which is checked whenever the file is 
 """
 
 import hashlib
-import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from safetensors.torch import save as write_safetensors
 from torch import Tensor, nn
 
 from model.captioning import build
+from model.card import Card
 from model.errors import CheckpointError
 from model.nets import vit
 from model.tokens import check_affordable
+from model.zoo.cards import card_as_json, card_path, read_bytes, read_card, read_task
 
 DIRECTORY = Path(__file__).parents[2] / "checkpoints"
 
@@ -42,17 +44,16 @@ def names(task: str = "classify") -> list[str]:
     found = []
     for path in sorted(DIRECTORY.glob("*.safetensors")):
         try:
-            card = read_card(path)
+            if read_task(path) == task:
+                found.append(path.stem)
         except CheckpointError:
             continue  # `load_checkpoint` says what is wrong with it
-        if card["task"] == task:
-            found.append(path.stem)
     return sorted(found, key=lambda name: (*DEFAULTS, name).index(name))
 
 
 def save_checkpoint(
-    net: nn.Module, path: str | os.PathLike[str], card: dict[str, Any]
-) -> dict[str, Any]:
+    net: nn.Module, path: str | os.PathLike[str], card: Card | Mapping[str, Any]
+) -> Card:
     """Write the weights of `net` to `path` and `card` beside it; returns the card as written.
 
     Floats are stored as float16, or as they are where float16 cannot hold them; integers (the
@@ -62,14 +63,15 @@ def save_checkpoint(
     """
     path = Path(path)
     data = write_safetensors({name: _shrink(name, t) for name, t in net.state_dict().items()})
-    card = {**card, "sha256": hashlib.sha256(data).hexdigest()}
+    written = card if isinstance(card, Card) else Card(**card)
+    written = written.changed(sha256=hashlib.sha256(data).hexdigest())
     path.parent.mkdir(parents=True, exist_ok=True)
     _replace(path, data)
-    _replace(_card_path(path), json.dumps(card, indent=2, ensure_ascii=False).encode() + b"\n")
-    return card
+    _replace(card_path(path), card_as_json(written))
+    return written
 
 
-def load_checkpoint(path: str | os.PathLike[str]) -> tuple[nn.Module, dict[str, Any]]:
+def load_checkpoint(path: str | os.PathLike[str]) -> tuple[nn.Module, Card]:
     """The net in eval mode with float32 weights, and its card.
 
     Raises CheckpointError, and nothing else, for a file or card that is missing, damaged, or
@@ -77,8 +79,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[nn.Module, dict[str, 
     """
     path = Path(path)
     card = read_card(path)
-    data = _read(path)
-    if hashlib.sha256(data).hexdigest() != card["sha256"]:
+    data = read_bytes(path)
+    if hashlib.sha256(data).hexdigest() != card.sha256:
         raise CheckpointError(
             f"{path.name} is damaged, or its card describes another file: the sha256 differs. "
             "Fetch both again, or train the model again."
@@ -96,10 +98,10 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[nn.Module, dict[str, 
     return net.eval(), card
 
 
-def _check_fits(path: Path, card: dict[str, Any], weights: dict[str, Tensor]) -> None:
+def _check_fits(path: Path, card: Card, weights: dict[str, Tensor]) -> None:
     """Refuse a model of other shapes than the weights, before any memory is taken for it."""
     found = {name: tensor.shape for name, tensor in weights.items()}
-    depths = [card["config"].get(name, 0) for name in ("depth", "stem_depth")]
+    depths = [card.config.get(name, 0) for name in ("depth", "stem_depth")]
     fits = all(not isinstance(depth, int) or depth <= len(found) for depth in depths)
     if fits:
         with torch.device("meta"):
@@ -130,59 +132,18 @@ def find_checkpoint(name: str) -> Path:
     return file
 
 
-def read_card(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The card of the weights file `path`, without opening the weights.
-
-    Raises CheckpointError where it is missing, damaged or incomplete.
-    """
-    path = _card_path(Path(path))
-    try:
-        card = json.loads(_read(path))
-    except CheckpointError:
-        raise
-    except (ValueError, RecursionError) as error:
+def _build(path: Path, card: Card) -> nn.Module:
+    if card.task not in _BUILDERS:
         raise CheckpointError(
-            f"{path.name}, the card of a checkpoint, is not readable as JSON. Fetch it again."
-        ) from error
-    missing = [
-        key
-        for key, kind in {"task": str, "config": dict, "sha256": str}.items()
-        if not isinstance(card, dict) or not isinstance(card.get(key), kind)
-    ]
-    if missing:
-        raise CheckpointError(
-            f"{path.name} is not the card of a checkpoint: it has no {' and no '.join(missing)}."
-        )
-    return card
-
-
-def _build(path: Path, card: dict[str, Any]) -> nn.Module:
-    if card["task"] not in _BUILDERS:
-        raise CheckpointError(
-            f"The card of {path.name} names the task “{card['task']}”; "
+            f"The card of {path.name} names the task “{card.task}”; "
             f"known are {', '.join(_BUILDERS)}. A newer Saccade may open it."
         )
     try:
-        return _BUILDERS[card["task"]](card["config"])
+        return _BUILDERS[card.task](card.config)
     except (TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"The card of {path.name} describes no model that can be built: {error}"
         ) from error
-
-
-def _card_path(path: Path) -> Path:
-    return path.with_suffix(".json")
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"There is no file {path}. A checkpoint is a pair: NAME.safetensors and NAME.json."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}.") from error
 
 
 def _shrink(name: str, tensor: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from model.bundle import Bundle, with_fixed_seed
 from model.captioning.hub_captioners import HubCaptionBundle, HubCaptioner, Wording, numbering_of
+from model.card import Card, Normalisation
 from model.errors import ModelNotFound, ModelRejected
 from model.nets import torchvision_cpu
 from model.preprocessing import Resize
@@ -429,15 +430,14 @@ def _bundle(
 ) -> Bundle:
     hub, _, short = name.partition("/")
     mean, std = tuple(map(float, mean)), tuple(map(float, std))
-    card = {
-        "name": name,
-        "title": f"{short} ({hub})",
-        "task": "classify" if kind is Bundle else "caption",
-        "parameters": sum(p.numel() for p in net.parameters()),
-        "normalisation": {"mean": list(mean), "std": list(std)},
-    }
-    if licence:
-        card["licence"] = licence
+    card = Card(
+        name=name,
+        title=f"{short} ({hub})",
+        task="classify" if kind is Bundle else "caption",
+        parameters=sum(p.numel() for p in net.parameters()),
+        normalisation=Normalisation(mean=list(mean), std=list(std)),
+        licence=licence or None,
+    )
     return kind(
         name=name if trained else f"{name} (random weights)",
         net=net.eval(),

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from model.bundle import Bundle
+from model.card import OwnFileCard
 from model.errors import ModelRejected
 from model.nets.position_embedding import sinusoidal_code
 from model.nets.vit import PRESETS, VisionTransformer, ViTConfig
@@ -85,17 +86,16 @@ def load_own_file(
         **_normalisation(net, layout, held.notes, mean, std),
         resize=Resize(net.tokens.image_size),
         classes=named,
-        card={
-            "name": path.stem,
-            "title": f"{path.name} ({layout.title} layout)",
-            "task": "classify",
-            "layout": layout.title,
-            "parameters": sum(p.numel() for p in net.parameters()),
-            "sha256": _sha256(path),
-            "assumed": [name for name in _untold(found.tensors) if name not in told]
+        card=OwnFileCard(
+            name=path.stem,
+            title=f"{path.name} ({layout.title} layout)",
+            parameters=sum(p.numel() for p in net.parameters()),
+            sha256=_sha256(path),
+            checkpoint_format=layout.title,
+            assumed=[name for name in _untold(found.tensors) if name not in told]
             + (["classes"] if classes is None and named else []),
-            "left_out": some([*held.others, *found.left_out]),
-        },
+            left_out=some([*held.others, *found.left_out]),
+        ),
     )
 
 

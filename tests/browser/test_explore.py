@@ -147,7 +147,7 @@ def test_there_and_back_to_a_model_that_was_looked_at(open_page):
     page = open_page()
     look_around(page)
     for name in ("cifar10", zoo.names()[0]):
-        choose_model(page, zoo.load(name).card["title"])
+        choose_model(page, zoo.load(name).card.title)
     assert hovering_draws(page)
 
 

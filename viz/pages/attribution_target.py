@@ -10,6 +10,7 @@ from model import zoo
 from model.captioning.caption import Caption, CaptionBundle
 from model.datasets import scenes
 from model.zoo import checkpoints
+from model.zoo.cards import read_card
 from viz.components.payload import photo_bytes
 from viz.pages.attribution_maps import Target, probabilities
 from viz.pages.shared import open_models, picture, scene
@@ -151,7 +152,7 @@ def _title(name: str) -> str:
     file = checkpoints.DIRECTORY / f"{name}.safetensors"
     if name in zoo.names() or not file.is_file():
         return open_models.model_title(name)
-    return checkpoints.read_card(file).get("title", name)
+    return read_card(file).title or name
 
 
 # -- a class --------------------------------------------------------------------------------------

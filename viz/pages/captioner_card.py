@@ -23,12 +23,12 @@ BEAMS = "_beam3"
 def about(bundle: zoo.Bundle) -> None:
     """A popover with the card; nothing for a captioner that has none."""
     card = bundle.card
-    if "recipe" not in card:
+    if card.recipe is None:
         return
     with st.popover("About this captioner", icon=":material/info:", width="content"):
-        if weak := card.get("weak_at"):
+        if weak := card.weak_at:
             st.markdown(f"**What it is bad at.** {plain(weak)}")
-        metrics = card.get("metrics", {})
+        metrics = card.metrics
         _show_shares(metrics)
         _show_scores(metrics)
         show_training(card)

@@ -7,6 +7,7 @@ import numpy as np
 import streamlit as st
 
 from model import zoo
+from model.card import Card, OwnFileCard
 from model.evaluate import confusion
 from viz.charts.bars import share_bars
 from viz.charts.confusion import READABLE, class_bars, class_dots, confusion_grid, full_grid
@@ -96,28 +97,25 @@ def _classes(bundle: zoo.Bundle) -> str:
 
 def _read_off(bundle: zoo.Bundle) -> dict[str, str]:
     """Of a file without a card: by what it was read, and what had to be assumed."""
-    if not _has_no_card(bundle):
+    card = bundle.card
+    if not isinstance(card, OwnFileCard):
         return {}
-    card, config = bundle.card, bundle.net.config
+    config = bundle.net.config
     mean, std = _channels(bundle.mean), _channels(bundle.std)
     facts = {
-        "Layout": plain(card["layout"]),
+        "Layout": plain(card.checkpoint_format),
         "Normalisation": f"mean {mean}; deviation {std}{_assumed(bundle, 'mean', 'std')}",
         "Activation": f"{ACTIVATIONS[config.activation]}{_assumed(bundle, 'activation')}",
         "Scores": f"{SCALINGS[config.scale_by]}{_assumed(bundle, 'scale_by')}",
         "Pooling": f"{POOLINGS[config.pool]}{_assumed(bundle, 'pool')}",
     }
-    return facts | ({"Left out of the file": plain(card["left_out"])} if card["left_out"] else {})
-
-
-def _has_no_card(bundle: zoo.Bundle) -> bool:
-    """Whether it was read off its tensors. Cards that strangers write always have a config."""
-    return "assumed" in bundle.card and "config" not in bundle.card
+    return facts | ({"Left out of the file": plain(card.left_out)} if card.left_out else {})
 
 
 def _assumed(bundle: zoo.Bundle, *settings: str, what: str = "assumed") -> str:
     """What follows a fact that nobody told and the file does not tell either."""
-    assumed = _has_no_card(bundle) and set(settings) & set(bundle.card["assumed"])
+    card = bundle.card
+    assumed = isinstance(card, OwnFileCard) and set(settings) & set(card.assumed)
     return f", {what}: the file does not say" if assumed else ""
 
 
@@ -129,12 +127,12 @@ def _channels(values: Sequence[float]) -> str:
 # -- figures --------------------------------------------------------------------------------------
 
 
-def show_figures(card: dict[str, Any]) -> None:
+def show_figures(card: Card) -> None:
     """How well it does, and what it is bad at."""
-    metrics = card.get("metrics", {})
+    metrics = card.metrics
     if "test_accuracy" in metrics:
-        _show_accuracy(metrics, len(card.get("classes", ())))
-    if weak := card.get("weak_at"):
+        _show_accuracy(metrics, len(card.classes or []))
+    if weak := card.weak_at:
         st.markdown(f"**What it is bad at.** {plain(weak)}")
     if any(name in metrics for name in MAPS):
         _show_pointing(metrics)
@@ -180,14 +178,14 @@ def _number(value: object) -> str:
 # -- mix-ups --------------------------------------------------------------------------------------
 
 
-def show_mixups(card: dict[str, Any]) -> None:
+def show_mixups(card: Card) -> None:
     """Which classes are taken for which; nothing where the card does not say."""
-    if "confusion" not in card:
+    if card.confusion is None:
         return
     st.subheader("What does it mix up?")
-    classes = card["classes"]
+    classes = card.classes or []
     try:
-        counts = confusion.unpack_confusion(card["confusion"], len(classes))
+        counts = confusion.unpack_confusion(card.confusion, len(classes))
     except ValueError as problem:
         st.warning(plain(str(problem)))
         return
@@ -250,31 +248,32 @@ def _show_most_frequent(counts: np.ndarray, classes: list[str]) -> None:
 # -- how it was made ------------------------------------------------------------------------------
 
 
-def show_training(card: dict[str, Any]) -> None:
+def show_training(card: Card) -> None:
     """Data, licences, seed, curve and command; nothing where the card does not say."""
-    curve, facts = card.get("curve", []), _made_of(card)
+    curve, facts = card.curve, _made_of(card)
     if not facts:
         return
     st.subheader("How was it made?")
     left, right = st.columns(2, gap="large")
     with left:
         if len(curve) > 1:
-            _show_curve(curve, "words" if card.get("task") == "caption" else "pictures")
+            _show_curve(curve, "words" if card.task == "caption" else "pictures")
     with right:
         st.table(facts, border=LINES)
-    if command := card.get("command"):
-        commands = [*card.get("commands_first", ()), command]
+    if command := card.command:
+        commands = [*card.commands_first, command]
         st.code("\n".join(commands), language="sh", wrap_lines=True)
-    if note := card.get("note"):
+    if note := card.note:
         st.caption(plain(note))
 
 
-def _made_of(card: dict[str, Any]) -> dict[str, str]:
-    facts = {title: plain(str(card[key])) for key, title in MADE_OF.items() if key in card}
-    if pictures := card.get("metrics", {}).get("training_pictures"):
+def _made_of(card: Card) -> dict[str, str]:
+    known = {title: getattr(card, key) for key, title in MADE_OF.items()}
+    facts = {title: plain(str(value)) for title, value in known.items() if value is not None}
+    if pictures := card.metrics.get("training_pictures"):
         facts["Training pictures"] = f"{pictures:,}"
-    if seconds := card.get("metrics", {}).get("training_seconds"):
-        on = f" on {plain(card['machine'])}" if "machine" in card else ""
+    if seconds := card.metrics.get("training_seconds"):
+        on = f" on {plain(card.machine)}" if card.machine is not None else ""
         facts["Training time"] = f"{seconds / 60:,.0f} minutes{on}"
     return facts
 

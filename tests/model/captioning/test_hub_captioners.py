@@ -266,8 +266,8 @@ def test_words_of_word_pieces(shelf):
 def test_what_a_page_needs_of_the_bundle(shelf, kind):
     model, bundle = opened(shelf, kind)
     assert isinstance(bundle, CaptionBundle) and not bundle.memory_of_one
-    assert bundle.card["task"] == "caption" and bundle.name == f"hf/org/{kind}"
-    assert bundle.card["parameters"] == model.num_parameters()
+    assert bundle.card.task == "caption" and bundle.name == f"hf/org/{kind}"
+    assert bundle.card.parameters == model.num_parameters()
     assert bundle.tokens.prefix == ("cls",) and bundle.tokens.grid == (4, 4)
     photo = samples.load("coffee")
     for text in ("", "   ", "x" * 3000, "word " * 500):

@@ -12,7 +12,7 @@ from model.datasets.vocabulary import SPECIAL
 from model.evaluate import caption, caption_glance
 from model.evaluate.__main__ import main
 from model.nets.vit import build
-from model.zoo import checkpoints
+from model.zoo import cards, checkpoints
 from tests.model.captioners import captioner
 
 CLASSES = [f"class {i}" for i in range(24)]
@@ -78,7 +78,7 @@ def check(capsys, data, *names):
 def test_a_card_that_its_own_command_wrote_is_true(shipped, data, capsys):
     ship(shipped, "one", metrics={"training_seconds": 5})
     evaluate("one", data)
-    assert isinstance(checkpoints.read_card(shipped / "one.safetensors")["confusion"][0], str)
+    assert isinstance(cards.read_card(shipped / "one.safetensors").confusion[0], str)
     code, lines, found = check(capsys, data)
     assert code == 0
     assert found == {"checked": ["one"], "skipped": {}, "differences": 0}
@@ -111,7 +111,7 @@ def test_a_figure_that_nothing_measures_is_a_difference(shipped, data, capsys):
 def test_float16_may_cost_two_thousandths(shipped, data, capsys, loss, code):
     ship(shipped, "one", epochs=3)
     evaluate("one", data)
-    right = checkpoints.read_card(shipped / "one.safetensors")["metrics"]["test_accuracy"]
+    right = cards.read_card(shipped / "one.safetensors").metrics["test_accuracy"]
     curve = [{"epoch": 1, "test_accuracy": 1.0}, {"epoch": 3, "test_accuracy": right + loss}]
     change(shipped, "one", lambda card: card.update(curve=curve))
     assert check(capsys, data)[0] == code

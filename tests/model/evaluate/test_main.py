@@ -11,7 +11,7 @@ from model.evaluate.classify import calibration_error, classification, confusion
 from model.evaluate.pointing import attention_maps, edges, pointing_game, shares
 from model.nets.vit import build
 from model.recording.recorder import AttentionRecorder
-from model.zoo import checkpoints
+from model.zoo import cards, checkpoints
 
 
 def net_for(**overrides):
@@ -140,15 +140,15 @@ def run(shipped, *more):
 def test_the_command_writes_its_figures_onto_the_card(shipped, capsys):
     before, old = checkpoints.load_checkpoint(shipped / "tiny.safetensors")
     assert run(shipped, "--limit", "10") == 0
-    assert checkpoints.read_card(shipped / "tiny.safetensors") == old
+    assert cards.read_card(shipped / "tiny.safetensors") == old
     assert run(shipped) == 0
     printed = json.loads(capsys.readouterr().out.splitlines()[-1])
     after, card = checkpoints.load_checkpoint(shipped / "tiny.safetensors")
     assert printed.pop("name") == "tiny"
-    assert card["metrics"] == {"training_seconds": 1} | printed
+    assert card.metrics == {"training_seconds": 1} | printed
     assert printed["pointing_chance"] == 0.5
-    assert sum(map(sum, card["confusion"])) == printed["test_pictures"] == 30
-    assert card["sha256"] == old["sha256"]
+    assert sum(map(sum, card.confusion)) == printed["test_pictures"] == 30
+    assert card.sha256 == old.sha256
     for a, b in zip(before.parameters(), after.parameters(), strict=True):
         assert torch.equal(a, b)
 

@@ -19,7 +19,7 @@ from model.evaluate.__main__ import main as evaluation
 from model.tokens import TokenLayout
 from model.training import caption_runs, captioning, recipe
 from model.training.__main__ import main
-from model.zoo import checkpoints
+from model.zoo import cards, checkpoints
 
 SMALL = (
     "pictures=64",
@@ -137,12 +137,12 @@ def test_the_commands(tmp_path, capsys, monkeypatch):
     assert printed["name"] == "mine" and printed["test_scenes"] == 32
     bundle = zoo.load("mine")
     assert isinstance(bundle, CaptionBundle) and zoo.names("caption") == ["mine"]
-    assert bundle.card["command"].startswith("python -m model.training scenes-recurrent --out")
-    assert bundle.card["metrics"]["captions_right"] == printed["captions_right"]
+    assert bundle.card.command.startswith("python -m model.training scenes-recurrent --out")
+    assert bundle.card.metrics["captions_right"] == printed["captions_right"]
 
     assert evaluation(["caption", "mine", "--limit", "3"]) == 0
     assert json.loads(capsys.readouterr().out)["test_scenes"] == 3
-    assert zoo.load("mine").card["metrics"]["test_scenes"] == 32
+    assert zoo.load("mine").card.metrics["test_scenes"] == 32
 
 
 def test_what_cannot_be_evaluated(capsys):
@@ -253,9 +253,9 @@ def test_without_its_start_an_encoder_learns_from_the_first_epoch_on(folder, tmp
     command = ["flickr8k-words", "--data", str(folder), "--out", str(out), *changes]
     assert main(command) == 0
     assert "learns from the first epoch on" in capsys.readouterr().err
-    card = checkpoints.read_card(out)
-    assert "commands_first" not in card
-    assert card["resize"] == {"resized": [32, 32], "interpolation": "bilinear"}
+    card = cards.read_card(out)
+    assert not card.commands_first
+    assert card.resize.model_dump() == {"resized": [32, 32], "interpolation": "bilinear"}
 
 
 @pytest.mark.parametrize(
@@ -436,10 +436,10 @@ def test_figures_of_photos(tmp_path, folder, monkeypatch, capsys):
     asked = ["caption", "photo-captions", "--data", str(folder)]
     assert evaluation(asked) == 0
     printed = json.loads(capsys.readouterr().out)
-    metrics = zoo.load("photo-captions").card["metrics"]
+    metrics = zoo.load("photo-captions").card.metrics
     assert printed["test_photos"] == 6 and metrics["cider"] == printed["cider"]
     assert 0 <= printed["nearest_bleu4"] <= 1 and 1 <= printed["distinct"] <= 6
     assert evaluation([*asked, "--beams", "2"]) == 0
-    assert "bleu4_beam2" in zoo.load("photo-captions").card["metrics"]
+    assert "bleu4_beam2" in zoo.load("photo-captions").card.metrics
     assert evaluation(["caption", "photo-captions"]) == 1
     assert "--data" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from model.evaluate.predictions import predict
 from model.nets.vit import VisionTransformer, build
 from model.training import distillation, finish, loop, recipe
 from model.training.__main__ import main
-from model.zoo import checkpoints
+from model.zoo import cards, checkpoints
 
 TINY = """
 title = "Tiny"
@@ -55,24 +55,24 @@ def test_trains_and_ships_the_measured_file(folder, capsys):
     assert main(command(folder, "--set", "epochs=3", "--device", "cpu")) == 0
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     net, card = checkpoints.load_checkpoint(folder / "out" / "tiny.safetensors")
-    assert card["epochs"] == len(card["curve"]) == 3
-    assert card["command"].endswith("--out checkpoints/tiny.safetensors --set epochs=3")
-    assert str(folder) not in json.dumps(card)
-    assert card["classes"] == ["a", "b"]
-    assert (card["metrics"]["training_pictures"], card["metrics"]["test_pictures"]) == (24, 10)
-    assert card["parameters"] == sum(p.numel() for p in net.parameters())
+    assert card.epochs == len(card.curve) == 3
+    assert card.command.endswith("--out checkpoints/tiny.safetensors --set epochs=3")
+    assert str(folder) not in json.dumps(card.as_dict())
+    assert card.classes == ["a", "b"]
+    assert (card.metrics["training_pictures"], card.metrics["test_pictures"]) == (24, 10)
+    assert card.parameters == sum(p.numel() for p in net.parameters())
 
     test = pictures.read_split(folder, "test")
     logits = predict(net, test, recipe.load_recipe(str(folder / "tiny.toml")).data, "cpu")
     accuracy = (logits.argmax(1) == test.labels).float().mean().item()
-    assert summary["test_accuracy"] == card["metrics"]["test_accuracy"] == pytest.approx(accuracy)
+    assert summary["test_accuracy"] == card.metrics["test_accuracy"] == pytest.approx(accuracy)
     assert {f.name for f in (folder / "out").iterdir()} == {
         "tiny.safetensors",
         "tiny.json",
         "tiny.log.jsonl",
     }
     log = (folder / "out" / "tiny.log.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in log] == card["curve"]
+    assert [json.loads(line) for line in log] == card.curve
 
 
 def test_an_unfinished_run_is_not_overwritten_but_resumed(folder, monkeypatch, capsys):
@@ -113,7 +113,7 @@ def test_a_recipe_goes_on_with_another_ones_weights(folder, capsys):
     ended, card = checkpoints.load_checkpoint(out)
     for a, b in zip(began.parameters(), ended.parameters(), strict=True):
         assert torch.equal(a, b)
-    assert card["commands_first"] == [known["command"]] and "note" not in card
+    assert card.commands_first == [known.command] and card.note is None
 
     capsys.readouterr()
     assert main([*further, "--device", "cpu", "--set", "model.depth=2"]) == 1
@@ -151,7 +151,7 @@ def test_a_recipe_learns_the_answers_of_teachers(folder, capsys):
     taught = [str(folder / "taught.toml"), "--data", str(folder), "--out", str(out)]
     assert main([*taught, "--device", "cpu"]) == 0
     _, known = checkpoints.load_checkpoint(folder / "out" / "tiny.safetensors")
-    assert checkpoints.read_card(out)["commands_first"] == [known["command"]]
+    assert cards.read_card(out).commands_first == [known.command]
     alone = folder / "out" / "alone.safetensors"
     assert main([*taught[:-1], str(alone), "--device", "cpu", "--set", "teachers=[]"]) == 0
     pairs = zip(
@@ -182,8 +182,7 @@ def test_a_start_that_does_not_fit_is_a_sentence(folder, capsys):
     assert main([*further, "--device", "cpu", "--set", "model.num_classes=0"]) == 1
     assert "makes a model of 0 classes" in capsys.readouterr().err
     assert main([*further, "--device", "cpu", "--set", "model.dropout=0.1"]) == 0
-    del card["command"]
-    checkpoints.save_checkpoint(net, file, card)
+    checkpoints.save_checkpoint(net, file, card.without(["command"]))
     capsys.readouterr()
     assert main([*further, "--device", "cpu"]) == 1
     assert "does not say by which command tiny was made" in capsys.readouterr().err
@@ -228,7 +227,7 @@ def test_a_teacher_of_a_preset_need_not_say_its_size(folder):
 def _with_classes(folder, classes):
     file = folder / "out" / "tiny.safetensors"
     net, card = checkpoints.load_checkpoint(file)
-    return net, file, card | {"classes": classes}
+    return net, file, card.changed(classes=classes)
 
 
 def test_a_card_tells_of_a_changed_length():

@@ -88,7 +88,7 @@ def test_load_gives_a_bundle_that_runs(shelf):
     assert loaded.image_size == loaded.tokens.image_size == (16, 16)
     assert loaded.tokens == loaded.net.tokens
     assert not loaded.net.training
-    assert loaded.card["task"] == "classify"
+    assert loaded.card.task == "classify"
     with torch.inference_mode():
         assert loaded.net(loaded.prepare(samples.load("coffee"))).shape == (1, 3)
 
@@ -107,8 +107,8 @@ def test_random_weights_are_the_same_model_untrained(shelf):
     assert not torch.equal(random.net.head.weight, trained.net.head.weight)
     assert torch.equal(random.net.head.weight, again.net.head.weight)
     assert not random.net.training
-    assert random.card["config"] == trained.card["config"]
-    assert not {"metrics", "confusion", "curve", "epochs", "sha256"} & set(random.card)
+    assert random.card.config == trained.card.config
+    assert not {"metrics", "confusion", "curve", "epochs", "sha256"} & set(random.card.as_dict())
 
 
 def test_random_weights_leave_the_stream_of_random_numbers_alone():

@@ -152,7 +152,7 @@ def test_timm_s_own_preprocessing_and_classes(photo):
     assert len(set(bundle.classes)) == 1000
     assert [bundle.classes[i] for i in (134, 517)] == ["crane (134)", "crane (517)"]
     assert [bundle.classes[i] for i in (638, 639)] == ["maillot", "maillot, tank suit"]
-    assert bundle.card["licence"] == "apache-2.0"
+    assert bundle.card.licence == "apache-2.0"
 
 
 @pytest.mark.hubs

@@ -289,7 +289,7 @@ class Tower(nn.Module):
 
 def test_the_assignment(file):
     bundle = check(scramble(Assignment()), file, 32)
-    assert bundle.card["layout"] == "the CS231n assignment's"
+    assert bundle.card.checkpoint_format == "the CS231n assignment's"
     assert bundle.net.config.positions == "sinusoidal"
     assert bundle.tokens.prefix == ()
     assert bundle.classes[3] == "cat"
@@ -316,7 +316,7 @@ def test_the_assignment_with_a_short_table(file):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_book(file, channels):
     bundle = check(scramble(Book(channels=channels)), file, 32, channels)
-    assert bundle.card["layout"] == "Dive into Deep Learning's"
+    assert bundle.card.checkpoint_format == "Dive into Deep Learning's"
     assert bundle.classes[9] == "Ankle boot"
     assert (bundle.mean, bundle.std) == ((0.0,) * channels, (1.0,) * channels)
     assert bundle.net.config.heads == 8
@@ -325,7 +325,7 @@ def test_the_book(file, channels):
 @pytest.mark.parametrize("fused", [True, False])
 def test_the_tutorial(file, fused):
     bundle = check(scramble(tutorial(fused=fused)), file, 32)
-    assert bundle.card["layout"] == "the einops tutorial's"
+    assert bundle.card.checkpoint_format == "the einops tutorial's"
     assert bundle.classes is None
     check(scramble(tutorial(heads=4)), file, 32, heads=4)
 
@@ -340,7 +340,7 @@ def test_clip_s_image_tower(file, whole):
         state["token_embedding.weight"] = torch.ones(5, 3)
         state["logit_scale"] = torch.tensor(4.6)
     bundle = check(net, file, 32, state=state)
-    assert bundle.card["layout"] == "OpenAI CLIP's image tower"
+    assert bundle.card.checkpoint_format == "OpenAI CLIP's image tower"
     assert bundle.net.config.heads == 2
     assert bundle.mean[0] == pytest.approx(0.48145466)
     assert bundle.classes is None
@@ -359,7 +359,7 @@ def torchvision_vit(**changes):
 
 def test_torchvision(file):
     bundle = check(scramble(torchvision_vit()), file, 32)
-    assert bundle.card["layout"] == "torchvision's"
+    assert bundle.card.checkpoint_format == "torchvision's"
     assert bundle.classes[:2] == ["tench", "goldfish"]
     assert bundle.mean[0] == 0.485
 
@@ -401,7 +401,7 @@ def timm_vit(kind: str = "VisionTransformer", **changes):
 def test_timm(file, changes, prefix):
     net = scramble(timm_vit(**changes))
     bundle = check(net, file, 32, changes.get("in_chans", 3))
-    assert bundle.card["layout"] == "timm's"
+    assert bundle.card.checkpoint_format == "timm's"
     assert bundle.tokens.prefix == prefix
 
 
@@ -492,14 +492,14 @@ def test_what_our_model_has_no_place_for_is_named(file, changes, word):
 def test_a_mean_of_normed_tokens_has_to_be_said(file, class_token):
     net = timm_vit(global_pool="avg", fc_norm=False, class_token=class_token)
     bundle = check(scramble(net), file, 32, pool="mean")
-    assert "pool" not in bundle.card["assumed"]
+    assert "pool" not in bundle.card.assumed
 
 
 @pytest.mark.hubs
 @needs_timm
 def test_a_norm_of_the_mean_tells_the_pooling(file):
     net = timm_vit(global_pool="avg", fc_norm=True, class_token=True)
-    assert "pool" not in check(scramble(net), file, 32).card["assumed"]
+    assert "pool" not in check(scramble(net), file, 32).card.assumed
 
 
 def lucidrains(kind: str, **changes):
@@ -526,7 +526,7 @@ def test_lucidrains(file, changes, size, channels):
     said = {} if size == 32 else {"img_size": size}
     heads = {"heads": 3} if "heads" in changes else {}
     bundle = check(net, file, size, channels, **said, **heads)
-    assert bundle.card["layout"] == "vit-pytorch's"
+    assert bundle.card.checkpoint_format == "vit-pytorch's"
     assert bundle.net.config.heads == len(net.transformer.layers[0][0].to_qkv.weight) // 3 // (
         changes.get("dim_head", 64)
     )
@@ -550,7 +550,7 @@ def test_lucidrains_simple(file, size):
     net = scramble(lucidrains("SimpleViT", image_size=size))
     assert "computed from the size of its pictures" in zoo_fails(net, file)
     bundle = check(net, file, size, img_size=size)
-    assert bundle.card["layout"] == "vit-pytorch's SimpleViT"
+    assert bundle.card.checkpoint_format == "vit-pytorch's SimpleViT"
 
 
 @needs_lucidrains
@@ -631,8 +631,8 @@ class Lucidrains2021(nn.Module):
 @pytest.mark.parametrize("older", [True, False])
 def test_lucidrains_as_it_was_in_2021(file, older):
     bundle = check(scramble(Lucidrains2021(older=older)), file, 32)
-    assert bundle.card["layout"] == "vit-pytorch's"
-    assert "pool" in bundle.card["assumed"]
+    assert bundle.card.checkpoint_format == "vit-pytorch's"
+    assert "pool" in bundle.card.assumed
     check(scramble(Lucidrains2021(pool="mean")), file, 32, pool="mean_all")
 
 
@@ -675,7 +675,7 @@ def test_hugging_face(tmp_path, file, kind, family, prefix, mean, saved):
     else:
         state = net.state_dict()
     bundle = check(Logits(net), file, 32, state=state)
-    assert bundle.card["layout"] == "Hugging Face's"
+    assert bundle.card.checkpoint_format == "Hugging Face's"
     assert bundle.tokens.prefix == prefix
     assert bundle.mean[0] == mean
 
@@ -737,7 +737,7 @@ def test_dinov2_of_hugging_face(tmp_path, file, kind, family, output, prefix, sa
     net = scramble(hf_vit(kind, family))
     state = saved_by_transformers(net, tmp_path, saved)
     bundle = check(Output(net, output), file, 32, state=state)
-    assert bundle.card["layout"] == "Hugging Face's DINOv2"
+    assert bundle.card.checkpoint_format == "Hugging Face's DINOv2"
     assert bundle.tokens.prefix == prefix
     assert bundle.mean[0] == 0.485
     assert bundle.net.config.num_classes == (4 if output == "logits" else 0)
@@ -765,9 +765,9 @@ def test_clip_of_hugging_face(tmp_path, file, kind, output, saved):
     net = scramble(hf_vit(kind, "CLIPVision", projection_dim=20))
     state = saved_by_transformers(net, tmp_path, saved)
     bundle = check(Output(net, output), file, 32, state=state)
-    assert bundle.card["layout"] == "Hugging Face's CLIP"
+    assert bundle.card.checkpoint_format == "Hugging Face's CLIP"
     assert bundle.mean[0] == pytest.approx(0.48145466)
-    assert bundle.net.config.activation == "quick_gelu" and "activation" in bundle.card["assumed"]
+    assert bundle.net.config.activation == "quick_gelu" and "activation" in bundle.card.assumed
 
 
 @pytest.mark.hubs
@@ -811,13 +811,13 @@ def test_a_backbone_with_a_loss_and_a_head_of_its_own(file):
     net = scramble(Tower())
     state = {f"model.backbone.{name}": t for name, t in net.state_dict().items()}
     bundle = check(net, file, 32, state=state | {"criterion.weight": torch.ones(3)})
-    assert bundle.card["left_out"] == "criterion.weight"
+    assert bundle.card.left_out == "criterion.weight"
 
     net = scramble(Book(channels=3))
     state = {f"backbone.{n}": t for n, t in net.state_dict().items() if not n.startswith("head.1")}
     state |= {name: t for name, t in net.state_dict().items() if name.startswith("head.1")}
     bundle = check(net, file, 32, state=state)
-    assert bundle.net.config.num_classes == 10 and not bundle.card["left_out"]
+    assert bundle.net.config.num_classes == 10 and not bundle.card.left_out
 
 
 @pytest.mark.parametrize("key", ["model_ema", "ema", "teacher", "student"])
@@ -825,7 +825,7 @@ def test_a_model_among_others(file, key):
     net = scramble(Book(channels=3))
     check(net, file, 32, state={key: net.state_dict(), "epoch": 3})
     both = {"teacher": net.state_dict(), "student": Book(channels=3).state_dict()}
-    assert check(net, file, 32, state=both).card["left_out"] == "student"
+    assert check(net, file, 32, state=both).card.left_out == "student"
 
 
 # Ours
@@ -854,7 +854,7 @@ def test_ours_without_a_card(file, preset, changes):
     net = scramble(build(preset, **size | changes))
     heads = {"cs231n": 4, "d2l": 8}.get(preset)
     bundle = check(net, file, 32, heads=heads)
-    assert bundle.card["layout"] == "Saccade's own"
+    assert bundle.card.checkpoint_format == "Saccade's own"
     assert bundle.tokens == net.tokens
 
 
@@ -927,10 +927,10 @@ def test_whole_numbers_are_no_weights(file):
 def test_what_was_assumed_is_on_the_card(file):
     net = scramble(Assignment())
     everything = ["heads", "mean", "std", "activation", "pool", "scale_by", "img_size", "classes"]
-    assert check(net, file, 32).card["assumed"] == everything
+    assert check(net, file, 32).card.assumed == everything
     said = {"heads": 4, "std": 0.5, "img_size": 32, "activation": "gelu"}
-    assert check(net, file, 32, **said).card["assumed"] == ["mean", "pool", "scale_by", "classes"]
-    assert "img_size" not in check(scramble(Book(channels=3)), file, 32).card["assumed"]
+    assert check(net, file, 32, **said).card.assumed == ["mean", "pool", "scale_by", "classes"]
+    assert "img_size" not in check(scramble(Book(channels=3)), file, 32).card.assumed
 
 
 def zoo_fails(net: nn.Module, path: Path, **said) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 from torch import nn
 
+from model.card import Card
 from model.tokens import TokenLayout
 
 SAYS = ["a", "small", "red", "circle", "above", "a", "large", "blue", "square"]
@@ -50,9 +51,9 @@ class FakeCaptioner:
         return TokenLayout((1, 1) if self.memory_of_one else (5, 4))
 
     @property
-    def card(self) -> dict:
+    def card(self) -> Card:
         title = self.name.replace("-", " ").capitalize()
-        return {"title": title, "task": "caption"} | self.told
+        return Card(**{"title": title, "task": "caption"} | self.told)
 
     def frame(self, image: Image.Image) -> Image.Image:
         return image

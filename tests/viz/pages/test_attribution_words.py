@@ -14,6 +14,7 @@ from model.attribution.registry import METHODS, ONE_VECTOR, explain
 from model.attribution.trace import trace_class
 from model.attribution.word_trace import trace_word
 from model.captioning.caption import CaptionBundle
+from model.card import Card
 from model.datasets import samples, scenes
 from model.preprocessing import Resize
 from tests.model.captioners import captioner
@@ -237,7 +238,13 @@ def one_vector(monkeypatch):
     """A captioner whose memory is one vector."""
     net = captioner(seed=4, memory="one")
     bundle = CaptionBundle(
-        "tiny", net, net.tokens, (0.5,) * 3, (0.25,) * 3, Resize((32, 32)), card={"task": "caption"}
+        "tiny",
+        net,
+        net.tokens,
+        (0.5,) * 3,
+        (0.25,) * 3,
+        Resize((32, 32)),
+        card=Card(task="caption"),
     )
     names, load = zoo.names, zoo.load
     monkeypatch.setattr(

@@ -41,9 +41,9 @@ def test_the_card_of_every_embedded_model_is_shown(app):
         app.selectbox(key="model_choice").select(name).run()
         assert not app.exception
         card = zoo.load(name).card
-        assert card["title"] in [heading.value for heading in app.subheader]
-        facts, config = app.table[0].value.to_string(), card["config"]
-        assert f"{card['parameters']:,}" in facts
+        assert card.title in [heading.value for heading in app.subheader]
+        facts, config = app.table[0].value.to_string(), card.config
+        assert f"{card.parameters:,}" in facts
         assert f"{config['depth']}, each with {config['heads']} heads" in facts
         assert "does not say" not in facts
 
@@ -209,7 +209,7 @@ def test_a_strangers_card_assumes_nothing(shipped):
 def test_the_title_of_an_untrained_model_begins_with_it(app):
     first = app.selectbox(key="model_choice").value
     app.button[0].click().run()
-    title = zoo.load(first).card["title"]
+    title = zoo.load(first).card.title
     assert f"Untrained: {title}" in [heading.value for heading in app.subheader]
     assert f"Untrained: {title}" in app.selectbox(key="model_choice").options
 

@@ -34,7 +34,7 @@ def captioner_title(name: str) -> str:
     if name.startswith(HUB):
         return name
     try:
-        return open_models.open_model_named(name).card.get("title", name)
+        return open_models.open_model_named(name).card.title or name
     except (zoo.ModelNotFound, zoo.ModelRejected):
         return name
 

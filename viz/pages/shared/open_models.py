@@ -15,7 +15,7 @@ from cachetools import LRUCache, cached
 
 from model import zoo
 from model.errors import CheckpointError
-from model.zoo import catalogue, checkpoints
+from model.zoo import cards, catalogue
 from viz.pages.shared.text import plain
 
 SHELF_BYTES = 3 * 2**30
@@ -123,7 +123,7 @@ def _load_pair(file_name: str, path: Path, card: bytes) -> zoo.Bundle:
     is left out."""
     path.with_suffix(".json").write_bytes(card)
     try:
-        task = checkpoints.read_card(path)["task"]
+        task = cards.read_card(path).task
     except CheckpointError as error:
         raise zoo.ModelRejected(str(error)) from error
     if task == "caption":
@@ -132,8 +132,7 @@ def _load_pair(file_name: str, path: Path, card: bytes) -> zoo.Bundle:
             "on the Captions page."
         )
     bundle = zoo.load(path)
-    known = {key: value for key, value in bundle.card.items() if key not in catalogue.LEARNED}
-    return replace(bundle, card=known)
+    return replace(bundle, card=bundle.card.without(catalogue.LEARNED))
 
 
 def _offer(name: str, task: str = "classify") -> None:
@@ -146,7 +145,7 @@ def _opened(task: str) -> list[str]:
 
 
 def _task(bundle: zoo.Bundle) -> str:
-    return bundle.card.get("task", "classify")
+    return bundle.card.task
 
 
 def model_title(name: str) -> str:
@@ -158,6 +157,6 @@ def model_title(name: str) -> str:
     if name not in zoo.names():
         return name
     try:
-        return open_model_named(name).card.get("title", name)
+        return open_model_named(name).card.title or name
     except (zoo.ModelNotFound, zoo.ModelRejected):
         return name  # the page says what is wrong with it where it is chosen
