@@ -14,6 +14,7 @@ MODULES = [
     "model.recording.record",
     "model.recording.recorder",
     "model.recording.rollout",
+    "model.recording.windows",
     "model.tokens",
 ]
 """Modules with examples, in alphabetical order."""

@@ -1,4 +1,4 @@
-"""Where an attention call came from, so that calls which belong together can be found."""
+"""The origin of an attention call, by which calls that belong together are found."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from torch import Tensor
 
 
 class Step(NamedTuple):
-    """A module call on the way from the net to where it attends; numbers, so that it is light."""
+    """A module call between the net and its attention, kept as numbers, so that it is light."""
 
     call: int
-    given: tuple[int, ...]  # the tensors that the module was given, and what may hold some
+    given: tuple[int, ...]  # numbers of the tensors that the module was given
 
 
 class Origin(NamedTuple):
-    """Where a record comes from: what tells records apart that do not belong together."""
+    """The forward pass and the module calls that a record comes from."""
 
-    run: int = 0  # the forward pass, of those that the recorder saw
+    run: int = 0  # number of the forward pass, among all that the recorder saw
     path: tuple[Step, ...] = ()  # from the net inwards
     batches: tuple[int, ...] = ()  # how many images the net may have been given; empty: unknown
-    heads: int | None = None  # how many the module says that it has
-    stacked: bool = False  # whether images and heads share a dimension, in an order unknown
+    heads: int | None = None  # how many the module declares
+    stacked: bool = False  # whether images and heads share a dimension, in an unknown order
 
 
 def version_of(tensor: Tensor) -> int | None:
-    """Counts how often something was written into the tensor; None in inference mode."""
+    """Count how often something was written into the tensor; None in inference mode."""
     return None if tensor.is_inference() else tensor._version

@@ -69,17 +69,17 @@ class AttentionRecord:
     """Permutation from the model's order of dimensions to (B, H, Q, ...); None: the same."""
     origin: Origin = field(default_factory=Origin)
     """Forward pass and module calls that the record comes from."""
-    versions: dict[str, int | None] | None = None
+    versions: dict[str, int | None] = field(default_factory=dict)
     """Version counters of the tensors at the time of recording."""
 
     def __post_init__(self) -> None:
-        if self.versions is None:
+        if not self.versions:
             held = {name: getattr(self, name) for name in HELD}
             self.versions = {k: version_of(t) for k, t in held.items() if t is not None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """A copy has tensors that count from zero."""
-        vars(self).update(state, versions=None)
+        """Restore a copy, whose tensors count from zero again."""
+        vars(self).update(state, versions={})
         self.__post_init__()
 
     @property
@@ -101,6 +101,7 @@ class AttentionRecord:
 
     @property
     def device(self) -> torch.device:
+        """Device of the recorded tensors."""
         return self.tensors()[0].device
 
     @property
@@ -132,9 +133,10 @@ class AttentionRecord:
         heads = _selection(heads, self.shape[1], "head", self.device)
         queries = _selection(queries, self.shape[2], "query", self.device)
         if self.map is not None:
-            return self._summing_to_one(self.map[:, heads][:, :, queries].float())
-        query = self.query[:, heads][:, :, queries]
-        key = self.key[:, heads].float()
+            return self._checked_rows(self.map, self.map[:, heads][:, :, queries].float())
+        query, key = self.query, self.key
+        assert query is not None and key is not None, "a record without a map has both"
+        query, key = query[:, heads][:, :, queries], key[:, heads].float()
         mask = None if self.mask is None else _pick(self.mask, heads, queries)
         positions = torch.arange(self.shape[2], device=self.device)[queries]
 
@@ -193,6 +195,7 @@ class AttentionRecord:
         gradient = self.arranged(gradient)[:, heads][:, :, queries].float()
         if self.map is not None:
             return gradient
+        assert self.value is not None, "a fused record with an anchor has its values"
         with torch.autocast(self.device.type, enabled=False):
             return gradient @ _ungroup(self.value, self.shape[1])[:, heads].float().mT
 
@@ -201,9 +204,9 @@ class AttentionRecord:
         gradient = gradient if self.order is None else gradient.permute(self.order)
         return gradient.reshape(*self.shape[:3], -1)
 
-    def _summing_to_one(self, rows: Tensor) -> Tensor:
-        """Return rows of the map, checked: in inference mode, only their sums show a change."""
-        if self.map.is_inference() and ((rows.sum(-1) - 1).abs() > 0.05).any():
+    def _checked_rows(self, map: Tensor, rows: Tensor) -> Tensor:
+        """Return rows of a map, checked: in inference mode, only their sums show a change."""
+        if map.is_inference() and ((rows.sum(-1) - 1).abs() > 0.05).any():
             raise RuntimeError(_CHANGED.format(self.name, "map"))
         return rows
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from model.errors import NothingRecorded
-from model.recording.calls import attends
+from model.recording.infer import attends
 from model.recording.record import AttentionRecord, storage_bytes
 from model.recording.tap import Tap, named_modules
 
@@ -80,6 +80,7 @@ class AttentionRecorder:
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         tap, self._tap = self._tap, None  # it points back here, and records are large
+        assert tap is not None, "__enter__ has run"
         tap.__exit__(kind, *error)
         self.records = [r for r in self.records if self._choice.has(r.name)]
         if kind is not None:
@@ -169,7 +170,7 @@ class _Layers:
     def may_have(self, name: str) -> bool:
         """Whether a later call may still choose this layer: -n is one of the last n so far."""
         from_last = self.seen.index(name) - len(self.seen)
-        later = any(isinstance(layer, int) and layer <= from_last for layer in self.asked)
+        later = any(isinstance(layer, int) and layer <= from_last for layer in self.asked or ())
         return later or self.has(name)
 
     def missing(self) -> list[int | str]:

@@ -66,8 +66,8 @@ def rollout(
     """
     _check(records, fusion, residual, discard, start)
     batch, _, tokens, _ = records[0].shape
-    single = isinstance(query, Integral)
-    queries = [query] if single else list(query)
+    # numpy's integers are Integral, and not int
+    queries = [int(query)] if isinstance(query, int | Integral) else list(query)
     if any(not -tokens <= q < tokens for q in queries):
         raise IndexError(f"query={query} is outside the {tokens} tokens of this model.")
     row = torch.zeros(batch, len(queries), tokens, device=records[0].device)
@@ -75,7 +75,7 @@ def rollout(
     with torch.autocast(row.device.type, enabled=False):
         for record in reversed(records[start:]):
             row = _step(row, record, fusion, residual, discard)
-    return row[:, 0] if single else row
+    return row[:, 0] if isinstance(query, int | Integral) else row
 
 
 def fuse(weights: Tensor, fusion: str) -> Tensor:

@@ -1,24 +1,27 @@
-"""Windowed attention put back into the image (Swin Transformer, Liu et al. 2021).
+"""Put windowed attention back into the image (Swin Transformer, Liu et al. 2021).
 
-A windowed layer cuts its grid of tokens into windows that attend only inside themselves, as if
-each were an image of its own: its maps are (B · windows, H, n, n). Every other layer first
-shifts the grid cyclically, so that windows straddle the borders of the layer before.
+A windowed layer cuts its grid of tokens into windows. Tokens attend only inside their window, as
+if it were an image of its own: the maps are (B · windows, H, n, n). Every second layer first
+shifts the grid cyclically, so that its windows cross the borders of the layer before.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
 class Windows:
-    """How a layer's grid of tokens lies in its windows; everything is (rows, columns)."""
+    """The windows of a layer's grid of tokens; every size is (rows, columns).
+
+    >>> windows = Windows(grid=(4, 4), size=(2, 2), shift=(1, 1))
+    >>> windows.count, windows.area
+    (4, 4)
+    >>> windows.locate(row=1, column=2)  # number of the window, number of the token in it
+    (0, 1)
+    """
 
     grid: tuple[int, int]  # tokens, before padding to whole windows
     size: tuple[int, int]  # tokens in a window
@@ -28,25 +31,28 @@ class Windows:
     @property
     def counts(self) -> tuple[int, int]:
         """Windows down and across."""
-        return tuple(-(-side // size) for side, size in zip(self.grid, self.size, strict=True))
+        rows, columns = (-(-side // size) for side, size in zip(self.grid, self.size, strict=True))
+        return rows, columns
 
     @property
     def count(self) -> int:
+        """Number of windows."""
         return self.counts[0] * self.counts[1]
 
     @property
     def area(self) -> int:
-        """Tokens in a window."""
+        """Number of tokens in a window."""
         return self.size[0] * self.size[1]
 
     @property
     def circle(self) -> tuple[int, int]:
-        """Rows and columns that the shift moves round: with the padding, or without."""
-        padded = (count * size for count, size in zip(self.counts, self.size, strict=True))
-        return self.grid if self.padded_last else tuple(padded)
+        """Rows and columns that the shift moves cyclically: with the padding, or without."""
+        if self.padded_last:
+            return self.grid
+        return self.counts[0] * self.size[0], self.counts[1] * self.size[1]
 
     def locate(self, row: int, column: int) -> tuple[int, int]:
-        """(window, place in it) of a token of the grid; IndexError outside the grid."""
+        """Find the window of a token and its index there; IndexError outside the grid."""
         if not (0 <= row < self.grid[0] and 0 <= column < self.grid[1]):
             raise IndexError(
                 f"There is no token at row {row}, column {column}: this layer has "
@@ -61,7 +67,7 @@ class Windows:
         return window_row * self.counts[1] + window_column, y * self.size[1] + x
 
     def join(self, windows: Tensor) -> Tensor:
-        """(..., windows, n) -> (..., rows, columns): values back where their tokens lie."""
+        """Put values back where their tokens lie: (..., windows, n) -> (..., rows, columns)."""
         leading = windows.shape[:-2]
         down, across = self.counts
         grid = windows.reshape(*leading, down, across, *self.size).transpose(-3, -2)

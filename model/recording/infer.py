@@ -1,0 +1,176 @@
+"""Infer what an attention call does not say itself from the module calls around it.
+
+The call sees queries and keys of any lengths. The number of heads, the kind of attention, the
+number of images and the windows are known to the modules that are running.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from model.recording.calls import ModuleCall
+from model.recording.windows import Windows
+
+# Names of the argument that holds the sequence to attend to.
+_KEYS = (
+    *("key", "keys", "k", "kv", "context", "memory"),
+    *("key_value_states", "encoder_hidden_states"),
+)
+_HEADS = ("num_heads", "num_attention_heads", "heads", "n_heads", "n_head", "nhead")
+
+
+class Roll(NamedTuple):
+    """Describe a roll of a tensor that ran inside modules, as before a grid is cut in windows."""
+
+    inside: list[dict[str, Any]]  # the keyword arguments of the running calls, which identify them
+    shape: tuple[int, ...]
+    shifts: Any
+    dims: Any
+
+
+def attends(module: nn.Module) -> bool:
+    """Whether a module seems to attend, by the name of its class or by having heads."""
+    kind = type(module).__name__.lower()
+    return any(word in kind for word in ("attn", "attention", "softmax")) or bool(_heads(module))
+
+
+# -- heads and kind -----------------------------------------------------------------------------
+
+
+def infer_heads(calls: list[ModuleCall]) -> int | None:
+    """Read the number of heads from the innermost module that has one."""
+    call = _call_with_heads(calls)
+    return None if call is None else _heads(call.module)
+
+
+def infer_kind(name: str, calls: list[ModuleCall], queries: int, keys: int) -> str:
+    """Return "self" where tokens attend to themselves, "cross" where to another sequence.
+
+    The name of the module comes first ("crossattention", "self_attn"). Then the module with the
+    heads decides: by its own attribute (GPT-2, which with a cache has more keys than queries), or
+    by being called with two sequences that differ in their values. The lengths come last.
+    """
+    lowered = name.lower()
+    if "cross" in lowered or "encoder_attn" in lowered:
+        return "cross"
+    if "self" in lowered:
+        return "self"
+    with_heads = _call_with_heads(calls)
+    declared = with_heads and getattr(with_heads.module, "is_cross_attention", None)
+    if isinstance(declared, bool):
+        return "cross" if declared else "self"
+    if sequences := _two_sequences(with_heads or calls[0]):
+        return "self" if _same(*sequences) else "cross"
+    return "self" if queries == keys else "cross"
+
+
+def _call_with_heads(calls: list[ModuleCall]) -> ModuleCall | None:
+    return next((call for call in calls if _heads(call.module)), None)
+
+
+def _heads(module: nn.Module) -> int | None:
+    for attribute in _HEADS:
+        heads = getattr(module, attribute, None)
+        if isinstance(heads, int) and heads > 0:
+            return heads
+    return None
+
+
+def _two_sequences(call: ModuleCall) -> tuple[Tensor, Tensor] | None:
+    """Find two sequences (B, N, D) of one width among the arguments: of queries, and of keys."""
+    given = [*call.args[:2], *(call.kwargs[name] for name in ("query", "q") if name in call.kwargs)]
+    given += [call.kwargs[name] for name in _KEYS if name in call.kwargs]
+    match given:
+        case (Tensor(ndim=3) as first, Tensor(ndim=3) as second, *_):
+            if first.shape[-1] == second.shape[-1] and second.is_floating_point():
+                return first, second
+    return None
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors hold the same sequence: attn(ln(x), ln(x), ln(x)) makes it twice."""
+    if first is second or first.shape != second.shape:
+        return first is second
+    try:
+        return torch.equal(first, second)
+    except RuntimeError:  # tensors without values, as in AttentionRecorder.estimate
+        return True
+
+
+# -- images -------------------------------------------------------------------------------------
+
+
+def infer_batch_sizes(call: ModuleCall) -> tuple[int, ...]:
+    """List how many images (or texts) the net may have been given; empty where unknown.
+
+    (B, C, H, W) leaves no doubt. Tokens come as (B, N, D) or (N, B, D), or without a batch.
+    """
+    sizes = (t.shape[:1] if t.ndim >= 4 else (*t.shape[:2], 1) for t in call.tensors)
+    return tuple(dict.fromkeys(size for some in sizes for size in some))
+
+
+# -- windows ------------------------------------------------------------------------------------
+
+
+def infer_windows(
+    calls: list[ModuleCall], batch: int, tokens: int, roll: Roll | None = None
+) -> Windows | None:
+    """Infer the windows from the innermost module that was called with a grid and cuts it.
+
+    `roll` is the last one that ran. A size of zero (SAM, ViTDet) marks a layer without windows.
+    """
+    for call in calls:
+        size = _pair(getattr(call.module, "window_size", None))
+        if size and not all(size):
+            return None
+        if size and (grids := _grids(call)):
+            images = len(call.args[0])
+            cut = (_shifted(Windows(grid, size), call, roll) for grid in grids)
+            fits = (w for w in cut if (images * w.count, w.area) == (batch, tokens))
+            return next(fits, None)
+    return None
+
+
+def _shifted(windows: Windows, call: ModuleCall, roll: Roll | None) -> Windows:
+    """Add the shift of the roll that ran, or else the shift that the module's attribute holds."""
+    if roll and any(kwargs is call.kwargs for kwargs in roll.inside):
+        rolled = tuple(roll.shape[1:3])
+        for padded_last, circle in ((False, windows.circle), (True, windows.grid)):
+            if len(roll.shape) == 4 and rolled == circle and roll.dims in ((1, 2), [1, 2]):
+                down, across = (-int(shift) for shift in roll.shifts)
+                return Windows(windows.grid, windows.size, (down, across), padded_last)
+    down, across = _pair(getattr(call.module, "shift_size", 0)) or (0, 0)
+    # A side that is one window has nothing to shift, whatever the module's attribute.
+    rows, columns = windows.counts
+    shift = (down if rows > 1 else 0, across if columns > 1 else 0)
+    return Windows(windows.grid, windows.size, shift)
+
+
+def _grids(call: ModuleCall) -> list[tuple[int, int]]:
+    """List the rows and columns that the call's tokens may have, likeliest first.
+
+    (B, rows, columns, D) as in Swin and SAM, (B, D, rows, columns) as in ViTDet, or (B, N, D) and
+    a pair: the next argument (Hugging Face), or the module's own (Microsoft's Swin).
+    """
+    match call.args:
+        case (Tensor(ndim=4) as tokens, *_):
+            _, first, second, third = tokens.shape
+            return [(first, second), (second, third)]
+        case (Tensor(ndim=3), (int(rows), int(columns)), *_):
+            return [(rows, columns)]
+        case (Tensor(ndim=3) as tokens, *_):
+            own = _pair(getattr(call.module, "input_resolution", None))
+            return [own] if own and own[0] * own[1] == tokens.shape[1] else []
+    return []
+
+
+def _pair(size: Any) -> tuple[int, int] | None:
+    match size:
+        case int():
+            return size, size
+        case (int(rows), int(columns)):
+            return rows, columns
+    return None
