@@ -1,15 +1,13 @@
 """The explorer over random queries and keys, of the size that the address asks for."""
 
-from dataclasses import asdict
-
 import numpy as np
 import streamlit as st
 from PIL import Image
 from skimage import data
 
 from viz.components import mounts
+from viz.components.draw_style import DrawStyle
 from viz.components.payload import pack, photo_bytes
-from viz.pages.shared.view import View
 
 side, heads = int(st.query_params.get("side", 14)), int(st.query_params.get("heads", 12))
 dim, tokens = 64, side * side + 1
@@ -24,7 +22,8 @@ header = {
     "dim": dim,
     "scale": dim**-0.5,
     "prefix": ["cls"],
-    "view": asdict(View(layer=0, query=0)),
+    "view": {"layer": 0, "head": "mean", "query": 0, "held": False},
+    "style": DrawStyle(lines=True).as_header(),
     "revision": 0,
     "classes": [],
     "note": "",

@@ -9,7 +9,7 @@ from PIL import Image
 from model import zoo
 from model.datasets import samples
 from model.recording.recorder import AttentionRecorder
-from tests.browser.conftest import ROOT, settle
+from tests.browser.conftest import settle
 
 pytestmark = pytest.mark.browser
 
@@ -204,15 +204,6 @@ def test_the_keyboard_goes_on_from_the_patch_under_the_mouse(open_page):
     page.mouse.move(*point(page, 0.5 / 8, 6.5 / 8))
     page.keyboard.press("Enter")
     page.locator(".from", has_text="From row 7, column 1 (held)").wait_for()
-
-
-def test_what_counts_as_an_even_map(browser):
-    page = browser.new_page()
-    even = "source => new Function(`const STYLE = {}; ${source}; return isEven`)()"
-    cases = {"[2, 2, 2, 2]": True, "[10, 11, 12, 11]": True, "[1, 1, 2, 1]": False, "[0, 0]": False}
-    source = (ROOT / "viz/components/shared/common.js").read_text()
-    assert {case: page.evaluate(f"s => ({even})(s)({case})", source) for case in cases} == cases
-    page.close()
 
 
 def test_rollout_is_read_with_the_keyboard(open_page):

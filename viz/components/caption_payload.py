@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from viz.components.draw_style import DrawStyle
 from viz.components.payload import pack
 
 MEMORY_OF_ONE = (
@@ -61,6 +62,7 @@ def caption_payload(
     photo: bytes,
     grid: tuple[int, int],
     view: dict[str, object],
+    style: DrawStyle,
     prefix: Sequence[str] = (),
     beams: Sequence[tuple[str, float]] = (),
     beam: int = 0,
@@ -75,7 +77,7 @@ def caption_payload(
     Args:
         photo: JPEG of what the model sees.
         grid: (rows, columns) of the memory's patches.
-        view: where to begin: layer, head (or "mean"), word, and how maps are drawn.
+        view: where to begin: layer, head (or "mean"), word, and whether boxes are drawn.
         prefix: names of memory tokens before the patches.
         beams: captions to choose from, with their log-probabilities; ``beam`` is this one.
         given: how many words at the beginning somebody has chosen.
@@ -105,6 +107,7 @@ def caption_payload(
         "noMaps": MEMORY_OF_ONE if memory_of_one else "",
         "noSelf": NO_SELF,
         "view": view,
+        "style": style.as_header(),
     }
     maps = {f"cross_{i}": layer for i, layer in enumerate(caption.cross)}
     maps |= {f"self_{i}": layer for i, layer in enumerate(caption.self_)}

@@ -1,44 +1,33 @@
 """Put the browser components on a page.
 
-Each is a folder of HTML, CSS and JavaScript beside this file; the scripts share ``shared/``. Python
-sends one blob (see ``viz.components.payload``); the photo is in it, so a component draws alone.
+Each is a folder of HTML, CSS and JavaScript beside this file; what several need is in ``shared/``.
+Python sends one blob (see ``viz.components.payload``); the photo is in it, so a component draws
+alone.
 """
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-from viz.pictures.colors import BRIGHTNESS, COLOR_MAPS, GAMMA, SATURATION, lookup_table
+from viz.components.bundle import join_script, join_style, read_page
+from viz.pictures.colors import COLOR_MAPS, lookup_table
 
-_FOLDER = Path(__file__).parent
 
-
-def _style() -> str:
-    style = {
-        "colorMaps": {name: lookup_table(name).tobytes().hex() for name in COLOR_MAPS},
-        "gamma": GAMMA,
-        "saturation": SATURATION,
-        "brightness": BRIGHTNESS,
-    }
-    return f"const STYLE = {json.dumps(style)};\n"
+def color_tables() -> str:
+    """Write the colour maps as the constant that ``shared/colors.js`` reads."""
+    tables = {name: lookup_table(name).tobytes().hex() for name in COLOR_MAPS}
+    return f"const COLOR_TABLES = {json.dumps(tables)};\n"
 
 
 def component(name: str) -> Callable[..., Any]:
-    """Register the component whose files are NAME.html, .css and .js; what mounts it."""
-
-    def text(file: str) -> str:
-        return (_FOLDER / name / file).read_text(encoding="utf-8")
-
+    """Register the component of a folder; returns what mounts it."""
     return st.components.v2.component(
         f"saccade_{name}",
-        html=text(f"{name}.html"),
-        css=text(f"{name}.css"),
-        js=_style()
-        + (_FOLDER / "shared" / "common.js").read_text(encoding="utf-8")
-        + text(f"{name}.js"),
+        html=read_page(name),
+        css=join_style(name),
+        js=color_tables() + join_script(name),
     )
 
 

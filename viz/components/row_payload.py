@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from viz.components.draw_style import DrawStyle
 from viz.components.payload import pack
 from viz.pictures.overlay import scaled_to_maximum
 
@@ -33,10 +34,8 @@ def row_payload(
     photo: bytes,
     grid: tuple[int, int],
     chosen: str,
+    style: DrawStyle,
     variants: Sequence[str] = ("",),
-    color_map: str = "viridis",
-    opacity: float = 0.85,
-    smooth: bool = False,
     hint: str = "",
     choosable: bool = True,
     box: Sequence[float] | None = None,
@@ -57,9 +56,7 @@ def row_payload(
         "variants": list(variants),
         "grid": grid,
         "chosen": chosen,
-        "colors": color_map,
-        "opacity": opacity,
-        "smooth": smooth,
+        "style": style.as_header(),
         "hint": hint,
         "choosable": choosable,
         "box": box,

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from viz.components.draw_style import DrawStyle
 from viz.components.payload import pack
 
 MAX_TILES = 256
@@ -44,7 +45,7 @@ def tiles_payload(
         "tiles": tile_grid,
         "patches": chosen.tolist(),
         "unit": unit,
-        "colors": color_map,
+        "style": DrawStyle(colors=color_map).as_header(),
         "spans": [span or (float(v.min()), float(v.max())) for v in codes.values()],
     }
     arrays = {f"values{i}": v.astype(np.float16) for i, v in enumerate(codes.values())}

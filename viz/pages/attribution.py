@@ -123,10 +123,8 @@ def _show_row(
         case.photo,
         grid,
         method,
+        view.style,
         (TRAINED, UNTRAINED) if other else ("",),
-        view.colors,
-        view.opacity,
-        view.smooth,
         HINT,
         box=marked and marked.box,
     )
@@ -180,9 +178,7 @@ def _show_large(
     values = found / total if total else found
     header = {
         "grid": grid,
-        "colors": view.colors,
-        "opacity": view.opacity,
-        "smooth": view.smooth,
+        "style": view.style.as_header(),
         "unit": "of the map",
         "caption": "" if total else f"This map is zero everywhere: nothing speaks for {case.name}.",
         "alt": f"{title}, {about}",

@@ -13,6 +13,7 @@ from model import zoo
 from model.datasets import scenes
 from viz.components import mounts
 from viz.components.caption_payload import MEMORY_OF_ONE, CaptionLike, Objects, caption_payload
+from viz.components.draw_style import DrawStyle
 from viz.components.payload import photo_bytes
 from viz.pages import captioner_card
 from viz.pages.shared import captioner_choice, open_models, picture
@@ -267,11 +268,14 @@ def _tell(bundle: zoo.Bundle, shown: Picture) -> Told:
 def _show(bundle: zoo.Bundle, shown: Picture, told: Told, objects: Objects) -> None:
     """Mount the caption; nothing is sent again until there is another one."""
     _fit_view(told, objects)
+    view = dict(st.session_state.caption_sent[1])
+    style = DrawStyle(**{name: view.pop(name) for name in ("colors", "opacity", "smooth")})
     payload = caption_payload(
         told.caption,
         photo_bytes(enlarged(bundle.frame(shown.image))),
         bundle.tokens.grid,
-        st.session_state.caption_sent[1],
+        view,
+        style,
         bundle.tokens.prefix,
         beams=[] if told.typed else told.own.beams,
         beam=told.beam,

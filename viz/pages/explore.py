@@ -1,6 +1,5 @@
 """Explore: where does this patch look?"""
 
-from dataclasses import asdict
 from functools import partial
 
 import numpy as np
@@ -12,6 +11,7 @@ from viz.components import mounts
 from viz.components.payload import pack
 from viz.pages.attribution_settings import DISCARD_HELP, FUSION_HELP
 from viz.pages.explore_export import show_export
+from viz.pages.shared.picture import UPLOAD
 from viz.pages.shared.recorded_images import ShownImage, layer_payload, rollout_from, sinks_of
 from viz.pages.shared.session import Session, begin, change_view, write_address
 from viz.pages.shared.text import plain
@@ -57,8 +57,10 @@ def _show_explorer(look: ShownImage, bundle: zoo.Bundle, view: View) -> None:
         "layers": [[layer.heads, *layer.tokens.grid] for layer in look.layers],
         "numbers": [number + 1 for number in look.numbers],
         "prefix": tokens.prefix,
-        "view": asdict(view),
+        "view": {name: getattr(view, name) for name in ("layer", "head", "query", "held")},
+        "style": view.style.as_header(),
         "revision": st.session_state.revision,
+        "upload": UPLOAD,
         "classes": look.guesses,
         "note": UNSURE if look.guesses else "",
     }
@@ -129,8 +131,7 @@ def _show_sheet(look: ShownImage, view: View) -> None:
         "grid": maps.shape[2:],
         "layer": view.layer,
         "head": view.head,
-        "colors": view.colors,
-        "opacity": view.opacity,
+        "style": view.style.as_header(),
         "shares": _prefix_shares(look, view),
         "numbers": [number + 1 for number in look.numbers],
     }
@@ -208,9 +209,7 @@ def _show_rollout(look: ShownImage, view: View) -> None:
         )
         header = {
             "grid": tokens.grid,
-            "colors": view.colors,
-            "opacity": view.opacity,
-            "smooth": view.smooth,
+            "style": view.style.as_header(),
             "unit": "of the relevance",
             "caption": f"All patches together {patches.sum():.0%}{kept}.",
             "alt": f"Attention rollout from {token_name(view.query, tokens)}",

@@ -8,6 +8,7 @@ from model.attribution.metrics.agreement import rank_correlation
 from model.errors import NothingRecorded, NothingToShow
 from model.evaluate.pointing import attention_map
 from model.nets import mimetic_init
+from viz.components.draw_style import DrawStyle
 from viz.components.mounts import row
 from viz.components.row_payload import Cell, row_payload
 from viz.pages.shared import open_models, picture
@@ -72,10 +73,10 @@ def _show_maps(bundle: zoo.Bundle, looks: list[ShownImage]) -> None:
         for title, found, note in zip((TRAINED, UNTRAINED), maps, notes, strict=True)
     ]
     view = st.session_state.get("view")
-    drawn = (view.colors, view.opacity, view.smooth) if view else ()
+    style = view.style if view else DrawStyle(opacity=0.85)
     row(
         row_payload(
-            cells, looks[0].photo, bundle.tokens.grid, "", ("",), *drawn, hint=HINT, choosable=False
+            cells, looks[0].photo, bundle.tokens.grid, "", style, hint=HINT, choosable=False
         ),
         key="twins",
     )

@@ -100,7 +100,8 @@ def test_a_link_says_how_to_draw(open_page):
     app = open_page(model=NAME, scene="1", **words)
     assert words.items() <= dict(app.query_params).items()
     header, _ = row(app)
-    assert (header["colors"], header["opacity"], header["smooth"]) == ("magma", 0.5, True)
+    style = header["style"]
+    assert (style["colors"], style["opacity"], style["smooth"]) == ("magma", 0.5, True)
     app.button_group(key="word_choice").set_value(0).run()
     assert words.items() <= dict(app.query_params).items()
     assert "unknown colors" in texts(open_page(model=NAME, scene="1", colors="rainbow"))

@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from model import zoo
 from tests.viz.pages.fake_captioner import MOST, SAYS, FakeCaptioner
 from viz.components.caption_payload import MEMORY_OF_ONE, Objects, caption_payload
+from viz.components.draw_style import DrawStyle
 from viz.components.payload import unpack
 from viz.pages.shared import captions_written, open_models
 from viz.pages.shared.captions_written import scene_of
@@ -288,7 +289,7 @@ def test_an_impossible_word_can_be_sent():
     """JSON has no minus infinity."""
     caption = FakeCaptioner().score(None, "a red dragon")
     caption.logprobs = np.array([-0.1, -np.inf, -2.0])
-    header, _ = unpack(caption_payload(caption, b"", (5, 4), {}))
+    header, _ = unpack(caption_payload(caption, b"", (5, 4), {}, DrawStyle()))
     assert header["probabilities"][1] == 0 and header["logprobs"][1] == -999
 
 

@@ -1,50 +1,33 @@
 // The maps of several methods over one photo. The same patch is marked in all of them.
 
-const instances = new WeakMap();
+import { Component, mountable } from "../shared/component.js";
+import { element, setText } from "../shared/controls.js";
+import { drawBox, drawScale, MapCanvas } from "../shared/drawing.js";
+import { centreOf, nextPatch, patchAt, patchBox, placeName } from "../shared/grid.js";
+import { ARROWS } from "../shared/navigation.js";
+import { capital } from "../shared/text.js";
+import { ranksOf, valueAndRank } from "./ranks.js";
 
-export default function (component) {
-  const { parentElement, data, setTriggerValue } = component;
-  let row = instances.get(parentElement);
-  if (!row) {
-    row = new Row(parentElement);
-    instances.set(parentElement, row);
-  }
-  row.choose = (id) => setTriggerValue("choose", id);
-  if (data) row.receive(data);
-  return () => {
-    row.resizes.disconnect();
-    instances.delete(parentElement);
-  };
-}
+class Row extends Component {
+  static selector = ".row";
 
-class Row {
-  constructor(parent) {
-    this.root = parent.querySelector(".row");
-    this.cells = parent.querySelector(".cells");
-    this.bar = parent.querySelector(".bar");
-    this.readout = parent.querySelector(".readout");
+  constructor(root) {
+    super(root);
+    this.cells = this.find(".cells");
     this.point = null; // the patch that is marked
-    this.maps = []; // one a canvas: values, ranks, canvas and the line that tells the value
-    this.root.onkeydown = (event) => this.onKey(event);
-    this.resizes = new ResizeObserver(() => this.draw());
-    this.resizes.observe(this.cells);
+    this.maps = []; // one a canvas: its values, their ranks, and the line under it
+    this.on(root, "keydown", (event) => this.onKey(event));
+    this.sizes.observe(this.cells);
   }
 
-  receive(bytes) {
-    if (bytes === this.received) return;
-    this.received = bytes;
-    const { header, arrays } = unpack(bytes);
+  receive(header, { values, photo }) {
     this.header = header;
     this.patches = header.grid[0] * header.grid[1];
-    if (this.point !== null && this.point >= this.patches) this.point = null;
-    this.build(arrays.values);
-    drawScale(this.bar, header.colors);
-    this.tell();
-    decodeFor(this, arrays.photo, (photo) => {
-      this.photo = photo;
-      this.base = null;
-      this.draw();
-    });
+    if (this.point >= this.patches) this.point = null;
+    this.build(values);
+    drawScale(this.find(".bar"), header.style.colors);
+    this.showValues();
+    this.decode(photo);
   }
 
   build(values) {
@@ -52,126 +35,89 @@ class Row {
     this.maps = [];
     this.cells.classList.toggle("few", cells.length < 3);
     let next = 0;
-    const take = () => values.subarray(next * this.patches, ++next * this.patches);
-    this.cells.replaceChildren(
-      ...cells.map((cell, i) => {
-        const name = this.name(cell);
-        const group = element("span", { class: "group" }, cells[i - 1]?.group === cell.group ? "" : cell.group);
-        const figure = element("figure", { class: "cell" }, group, name);
-        figure.dataset.method = cell.id;
-        figure.classList.toggle("chosen", cell.id === chosen);
-        if (cell.missing) figure.append(element("p", { class: "missing" }, cell.missing));
-        else variants.forEach((variant, v) => figure.append(...this.picture(cell, variant, v, take())));
-        return figure;
-      }),
-    );
+    const take = () => {
+      next += this.patches;
+      return values.subarray(next - this.patches, next);
+    };
+    const figures = cells.map((cell, i) => {
+      const title = cells[i - 1]?.group === cell.group ? "" : cell.group;
+      const group = element("span", { class: "group" }, title);
+      const figure = element("figure", { class: "cell" }, group, this.name(cell));
+      figure.dataset.method = cell.id;
+      figure.classList.toggle("chosen", cell.id === chosen);
+      if (cell.missing) figure.append(element("p", { class: "missing" }, cell.missing));
+      else variants.forEach((name, v) => void figure.append(...this.map(cell, name, v, take())));
+      return figure;
+    });
+    this.cells.replaceChildren(...figures);
   }
 
   name(cell) {
     const { chosen, choosable } = this.header;
-    if (!choosable) return element("p", { class: "name", title: cell.short }, cell.title);
-    const name = element("button", { class: "name", type: "button", title: cell.short }, cell.title);
+    const attributes = { class: "name", title: cell.short };
+    if (!choosable) return element("p", attributes, cell.title);
+    const name = element("button", { ...attributes, type: "button" }, cell.title);
     name.setAttribute("aria-pressed", cell.id === chosen);
-    name.onclick = () => this.choose(cell.id);
+    this.on(name, "click", () => this.choose(cell.id));
     return name;
   }
 
-  picture(cell, variant, index, values) {
+  map(cell, variant, index, values) {
     const canvas = element("canvas", { class: "photo", role: "img" });
-    canvas.setAttribute("aria-label", [cell.title, variant, "over the photo"].filter(Boolean).join(", "));
-    canvas.onpointermove = (event) => this.mark(this.patchAt(event, canvas));
-    canvas.onpointerleave = () => this.mark(null);
-    if (this.header.choosable) canvas.onclick = () => this.choose(cell.id);
-    const value = element("p", { class: "value" });
+    const parts = [cell.title, variant, "over the photo"].filter(Boolean);
+    canvas.setAttribute("aria-label", parts.join(", "));
+    this.on(canvas, "pointermove", (e) => this.mark(patchAt(e, canvas, this.header.grid)));
+    this.on(canvas, "pointerleave", () => this.mark(null));
+    if (this.header.choosable) this.on(canvas, "click", () => this.choose(cell.id));
+    const line = element("p", { class: "value" });
     const note = cell.notes?.[index] ?? "";
-    this.maps.push({ canvas, values, value, note, ranks: ranksOf(values) });
-    return variant ? [element("p", { class: "which" }, variant), canvas, value] : [canvas, value];
+    const picture = new MapCanvas(canvas);
+    this.maps.push({ canvas, picture, values, line, note, ranks: ranksOf(values) });
+    return variant ? [element("p", { class: "which" }, variant), canvas, line] : [canvas, line];
+  }
+
+  choose(id) {
+    this.setTriggerValue("choose", id);
   }
 
   draw() {
     if (!this.photo || !this.maps.length) return;
-    const { grid, colors, opacity, smooth } = this.header;
-    const aspect = this.photo.width / this.photo.height;
+    const { grid, style, box } = this.header;
     const width = this.maps[0].canvas.clientWidth;
-    for (const map of this.maps) {
-      if (fit(map.canvas, aspect, width)) this.base = null;
+    for (const { picture, values } of this.maps) {
+      const context = picture.draw(this.photo, values, 1, grid, style, width);
+      if (box) drawBox(context, box, { dash: [4, 3] });
+      if (this.point !== null) drawBox(context, patchBox(this.point, grid), { rim: 3 });
     }
-    const { canvas } = this.maps[0];
-    this.base ??= subdued(this.photo, canvas.width, canvas.height);
-    const table = palette(colors, opacity);
-    for (const map of this.maps) {
-      map.tile = tile(map.values, 1, grid, table, map.tile);
-      const context = map.canvas.getContext("2d");
-      context.drawImage(this.base, 0, 0);
-      context.imageSmoothingEnabled = smooth;
-      context.drawImage(map.tile, 0, 0, map.canvas.width, map.canvas.height);
-      if (this.header.box) drawBox(context, this.header.box, [4, 3]);
-      if (this.point !== null) this.outline(context, map.canvas);
-    }
-  }
-
-  outline(context, { width, height }) {
-    const [rows, columns] = this.header.grid;
-    const x = (this.point % columns) * (width / columns);
-    const y = Math.floor(this.point / columns) * (height / rows);
-    for (const [color, line] of [["#000", 4], ["#fff", 2]]) {
-      context.strokeStyle = color;
-      context.lineWidth = line * (window.devicePixelRatio || 1) * 0.75;
-      context.strokeRect(x, y, width / columns, height / rows);
-    }
-  }
-
-  patchAt(event, canvas) {
-    const [rows, columns] = this.header.grid;
-    const box = canvas.getBoundingClientRect();
-    const row = Math.floor(((event.clientY - box.top) / box.height) * rows);
-    const column = Math.floor(((event.clientX - box.left) / box.width) * columns);
-    const inside = row >= 0 && column >= 0 && row < rows && column < columns;
-    return inside ? row * columns + column : null;
   }
 
   mark(patch) {
     if (patch === this.point) return;
     this.point = patch;
-    this.tell();
+    this.showValues();
     this.draw();
   }
 
-  tell() {
+  showValues() {
+    const { point, patches } = this;
     const { grid, hint } = this.header;
-    for (const { values, ranks, value, note } of this.maps) {
-      setText(value, this.point === null ? note : describe(values[this.point], ranks[this.point]));
+    for (const { values, ranks, line, note } of this.maps) {
+      setText(line, point === null ? note : valueAndRank(values[point], ranks[point]));
     }
-    const place = this.point === null ? hint : `Row ${Math.floor(this.point / grid[1]) + 1}, column ${(this.point % grid[1]) + 1} in every map, of ${this.patches} patches.`;
-    setText(this.readout, place);
+    const where = () => `${capital(placeName(point, grid))} in every map, of ${patches} patches.`;
+    setText(this.find(".readout"), point === null ? hint : where());
   }
 
+  // The first step goes to the middle.
   onKey(event) {
-    const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+    const { grid } = this.header;
     if (event.key === "Escape") this.mark(null);
-    else if (event.key in steps) {
-      const [rows, columns] = this.header.grid;
-      const start = this.point ?? Math.floor(rows / 2) * columns + Math.floor(columns / 2);
-      const [down, right] = this.point === null ? [0, 0] : steps[event.key];
-      const row = Math.min(rows - 1, Math.max(0, Math.floor(start / columns) + down));
-      const column = Math.min(columns - 1, Math.max(0, (start % columns) + right));
-      this.mark(row * columns + column);
+    else if (event.key in ARROWS) {
+      const next = () => nextPatch(this.point, ARROWS[event.key], grid);
+      this.mark(this.point === null ? centreOf(grid) : next());
     } else return;
     event.preventDefault();
   }
 }
 
-function describe(value, rank) {
-  return value > 0 ? `${percent(value)} of peak, rank ${rank}` : "zero here";
-}
-
-// 1 for the largest value; equal values share the best rank among them.
-function ranksOf(values) {
-  const order = [...values.keys()].sort((a, b) => values[b] - values[a]);
-  const ranks = new Array(values.length);
-  order.forEach((patch, i) => {
-    const before = order[i - 1];
-    ranks[patch] = i && values[before] === values[patch] ? ranks[before] : i + 1;
-  });
-  return ranks;
-}
+export default mountable(Row);

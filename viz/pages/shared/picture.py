@@ -22,6 +22,7 @@ from viz.pages.shared.text import plain
 STORE_BYTES = 512 * 2**20
 MAX_SIDE = 1024
 MAX_MEGABYTES = 20
+UPLOAD = "upload"  # the key of the upload field, by which the explorer finds it
 TYPES = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]
 
 _store: LRUCache = LRUCache(STORE_BYTES, getsizeof=lambda image: 3 * image.width * image.height)
@@ -78,7 +79,7 @@ def upload(paste: bool = False) -> None:
     """Show the upload field; `paste`: the page also takes a picture that is pasted."""
     st.file_uploader(
         "Your own: upload, drop or paste" if paste else "Your own: upload or drop",
-        key="upload",
+        key=UPLOAD,
         type=TYPES,
         on_change=_take_upload,
         max_upload_size=MAX_MEGABYTES,

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from model.recorded_image import Layer, default_query, same_place
 from model.recording.rollout import FUSIONS
 from model.tokens import TokenLayout
+from viz.components.draw_style import DrawStyle
 from viz.pictures.colors import COLOR_MAPS
 
 SCALINGS = ("map", "layer")
@@ -35,6 +36,11 @@ class View:
     smooth: bool = False
     fusion: str = "mean"
     discard: float = 0.0
+
+    @property
+    def style(self) -> DrawStyle:
+        """How maps are drawn in this view."""
+        return DrawStyle(self.colors, self.opacity, self.smooth, self.lines, self.scaling)
 
     @classmethod
     def from_browser(cls, message: Mapping[str, object], old: "View") -> "View":

@@ -1,0 +1,126 @@
+// What every component has in common: one instance a place on the page, kept while the page runs
+// again; its listeners, frames and timers; and a sentence in its place where something fails.
+
+import { element } from "./controls.js";
+import { unpack } from "./payload.js";
+
+// A component of a class, as Streamlit mounts it: called at the first mount, at each new payload
+// and at each change of the theme; what it returns is called when the component leaves the page.
+export function mountable(Kind) {
+  const instances = new WeakMap();
+  return (page) => {
+    const place = page.parentElement;
+    const close = () => {
+      instances.get(place)?.close();
+      instances.delete(place);
+    };
+    const fail = (error) => {
+      close();
+      showFailure(place, Kind.selector, error);
+    };
+    try {
+      let instance = instances.get(place);
+      if (!instance) {
+        hideFailure(place, Kind.selector);
+        instance = new Kind(place.querySelector(Kind.selector));
+        instance.fail = fail;
+        instances.set(place, instance);
+      }
+      instance.update(page);
+    } catch (error) {
+      fail(error);
+    }
+    return close;
+  };
+}
+
+function showFailure(place, selector, error) {
+  console.error(error);
+  hideFailure(place, selector);
+  const sentence = `This part of the page could not be drawn. ${error.message}`;
+  place.append(element("p", { class: "failure", role: "alert" }, sentence));
+  const root = place.querySelector(selector);
+  if (root) root.style.display = "none";
+}
+
+function hideFailure(place, selector) {
+  place.querySelector(".failure")?.remove();
+  const root = place.querySelector(selector);
+  if (root) root.style.display = "";
+}
+
+// The base of all components. A subclass names its outermost element in a static `selector`, takes
+// a payload in `receive(header, arrays)`, and draws in `draw()`.
+export class Component {
+  constructor(root) {
+    this.root = root;
+    this.sizes = new ResizeObserver(this.guard(() => this.schedule()));
+  }
+
+  find(selector) {
+    return this.root.querySelector(selector);
+  }
+
+  // Take what Streamlit gives: the data, and how values are sent back to Python.
+  update({ data, setStateValue, setTriggerValue }) {
+    Object.assign(this, { setStateValue, setTriggerValue });
+    if (data && data !== this.received) {
+      this.received = data;
+      const { header, arrays } = unpack(data);
+      this.receive(header, arrays);
+    }
+    if (data) this.schedule(); // after a change of the theme, too
+  }
+
+  // A function that may be called at any time: what it throws becomes a sentence on the page.
+  guard(action) {
+    return (...given) => {
+      if (this.closed) return;
+      try {
+        action(...given);
+      } catch (error) {
+        this.fail(error);
+      }
+    };
+  }
+
+  on(node, event, action) {
+    node[`on${event}`] = this.guard(action);
+  }
+
+  // Draw in the next frame, once however often it is asked for.
+  schedule() {
+    cancelAnimationFrame(this.frame);
+    this.frame = requestAnimationFrame(this.guard(() => this.draw()));
+  }
+
+  // Do something once, after a while; a later call takes the place of an earlier one.
+  later(action, milliseconds) {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(this.guard(action), milliseconds);
+  }
+
+  // Decode the photo and draw; a photo that another has overtaken is dropped.
+  decode(jpeg) {
+    const mine = {};
+    this.decoding = mine;
+    this.photo = null;
+    createImageBitmap(new Blob([jpeg], { type: "image/jpeg" })).then(
+      this.guard((photo) => {
+        if (this.decoding !== mine) return;
+        this.photo = photo;
+        this.schedule();
+      }),
+      this.guard(() => {
+        throw new Error("The photo could not be decoded.");
+      }),
+    );
+  }
+
+  close() {
+    this.closed = true;
+    this.sizes.disconnect();
+    clearTimeout(this.timer);
+    cancelAnimationFrame(this.frame);
+  }
+}
