@@ -22,7 +22,7 @@ from statistics import median
 import torch
 from torch import nn
 
-from model.nets.torchvision_cpu import ensure
+from model.nets.torchvision_cpu import ensure_operators
 from model.recording.recorder import AttentionRecorder
 from model.recording.rollout import rollout
 
@@ -37,7 +37,7 @@ Step = Callable[[], object]
 
 
 def timm_model(size: str) -> nn.Module:
-    ensure()
+    ensure_operators()
     from timm.models import VisionTransformer
 
     shape = SIZES[size]
@@ -78,7 +78,7 @@ def attention_extract(size: str) -> Step:
 
 
 def transformers_eager(size: str) -> Step:
-    ensure()
+    ensure_operators()
     from transformers import ViTConfig, ViTModel
 
     shape, x = SIZES[size], images(size)

@@ -1,4 +1,4 @@
-"""From a picture to what a net takes: resizing, channels, normalisation."""
+"""Prepare pictures for a net: resize them, fit their channels, normalise them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from model.errors import ModelRejected
+from model.nets.vit import ViTConfig
 from model.tokens import MAX_SIDE, pair
 
 INTERPOLATIONS = {
@@ -25,12 +26,18 @@ INTERPOLATIONS = {
 
 @dataclass(frozen=True)
 class Resize:
-    """How a photo of any size becomes the size that a model takes.
+    """Crop and resize a photo of any size to the size that a model takes.
+
+        >>> resize = Resize(size=(224, 224))
+        >>> resize.box(640, 480)  # the part that is kept: left, top, right, bottom
+        (80, 0, 560, 480)
+        >>> resize(Image.new("RGB", (640, 480))).size
+        (224, 224)
 
     The largest central part that has the model's shape is cut out and resized. Published models
-    come with another rule, which `resized` asks for: the whole photo is resized first, its
-    shorter side to that many pixels, or both sides to (height, width) whatever its shape, and
-    the centre is cut out of that.
+    follow another rule, which `resized` asks for: the whole photo is resized first, its shorter
+    side to that many pixels, or both sides to (height, width) whatever its shape, and the centre
+    is cut out of the result.
     """
 
     size: tuple[int, int]  # height, width
@@ -51,47 +58,48 @@ class Resize:
         pixels = INTERPOLATIONS[self.interpolation]
         if self.resized is None:
             return image.crop(self.box(*image.size)).resize((width, height), pixels)
-        whole = self._whole(*image.size)
+        whole = _resized_whole(self.resized, *image.size)
         return image.resize(whole, pixels).crop(_central((width, height), whole))
 
     def box(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """The part of a photo that is kept, (left, top, right, bottom) in its pixels.
+        """Find the part of a photo that is kept, (left, top, right, bottom) in its pixels.
 
-        Exact where the part is cut out first; rounded to whole pixels where it is cut out of
-        the resized photo.
+        It is exact where the part is cut out first, and rounded to whole pixels where it is cut
+        out of the resized photo.
         """
         if self.resized is None:
             scale = min(height / self.size[0], width / self.size[1])
             kept = (max(1, round(self.size[1] * scale)), max(1, round(self.size[0] * scale)))
             return _central(kept, (width, height))
-        whole = self._whole(width, height)
+        whole = _resized_whole(self.resized, width, height)
         left, top, right, bottom = _central((self.size[1], self.size[0]), whole)
         across, down = width / whole[0], height / whole[1]
         left, top = max(0, round(left * across)), max(0, round(top * down))
         right, bottom = min(width, round(right * across)), min(height, round(bottom * down))
         return left, top, max(right, left + 1), max(bottom, top + 1)
 
-    def _whole(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height of the whole photo after resizing."""
-        if isinstance(self.resized, int):
-            shorter = min(width, height)
-            return int(self.resized * width / shorter), int(self.resized * height / shorter)
-        height, width = self.resized
-        return width, height
+
+def _resized_whole(resized: int | tuple[int, int], width: int, height: int) -> tuple[int, int]:
+    """Compute the width and height of the whole photo after resizing."""
+    if isinstance(resized, int):
+        shorter = min(width, height)
+        return int(resized * width / shorter), int(resized * height / shorter)
+    height, width = resized
+    return width, height
 
 
 def _central(part: tuple[int, int], whole: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The box (left, top, right, bottom) of a centred part; sizes are (width, height)."""
+    """Compute the box (left, top, right, bottom) of a centred part; sizes: (width, height)."""
     left, top = (round((b - a) / 2) for a, b in zip(part, whole, strict=True))
     return left, top, left + part[0], top + part[1]
 
 
-def normalisation(
+def check_normalisation(
     mean: Sequence[float], std: Sequence[float], channels: int
 ) -> dict[str, tuple[float, ...]]:
-    """`mean` and `std` as tuples, checked: a value for each channel, no std of zero.
+    """Check `mean` and `std` and return them as tuples, by name.
 
-    Raises ModelRejected.
+    Each needs one value for each channel, and no standard deviation is zero. Raises ModelRejected.
     """
     try:
         mean, std = tuple(map(float, mean)), tuple(map(float, std))
@@ -107,12 +115,10 @@ def normalisation(
     return {"mean": mean, "std": std}
 
 
-def as_float(images: Tensor, config) -> Tensor:
-    """uint8 (B, C, h, w) -> float 0..1 (B, in_channels, H, W), resized and made grey or RGB as
-    the net wants them."""
+def resize_batch(images: Tensor, config: ViTConfig) -> Tensor:
+    """Fit pictures to a net: uint8 (B, C, h, w) -> floats from 0 to 1 (B, in_channels, H, W)."""
     images = images.float() / 255
-    size = config.img_size
-    size = (size, size) if isinstance(size, int) else tuple(size)
+    size = pair(config.img_size)
     if images.shape[-2:] != size:
         images = F.interpolate(images, size, mode="bilinear", antialias=True).clamp(0, 1)
     if images.shape[1] == 1 and config.in_channels == 3:
@@ -121,13 +127,13 @@ def as_float(images: Tensor, config) -> Tensor:
 
 
 def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """Float (B, C, H, W) less the mean, over the deviation, of each channel."""
-    mean, std = (_of_channels(tuple(values), images.device) for values in (mean, std))
-    return (images - mean) / std
+    """Subtract the mean of each channel from images (B, C, H, W), and divide by its deviation."""
+    means, deviations = (_of_channels(tuple(values), images.device) for values in (mean, std))
+    return (images - means) / deviations
 
 
 @cache
 @torch.inference_mode(False)  # for any later use, whoever asks first
 def _of_channels(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """(C, 1, 1), copied to a device once: a copy at each step would wait for all before it."""
+    """Make a tensor (C, 1, 1) on a device once: a copy at each step would wait for the others."""
     return torch.tensor(values, device=device).view(-1, 1, 1)

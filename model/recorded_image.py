@@ -1,4 +1,4 @@
-"""Run one picture through one model, and compute the maps of every layer from any token."""
+"""Run one picture through a model and compute the map of any layer from any token."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOP_CLASSES = 5
 
 
 class Layer(NamedTuple):
-    """Describe a layer by its heads and tokens; in hierarchical models, layers differ in both."""
+    """Heads and tokens of a layer; in hierarchical models, layers differ in both."""
 
     heads: int
     tokens: TokenLayout
@@ -30,7 +30,7 @@ class Layer(NamedTuple):
 
 @dataclass(frozen=True)
 class RecordedImage:
-    """Hold an image with its attention records and the model's answer; see `record_image`."""
+    """An image with its attention records and the model's answer, as `record_image` makes it."""
 
     records: list[AttentionRecord]
     """One record for each layer that attends within the image, in running order."""
@@ -168,7 +168,9 @@ def layer_maps(record: AttentionRecord, tokens: TokenLayout, query: int) -> np.n
     Prefix tokens are left out, so a map sums to the share of attention that patches get.
     """
     if record.windows:
-        return attention_in_image(record, *tokens.position_of(query))[0].numpy()
+        place = tokens.position_of(query)
+        assert place is not None, "layers with windows have no prefix tokens"
+        return attention_in_image(record, *place)[0].numpy()
     row = record.weights(queries=[query])[0, :, 0, tokens.patch_slice]
     return row.unflatten(-1, tokens.grid).numpy()
 

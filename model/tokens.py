@@ -1,4 +1,4 @@
-"""The tokens of an image: which patch each stands for, and from pixels to patches and back."""
+"""Lay out the tokens of an image, and turn pixels into patches and back."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def _sizes_that_fit(height: int, width: int) -> str:
 
 @dataclass(frozen=True)
 class TokenLayout:
-    """Describe what each token of a sequence stands for.
+    """Layout of a sequence of tokens: its prefix, then the patches of a grid.
 
-    A sequence holds its prefix tokens in order, then the patches row by row.
+    The patches follow each other row by row.
 
         >>> layout = TokenLayout(grid=(14, 14), prefix=("cls",), patch=(16, 16))
         >>> layout.tokens, layout.patches, layout.image_size

@@ -41,7 +41,7 @@ class DrawnScenes:
 
 
 @dataclass(frozen=True, eq=False)
-class Photos:
+class CaptionedPhotos:
     """Photos with several human captions each, of which an epoch takes `each`."""
 
     images: Tensor  # uint8 (N, 3, H, W)
@@ -70,15 +70,15 @@ class Photos:
 
 def read_captioned_photos(
     folder: Path, split: str, limit: int | None = None, each: int = 1
-) -> Photos:
+) -> CaptionedPhotos:
     """A split ("train", "val", "test") of photos with captions: Flickr8k as published, or packed
     as SPLIT.npz with SPLIT.json, whose `captions` has a list a photo.
 
     Raises DataError.
     """
     published = flickr8k.read_flickr8k(folder, split, limit)
-    images, captions = published or _packed(folder, split, limit)
-    return Photos(images, captions, each)
+    images, captions = published or _read_packed(folder, split, limit)
+    return CaptionedPhotos(images, captions, each)
 
 
 def pack_captions(source: Path, target: Path) -> None:
@@ -91,7 +91,7 @@ def pack_captions(source: Path, target: Path) -> None:
         (target / f"{split}.json").write_text(text, encoding="utf-8")
 
 
-def _packed(folder: Path, split: str, limit: int | None) -> tuple[Tensor, list[list[str]]]:
+def _read_packed(folder: Path, split: str, limit: int | None) -> tuple[Tensor, list[list[str]]]:
     try:
         captions = json.loads((folder / f"{split}.json").read_text(encoding="utf-8"))["captions"]
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -23,8 +23,8 @@ def read_flickr8k(
     """
     if not (folder / CAPTIONS).is_file():
         return None
-    captions = _captions(folder / CAPTIONS)
-    names = _lines(folder / f"Flickr_8k.{SPLITS[split]}Images.txt")[:limit]
+    captions = _read_captions(folder / CAPTIONS)
+    names = _read_lines(folder / f"Flickr_8k.{SPLITS[split]}Images.txt")[:limit]
     if missing := [name for name in names if name not in captions]:
         raise DataError(f"{CAPTIONS} in {folder} has no caption of {missing[0]}. Fetch it again.")
     photos = next((folder / name for name in PHOTOS if (folder / name).is_dir()), None)
@@ -33,10 +33,10 @@ def read_flickr8k(
     return load_pictures([photos / n for n in names], SIDE, cut=False), [captions[n] for n in names]
 
 
-def _captions(file: Path) -> dict[str, list[str]]:
+def _read_captions(file: Path) -> dict[str, list[str]]:
     """Lines such as `name.jpg#0<tab>A dog runs .`"""
     found: dict[str, list[str]] = {}
-    for line in _lines(file):
+    for line in _read_lines(file):
         name, tab, text = line.partition("\t")
         if not tab:
             raise DataError(f"{file} has a line without a caption: {line[:60]!r}. Fetch it again.")
@@ -44,7 +44,7 @@ def _captions(file: Path) -> dict[str, list[str]]:
     return found
 
 
-def _lines(file: Path) -> list[str]:
+def _read_lines(file: Path) -> list[str]:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -26,16 +26,16 @@ def read_packed(folder: Path, name: str, size: int | None, limit: int | None) ->
     """The split `name`, or None where no such file is there. Raises DataError."""
     files = [folder / f"{name}.npz"]
     if not files[0].is_file():
-        files = _parts(folder, name)
+        files = _find_parts(folder, name)
     parts = []
     for file in files:
         parts.append(_read_file(file, limit))
         if limit and sum(map(len, parts)) >= limit:
             break
-    return _joined(parts).first(limit) if parts else None
+    return _join_parts(parts).first(limit) if parts else None
 
 
-def _parts(folder: Path, name: str) -> list[Path]:
+def _find_parts(folder: Path, name: str) -> list[Path]:
     """name-0.npz, name-1.npz, ... as far as they go. Raises DataError where one is missing."""
     count = len(list(folder.glob(f"{name}-*.npz")))
     files = [folder / f"{name}-{number}.npz" for number in range(count)]
@@ -46,27 +46,27 @@ def _parts(folder: Path, name: str) -> list[Path]:
 
 def read_pictures(file: Path, limit: int | None) -> Tensor:
     """uint8 (N, 3, H, W): the pictures of a packed file that has no labels. Raises DataError."""
-    with _opened(file) as arrays:
-        return _pictures(arrays, limit)
+    with _open_arrays(file) as arrays:
+        return _images_of(arrays, limit)
 
 
-def write(file: Path, split: Split, order: Tensor) -> None:
+def write_packed(file: Path, split: Split, order: Tensor) -> None:
     """Write a split in that order of its pictures, without loss."""
     arrays = {"labels": split.labels[order].numpy().astype(np.int16)}
     arrays["classes"] = np.array(split.classes)
     if split.boxes is not None:
         arrays["boxes"] = split.boxes[order].numpy()
-    np.savez_compressed(file, **arrays, **_encode(split.images[order]))
+    np.savez_compressed(file, **arrays, **_encode_images(split.images[order]))
 
 
 def write_pictures(file: Path, images: Tensor) -> None:
     """Write uint8 (N, C, H, W) for `read_pictures`, without loss."""
-    np.savez_compressed(file, **_encode(images))
+    np.savez_compressed(file, **_encode_images(images))
 
 
 def _read_file(file: Path, limit: int | None) -> Split:
-    with _opened(file) as arrays:
-        images = _pictures(arrays, limit)
+    with _open_arrays(file) as arrays:
+        images = _images_of(arrays, limit)
         labels = torch.from_numpy(arrays["labels"][:limit].astype(np.int64))
         classes = tuple(map(str, arrays["classes"]))
         boxes = torch.from_numpy(arrays["boxes"][:limit]) if "boxes" in arrays else None
@@ -74,7 +74,7 @@ def _read_file(file: Path, limit: int | None) -> Split:
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[Mapping[str, np.ndarray]]:
+def _open_arrays(file: Path) -> Iterator[Mapping[str, np.ndarray]]:
     """The arrays of a file; what goes wrong while they are read becomes a sentence."""
     try:
         with np.load(file, allow_pickle=False) as arrays:
@@ -88,16 +88,16 @@ def _opened(file: Path) -> Iterator[Mapping[str, np.ndarray]]:
         raise DataError(f"{file} is damaged ({error}). Fetch or pack it again.") from None
 
 
-def _pictures(arrays: Mapping[str, np.ndarray], limit: int | None) -> Tensor:
+def _images_of(arrays: Mapping[str, np.ndarray], limit: int | None) -> Tensor:
     if "images" in arrays:
         images = arrays["images"][:limit]
     else:
-        images = _decode(arrays["blob"], arrays["offsets"], limit)
+        images = _decode_blob(arrays["blob"], arrays["offsets"], limit)
     images = images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
     return torch.from_numpy(np.ascontiguousarray(images))
 
 
-def _decode(blob: np.ndarray, offsets: np.ndarray, limit: int | None) -> np.ndarray:
+def _decode_blob(blob: np.ndarray, offsets: np.ndarray, limit: int | None) -> np.ndarray:
     """Encoded pictures back to back -> uint8 (N, H, W, 3)."""
     if offsets[-1] != len(blob) or (np.diff(offsets) <= 0).any():
         raise ValueError("the offsets do not fit the pictures")
@@ -116,7 +116,7 @@ def _decode(blob: np.ndarray, offsets: np.ndarray, limit: int | None) -> np.ndar
     return images
 
 
-def _joined(parts: list[Split]) -> Split:
+def _join_parts(parts: list[Split]) -> Split:
     if any(part.classes != parts[0].classes for part in parts):
         raise DataError("The packed files name different classes. Pack the data set again.")
     if any(part.images.shape[1:] != parts[0].images.shape[1:] for part in parts):
@@ -132,15 +132,15 @@ def _joined(parts: list[Split]) -> Split:
     )
 
 
-def _encode(images: Tensor) -> dict[str, np.ndarray]:
+def _encode_images(images: Tensor) -> dict[str, np.ndarray]:
     if images.shape[1] == 1:
         return {"images": images[:, 0].numpy()}
-    encoded = [_webp(picture) for picture in images.permute(0, 2, 3, 1).numpy()]
+    encoded = [_encode_webp(picture) for picture in images.permute(0, 2, 3, 1).numpy()]
     blob = np.frombuffer(b"".join(encoded), np.uint8)
     return {"blob": blob, "offsets": np.cumsum([0, *map(len, encoded)], dtype=np.int64)}
 
 
-def _webp(picture: np.ndarray) -> bytes:
+def _encode_webp(picture: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "WEBP", lossless=True, quality=50, method=2)
     return file.getvalue()

@@ -23,10 +23,10 @@ __all__ = ["DataError", "Split", "pack_pictures", "read_split"]
 
 _READERS = (
     packed.read_packed,
-    published.cifar10,
-    published.fashion_mnist,
-    published.tiny_imagenet,
-    published.folders,
+    published.read_cifar10,
+    published.read_fashion_mnist,
+    published.read_tiny_imagenet,
+    published.read_class_folders,
 )
 
 
@@ -45,7 +45,7 @@ def read_split(
     for name in ("test", "val") if split == "test" else (split,):
         for reader in _READERS:
             if (found := reader(folder, name, size, limit)) is not None:
-                return _checked(found, folder, name)
+                return _check_labels(found, folder, name)
     raise DataError(
         f"{folder} holds no {split} data: expected {split}.npz (or its numbered "
         f"parts), cifar-10-batches-py, FashionMNIST/raw, Tiny ImageNet's wnids.txt or "
@@ -64,10 +64,10 @@ def pack_pictures(
     for name in ("train", "test"):
         split = read_split(source, name, size)
         order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))
-        packed.write(Path(target) / f"{name}.npz", split, order)
+        packed.write_packed(Path(target) / f"{name}.npz", split, order)
 
 
-def _checked(split: Split, folder: Path, name: str) -> Split:
+def _check_labels(split: Split, folder: Path, name: str) -> Split:
     count = len(split.labels)
     if not count or len(split.images) != count:
         raise DataError(f"The {name} data in {folder} is empty or cut short. Fetch it again.")

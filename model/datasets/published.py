@@ -21,27 +21,33 @@ from model.errors import DataError
 from model.nets import torchvision_cpu
 
 
-def cifar10(folder: Path, name: str, size: int | None, limit: int | None) -> Split | None:
+def read_cifar10(folder: Path, name: str, size: int | None, limit: int | None) -> Split | None:
     """CIFAR-10 as published; None where it is not. Raises DataError."""
     if not (folder / "cifar-10-batches-py").is_dir() or name == "val":
         return None
     # The published files are pickles: torchvision opens them only where their MD5 is right.
-    data = _torchvision("CIFAR-10", folder, lambda sets: sets.CIFAR10(folder, name == "train"))
+    data = _load_with_torchvision(
+        "CIFAR-10", folder, lambda sets: sets.CIFAR10(folder, name == "train")
+    )
     images = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
     return Split(images, torch.tensor(data.targets), tuple(data.classes)).first(limit)
 
 
-def fashion_mnist(folder: Path, name: str, size: int | None, limit: int | None) -> Split | None:
+def read_fashion_mnist(
+    folder: Path, name: str, size: int | None, limit: int | None
+) -> Split | None:
     """Fashion-MNIST as published; None where it is not. Raises DataError."""
     if not (folder / "FashionMNIST" / "raw").is_dir() or name == "val":
         return None
-    data = _torchvision(
+    data = _load_with_torchvision(
         "Fashion-MNIST", folder, lambda sets: sets.FashionMNIST(folder, name == "train")
     )
     return Split(data.data[:, None], data.targets.long(), tuple(data.classes)).first(limit)
 
 
-def tiny_imagenet(folder: Path, name: str, size: int | None, limit: int | None) -> Split | None:
+def read_tiny_imagenet(
+    folder: Path, name: str, size: int | None, limit: int | None
+) -> Split | None:
     """Classes are named by the first of their words. Only `val` is given its boxes; it stands in
     for `test`, which is published without labels."""
     if not (folder / "wnids.txt").is_file():
@@ -49,13 +55,13 @@ def tiny_imagenet(folder: Path, name: str, size: int | None, limit: int | None) 
     name = "train" if name == "train" else "val"
     try:
         ids = (folder / "wnids.txt").read_text().split()
-        words = dict(_table(folder / "words.txt"))
+        words = dict(_read_table(folder / "words.txt"))
         classes = tuple(words[i].split(",")[0] for i in ids)
         boxes = None
         if name == "train":
             samples = [(p, i) for i in ids for p in sorted((folder / name / i).rglob("*.JPEG"))]
         else:
-            rows = _table(folder / name / "val_annotations.txt")
+            rows = _read_table(folder / name / "val_annotations.txt")
             samples = [(folder / name / "images" / row[0], row[1]) for row in rows]
             boxes = torch.tensor([list(map(int, row[2:6])) for row in rows], dtype=torch.int16)
         labels = [ids.index(i) for _, i in samples]
@@ -64,26 +70,28 @@ def tiny_imagenet(folder: Path, name: str, size: int | None, limit: int | None) 
             f"The Tiny ImageNet lists in {folder} are incomplete or damaged ({error}). "
             "Fetch them again from their publisher."
         ) from None
-    chosen = _spread(len(samples), limit)
+    chosen = _spread_positions(len(samples), limit)
     images = load_pictures([samples[i][0] for i in chosen], 64)
     boxes = None if boxes is None else boxes[chosen]
     return Split(images, torch.tensor(labels)[chosen], classes, boxes)
 
 
-def folders(folder: Path, name: str, size: int | None, limit: int | None) -> Split | None:
+def read_class_folders(
+    folder: Path, name: str, size: int | None, limit: int | None
+) -> Split | None:
     """One folder a class in a folder a split; None where there is none. Raises DataError."""
     if not (folder / name).is_dir():
         return None
-    data = _torchvision("picture", folder, lambda sets: sets.ImageFolder(folder / name))
-    chosen = _spread(len(data), limit)
+    data = _load_with_torchvision("picture", folder, lambda sets: sets.ImageFolder(folder / name))
+    chosen = _spread_positions(len(data), limit)
     paths = [data.samples[i][0] for i in chosen]
-    images = load_pictures(paths, size or min(_open(paths[0]).size))
+    images = load_pictures(paths, size or min(_open_picture(paths[0]).size))
     return Split(images, torch.tensor(data.targets)[chosen], tuple(data.classes))
 
 
-def _torchvision(what: str, folder: Path, load: Callable[[Any], Any]) -> Any:
+def _load_with_torchvision(what: str, folder: Path, load: Callable[[Any], Any]) -> Any:
     """`load(torchvision.datasets)`, any failure of which becomes a sentence."""
-    torchvision_cpu.ensure()
+    torchvision_cpu.ensure_operators()
     from torchvision import datasets
 
     try:
@@ -95,12 +103,12 @@ def _torchvision(what: str, folder: Path, load: Callable[[Any], Any]) -> Any:
         ) from None
 
 
-def _table(file: Path) -> list[list[str]]:
+def _read_table(file: Path) -> list[list[str]]:
     with file.open(newline="", encoding="utf-8") as lines:
         return [row for row in csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if row]
 
 
-def _spread(count: int, limit: int | None) -> list[int]:
+def _spread_positions(count: int, limit: int | None) -> list[int]:
     """`limit` of `count` positions, evenly apart, so that every class is among them."""
     limit = min(limit or count, count)
     return [i * count // limit for i in range(limit)]
@@ -114,12 +122,12 @@ def load_pictures(paths: Sequence[str | Path], size: int, cut: bool = True) -> T
     images = torch.empty(len(paths), 3, size, size, dtype=torch.uint8)
     for image, path in zip(images, paths, strict=True):
         fit = ImageOps.fit if cut else Image.Image.resize
-        picture = fit(_open(path), (size, size), Image.Resampling.BICUBIC)
+        picture = fit(_open_picture(path), (size, size), Image.Resampling.BICUBIC)
         image.copy_(torch.from_numpy(np.array(picture)).permute(2, 0, 1))
     return images
 
 
-def _open(path: str | Path) -> Image.Image:
+def _open_picture(path: str | Path) -> Image.Image:
     try:
         return ImageOps.exif_transpose(Image.open(path)).convert("RGB")
     except Exception as error:  # Pillow's readers raise all sorts for damage

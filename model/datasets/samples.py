@@ -18,7 +18,7 @@ from model.images import open_image
 
 @dataclass(frozen=True)
 class Sample:
-    """Name the file of a sample photo, and the people who made it."""
+    """A sample photo: its file in a package, its title and its credit."""
 
     package: str
     file: str  # in the package

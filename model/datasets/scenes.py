@@ -40,8 +40,8 @@ KINDS = ("size", "colour", "shape")  # of the words that name something to be se
 
 GAP = 3  # pixels between two boxes, and between a box and the edge
 STEP = 6  # pixels by which two centres differ in height at least: they say who is named first
-CLEARLY = 1.6  # the longer part of a distance, across or down, over the shorter: no diagonals
-FINER = 2  # shapes are drawn so much larger, then shrunk, for smooth edges
+CLEAR_RATIO = 1.6  # the longer part of a distance, across or down, over the shorter: no diagonals
+SUPERSAMPLING = 2  # shapes are drawn so much larger, then shrunk, for smooth edges
 
 
 Box = tuple[int, int, int, int]  # left, top; right, bottom: the first pixels outside
@@ -83,7 +83,7 @@ class Scene:
 
     @property
     def description(self) -> Description:
-        relations = tuple(relation(a, b) for a, b in pairwise(self.objects))
+        relations = tuple(find_relation(a, b) for a, b in pairwise(self.objects))
         return Description(tuple(o.words for o in self.objects), relations)
 
     @property
@@ -100,25 +100,27 @@ def vocabulary() -> tuple[str, ...]:
 def draw_scene(seed: int) -> Scene:
     """The scene of that number: the same one every time."""
     chance = random.Random(seed)
-    objects = _arranged(chance)
-    image = _background(chance)
+    objects = _arrange_objects(chance)
+    image = _draw_background(chance)
     brush = ImageDraw.Draw(image)
     for thing in objects:
-        _DRAW[thing.shape](brush, [FINER * edge for edge in thing.box], _tint(thing.colour, chance))
-    return Scene(image.reduce(FINER), objects)
+        _DRAW[thing.shape](
+            brush, [SUPERSAMPLING * edge for edge in thing.box], _vary_colour(thing.colour, chance)
+        )
+    return Scene(image.reduce(SUPERSAMPLING), objects)
 
 
-def relation(higher: Object, lower: Object) -> str | None:
+def find_relation(higher: Object, lower: Object) -> str | None:
     """How the higher object lies to the lower one; None where it is not clear."""
-    return _lie(higher.box, lower.box)
+    return _relate_boxes(higher.box, lower.box)
 
 
-def _lie(higher: Box, lower: Box) -> str | None:
+def _relate_boxes(higher: Box, lower: Box) -> str | None:
     across = (lower[0] + lower[2] - higher[0] - higher[2]) / 2
     down = _height(lower) - _height(higher)
-    if down >= CLEARLY * abs(across):
+    if down >= CLEAR_RATIO * abs(across):
         return "above"
-    if abs(across) >= CLEARLY * down:
+    if abs(across) >= CLEAR_RATIO * down:
         return "left of" if across > 0 else "right of"
     return None
 
@@ -133,7 +135,7 @@ def parse(text: str) -> Description | None:
     return Description(tuple(tuple(name.split()) for name in names), tuple(relations))
 
 
-def naming(words: Sequence[str], scene: Scene) -> list[tuple[int, int, str]]:
+def find_named_objects(words: Sequence[str], scene: Scene) -> list[tuple[int, int, str]]:
     """(index of the word, index of the object that it names, kind of word), kinds as in KINDS.
 
     A name, such as "small red circle", belongs to the object of that shape and colour; the words
@@ -148,7 +150,7 @@ def naming(words: Sequence[str], scene: Scene) -> list[tuple[int, int, str]]:
     return found
 
 
-def points_at_objects(
+def score_pointing_game(
     caption, scene: Scene, tokens: TokenLayout, layer: int = -1, head: int | None = None
 ) -> list[tuple[int, int, bool]]:
     """(index of the word, index of the object that it names, hit) for each word that names one.
@@ -159,7 +161,7 @@ def points_at_objects(
     attention = np.asarray(caption.attention(layer, head))[:, tokens.patch_slice]
     rows, columns = tokens.grid
     hits = []
-    for word, number, _ in naming(caption.words, scene):
+    for word, number, _ in find_named_objects(caption.words, scene):
         row, column = divmod(int(attention[word].argmax()), columns)
         x, y = (column + 0.5) * SIDE / columns, (row + 0.5) * SIDE / rows
         hits.append((word, number, inside_box(x, y, scene.objects[number].box)))
@@ -180,41 +182,43 @@ _CAPTION = re.compile(f"a {_NAME}(?: (?:{_RELATION}) a {_NAME})*")
 # -- arranging ------------------------------------------------------------------------------------
 
 
-def _arranged(chance: random.Random) -> tuple[Object, ...]:
+def _arrange_objects(chance: random.Random) -> tuple[Object, ...]:
     """Objects that lie apart and can be named in one clear order."""
     names = [(colour, shape) for colour in COLOURS for shape in SHAPES]
     named = chance.sample(names, chance.randint(2, 4))
     sizes = [chance.choice(list(SIZES)) for _ in named]
     sides = [chance.randint(*SIZES[size]) for size in sizes]
-    while (boxes := _apart(sides, chance)) is None or not _clear(sorted(boxes, key=_height)):
+    while (boxes := _place_boxes(sides, chance)) is None or not _are_describable(
+        sorted(boxes, key=_height)
+    ):
         pass
     things = zip(sizes, named, boxes, strict=True)
     things = [Object(size, colour, shape, box) for size, (colour, shape), box in things]
     return tuple(sorted(things, key=lambda thing: _height(thing.box)))
 
 
-def _apart(sides: Sequence[int], chance: random.Random) -> list[Box] | None:
+def _place_boxes(sides: Sequence[int], chance: random.Random) -> list[Box] | None:
     """Boxes that do not touch; None where the first places tried for them do."""
     boxes: list[Box] = []
     for side in sides:
         room = SIDE - 2 * GAP - side + 1
         left, top = GAP + int(room * chance.random()), GAP + int(room * chance.random())
         box = left, top, left + side, top + side
-        if any(_touch(box, other) for other in boxes):
+        if any(_boxes_touch(box, other) for other in boxes):
             return None
         boxes.append(box)
     return boxes
 
 
-def _clear(boxes: Sequence[Box]) -> bool:
+def _are_describable(boxes: Sequence[Box]) -> bool:
     """Whether boxes, from the highest to the lowest, can be put into words."""
     return all(
-        _height(lower) - _height(higher) >= STEP and _lie(higher, lower) is not None
+        _height(lower) - _height(higher) >= STEP and _relate_boxes(higher, lower) is not None
         for higher, lower in pairwise(boxes)
     )
 
 
-def _touch(a: Box, b: Box) -> bool:
+def _boxes_touch(a: Box, b: Box) -> bool:
     return a[0] < b[2] + GAP and b[0] < a[2] + GAP and a[1] < b[3] + GAP and b[1] < a[3] + GAP
 
 
@@ -225,7 +229,7 @@ def _height(box: Box) -> float:
 # -- drawing --------------------------------------------------------------------------------------
 
 
-def _background(chance: random.Random) -> Image.Image:
+def _draw_background(chance: random.Random) -> Image.Image:
     """Plain, shaded or cloudy, in a colour that is too grey to be one of the objects'."""
     kind = chance.choice(("plain", "shaded", "cloudy"))
     low = chance.randint(20, 205)
@@ -235,10 +239,10 @@ def _background(chance: random.Random) -> Image.Image:
     light = noise.uniform(-25, 25, (cells, cells, 1)) * (kind != "plain")
     image = Image.fromarray(np.clip(np.array(base) + light, 0, 255).astype(np.uint8))
     smooth = image.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-    return smooth.resize((SIDE * FINER, SIDE * FINER), Image.Resampling.NEAREST)
+    return smooth.resize((SIDE * SUPERSAMPLING, SIDE * SUPERSAMPLING), Image.Resampling.NEAREST)
 
 
-def _tint(colour: str, chance: random.Random) -> tuple[int, ...]:
+def _vary_colour(colour: str, chance: random.Random) -> tuple[int, ...]:
     return tuple(min(255, max(0, part + chance.randint(-12, 12))) for part in COLOURS[colour])
 
 

@@ -58,7 +58,9 @@ def score_scene(
     `most` of them."""
     scene = scenes.draw_scene(scenes.UNSEEN + number)
     caption = bundle.caption(scene.image)
-    named = [found for found in scenes.naming(caption.words, scene) if found[2] in NAMING]
+    named = [
+        found for found in scenes.find_named_objects(caption.words, scene) if found[2] in NAMING
+    ]
     if most:
         named = sorted(random.Random(number).sample(named, min(most, len(named))))
     return {

@@ -19,7 +19,7 @@ from model.captioning.caption import CaptionBundle
 from model.datasets import captions, scenes
 from model.evaluate import caption_scores
 from model.evaluate.arguments import count
-from model.preprocessing import as_float, normalise
+from model.preprocessing import normalise, resize_batch
 from model.zoo import checkpoints
 
 SCENES = 1000
@@ -76,8 +76,8 @@ def scenes_figures(
         right.append(scenes.parse(caption.text) == scene.description)
         if bundle.memory_of_one:  # its only patch is the whole picture
             continue
-        kinds = {word: kind for word, _, kind in scenes.naming(caption.words, scene)}
-        for word, thing, hit in scenes.points_at_objects(caption, scene, bundle.tokens):
+        kinds = {word: kind for word, _, kind in scenes.find_named_objects(caption.words, scene)}
+        for word, thing, hit in scenes.score_pointing_game(caption, scene, bundle.tokens):
             hits[kinds[word]].append(hit)
             left, top, across, down = scene.objects[thing].box
             blind.append((across - left) * (down - top) / scenes.SIDE**2)
@@ -134,6 +134,6 @@ def preparation(bundle: CaptionBundle) -> Callable[[Tensor], Tensor]:
     """What makes the captioner's input of uint8 images (B, C, H, W)."""
 
     def prepare(images: Tensor) -> Tensor:
-        return normalise(as_float(images, bundle.net.config.encoder), bundle.mean, bundle.std)
+        return normalise(resize_batch(images, bundle.net.config.encoder), bundle.mean, bundle.std)
 
     return prepare

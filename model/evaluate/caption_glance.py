@@ -10,13 +10,13 @@ from torch.nn import functional as F
 
 from model.captioning import decoding
 from model.datasets import captions
-from model.datasets.captions import DrawnScenes, Photos
+from model.datasets.captions import CaptionedPhotos, DrawnScenes
 from model.datasets.vocabulary import PAD
-from model.preprocessing import as_float, normalise
+from model.preprocessing import normalise, resize_batch
 
 TEST_SCENES = 1000
 GLANCE = 200  # test pictures that are captioned after an epoch
-Data = DrawnScenes | Photos
+Data = DrawnScenes | CaptionedPhotos
 
 
 @torch.inference_mode()
@@ -46,7 +46,7 @@ def glance(
 def prepared(
     net: nn.Module, images: Tensor, normalisation: Any, device: torch.device | str
 ) -> Tensor:
-    images = as_float(images.to(device), net.config.encoder)
+    images = resize_batch(images.to(device), net.config.encoder)
     return normalise(images, normalisation.mean, normalisation.std)
 
 

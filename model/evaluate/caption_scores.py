@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.datasets.captions import Photos, plain_words
+from model.datasets.captions import CaptionedPhotos, plain_words
 
 
 def caption_scores(written: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
@@ -40,13 +40,13 @@ def caption_scores(written: Sequence[str], references: Sequence[Sequence[str]]) 
     return figures | {"rouge_l": float(rouge), "cider": float(cider), "distinct": distinct}
 
 
-def commonest(train: Photos) -> str:
+def commonest(train: CaptionedPhotos) -> str:
     """The caption that most training photos have."""
     counts = Counter(_normal(text) for texts in train.captions for text in texts)
     return counts.most_common(1)[0][0]
 
 
-def nearest(train: Photos, features: Tensor, asked: Tensor) -> list[str]:
+def nearest(train: CaptionedPhotos, features: Tensor, asked: Tensor) -> list[str]:
     """For each of `asked` (B, D), the first caption of the training photo whose `features` (N, D)
     have the largest cosine with it."""
     middle = features.mean(0)

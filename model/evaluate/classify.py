@@ -12,7 +12,7 @@ from model.datasets import pictures
 from model.errors import CheckpointError
 from model.evaluate.pointing import pointing_game
 from model.evaluate.predictions import predict
-from model.preprocessing import as_float, normalise
+from model.preprocessing import normalise, resize_batch
 
 
 def measure_classifier(
@@ -41,7 +41,7 @@ def measure_classifier(
     if split.boxes is not None:
 
         def prepare(photos: Tensor) -> Tensor:
-            images = as_float(photos.to(device), net.config)
+            images = resize_batch(photos.to(device), net.config)
             return normalise(images, values.mean, values.std)
 
         figures |= pointing_game(net, split.images, split.boxes, prepare)

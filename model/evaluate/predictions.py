@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from model.datasets.pictures import Split
-from model.preprocessing import as_float, normalise
+from model.preprocessing import normalise, resize_batch
 
 
 @torch.inference_mode()
@@ -15,6 +15,6 @@ def predict(net: nn.Module, split: Split, data, device, batch: int = 500) -> Ten
     net.eval()
     logits = []
     for images in split.images.split(batch):
-        prepared = normalise(as_float(images.to(device), net.config), data.mean, data.std)
+        prepared = normalise(resize_batch(images.to(device), net.config), data.mean, data.std)
         logits.append(net(prepared).float())
     return torch.cat(logits)

@@ -1,4 +1,4 @@
-"""Multi-head attention: who looks at whom, and what they take from there."""
+"""Multi-head attention, among tokens or from tokens to a memory."""
 
 from __future__ import annotations
 
@@ -9,16 +9,30 @@ SCALES = ("head", "width", "after_softmax")
 
 
 class MultiHeadAttention(nn.Module):
-    """softmax(Q Kᵀ · scale + mask) V in each of H heads, then one projection.
+    """Compute softmax(Q Kᵀ · scale + mask) V in each of H heads, then one projection.
+
+        >>> import torch
+        >>> attention = MultiHeadAttention(dim=48, heads=3)
+        >>> attention(torch.randn(2, 5, 48)).shape  # tokens (B, N, D)
+        torch.Size([2, 5, 48])
 
     Vaswani et al. 2017, "Attention Is All You Need". Without `memory` the tokens attend to
     one another (self-attention), with it they attend to the memory (cross-attention).
 
-    `scale_by` names the divisor of the scores:
-    - "head": sqrt(dim / heads), as in the paper;
-    - "width": sqrt(dim), which makes the maps of models with many heads flatter;
-    - "after_softmax": scores undivided, and the *output* divided by sqrt(dim), for weights
-      that were trained with that slip. The maps still sum to one.
+    Args:
+        dim: width D of the tokens.
+        heads: number of heads H, which divides the width.
+        memory_dim: width of the memory's tokens, where it is not `dim`.
+        qkv_bias: whether queries, keys and values have a bias.
+        out_bias: whether the projection has a bias.
+        scale_by: the divisor of the scores. "head" is sqrt(dim / heads), as in the paper;
+            "width" is sqrt(dim), which makes the maps of models with many heads flatter;
+            "after_softmax" leaves the scores undivided and divides the *output* by sqrt(dim),
+            for weights that were trained with this mistake. The maps still sum to one.
+        dropout: probability of dropout on the map.
+
+    Raises:
+        ValueError: where the heads do not divide the width, or `scale_by` is unknown.
     """
 
     def __init__(
@@ -32,10 +46,6 @@ class MultiHeadAttention(nn.Module):
         scale_by: str = "head",
         dropout: float = 0.0,
     ) -> None:
-        """`memory_dim`: width of the memory's tokens where it is not `dim`.
-
-        Raises ValueError where the heads do not divide the width or `scale_by` is unknown.
-        """
         super().__init__()
         check_heads(dim, heads)
         if scale_by not in SCALES:
@@ -56,11 +66,11 @@ class MultiHeadAttention(nn.Module):
         mask: Tensor | None = None,
         causal: bool = False,
     ) -> Tensor:
-        """(B, N, D), and memory (B, M, E) where given -> (B, N, D).
+        """Attend from tokens (B, N, D) to themselves, or to a memory (B, M, E): (B, N, D).
 
-        `mask` broadcasts to (B, H, N, M): booleans that are True where a token may look, or
-        floats that are added to the scores. `causal`: token i sees tokens 0 ... i only.
-        Raises ValueError where both are given.
+        `mask` broadcasts to (B, H, N, M): booleans, True where a token may attend, or floats that
+        are added to the scores. With `causal`, token i attends to tokens 0 ... i only. Raises
+        ValueError where both are given.
         """
         if causal and mask is not None:
             raise ValueError("Give either mask or causal=True: a mask can hold both.")
@@ -83,7 +93,7 @@ class MultiHeadAttention(nn.Module):
 
 
 def check_heads(dim: int, heads: int) -> None:
-    """ValueError unless the heads divide the width into equal parts."""
+    """Raise ValueError unless the heads divide the width into equal parts."""
     if dim < 1 or heads < 1:
         raise ValueError(f"Width and heads are positive integers, not {dim} and {heads}.")
     if dim % heads:

@@ -1,4 +1,4 @@
-"""Between an image and its sequence of patch tokens, in both directions."""
+"""Patch embeddings: modules that turn an image into its sequence of patch tokens."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from model.tokens import patchify
 
 
 class LinearPatches(nn.Module):
-    """(B, C, H, W) -> (B, N, D): each patch flattened channel first, then one Linear.
+    """Embed each patch, flattened channel first, by one Linear: (B, C, H, W) -> (B, N, D).
 
     With `norm_eps` LayerNorms stand before and after the Linear, as in lucidrains/vit-pytorch.
     """
@@ -38,9 +38,9 @@ class LinearPatches(nn.Module):
 
 
 class ConvPatches(nn.Module):
-    """(B, C, H, W) -> (B, N, D): a convolution whose stride is the patch.
+    """Embed patches by a convolution whose stride is the patch: (B, C, H, W) -> (B, N, D).
 
-    The same function as `LinearPatches`, its weight shaped (D, C, p, p).
+    It computes the same function as `LinearPatches`, with a weight of shape (D, C, p, p).
     """
 
     def __init__(self, patch: int, channels: int, dim: int, bias: bool = True) -> None:
@@ -52,17 +52,17 @@ class ConvPatches(nn.Module):
 
 
 class StemPatches(nn.Module):
-    """(B, C, H, W) -> (B, N, D): small convolutions instead of one large one.
+    """Embed patches by a stem of small convolutions: (B, C, H, W) -> (B, N, D).
 
     Each stage is a 3x3 convolution, BatchNorm and GELU, and `depth` - 1 times more of the same with
-    a residual; a 1x1 convolution to `dim` ends it. The last log2(patch) stages halve the image, the
-    ones before keep its size. Neighbouring tokens share some pixels. Xiao et al. 2021, "Early
-    Convolutions Help Transformers See Better".
+    a residual; a 1x1 convolution to `dim` ends the stem. The last log2(patch) stages halve the
+    image, the ones before keep its size. Neighbouring tokens share some pixels. Xiao et al. 2021,
+    "Early Convolutions Help Transformers See Better".
 
-    A 3x3 convolution with stride 2 is centred on one of the two pixels it steps over. With the
-    usual padding that is the first in each stage, and a token would see the surroundings of its
-    patch's upper left corner. `centred` lets the last stage take the second, which brings the
-    token to within half a pixel of the patch's middle.
+    A 3x3 convolution with stride 2 is centred on one of the two pixels it steps over. With padding
+    on all sides this is the first pixel in each stage, so a token would see the surroundings of
+    the upper left corner of its patch. With `centred` the last stage takes the second pixel,
+    which brings the token to within half a pixel of the middle of its patch.
     """
 
     def __init__(
@@ -90,10 +90,13 @@ class StemPatches(nn.Module):
 
 
 def stem_strides(patch: int, stages: Sequence[int]) -> tuple[int, ...]:
-    """Strides of a stem's stages, their product the patch: ones first, then twos.
+    """Compute the strides of a stem's stages: ones first, then twos; their product is the patch.
 
-    `stages` are the stages' channels. Raises ValueError where the patch is no power of two,
-    has more halvings than there are stages, or a stage has no channel.
+        >>> stem_strides(8, stages=(16, 32, 64, 128))
+        (1, 2, 2, 2)
+
+    `stages` holds the channels of each stage. Raises ValueError where the patch is not a power of
+    two, needs more halvings than there are stages, or where a stage has no channel.
     """
     halvings = patch.bit_length() - 1
     if patch != 1 << halvings:
@@ -111,7 +114,7 @@ def stem_strides(patch: int, stages: Sequence[int]) -> tuple[int, ...]:
 
 
 class _SecondPixelConv(nn.Conv2d):
-    """A 3x3 convolution with stride 2 centred on the second of the two pixels it steps over."""
+    """Convolve 3x3 with stride 2, centred on the second of the two pixels it steps over."""
 
     def forward(self, features: Tensor) -> Tensor:
         below_and_right = F.pad(features, (0, 1, 0, 1))
@@ -119,7 +122,7 @@ class _SecondPixelConv(nn.Conv2d):
 
 
 class _Residual(nn.Sequential):
-    """Adds what its modules make of the features to the features."""
+    """Add the output of its modules to their input."""
 
     def forward(self, features: Tensor) -> Tensor:
         return features + super().forward(features)

@@ -1,4 +1,4 @@
-"""Position codes: what tells a transformer where in the sequence a token stands."""
+"""Position embeddings: modules that add to each token the code of its position."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ POSITIONS = ("learned", "sinusoidal", "none")
 
 
 def sinusoidal_code(length: int, dim: int) -> Tensor:
-    """The fixed code of Vaswani et al. 2017, (length, dim) in float64.
+    """Compute the fixed position codes of Vaswani et al. 2017: float64 (length, dim).
 
     P[i, 2j] = sin(i / 10000^(2j/dim)) and P[i, 2j+1] = cos(i / 10000^(2j/dim)).
     Raises ValueError for an odd `dim` (sines and cosines come in pairs) or a length below 1.
@@ -28,7 +28,7 @@ def sinusoidal_code(length: int, dim: int) -> Tensor:
 
 
 class SinusoidalPositions(nn.Module):
-    """Adds the sinusoidal code to (B, N, D). Nothing to learn, nothing in the state dict."""
+    """Add the sinusoidal code to tokens (B, N, D); nothing is learned, or kept in a state dict."""
 
     code: Tensor
 
@@ -42,7 +42,7 @@ class SinusoidalPositions(nn.Module):
 
 
 class LearnedPositions(nn.Module):
-    """Adds one learned vector a position to (B, N, D), as the ViT paper does."""
+    """Add one learned vector for each position to tokens (B, N, D), as in the ViT paper."""
 
     def __init__(self, length: int, dim: int) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class LearnedPositions(nn.Module):
 
 
 def make_positions(kind: str, length: int, dim: int) -> nn.Module:
-    """The module that adds positions of this kind: "learned", "sinusoidal" or "none"."""
+    """Make the module that adds position codes: "learned", "sinusoidal" or "none"."""
     if kind == "learned":
         return LearnedPositions(length, dim)
     if kind == "sinusoidal":

@@ -1,4 +1,4 @@
-"""Sinusoidal position codes in closed form, with any base, along a sequence or a grid."""
+"""Compute sinusoidal position codes with any base, along a sequence or a grid."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ MAX_LENGTH, MAX_WIDTH, MAX_BASE = 4096, 4096, 1e9
 
 
 def frequencies(width: int, base: float = BASE) -> Tensor:
-    """Radians a position of each pair of dimensions, base^(-2j / width): float64 (width / 2,).
+    """Compute the frequency of each pair of dimensions: float64 (width / 2,).
 
-    One period of pair j is 2π / frequency positions long: its wavelength.
+    Pair j turns by base^(-2j / width) radians at each position. Its wavelength is 2π / frequency
+    positions.
     Raises ValueError for a width that is odd, below 2 or above MAX_WIDTH, and a base outside
     1 to MAX_BASE.
     """
@@ -35,7 +36,7 @@ def frequencies(width: int, base: float = BASE) -> Tensor:
 
 
 def angles(length: int, width: int, base: float = BASE) -> Tensor:
-    """Angle of each position in each pair, in radians: float64 (length, width / 2).
+    """Compute the angle of each position in each pair, in radians: float64 (length, width / 2).
 
     The sinusoidal code takes its sine and cosine; a rotary code turns the pair by it.
     Raises ValueError as `frequencies`, and for a length outside 1 to MAX_LENGTH.
@@ -46,7 +47,7 @@ def angles(length: int, width: int, base: float = BASE) -> Tensor:
 
 
 def wave_code(length: int, width: int, base: float = BASE) -> Tensor:
-    """The sinusoidal code of Vaswani et al. 2017 with any base: float64 (length, width).
+    """Compute the codes of Vaswani et al. 2017 with any base: float64 (length, width).
 
     Even dimensions hold sines, odd ones cosines, of `angles`. Raises ValueError as `angles`.
     """
@@ -55,7 +56,7 @@ def wave_code(length: int, width: int, base: float = BASE) -> Tensor:
 
 
 def wave_code_2d(grid: tuple[int, int], width: int, base: float = BASE) -> Tensor:
-    """A code for a grid: half of the width for the row, half for the column.
+    """Compute codes for a grid: half of the width for the row, half for the column.
 
     float64 (rows · columns, width), row by row. Chen et al. 2021, "An Empirical Study of
     Training Self-Supervised Vision Transformers". Raises ValueError as `wave_code`, and for a

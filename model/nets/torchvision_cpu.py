@@ -21,11 +21,11 @@ _lock = threading.Lock()
 _library: torch.library.Library | None = None  # the declarations live as long as this object
 
 
-def ensure() -> None:
-    """Call before the first `import torchvision` or `import timm`; again costs nothing.
+def ensure_operators() -> None:
+    """Declare torchvision's operators where its own extension cannot.
 
-    Declares torchvision's operators only where its own extension cannot. Where torchvision is
-    not installed at all nothing happens, and importing it says so.
+    Call it before the first `import torchvision` or `import timm`; further calls cost nothing.
+    Where torchvision is not installed it does nothing, and importing torchvision says so.
     """
     global _library
     with _lock:
@@ -43,7 +43,7 @@ def _declared() -> bool:
 
 
 def _load_extension() -> bool:
-    """Load torchvision's compiled operators without importing torchvision; False if they won't."""
+    """Load torchvision's compiled operators without importing it; False where they fail."""
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None:
         return False

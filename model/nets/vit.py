@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from model.nets import mimetic_init
 from model.nets.attention import SCALES, MultiHeadAttention, check_heads
 from model.nets.patch_embedding import ConvPatches, LinearPatches, StemPatches, stem_strides
-from model.nets.position_embedding import POSITIONS, make_positions
+from model.nets.position_embedding import POSITIONS, LearnedPositions, make_positions
 from model.tokens import TokenLayout, grid_of, pair
 
 
@@ -48,7 +48,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class ViTConfig:
-    """Hold every choice in which vision transformers differ.
+    """Configuration of a vision transformer: every choice in which published ones differ.
 
         >>> config = ViTConfig(img_size=32, patch_size=8, dim=48, heads=3, registers=2)
         >>> config.tokens
@@ -361,7 +361,9 @@ class VisionTransformer(nn.Module):
     def _initialise(self) -> None:
         draw = nn.init.normal_ if self.config.init == "normal" else _cut_normal_
         for module in self.modules():
-            if isinstance(module, nn.Linear) or module is self.embed.proj:
+            if isinstance(module, nn.Linear) or (
+                isinstance(module, nn.Conv2d) and module is self.embed.proj
+            ):
                 draw(module.weight, std=0.02)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
@@ -369,9 +371,10 @@ class VisionTransformer(nn.Module):
             if token is not None:
                 draw(token, std=0.02)
         if self.config.init == "mimetic":
-            for block in self.blocks:
-                mimetic_init.init_attention(block.attention)
-            if self.config.positions == "learned":
+            for module in self.modules():
+                if isinstance(module, MultiHeadAttention):
+                    mimetic_init.init_attention(module)
+            if isinstance(self.positions, LearnedPositions):
                 mimetic_init.init_positions(self.positions, self.tokens)
 
 
@@ -379,12 +382,19 @@ def _cut_normal_(weight: Tensor, std: float) -> None:
     nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
 
 
-def make_embedding(config: ViTConfig) -> nn.Module:
+def make_embedding(config: ViTConfig) -> LinearPatches | ConvPatches | StemPatches:
     """Make the module that turns images into patch tokens, (B, C, H, W) -> (B, N, D)."""
     patch, channels, dim = config.patch_size, config.in_channels, config.dim
     if config.embed == "stem":
-        options = {"centred": config.stem_centred, "depth": config.stem_depth}
-        return StemPatches(patch, channels, dim, config.stem, config.patch_bias, **options)
+        return StemPatches(
+            patch,
+            channels,
+            dim,
+            config.stem,
+            bias=config.patch_bias,
+            centred=config.stem_centred,
+            depth=config.stem_depth,
+        )
     if config.embed == "linear":
         eps = config.norm_eps if config.patch_norms else None
         return LinearPatches(patch, channels, dim, bias=config.patch_bias, norm_eps=eps)

@@ -18,7 +18,7 @@ _CALL = nn.Module._call_impl.__code__
 
 
 class ModuleCall(NamedTuple):
-    """Hold a module with the arguments of one of its calls."""
+    """A module with the arguments of one of its calls."""
 
     module: nn.Module
     args: tuple[Any, ...]

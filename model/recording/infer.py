@@ -23,7 +23,7 @@ _HEADS = ("num_heads", "num_attention_heads", "heads", "n_heads", "n_head", "nhe
 
 
 class Roll(NamedTuple):
-    """Describe a roll of a tensor that ran inside modules, as before a grid is cut in windows."""
+    """A roll of a tensor inside modules, such as the shift before a grid is cut into windows."""
 
     inside: list[dict[str, Any]]  # the keyword arguments of the running calls, which identify them
     shape: tuple[int, ...]

@@ -20,7 +20,7 @@ CHUNK = 1 << 21  # scores computed at a time, 8 MiB: less wastes threads, more w
 
 @dataclass(eq=False)
 class AttentionRecord:
-    """Keep what one attention call needs to rebuild its map, softmax(Q Kᵀ · scale + bias).
+    """One attention call, kept so that rows of softmax(Q Kᵀ · scale + bias) can be computed.
 
         >>> import torch
         >>> from model import AttentionRecorder

@@ -108,7 +108,7 @@ def mixer(mixup: float, cutmix: float, classes: int):
     """
     if not mixup and not cutmix:
         return None
-    torchvision_cpu.ensure()
+    torchvision_cpu.ensure_operators()
     from torchvision.transforms import v2
 
     choices = []

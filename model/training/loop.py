@@ -21,7 +21,7 @@ from tqdm import tqdm
 from model.datasets.pictures import Split
 from model.errors import TrainingError
 from model.evaluate.predictions import predict
-from model.preprocessing import as_float, normalise
+from model.preprocessing import normalise, resize_batch
 from model.training import augment
 from model.training.muon import Muon
 from model.training.recipe import PARTS, Augment, Optimiser, Recipe, Schedule
@@ -335,7 +335,7 @@ def variation(options: Augment, data, config, classes: int) -> Callable:
             images = augment.crop(images, options.crop)
         if options.flip:
             images = augment.flip(images)
-        images = as_float(images, config)
+        images = resize_batch(images, config)
         if options.zoom:
             images = augment.zoom(images, options.zoom)
         if options.turn:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from model.captioning import decoding
-from model.datasets.captions import Photos, plain_words
+from model.datasets.captions import CaptionedPhotos, plain_words
 from model.datasets.vocabulary import END, PAD, SPECIAL, START, UNKNOWN
 from model.evaluate import caption_glance
 from model.training import captioning
@@ -33,8 +33,8 @@ class SelfCriticalRun(captioning.CaptionRun):
     def __init__(
         self,
         net: nn.Module,
-        train_data: Photos,
-        test_data: Photos,
+        train_data: CaptionedPhotos,
+        test_data: CaptionedPhotos,
         recipe: CaptionRecipe,
         device: str,
     ) -> None:
@@ -98,7 +98,7 @@ class SelfCriticalRun(captioning.CaptionRun):
         return -worth.sum() / said.sum()
 
 
-def references(photos: Photos, vocabulary: tuple[str, ...]) -> Cider:
+def references(photos: CaptionedPhotos, vocabulary: tuple[str, ...]) -> Cider:
     """The human captions as numbers of words, the end a word too: half a sentence is no caption."""
     number = {word: i for i, word in enumerate(vocabulary) if i >= len(SPECIAL)}
     return Cider(

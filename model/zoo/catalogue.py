@@ -12,7 +12,7 @@ from typing import Any
 from model.bundle import Bundle, with_fixed_seed
 from model.captioning.caption import CaptionBundle
 from model.errors import CheckpointError, ModelNotFound, ModelRejected
-from model.preprocessing import Resize, normalisation
+from model.preprocessing import Resize, check_normalisation
 from model.zoo import checkpoints, hubs, own_files
 from model.zoo.cards import unprepared
 from model.zoo.checkpoints import names
@@ -127,7 +127,7 @@ def _from_checkpoint(path: Path) -> Bundle:
             name=path.stem,
             net=net,
             tokens=net.tokens,
-            **normalisation(mean, std, channels=net.config.in_channels),
+            **check_normalisation(mean, std, channels=net.config.in_channels),
             resize=Resize(net.tokens.image_size, **rule),
             classes=classes,
             card=card,

@@ -37,7 +37,7 @@ FASHION = [
 
 def imagenet() -> list[str]:
     """The names of ImageNet's 1,000 classes, as torchvision ships them."""
-    torchvision_cpu.ensure()
+    torchvision_cpu.ensure_operators()
     from torchvision.models import ViT_B_16_Weights
 
     return list(ViT_B_16_Weights.IMAGENET1K_V1.meta["categories"])

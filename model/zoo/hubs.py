@@ -389,7 +389,7 @@ def _hf_resize(name: str, config: Any, processor: Any) -> Resize:
 
 
 def _package(name: str) -> ModuleType:
-    torchvision_cpu.ensure()
+    torchvision_cpu.ensure_operators()
     try:
         return importlib.import_module(name)
     except ImportError as error:

@@ -23,7 +23,7 @@ from model.card import OwnFileCard
 from model.errors import ModelRejected
 from model.nets.position_embedding import sinusoidal_code
 from model.nets.vit import PRESETS, VisionTransformer, ViTConfig
-from model.preprocessing import Resize, normalisation
+from model.preprocessing import Resize, check_normalisation
 from model.tokens import TokenLayout, check_affordable, grid_of, pair
 from model.zoo import weights_files
 from model.zoo.checkpoint_formats import IMAGENET, Layout, Recognised, Tensors, recognise, some
@@ -476,7 +476,7 @@ def _normalisation(
         elif value is None:
             value = default if len(default) == channels else default[0]
         said[key] = [value] * channels if isinstance(value, int | float) else value
-    return normalisation(**said, channels=channels)
+    return check_normalisation(**said, channels=channels)
 
 
 def _classes(file: str, count: int, layout: Layout, said: Sequence[str] | None) -> list[str] | None:

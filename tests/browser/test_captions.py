@@ -136,7 +136,9 @@ def test_the_numbers_are_the_models(open_captions):
     assert float(shown[1]) == pytest.approx(100 * row.max(), rel=0.01, abs=0.06)
     alternatives = page.locator(".alternatives .name").all_inner_texts()
     assert [word for word, _ in caption.alternatives[2]] == alternatives[:5]
-    hits = [hit for *_, hit in scenes.points_at_objects(caption, scene_of(5), bundle.tokens, 0, 1)]
+    hits = [
+        hit for *_, hit in scenes.score_pointing_game(caption, scene_of(5), bundle.tokens, 0, 1)
+    ]
     if hits:
         score = page.locator(".score").inner_text()
         assert f"{sum(hits)} of {len(hits)}" in score

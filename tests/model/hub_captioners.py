@@ -113,7 +113,7 @@ def _lively(model: Any) -> Any:
 
 def publish(kind: str, folder: Path, seed: int = 0, **encoder: Any) -> Any:
     """Save a captioner as org/KIND below the working folder `folder`; the model itself."""
-    torchvision_cpu.ensure()
+    torchvision_cpu.ensure_operators()
     from transformers import BlipImageProcessor, ViTImageProcessor
 
     torch.manual_seed(seed)

@@ -176,7 +176,7 @@ def test_cls_asks_first_and_the_centre_where_there_is_none():
 def test_a_windowed_model_has_maps_on_the_finest_grid():
     from model.nets import torchvision_cpu
 
-    torchvision_cpu.ensure()
+    torchvision_cpu.ensure_operators()
     from torchvision.models import SwinTransformer
 
     torch.manual_seed(0)

@@ -310,5 +310,5 @@ def _named(caption: Caption, drawn: scenes.Scene) -> dict[int, Drawn]:
             " ".join(drawn.objects[number].words),
             tuple(edge / scenes.SIDE for edge in drawn.objects[number].box),
         )
-        for word, number, _ in scenes.naming(caption.words, drawn)
+        for word, number, _ in scenes.find_named_objects(caption.words, drawn)
     }

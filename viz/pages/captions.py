@@ -386,7 +386,9 @@ def _objects(bundle: zoo.Bundle, caption: CaptionLike, scene: scenes.Scene | Non
         for left, top, right, bottom in (thing.box for thing in scene.objects)
     ]
     labels = [f"{thing.size} {thing.colour} {thing.shape}" for thing in scene.objects]
-    found = () if bundle.memory_of_one else scenes.points_at_objects(caption, scene, bundle.tokens)
+    found = (
+        () if bundle.memory_of_one else scenes.score_pointing_game(caption, scene, bundle.tokens)
+    )
     named = [(word, thing) for word, thing, _ in found]
     return Objects(boxes, labels, named, sum(hit for _, _, hit in found))
 

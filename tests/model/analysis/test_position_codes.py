@@ -169,7 +169,7 @@ def test_the_codes_of_timms_models(name, prefix, kind, also, named):
 def _timm():
     from model.nets import torchvision_cpu
 
-    torchvision_cpu.ensure()
+    torchvision_cpu.ensure_operators()
     return pytest.importorskip("timm", reason="timm is not installed")
 
 
@@ -181,7 +181,7 @@ HF_SIZE = {"patch_size": 14, "hidden_size": 32, "num_hidden_layers": 2, "num_att
 def _transformers():
     from model.nets import torchvision_cpu
 
-    torchvision_cpu.ensure()
+    torchvision_cpu.ensure_operators()
     return pytest.importorskip("transformers", reason="transformers is not installed")
 
 

@@ -108,7 +108,7 @@ class Looks:
 def test_pointing_counts_peaks_in_the_box_of_the_object_named():
     scene = scenes.draw_scene(1)
     words = scene.caption.split()
-    named = scenes.naming(words, scene)
+    named = scenes.find_named_objects(words, scene)
     assert [kind for _, _, kind in named] == list(scenes.KINDS) * len(scene.objects)
     assert [words[i] for i, _, _ in named] == [w for thing in scene.objects for w in thing.words]
 
@@ -117,16 +117,16 @@ def test_pointing_counts_peaks_in_the_box_of_the_object_named():
         left, top, right, bottom = scene.objects[number].box
         row, column = int((top + bottom) / 2 // 8), int((left + right) / 2 // 8)
         maps[word, GRID.index_of(row, column)] = 1
-    assert scenes.points_at_objects(Looks(words, maps), scene, GRID) == [
+    assert scenes.score_pointing_game(Looks(words, maps), scene, GRID) == [
         (w, n, True) for w, n, _ in named
     ]
     elsewhere = Looks(words, np.roll(maps, maps.shape[1] // 2, 1))
-    assert not all(hit for *_, hit in scenes.points_at_objects(elsewhere, scene, GRID))
+    assert not all(hit for *_, hit in scenes.score_pointing_game(elsewhere, scene, GRID))
 
 
 def test_names_of_other_objects_are_left_out():
     scene = scenes.draw_scene(1)
     first = scene.objects[0]
     colour = next(c for c in scenes.COLOURS if all(c != thing.colour for thing in scene.objects))
-    assert scenes.naming(["a", first.size, colour, first.shape], scene) == []
-    assert scenes.naming(["a", "small", first.colour, first.shape], scene)
+    assert scenes.find_named_objects(["a", first.size, colour, first.shape], scene) == []
+    assert scenes.find_named_objects(["a", "small", first.colour, first.shape], scene)

@@ -1,4 +1,4 @@
-"""torchvision must import after `ensure()`, whatever build of torch it meets."""
+"""torchvision must import after `ensure_operators()`, whatever build of torch it meets."""
 
 import subprocess
 import sys
@@ -23,8 +23,8 @@ def run(program: str) -> str:
 
 def test_torchvision_and_a_transform_import_in_a_fresh_process():
     out = run(
-        "from model.nets.torchvision_cpu import ensure\n"
-        "ensure(); ensure()\n"
+        "from model.nets.torchvision_cpu import ensure_operators\n"
+        "ensure_operators(); ensure_operators()\n"
         "import torchvision\n"
         "from PIL import Image\n"
         "from torchvision.transforms import ToTensor\n"
@@ -35,7 +35,7 @@ def test_torchvision_and_a_transform_import_in_a_fresh_process():
 
 def test_the_module_itself_does_not_import_torchvision():
     out = run(
-        "import sys, model.nets.torchvision_cpu as t; t.ensure(); "
+        "import sys, model.nets.torchvision_cpu as t; t.ensure_operators(); "
         "print('torchvision' in sys.modules)"
     )
     assert out.strip() == "False"
@@ -46,7 +46,7 @@ def test_many_threads_may_call_it_at_once():
 
     def call():
         try:
-            torchvision_cpu.ensure()
+            torchvision_cpu.ensure_operators()
         except Exception as error:
             errors.append(error)
 
@@ -75,5 +75,5 @@ def test_schemas_are_declared_only_when_the_extension_fails(monkeypatch, loads):
     monkeypatch.setattr(torchvision_cpu, "_load_extension", lambda: loads)
     monkeypatch.setattr(torchvision_cpu.torch.library, "Library", Library)
     monkeypatch.setattr(torchvision_cpu, "_library", None)
-    torchvision_cpu.ensure()
+    torchvision_cpu.ensure_operators()
     assert bool(declared) is not loads

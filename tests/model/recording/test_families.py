@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from model.nets.torchvision_cpu import ensure
+from model.nets.torchvision_cpu import ensure_operators
 from model.recording.recorder import AttentionRecorder
 from model.tokens import TokenLayout
 
@@ -415,7 +415,7 @@ def largest(difference: Tensor) -> float:
 @pytest.mark.hubs
 @pytest.mark.parametrize("case", [pytest.param(c, id=c.family.replace(" ", "-")) for c in CASES])
 def test_records_equal_the_familys_own_maps(case: Case) -> None:
-    ensure()
+    ensure_operators()
     pytest.importorskip(case.package)
     outcome = conform(case)
     records = outcome.recorder.records
@@ -447,7 +447,7 @@ class Whole(nn.Module):
 )
 @torch.no_grad()
 def test_memory_is_known_before_the_net_runs(family: str) -> None:
-    ensure()
+    ensure_operators()
     (case,) = (case for case in CASES if case.family == family)
     pytest.importorskip(case.package)
     net = Whole(case.build().eval(), case.run)
@@ -480,5 +480,5 @@ def table() -> str:
 
 
 if __name__ == "__main__":
-    ensure()
+    ensure_operators()
     print(table())

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from model.nets.torchvision_cpu import ensure
+from model.nets.torchvision_cpu import ensure_operators
 from model.recording.record import attention_in_image
 from model.recording.recorder import AttentionRecord, AttentionRecorder
 from model.recording.windows import Windows
@@ -44,7 +44,7 @@ def test_join_puts_every_token_where_locate_found_it(
 @pytest.mark.parametrize("grid", [(8, 9), (7, 5), (4, 3)], ids=str)
 def test_a_tokens_map_over_the_image_makes_its_output(shift, grid):
     """Values in image space, weighted by the map in image space: what Swin's layer returns."""
-    ensure()
+    ensure_operators()
     from torchvision.models.swin_transformer import ShiftedWindowAttention
 
     torch.manual_seed(0)
@@ -150,7 +150,7 @@ def cut(grid: Tensor, size: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
 
 def timm_block(kind: str) -> Callable[[], nn.Module]:
     def build() -> nn.Module:
-        ensure()
+        ensure_operators()
         pytest.importorskip("timm")
         from timm.models import swin_transformer, swin_transformer_v2
 

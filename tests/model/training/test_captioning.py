@@ -67,7 +67,9 @@ def test_every_epoch_draws_other_scenes_and_none_of_the_tests():
 def test_shipped_recipes_take_a_step(name, tmp_path):
     r = recipe.load_recipe(name, ["epochs=1", "batch=2", "rarest=1"])
     torch.manual_seed(0)
-    data = captions.Photos(torch.zeros(4, 3, 160, 160, dtype=torch.uint8), [["a dog"] * 5] * 4)
+    data = captions.CaptionedPhotos(
+        torch.zeros(4, 3, 160, 160, dtype=torch.uint8), [["a dog"] * 5] * 4
+    )
     if r.pictures:
         data = captions.DrawnScenes(2)
     if r.drawn:
@@ -164,7 +166,7 @@ class Perfect:
         )
         words = scene.caption.split()
         maps = np.zeros((1, len(words), self.tokens.tokens), np.float32)
-        for word, number, _ in scenes.naming(words, scene):
+        for word, number, _ in scenes.find_named_objects(words, scene):
             left, top, right, bottom = scene.objects[number].box
             place = self.tokens.index_of((top + bottom) // 16, (left + right) // 16)
             maps[0, word, place] = 1
@@ -195,7 +197,7 @@ def folder(tmp_path):
     for name in ("train", "val"):
         pictures = torch.randint(0, 256, (6, 3, 160, 160), dtype=torch.uint8)
         split = Split(pictures, torch.zeros(6, dtype=torch.long), ("photo",))
-        packed.write(tmp_path / f"{name}.npz", split, torch.arange(6))
+        packed.write_packed(tmp_path / f"{name}.npz", split, torch.arange(6))
         captions = [[f"A dog, number {i}!", "a cat"] for i in range(6)]
         (tmp_path / f"{name}.json").write_text(json.dumps({"captions": captions}))
     return tmp_path
@@ -416,7 +418,7 @@ def test_scores_are_those_of_their_formulae():
 
 def test_baselines():
     texts = [["A dog.", "Some dog"], ["a cat", "a dog"], ["a bird", "a cow"]]
-    train = captions.Photos(torch.zeros(3, 3, 8, 8, dtype=torch.uint8), texts)
+    train = captions.CaptionedPhotos(torch.zeros(3, 3, 8, 8, dtype=torch.uint8), texts)
     assert caption_scores.commonest(train) == "a dog"
     features = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
     asked = torch.tensor([[-3.0, -2.0], [0.1, 2.0]])

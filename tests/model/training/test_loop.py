@@ -12,7 +12,7 @@ from model.captioning.build import build_captioner as build_captioner
 from model.datasets.pictures import Split
 from model.errors import TrainingError
 from model.nets.vit import build
-from model.preprocessing import as_float, normalise
+from model.preprocessing import normalise, resize_batch
 from model.training import distillation, loop, recipe
 from model.training.recipe import Augment, Data, Optimiser, Recipe, Schedule
 
@@ -253,7 +253,7 @@ def test_decay_spares_biases_norms_and_tokens():
 def test_grey_small_pictures_become_what_the_net_wants():
     net = build("vit", **TINY)
     grey = torch.full((1, 1, 4, 4), 51, dtype=torch.uint8)
-    images = as_float(grey, net.config)
+    images = resize_batch(grey, net.config)
     torch.testing.assert_close(images, torch.full((1, 3, 8, 8), 0.2))
 
 

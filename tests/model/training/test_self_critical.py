@@ -4,7 +4,7 @@ from collections import Counter
 import pytest
 import torch
 
-from model.datasets.captions import Photos
+from model.datasets.captions import CaptionedPhotos
 from model.datasets.vocabulary import END, PAD, SPECIAL, START, UNKNOWN
 from model.errors import RecipeError
 from model.nets import vit
@@ -16,12 +16,12 @@ ENCODER = {"img_size": 8, "patch_size": 4, "dim": 16, "depth": 1, "heads": 2, "m
 DECODER = {"dim": 16, "layers": 1, "heads": 2, "mlp_dim": 16, "dropout": 0.0, "max_words": 8}
 
 
-def photos(count: int = 8) -> Photos:
+def photos(count: int = 8) -> CaptionedPhotos:
     """Dark ones and bright ones, each with five captions, two of them alike."""
     light = [255 * (i % 2) for i in range(count)]
     images = torch.tensor(light, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 8, 8)
     others = ("a photo", "it is a picture", "the picture")
-    return Photos(images.contiguous(), [[TEXTS[v], TEXTS[v], *others] for v in light])
+    return CaptionedPhotos(images.contiguous(), [[TEXTS[v], TEXTS[v], *others] for v in light])
 
 
 def recipe_of(**changes) -> recipe.CaptionRecipe:

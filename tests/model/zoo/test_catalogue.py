@@ -308,9 +308,9 @@ def test_any_pillow_image_is_prepared(mode):
 @pytest.mark.parametrize("photo", samples.names())
 @pytest.mark.parametrize("resized", [56, 64, (60, 70)])
 def test_a_published_rule_is_torchvision_s_resize_and_centre_crop(photo, resized):
-    from model.nets.torchvision_cpu import ensure
+    from model.nets.torchvision_cpu import ensure_operators
 
-    ensure()
+    ensure_operators()
     from torchvision.transforms import v2
 
     theirs = v2.Compose(

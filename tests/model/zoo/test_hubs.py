@@ -19,7 +19,7 @@ from model.attribution.trace import trace_class
 from model.bundle import Bundle
 from model.datasets import samples
 from model.errors import ModelNotFound, ModelRejected
-from model.nets.torchvision_cpu import ensure
+from model.nets.torchvision_cpu import ensure_operators
 from model.zoo import hubs
 
 SHARED = Path(os.environ.get("SACCADE_SHARED", Path(__file__).parents[3].parent / "shared"))
@@ -104,7 +104,7 @@ def test_torchvision_offline_names_the_file(offline, tmp_path, monkeypatch):
 
 
 def test_a_damaged_download_of_torchvision_is_a_sentence(monkeypatch, tmp_path):
-    ensure()
+    ensure_operators()
     from torchvision.models import ViT_B_16_Weights
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
@@ -244,7 +244,7 @@ SIZES = {
 
 
 def hf_config(kind: str, **more):
-    ensure()  # transformers imports torchvision
+    ensure_operators()  # transformers imports torchvision
     import transformers
 
     return getattr(transformers, kind)(**SIZES, **more)

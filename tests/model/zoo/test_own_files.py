@@ -16,7 +16,7 @@ from torch import nn
 from model import zoo
 from model.datasets import samples
 from model.errors import ModelRejected
-from model.nets.torchvision_cpu import ensure
+from model.nets.torchvision_cpu import ensure_operators
 from model.nets.vit import PRESETS, VisionTransformer, build
 
 SHARED = Path(os.environ.get("SACCADE_SHARED", Path(__file__).parents[3].parent / "shared"))
@@ -350,7 +350,7 @@ def test_clip_s_image_tower(file, whole):
 
 
 def torchvision_vit(**changes):
-    ensure()
+    ensure_operators()
     from torchvision.models import VisionTransformer as Theirs
 
     sizes = {"image_size": 32, "patch_size": 8, "num_layers": 2, "num_heads": 2}
@@ -374,7 +374,7 @@ def test_torchvision_under_its_older_names(file):
 
 
 def timm_vit(kind: str = "VisionTransformer", **changes):
-    ensure()
+    ensure_operators()
     import timm.models
 
     module = timm.models.deit if "Distilled" in kind else timm.models.vision_transformer
@@ -882,7 +882,7 @@ def test_pictures_of_other_channels_are_refused(file, channels):
 
 
 def test_a_norm_without_bias_is_a_sentence(file):
-    ensure()
+    ensure_operators()
     timm = pytest.importorskip("timm")
     weights = timm.create_model("test_vit", pretrained=False, global_pool="avg").state_dict()
     del weights["fc_norm.bias"]
@@ -1053,7 +1053,7 @@ def test_random_shapes_are_refused_with_sentences(file):
 @pytest.mark.skipif(not REAL.exists(), reason="no shared weights")
 @torch.no_grad()
 def test_real_weights_compute_what_timm_computes():
-    ensure()
+    ensure_operators()
     import timm
 
     bundle = zoo.load(REAL, mean=0.5, std=0.5)

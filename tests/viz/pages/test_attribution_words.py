@@ -75,7 +75,7 @@ def close(shown, expected):
 
 def first_of(caption, scene, kind):
     """Place in the caption, and object, of the first word of a kind."""
-    found = scenes.naming(caption.words, scene)
+    found = scenes.find_named_objects(caption.words, scene)
     return next((place, scene.objects[thing]) for place, thing, of in found if of == kind)
 
 

@@ -152,7 +152,7 @@ def test_the_numbers_are_those_of_the_look():
 @pytest.mark.hubs
 @pytest.mark.filterwarnings("ignore")
 def test_a_model_of_windows_has_its_pictures_too(monkeypatch):
-    torchvision_cpu.ensure()
+    torchvision_cpu.ensure_operators()
     name = "torchvision/swin_t" + open_models.RANDOM
     try:
         session = session_of(name, layer=3, head=1, query=28 * 3 + 5)

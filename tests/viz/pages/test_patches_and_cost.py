@@ -75,7 +75,7 @@ def test_the_address_says_which_filters_are_shown(kind):
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """A hub with a small ViT, random and on disk; nothing of it is open at the end."""
-    torchvision_cpu.ensure()
+    torchvision_cpu.ensure_operators()
     from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
     monkeypatch.chdir(tmp_path)

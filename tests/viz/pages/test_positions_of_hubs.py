@@ -14,7 +14,7 @@ from model.tokens import TokenLayout
 from model.zoo.hubs import Classifier
 from viz.pages.shared import open_models
 
-torchvision_cpu.ensure()
+torchvision_cpu.ensure_operators()
 timm = pytest.importorskip("timm", reason="timm is not installed")
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
