@@ -1,1 +1,1 @@
-"""Measure attribution maps: faithfulness, localisation, agreement with other maps."""
+"""How good an attribution map is: faithful, well placed, in agreement with others."""
