@@ -40,6 +40,8 @@ class Card(BaseModel):
         ('Ants and bees', None)
         >>> card.changed(epochs=3).without(["title"]).as_dict()
         {'task': 'classify', 'classes': ['ant', 'bee'], 'epochs': 3}
+        >>> card["task"], card.get("seed"), "seed" in card
+        ('classify', None, False)
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
@@ -91,6 +93,18 @@ class Card(BaseModel):
             key: value.model_dump() if isinstance(value, BaseModel) else value
             for key, value in self._given.items()
         }
+
+    def __getitem__(self, key: str) -> Any:
+        """Return one value as the file has it: `card["title"]`. Raises KeyError without it."""
+        return self.as_dict()[key]
+
+    def __contains__(self, key: str) -> bool:
+        """Tell whether the card says anything under this key."""
+        return key in self._given
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return one value as the file has it, or the default without it."""
+        return self.as_dict().get(key, default)
 
     def changed(self, **values: Any) -> Self:
         """Return a card with these values in place of its own."""
