@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 from model import zoo  # noqa: E402
 from model.datasets import samples  # noqa: E402
 from model.images import open_image  # noqa: E402
-from model.survey.head_survey import TOKENS, survey  # noqa: E402
+from model.survey.head_survey import TOKENS, survey_heads  # noqa: E402
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
@@ -50,7 +50,7 @@ def photos(count: int, folder: Path | None) -> Iterator[Image.Image]:
 
 
 def times(name: str, count: int, folder: Path | None) -> dict[str, float]:
-    """Milliseconds a photo, medians over groups of as many as `survey` takes at a time."""
+    """Milliseconds a photo, medians over groups of as many as `survey_heads` takes at a time."""
     bundle = zoo.load(name)
     size = max(1, TOKENS // bundle.tokens.tokens)
     spent = {"one": [], "group": [], "survey": []}
@@ -63,7 +63,7 @@ def times(name: str, count: int, folder: Path | None) -> dict[str, float]:
             marks.append(time.perf_counter())
             bundle.net(torch.cat([bundle.prepare(photo) for photo in group]))
             marks.append(time.perf_counter())
-            for _ in survey(bundle, group):
+            for _ in survey_heads(bundle, group):
                 pass
             marks.append(time.perf_counter())
             for kind, start, end in zip(spent, marks, marks[1:], strict=False):
@@ -74,7 +74,7 @@ def times(name: str, count: int, folder: Path | None) -> dict[str, float]:
 def peak(name: str, count: int, folder: Path | None) -> float:
     """MiB that this process had at most, having measured the photos."""
     bundle = zoo.load(name)
-    for _ in survey(bundle, photos(count, folder)):
+    for _ in survey_heads(bundle, photos(count, folder)):
         pass
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 

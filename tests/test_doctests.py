@@ -7,6 +7,12 @@ import pytest
 
 MODULES = [
     "model",
+    "model.attribution.block_exits",
+    "model.attribution.metrics.agreement",
+    "model.attribution.metrics.faithfulness",
+    "model.attribution.registry",
+    "model.attribution.trace",
+    "model.attribution.word_trace",
     "model.datasets.samples",
     "model.images",
     "model.nets.attention",

@@ -33,7 +33,7 @@ CHUNK = 1 << 20  # attention values in memory at a time
 _BY_OFFSET = ("distance", "distance_patches", "neighbours", "row", "column")
 
 
-def head_measures(record: AttentionRecord, layout: TokenLayout) -> dict[str, Tensor]:
+def measure_heads(record: AttentionRecord, layout: TokenLayout) -> dict[str, Tensor]:
     """Every measure of MEASURES for each head of one layer, float32 (B, H).
 
     Only patches look; rows are averaged over them.
@@ -74,7 +74,7 @@ def measure_layers(records: Iterable[AttentionRecord], layout: TokenLayout) -> d
     heads than the widest.
     """
     layers = [
-        head_measures(record, layout)
+        measure_heads(record, layout)
         for record in records
         if record.windows
         or (record.kind == "self" and record.shape[2:] == (layout.tokens, layout.tokens))

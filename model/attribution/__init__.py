@@ -1,1 +1,1 @@
-"""Attribution: which patches a class or a word rests on, by one method or another."""
+"""Attribution: which patches a class, or a word of a caption, depends on."""

@@ -1,4 +1,4 @@
-"""What stands in for a part of a picture that is taken away."""
+"""Baselines: pictures that replace the patches that are taken away."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ BASELINES = ("blurred", "zeroed")
 
 
 def baseline(images: Tensor, kind: str, layout: TokenLayout) -> Tensor:
-    """Pictures (B, C, H, W) that tell the net nothing, or little, about `images`.
+    """Make pictures (B, C, H, W) that show the net little or nothing of `images`.
 
     "zeroed": zero after normalisation, the mean colour of the training pictures. "blurred": the
-    picture itself, blurred by a Gaussian as wide as a patch (its standard deviation), so that
-    colours stay and details go. Neither is neutral: a grey square is also something to see.
+    picture itself, blurred by a Gaussian whose standard deviation is the width of a patch, so that
+    colours stay and details go. Neither is neutral: a net may recognise a grey square, too.
     Raises ValueError for another kind.
     """
     if kind == "zeroed":
@@ -29,7 +29,7 @@ def baseline(images: Tensor, kind: str, layout: TokenLayout) -> Tensor:
 
 
 def blur(images: Tensor, sigma: float) -> Tensor:
-    """A Gaussian of `sigma` pixels, cut at three; the border's pixels go on outside."""
+    """Blur by a Gaussian of `sigma` pixels, cut off at 3 sigma; border pixels repeat outside."""
     reach = math.ceil(3 * sigma)
     steps = torch.arange(-reach, reach + 1, dtype=images.dtype, device=images.device)
     kernel = torch.exp(-0.5 * (steps / sigma) ** 2)

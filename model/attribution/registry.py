@@ -1,6 +1,10 @@
-"""The attribution methods by name: the one list of them, and when one makes no sense.
+"""The attribution methods by name: the only list of them, and the models that each one suits.
 
-relevance = explain(trace_class(bundle.net, bundle.prepare(image), bundle.tokens, 281), "chefer")
+    trace = trace_class(bundle.net, bundle.prepare(image), bundle.tokens, 281)
+    relevance = explain(trace, "chefer")
+
+To add a method, write it in `class_methods` and `word_methods` (or once in `gradients`, if it needs
+no attention) and enter it below. `why_unsuitable` says which models it cannot explain.
 """
 
 from __future__ import annotations
@@ -14,9 +18,9 @@ from model.attribution import class_methods, gradients, word_methods
 from model.attribution.trace import Trace
 from model.attribution.word_trace import WordTrace
 from model.errors import MethodUnsuitable
-from model.recording import rollout
+from model.recording.rollout import explain_no_rollout
 
-_BY_GRADIENT: dict[str, Callable[..., Tensor]] = {
+_WITHOUT_ATTENTION: dict[str, Callable[..., Tensor]] = {
     "token_gradcam": gradients.token_gradcam,
     "input_gradient": gradients.input_gradient,
     "integrated_gradients": gradients.integrated_gradients,
@@ -30,9 +34,9 @@ METHODS: dict[str, Callable[..., Tensor]] = {
     "chefer": class_methods.class_chefer,
     "attention_gradcam": class_methods.class_attention_gradcam,
     "legrad": class_methods.class_legrad,
-    **_BY_GRADIENT,
+    **_WITHOUT_ATTENTION,
 }
-"""Every method by name, from plain to elaborate, the ones without attention last."""
+"""Methods for a class, by name: from plain to elaborate, then the ones that need no attention."""
 
 WORD_METHODS: dict[str, Callable[..., Tensor]] = {
     "attention": word_methods.word_attention,
@@ -41,19 +45,21 @@ WORD_METHODS: dict[str, Callable[..., Tensor]] = {
     "chefer": word_methods.word_chefer,
     "attention_gradcam": word_methods.word_attention_gradcam,
     "legrad": word_methods.word_legrad,
-    **_BY_GRADIENT,
+    **_WITHOUT_ATTENTION,
 }
-"""The same names, in the same order, for a word of a caption."""
+"""Methods for a word of a caption: the same names in the same order."""
 
-ANYWHERE = tuple(_BY_GRADIENT)
-"""Methods that do not read attention, the same for a class and for a word."""
+WITHOUT_ATTENTION = tuple(_WITHOUT_ATTENTION)
+"""Methods that need no attention, and are the same for a class and for a word."""
 
-THROUGH_LAYERS = ("rollout", "gradient_rollout", "chefer")
-"""Methods that multiply the layers' maps."""
+MULTIPLYING_LAYERS = ("rollout", "gradient_rollout", "chefer")
+"""Methods that multiply the maps of several layers."""
 
-PIXELS = ("input_gradient", "integrated_gradients", "random_map")
-CROSS = ("attention", "attention_gradcam")
+WITHOUT_PATCHES = ("input_gradient", "integrated_gradients", "random_map")
+"""Methods that suit a captioner whose words cannot tell patches apart."""
 
+CROSS_ATTENTION_ONLY = ("attention", "attention_gradcam")
+"""Methods that read one decoder layer and no map of the encoder."""
 
 ONE_VECTOR = (
     "The encoder hands this captioner one single vector of the whole picture, so nothing between "
@@ -71,9 +77,26 @@ NO_ENCODER = "The encoder of this captioner does not attend, so it has no maps t
 
 
 def explain(trace: Trace, method: str, **settings: Any) -> Tensor:
-    """The map of a method by name. Raises MethodUnsuitable where it makes no sense here.
+    """Make the map of a method, given by name.
 
-    `trace` is of a class, or of a word of a caption (see `model.attribution.word_methods`).
+    Args:
+        trace: of a class (`trace_class`), or of a word of a caption (`trace_word`).
+        method: one of `METHODS`.
+        settings: keyword arguments of the method, for example `layer=0`.
+
+    Returns:
+        float32 (B, rows, columns) over the patches, nothing below zero.
+
+    Raises:
+        MethodUnsuitable: the method cannot explain this model; the message says why.
+
+    >>> import torch
+    >>> from model.attribution.trace import trace_class
+    >>> from model.vit import build
+    >>> net = build("vit", img_size=32, patch_size=8, dim=12, depth=2, heads=3, num_classes=5)
+    >>> trace = trace_class(net.eval(), torch.rand(1, 3, 32, 32), net.tokens, target=4)
+    >>> explain(trace, "rollout", residual=0.5).shape
+    torch.Size([1, 4, 4])
     """
     if reason := why_unsuitable(trace, method):
         raise MethodUnsuitable(reason)
@@ -82,10 +105,10 @@ def explain(trace: Trace, method: str, **settings: Any) -> Tensor:
 
 
 def why_unsuitable(trace: Trace, method: str) -> str | None:
-    """Why a method makes no sense on this model, in a sentence; None where it does."""
+    """Say in a sentence why a method cannot explain this model; None where it can."""
     if isinstance(trace, WordTrace):
-        return _why_not_word(trace, method)
-    if method in ANYWHERE:
+        return _why_unsuitable_for_word(trace, method)
+    if method in WITHOUT_ATTENTION:
         return None
     tokens = trace.layout.tokens
     for record in trace.records:
@@ -99,27 +122,26 @@ def why_unsuitable(trace: Trace, method: str) -> str | None:
                 f"The map of {record.name} is {record.shape[2]} x {record.shape[3]}; the method "
                 f"needs self-attention among all {tokens} tokens in every layer."
             )
-    return rollout.explain_no_rollout(trace.records) if method in THROUGH_LAYERS else None
+    return explain_no_rollout(trace.records) if method in MULTIPLYING_LAYERS else None
 
 
-def _why_not_word(trace: WordTrace, method: str) -> str | None:
-    """Why a method makes no sense for a word of this captioner; None where it does."""
-    if method in PIXELS:
+def _why_unsuitable_for_word(trace: WordTrace, method: str) -> str | None:
+    if method in WITHOUT_PATCHES:
         return None
     if method == "legrad":
-        return _encoder_trouble(trace) if trace.decoder else NO_ENCODER
+        return _why_no_encoder_maps(trace) if trace.encoder_depth else NO_ENCODER
     if trace.tokens.shape[1] < trace.layout.patches:
         return ONE_VECTOR
     if method == "token_gradcam":
         return None
-    if not trace.crossings and method not in ("attention", "rollout"):
+    if not trace.cross_layers and method not in ("attention", "rollout"):
         return RECURRENT
-    return None if method in CROSS else _encoder_trouble(trace)
+    return None if method in CROSS_ATTENTION_ONLY else _why_no_encoder_maps(trace)
 
 
-def _encoder_trouble(trace: WordTrace) -> str | None:
-    """What keeps the encoder's maps from being multiplied; None where nothing does."""
-    records = trace.records[: trace.decoder]
+def _why_no_encoder_maps(trace: WordTrace) -> str | None:
+    """Say why the encoder's maps cannot be multiplied; None where they can."""
+    records = trace.records[: trace.encoder_depth]
     if any(record.windows is not None for record in records):
         return WINDOWED
     for record in records:

@@ -1,7 +1,7 @@
-"""Figures as other tools draw them, faults included, for comparison with old figures.
+"""Reproduce the figures of the tool vit-explain, faults included, for comparison with old figures.
 
-vit-explain (Gildenblat 2020, "Exploring Explainability for Vision Transformers") is where most
-published rollout pictures come from. Kept of it, since they shape its pictures:
+Most published rollout pictures come from vit-explain (Gildenblat 2020, "Exploring Explainability
+for Vision Transformers"). Four of its faults shape its pictures, and are reproduced here:
 
 1. Weak attention is discarded over the *whole* N x N matrix, int(N² · discard) values, and only
    the very first entry is safe: a row can lose everything but its skip connection.
@@ -11,7 +11,7 @@ published rollout pictures come from. Kept of it, since they shape its pictures:
    attention in forward order: layer l meets the gradient of layer L + 1 − l.
 4. In eval mode its hook delivers the gradient of the scores before the softmax, not of A.
 
-Not kept: its lists are never emptied, so that a second picture is mixed with the first.
+A fifth is not: its lists are never emptied, so a second picture is mixed with the first.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ TOOLS = ("vit-explain",)
 def vit_explain_rollout(
     weights: Sequence[Tensor], fusion: str = "mean", discard: float = 0.9
 ) -> Tensor:
-    """Its rollout of maps (B, H, N, N), first layer first -> (B, N − 1), the largest value one.
+    """Roll out maps (B, H, N, N), first layer first -> (B, N − 1), the largest value one.
 
-    From the first token to all others, prefix tokens among them.
+    The result goes from the first token to all others, prefix tokens among them.
     """
     return _mask([fuse(layer, fusion) for layer in weights], discard)
 
@@ -39,7 +39,7 @@ def vit_explain_rollout(
 def vit_explain_gradient_rollout(
     weights: Sequence[Tensor], gradients: Sequence[Tensor], discard: float = 0.9
 ) -> Tensor:
-    """Its gradient rollout of A and ∂y/∂A, (B, H, N, N) each -> (B, N − 1)."""
+    """Roll out A and ∂y/∂A, (B, H, N, N) each -> (B, N − 1), the largest value one."""
     backward = reversed([_before_softmax(a, g) for a, g in zip(weights, gradients, strict=True)])
     return _mask([(a * g).mean(1).relu() for a, g in zip(weights, backward, strict=True)], discard)
 

@@ -1,13 +1,11 @@
-"""Attribution for a word of a caption: the methods of `class_methods`, for captioners.
+"""Attribution methods for a word of a caption: `class_methods`, extended to captioners.
 
-The score y is the logit of the word, given the words before it. A layer is one of three:
+The score y is the logit of the word, given the words before it. A layer is one of three kinds:
 self-attention among the image's tokens, self-attention among the words so far, and
 cross-attention from the words to the memory, which is the encoder's tokens. The map is read
-from the last word's place, where the word is chosen. `model.attribution.registry.explain` finds the
-right module for a trace.
+at the last word's position, where the word is chosen.
 
-Methods that need a gradient with respect to pixels or memory only are those of
-`model.attribution.class_methods`, as they are.
+    relevance = word_chefer(trace_word(bundle.net, bundle.prepare(image), layout, word))
 """
 
 from __future__ import annotations
@@ -18,21 +16,21 @@ import torch
 from torch import Tensor
 
 from model.attribution import generic_relevance
-from model.attribution.block_exits import exit_gradients
+from model.attribution.block_exits import mean_exit_gradient
 from model.attribution.word_trace import WordTrace
-from model.errors import MethodUnsuitable
-from model.recording import rollout as plain
+from model.recording.rollout import fuse, without_smallest
 
 
 def word_attention(trace: WordTrace, layer: int = -1, head: int | str = "mean") -> Tensor:
-    """Raw cross-attention of one decoder layer, from the place where the word is chosen.
+    """Show the cross-attention of one decoder layer, at the position where the word is chosen.
 
     One head of it (a number), or "mean", "max" or "min" over its heads. A recurrent decoder has
     one layer with one head.
     """
-    rows = trace.weights(trace.crossings[layer], -1) if trace.crossings else _looked(trace)
-    rows = rows[:, head] if isinstance(head, int) else plain.fuse(rows, head)
-    return _picture(trace, rows[:, 0])
+    cross = trace.cross_layers
+    rows = trace.weights(cross[layer], -1) if cross else _recurrent_attention(trace)
+    rows = rows[:, head] if isinstance(head, int) else fuse(rows, head)
+    return trace.patch_map(rows[:, 0])
 
 
 def word_rollout(
@@ -43,23 +41,23 @@ def word_rollout(
     start: int = 0,
     stop: int | None = None,
 ) -> Tensor:
-    """Ahat_L ... Ahat_1 over words and patches together, of the encoder under the decoder.
+    """Multiply Ahat_L ... Ahat_1 through the decoder and then through the encoder.
 
-    Abnar & Zuidema 2020, "Quantifying Attention Flow in Transformers". A word is mixed from words
-    by self-attention and from patches by cross-attention, each with the share of the skip
-    connection; what arrives at the patches goes down through the encoder's layers `start` to
-    before `stop`. Under a recurrent decoder it begins with the patches that were looked at for
-    the word. Settings as of `model.rollout`.
+    Abnar & Zuidema 2020, "Quantifying Attention Flow in Transformers". Self-attention mixes a
+    word from words and cross-attention mixes it from patches, each beside the skip connection.
+    What arrives at the patches goes on through the encoder's layers `start` to before `stop`.
+    With a recurrent decoder it begins at the patches that the word attended to. The settings
+    are those of `model.rollout`.
     """
 
     def fused(layer: int) -> Tensor:
-        return plain.without_smallest(plain.fuse(trace.weights(layer), fusion), discard)
+        return without_smallest(fuse(trace.weights(layer), fusion), discard)
 
-    return _rolled(trace, fused, residual, start, stop)
+    return _roll_out(trace, fused, residual, start, stop)
 
 
 def word_gradient_rollout(trace: WordTrace, residual: float = 0.5, start: int = 0) -> Tensor:
-    """Rollout of relu(mean_H(A ⊙ G)): only attention that raises the word's logit counts.
+    """Roll out relu(mean_H(A ⊙ G)): only attention that raises the word's logit counts.
 
     Gildenblat 2020, "Exploring Explainability for Vision Transformers", over words and patches
     as in `word_rollout`.
@@ -68,89 +66,82 @@ def word_gradient_rollout(trace: WordTrace, residual: float = 0.5, start: int = 
     def fused(layer: int) -> Tensor:
         return trace.fused(layer, lambda a, g: (a * g).mean(1).relu())
 
-    return _rolled(trace, fused, residual, start, None)
+    return _roll_out(trace, fused, residual, start, None)
 
 
 def word_chefer(trace: WordTrace, start: int = 0) -> Tensor:
-    """The word's row of R_qi (see `model.attribution.generic_relevance`), from layer `start` on.
+    """Compute the word's row of R_qi, from the encoder's layer `start` on.
+
+    `model.attribution.generic_relevance` has the rules.
 
     Chefer, Gur & Wolf 2021, "Generic Attention-model Explainability for Interpreting Bi-Modal
     and Encoder-Decoder Transformers" (ICCV).
     """
     _, over_image = generic_relevance.word_relevance(trace, start)
-    return _picture(trace, over_image[:, -1])
+    return trace.patch_map(over_image[:, -1])
 
 
 def word_attention_gradcam(trace: WordTrace, layer: int = -1) -> Tensor:
-    """relu(mean_H(w A)) of one layer's cross-attention, with w = mean over the patches of G.
+    """Compute relu(mean_H(w A)) of one layer's cross-attention; w is the mean of G over patches.
 
     Grad-CAM (Selvaraju et al. 2017) with heads for channels, as in Chefer, Gur & Wolf 2021,
     "Transformer Interpretability Beyond Attention Visualization" (CVPR).
     """
-    place = trace.crossings[layer]
-    weights, gradient = trace.weights(place, -1)[:, :, 0], trace.gradient(place, -1)[:, :, 0]
+    cross = trace.cross_layers[layer]
+    weights, gradient = trace.weights(cross, -1)[:, :, 0], trace.gradient(cross, -1)[:, :, 0]
     importance = gradient[..., -trace.layout.patches :].mean(-1, keepdim=True)
-    return _picture(trace, (importance * weights).mean(1).relu())
+    return trace.patch_map((importance * weights).mean(1).relu())
 
 
 def word_legrad(trace: WordTrace, start: int = 0) -> Tensor:
-    """mean over the encoder's layers l, heads and queries of relu(∂s_l/∂A_l).
+    """Average relu(∂s_l/∂A_l) over the encoder's layers l, heads and queries.
 
     Bousselham et al. 2024, "LeGrad: An Explainability Method for Vision Transformers via
     Feature Formation Sensitivity". s_l is the word's logit as if the encoder ended after block
     l; the decoder stands where a classifier has its head.
     """
-    names = [record.name for record in trace.records[: trace.decoder]]
-    try:
-        records, gradients = exit_gradients(trace.net, trace.images, trace.score, names)
-    except ValueError as error:
-        raise MethodUnsuitable(str(error)) from error
-    layers = list(zip(records, gradients, strict=True))[start : len(names)]
-    moved = torch.stack([r.map_gradient(g).relu().mean((1, 2)) for r, g in layers])
-    return _picture(trace, moved.mean(0))
+    layers = [record.name for record in trace.records[: trace.encoder_depth]]
+    return trace.patch_map(mean_exit_gradient(trace, layers, start))
 
 
-def _rolled(
+def _roll_out(
     trace: WordTrace,
     fused: Callable[[int], Tensor],
     residual: float,
     start: int,
     stop: int | None,
 ) -> Tensor:
-    """The word's row of Ahat_L ... Ahat_1, over all tokens; `fused(layer)` is (B, Q, K)."""
+    """Compute the word's row of Ahat_L ... Ahat_1 as a map; `fused(layer)` is (B, Q, K)."""
     words = trace.readout_weights
     memory = trace.tokens.shape[1]
-    tokens = trace.records[0].shape[2] if trace.decoder else memory
+    tokens = trace.records[0].shape[2] if trace.encoder_depth else memory
     image = torch.zeros(len(words), tokens, device=words.device)
-    for layer in reversed(range(trace.decoder, trace.depth)):
-        words, moved = _step(words, fused(layer), residual)
-        if layer in trace.crossings:
+    for layer in reversed(range(trace.encoder_depth, trace.depth)):
+        words, moved = _through_layer(words, fused(layer), residual)
+        if layer in trace.cross_layers:
             image[:, -memory:] += moved
         else:
             words = words + moved
-    if not trace.crossings:
-        image[:, -memory:] += _looked(trace)[:, 0, 0]
-    for layer in reversed(range(trace.decoder)[start:stop]):
-        image = sum(_step(image, fused(layer), residual))
-    return _picture(trace, image)
+    if not trace.cross_layers:
+        image[:, -memory:] += _recurrent_attention(trace)[:, 0, 0]
+    for layer in reversed(range(trace.encoder_depth)[start:stop]):
+        kept, moved = _through_layer(image, fused(layer), residual)
+        image = kept + moved
+    return trace.patch_map(image)
 
 
 @torch.no_grad()
-def _looked(trace: WordTrace) -> Tensor:
-    """Where a decoder looks whose attention cannot be recorded, as it tells itself: (B, 1, 1, M)"""
+def _recurrent_attention(trace: WordTrace) -> Tensor:
+    """Read the last word's attention (B, 1, 1, M) from a decoder that the recorder cannot see."""
     words = trace.net.words.expand(len(trace.tokens), -1)
     return trace.net.captioner.read(trace.tokens, words).cross[-1][:, :, -1:]
 
 
-def _step(row: Tensor, fused: Tensor, residual: float) -> tuple[Tensor, Tensor]:
-    """Of (B, Q): what the skip connection keeps, (B, Q), and what attention moves, (B, K)."""
+def _through_layer(row: Tensor, fused: Tensor, residual: float) -> tuple[Tensor, Tensor]:
+    """Split a row (B, Q) into the part that the skip connection keeps, (B, Q), and the part that
+    attention moves, (B, K)."""
     total = residual + (1 - residual) * fused.sum(-1)
     lost = total == 0  # a token that looks nowhere keeps itself
     share = row / total.masked_fill(lost, 1.0)
     moved = ((1 - residual) * share[:, None] @ fused)[:, 0]
     return torch.where(lost, row, residual * share), moved
-
-
-def _picture(trace: WordTrace, values: Tensor) -> Tensor:
-    """(B, N) -> (B, rows, columns), without tokens before the patches."""
-    return values[:, -trace.layout.patches :].unflatten(1, trace.layout.grid)

@@ -38,7 +38,7 @@ class NextWord(nn.Module):
         return self.captioner.teacher_force(memory, self.words.expand(len(memory), -1))[:, -1]
 
 
-def crossings(records: Sequence[AttentionRecord]) -> list[int]:
+def cross_attention_layers(records: Sequence[AttentionRecord]) -> list[int]:
     """The places of the records of cross-attention."""
     return [place for place, record in enumerate(records) if record.kind == "cross"]
 
@@ -49,7 +49,7 @@ def decoder_start(records: Sequence[AttentionRecord]) -> int:
     A decoder begins with the self-attention of its words, just before its first cross-attention;
     where none of its attention was recorded, all records are the encoder's.
     """
-    found = crossings(records)
+    found = cross_attention_layers(records)
     if not found:
         return len(records)
     before, words = found[0] - 1, records[found[0]].shape[2]

@@ -13,7 +13,13 @@ from torch import Tensor
 
 from model.attribution.metrics.agreement import rank_correlation
 from model.attribution.metrics.faithfulness import Curve, deletion, insertion, perturbation
-from model.attribution.metrics.localisation import box_mask, inside, mass_mask, overlap, points_into
+from model.attribution.metrics.localisation import (
+    box_mask,
+    iou,
+    mass_mask,
+    peak_inside,
+    points_inside,
+)
 from model.attribution.registry import METHODS, explain, why_unsuitable
 from model.attribution.trace import Trace
 from model.bundle import Bundle
@@ -119,8 +125,8 @@ def _on_the_object(bundle: Bundle, photo: Photo, maps: dict[str, Tensor]) -> lis
     box, size = placed
     together = torch.cat(list(maps.values())).cpu()
     boxes = edges(box).expand(len(together), -1)
-    hits = points_into(together, boxes, size)
-    overlaps = overlap(mass_mask(together, MASS), box_mask(boxes, size, together.shape[1:]))
+    hits = peak_inside(together, boxes, size)
+    overlaps = iou(mass_mask(together, MASS), box_mask(boxes, size, together.shape[1:]))
     return [
         {"pointing": float(hit), "iou": iou}
         for hit, iou in zip(hits.tolist(), overlaps.tolist(), strict=True)
@@ -146,7 +152,7 @@ def _chance(bundle: Bundle, photo: Photo) -> dict[str, float] | None:
     middle = torch.tensor([[width / 2, height / 2]])
     return {
         "chance": float(shares(box, (height, width))),
-        "centre": float(inside(middle, edges(box))),
+        "centre": float(points_inside(middle, edges(box))),
     }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from model.attribution.metrics.localisation import inside, points_into
+from model.attribution.metrics.localisation import peak_inside, points_inside
 from model.recording.recorder import AttentionRecord, AttentionRecorder
 from model.recording.rollout import rollout
 from model.tokens import TokenLayout
@@ -68,9 +68,9 @@ def pointing_game(net, images: Tensor, boxes: Tensor, prepare, batch: int = 50) 
         with AttentionRecorder(net) as recorder:
             net(prepare(pictures))
         for name, maps in attention_maps(recorder.records, net.tokens).items():
-            hits.setdefault(name, []).append(points_into(maps, edges(around), size))
+            hits.setdefault(name, []).append(peak_inside(maps, edges(around), size))
     centre = torch.tensor([[size[1] / 2, size[0] / 2]]).expand(len(boxes), 2)
     figures = {f"pointing_{name}": torch.cat(found) for name, found in hits.items()}
     figures["pointing_chance"] = shares(boxes, size)
-    figures["pointing_centre"] = inside(centre, edges(boxes))
+    figures["pointing_centre"] = points_inside(centre, edges(boxes))
     return {name: values.double().mean().item() for name, values in figures.items()}

@@ -15,7 +15,7 @@ from model.recording.recorder import AttentionRecorder
 TOKENS = 1024  # tokens that go through the model at a time: more photos where they are small
 
 
-def survey(
+def survey_heads(
     bundle: Bundle, images: Iterable[Image.Image], layers: Sequence[int] | None = None
 ) -> Iterator[RunningMean]:
     """Yields the running mean after each few photos; the last one is that of all.

@@ -8,9 +8,9 @@ import torch
 
 from model.attribution.metrics.localisation import (
     box_mask,
-    chance_overlap,
-    overlap_at_share,
-    points_into,
+    chance_iou,
+    iou_at_share,
+    peak_inside,
 )
 from viz.pages.attribution_target import Case
 
@@ -50,7 +50,7 @@ class Place:
     @property
     def chance(self) -> float:
         """The overlap that a map has by chance."""
-        return chance_overlap(self.covered, self.grid[0] * self.grid[1])
+        return chance_iou(self.covered, self.grid[0] * self.grid[1])
 
     @property
     def _boxes(self) -> torch.Tensor:
@@ -58,13 +58,13 @@ class Place:
 
     def hit(self, relevance: np.ndarray) -> bool:
         """The pointing game."""
-        return bool(points_into(torch.from_numpy(relevance)[None], self._boxes, WHOLE))
+        return bool(peak_inside(torch.from_numpy(relevance)[None], self._boxes, WHOLE))
 
     def overlap(self, relevance: np.ndarray) -> float | None:
         """IoU with as many of the highest patches; None where the box covers no patch."""
         if not self.covered:
             return None
-        return float(overlap_at_share(torch.from_numpy(relevance)[None], self.mask))
+        return float(iou_at_share(torch.from_numpy(relevance)[None], self.mask))
 
     def told(self, relevance: np.ndarray) -> str:
         """Both in a few words."""

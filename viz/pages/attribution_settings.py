@@ -48,9 +48,9 @@ class Size:
 def size_of(trace: Trace) -> Size:
     """What there is to choose in a model, from any trace of it."""
     if isinstance(trace, WordTrace):
-        deciding = [trace.records[place] for place in trace.crossings]
+        deciding = [trace.records[place] for place in trace.cross_layers]
         heads = min((record.shape[1] for record in deciding), default=1)
-        return Size(max(1, trace.decoder), max(1, len(deciding)), heads, words=True)
+        return Size(max(1, trace.encoder_depth), max(1, len(deciding)), heads, words=True)
     heads = min(record.shape[1] for record in trace.records)
     readers, prefix = trace.readout_tokens, len(trace.layout.prefix)
     return Size(

@@ -18,7 +18,7 @@ from model.images import open_image
 from model.nets import mimetic_init
 from model.recorded_image import centre
 from model.recording.recorder import AttentionRecord
-from model.survey.head_survey import survey
+from model.survey.head_survey import survey_heads
 from model.tokens import TokenLayout
 from viz.charts.scatter import head_scatter
 from viz.pages.shared import open_models
@@ -269,7 +269,7 @@ def _surveyed(session: Session, photos: list) -> tuple[dict[str, Tensor] | None,
                 refused.append(str(problem))
 
     mean = None
-    for mean in survey(session.bundle, images(), chosen_layers(session.bundle.name)):
+    for mean in survey_heads(session.bundle, images(), chosen_layers(session.bundle.name)):
         done = mean.count + len(refused)
         bar.progress(done / len(photos), f"Photo {done} of {len(photos)}")
     bar.empty()

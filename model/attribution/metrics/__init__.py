@@ -1,1 +1,1 @@
-"""How good an attribution map is: faithful, well placed, in agreement with others."""
+"""Measure attribution maps: faithfulness, localisation, agreement with other maps."""

@@ -1,4 +1,4 @@
-"""Do two maps say the same? And does a map notice that the model has learned something?
+"""Compare two maps: of two methods, or of a trained and an untrained model.
 
 Adebayo et al. 2018, "Sanity Checks for Saliency Maps": a method whose map barely changes when
 the weights are random shows the picture, not the model.
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 
-def ranks(maps: Tensor) -> Tensor:
-    """Ranks from 0 of (..., N) values along the last axis, float64; equal values share theirs."""
+def rank_values(maps: Tensor) -> Tensor:
+    """Rank (..., N) values along the last axis from 0, float64; equal values share a rank."""
     ordered = maps.double().sort(dim=-1).values.contiguous()
     values = maps.double().contiguous()
     below = torch.searchsorted(ordered, values)
@@ -20,20 +20,39 @@ def ranks(maps: Tensor) -> Tensor:
 
 
 def rank_correlation(one: Tensor, other: Tensor) -> Tensor:
-    """Spearman's correlation of maps (..., rows, columns) -> float64 (...), from −1 to 1.
+    """Compute Spearman's rank correlation of maps.
 
-    1: the same order of patches; 0: nothing in common. NaN where a map is the same everywhere,
-    since it has no order.
+    Args:
+        one, other: (..., rows, columns); their leading dimensions broadcast.
+
+    Returns:
+        float64 (...), from −1 to 1. 1: the same order of patches; 0: unrelated. NaN where a map
+        has the same value everywhere, and so no order.
+
+    >>> one = torch.tensor([[0.0, 1.0], [2.0, 3.0]])
+    >>> rank_correlation(one, one**2).item(), rank_correlation(one, -one).item()
+    (1.0, -1.0)
     """
-    one, other = (_standard(ranks(maps.flatten(-2))) for maps in (one, other))
+    one, other = (_standardise(rank_values(maps.flatten(-2))) for maps in (one, other))
     return (one * other).sum(-1)
 
 
 def agreement(maps: Tensor) -> Tensor:
-    """Rank correlation of each pair of (M, rows, columns) maps: float64 (M, M)."""
+    """Compute the rank correlation of each pair of M maps.
+
+    Args:
+        maps: (M, rows, columns).
+
+    Returns:
+        float64 (M, M), symmetric, ones on the diagonal.
+
+    >>> maps = torch.tensor([[[1.0, 2.0, 3.0]], [[3.0, 2.0, 1.0]]])
+    >>> agreement(maps).round().tolist()
+    [[1.0, -1.0], [-1.0, 1.0]]
+    """
     return rank_correlation(maps[:, None], maps[None])
 
 
-def _standard(values: Tensor) -> Tensor:
+def _standardise(values: Tensor) -> Tensor:
     values = values - values.mean(-1, keepdim=True)
     return values / values.norm(dim=-1, keepdim=True)

@@ -1,15 +1,15 @@
-"""Does the model need what a map points at? Take it away, or show nothing else, and ask.
+"""Test whether the model needs the patches that a map marks: remove them, or show only them.
 
 - Deletion and insertion: Petsiuk, Das & Saenko 2018, "RISE: Randomized Input Sampling for
   Explanation of Black-box Models". Patches go (or come) from the most relevant to the least, and
   the class's probability is drawn against their share. A faithful map has a small area under
-  the curve of deletion and a large one under that of insertion.
+  the deletion curve and a large area under the insertion curve.
 - Perturbation: Chefer, Gur & Wolf 2021, "Transformer Interpretability Beyond Attention
   Visualization". Is the class still the model's answer when 10 % ... 90 % of the patches are
   zeroed, the most relevant first (positive), or the least relevant first (negative)?
 
-A picture with holes is like none that the model was trained on, so part of every drop is
-surprise; hence two baselines, and a random map to compare with.
+The model was never trained on pictures with holes, so part of every drop comes from their
+strangeness; hence two baselines, and a random map to compare with.
 """
 
 from __future__ import annotations
@@ -31,21 +31,24 @@ Net = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Curve:
-    """What becomes of a class while patches go or come; B images, S + 1 points each."""
+    """The probability of a class while patches go or come, for B images in S steps."""
 
-    shares: Tensor  # (S + 1,), of the patches that are gone (deletion) or shown (insertion)
-    logprob: Tensor  # natural logarithm of the class's probability, (B, S + 1)
-    answered: Tensor  # bool (B, S + 1): the class is the model's answer
+    shares: Tensor
+    """(S + 1,), the share of the patches that are hidden (deletion) or shown (insertion)."""
+    logprob: Tensor
+    """(B, S + 1), the natural logarithm of the class's probability."""
+    answered: Tensor
+    """bool (B, S + 1), whether the class is the model's answer."""
 
     @property
     def probability(self) -> Tensor:
-        """Of the class, (B, S + 1)."""
+        """The class's probability, (B, S + 1)."""
         return self.logprob.exp()
 
     @property
     def area(self) -> Tensor:
-        """Under the curve of the probability, (B,), from 0 to 1."""
-        return area(self.probability, self.shares)
+        """The area under the probability curve, (B,), from 0 to 1."""
+        return area_under(self.probability, self.shares)
 
 
 def deletion(
@@ -57,10 +60,28 @@ def deletion(
     kind: str = "blurred",
     steps: int = 10,
 ) -> Curve:
-    """Replace patches by the baseline, most relevant first (see `model.attribution.baselines`).
+    """Replace patches by the baseline, most relevant first.
 
-    `maps` (B, rows, columns); `classes` a class, or one for each image; `steps` equal parts of
-    the patches.
+    Petsiuk, Das & Saenko 2018, "RISE: Randomized Input Sampling for Explanation of Black-box
+    Models".
+
+    Args:
+        net: images (B, C, H, W) -> logits (B, classes).
+        images: (B, C, H, W), prepared for the net.
+        maps: (B, rows, columns), the relevance of each patch.
+        classes: a class, or one for each image.
+        layout: the net's tokens.
+        kind: a baseline of `model.attribution.baselines`.
+        steps: the number of equal parts in which the patches go.
+
+    Returns:
+        The curve, from the whole picture to the baseline alone.
+
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 2))
+    >>> images, maps = torch.rand(1, 3, 32, 32), torch.rand(1, 2, 2)
+    >>> curve = deletion(net, images, maps, 0, TokenLayout(grid=(2, 2)), steps=4)
+    >>> curve.shares.tolist(), curve.probability.shape
+    ([0.0, 0.25, 0.5, 0.75, 1.0], torch.Size([1, 5]))
     """
     return _curve(net, images, maps, classes, layout, kind, steps, keep=False)
 
@@ -74,34 +95,42 @@ def insertion(
     kind: str = "blurred",
     steps: int = 10,
 ) -> Curve:
-    """Patches are put onto the baseline, most relevant first. Arguments as of `deletion`."""
+    """Put patches onto the baseline, most relevant first. The arguments are those of `deletion`.
+
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 2))
+    >>> images, maps = torch.rand(1, 3, 32, 32), torch.rand(1, 2, 2)
+    >>> curve = insertion(net, images, maps, 0, TokenLayout(grid=(2, 2)), steps=4)
+    >>> torch.allclose(curve.logprob[:, -1], net(images).log_softmax(-1)[:, 0])  # all patches
+    True
+    """
     return _curve(net, images, maps, classes, layout, kind, steps, keep=True)
 
 
 def perturbation(deleted: Curve, inserted: Curve) -> tuple[Tensor, Tensor]:
-    """Chefer's positive and negative test, each (B,): the mean of right answers.
+    """Compute Chefer's positive and negative test, each (B,): the mean accuracy.
 
-    From the curves of ten steps on the zeroed baseline: taking away the least relevant 30 %
-    shows the most relevant 70 %. Positive is better when small, negative when large.
+    Both curves have ten steps on the zeroed baseline. Removing the least relevant 30 % shows the
+    most relevant 70 %, so the insertion curve serves the negative test. Positive is better when
+    small, negative when large.
     """
     inner = slice(1, -1)
     shares = deleted.shares[inner]
     span = shares[-1] - shares[0]
-    positive = area(deleted.answered[:, inner].float(), shares) / span
-    negative = area(inserted.answered[:, inner].flip(1).float(), shares) / span
+    positive = area_under(deleted.answered[:, inner].float(), shares) / span
+    negative = area_under(inserted.answered[:, inner].flip(1).float(), shares) / span
     return positive, negative
 
 
-def area(values: Tensor, places: Tensor) -> Tensor:
-    """Under (..., S) values at (S,) places, by the trapezium rule."""
+def area_under(values: Tensor, places: Tensor) -> Tensor:
+    """Integrate (..., S) values over (S,) places by the trapezium rule."""
     return torch.trapezoid(values, places.to(values), dim=-1)
 
 
-def ranking(maps: Tensor, seed: int = 0) -> Tensor:
-    """Patches from the most relevant to the least: (B, rows, columns) -> int64 (B, N).
+def rank_patches(maps: Tensor, seed: int = 0) -> Tensor:
+    """List patches from the most relevant to the least: (B, rows, columns) -> int64 (B, N).
 
-    Equal ones (many methods give zeros) come in a random order, the same for every map, and not
-    row by row: half of all photos have their object in the upper half.
+    Patches of equal relevance (many methods give zeros) come in a random order, the same for
+    every map. Row by row would favour the upper half of the photo.
     """
     flat = maps.flatten(1)
     order = torch.randperm(flat.shape[1], generator=torch.Generator().manual_seed(seed))
@@ -109,16 +138,16 @@ def ranking(maps: Tensor, seed: int = 0) -> Tensor:
     return order[flat[:, order].argsort(dim=1, descending=True, stable=True)]
 
 
-def places(maps: Tensor) -> Tensor:
-    """Each patch's place in the ranking, from 0: (B, rows, columns) -> int64 (B, N)."""
-    order = ranking(maps)
+def patch_ranks(maps: Tensor) -> Tensor:
+    """Give each patch its place in the ranking, from 0: (B, rows, columns) -> int64 (B, N)."""
+    order = rank_patches(maps)
     numbers = torch.arange(order.shape[1], device=order.device)
     return torch.empty_like(order).scatter_(1, order, numbers.expand_as(order))
 
 
 def most_relevant(maps: Tensor, shares: Tensor) -> Tensor:
-    """Masks of the most relevant patches: bool (B, S, rows, columns), a share of them each."""
-    place = places(maps)
+    """Mask the most relevant patches, for each of S shares: bool (B, S, rows, columns)."""
+    place = patch_ranks(maps)
     counts = (shares.to(maps.device) * place.shape[1]).round()
     return (place[:, None] < counts[None, :, None]).unflatten(2, maps.shape[1:])
 

@@ -1,7 +1,7 @@
-"""Does a map lie on the object? Against a box or a mask that somebody drew.
+"""Test whether a map lies on the object, given a box or a mask that somebody drew.
 
-Chance is part of every answer: a map that knows nothing points into a box as often as the box
-is large.
+Compare every figure with chance: a random map points into a box as often as the box's share of
+the picture.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from model.attribution.metrics.faithfulness import places
+from model.attribution.metrics.faithfulness import patch_ranks
 
 
 def mass_mask(maps: Tensor, mass: float = 0.6) -> Tensor:
-    """The fewest patches that together hold at least `mass` of the map: bool like `maps`.
+    """Mask the fewest patches that together hold at least `mass` of the map: bool like `maps`.
 
     Caron et al. 2021, "Emerging Properties in Self-Supervised Vision Transformers" (DINO), with
-    0.6, for the attention of the class token. (B, rows, columns). Raises ValueError unless mass
-    is a share. A map of zeros has an empty mask.
+    0.6, for the attention of the class token. `maps` is (B, rows, columns). A map of zeros has an
+    empty mask. Raises ValueError unless mass is a share.
     """
     if not 0 < mass <= 1:
         raise ValueError(f"mass={mass} is not a share above 0 and at most 1.")
@@ -34,7 +34,7 @@ def mass_mask(maps: Tensor, mass: float = 0.6) -> Tensor:
 
 
 def box_mask(boxes: Tensor, size: Sequence[int], grid: Sequence[int], least: float = 0.5) -> Tensor:
-    """Patches of which a box covers `least` or more: bool (B, rows, columns).
+    """Mask the patches whose area a box covers by `least` or more: bool (B, rows, columns).
 
     `boxes` (B, 4): left, top, right, bottom in pixels of a picture of `size` (height, width),
     the right and the bottom edge outside the box.
@@ -49,36 +49,36 @@ def box_mask(boxes: Tensor, size: Sequence[int], grid: Sequence[int], least: flo
     return covered >= least
 
 
-def points_into(maps: Tensor, boxes: Tensor, size: Sequence[float]) -> Tensor:
-    """The pointing game: does the middle of the highest patch lie in the box? bool (B,).
+def peak_inside(maps: Tensor, boxes: Tensor, size: Sequence[float]) -> Tensor:
+    """Play the pointing game: does the middle of the highest patch lie in the box? bool (B,).
 
-    Zhang et al. 2016, "Top-down Neural Attention by Excitation Backprop". Of several highest
-    ones the first counts; an empty map, zero everywhere, points nowhere.
+    Zhang et al. 2016, "Top-down Neural Attention by Excitation Backprop". Of several equally high
+    patches the first counts; an empty map, zero everywhere, points nowhere.
 
-    `boxes` (B, 4) as of `box_mask`, in a picture of `size` (height, width).
+    `boxes` (B, 4) as in `box_mask`, in a picture of `size` (height, width).
     """
     rows, columns = maps.shape[1:]
     peak = maps.flatten(1).argmax(1).cpu()
     x = (peak % columns + 0.5) * size[1] / columns
     y = (peak // columns + 0.5) * size[0] / rows
-    return inside(torch.stack((x, y), 1), boxes) & maps.flatten(1).any(1).cpu()
+    return points_inside(torch.stack((x, y), 1), boxes) & maps.flatten(1).any(1).cpu()
 
 
-def inside(points: Tensor, boxes: Tensor) -> Tensor:
-    """Whether each point (B, 2), x and y, lies in its box, (B, 4) as of `box_mask`: bool (B,)."""
+def points_inside(points: Tensor, boxes: Tensor) -> Tensor:
+    """Test whether each point (B, 2), x and y, lies in its box (B, 4): bool (B,)."""
     return ((boxes[:, :2] <= points) & (points < boxes[:, 2:])).all(1)
 
 
-def overlap_at_share(maps: Tensor, masks: Tensor) -> Tensor:
-    """IoU of each mask with as many of the map's highest patches as it has: float64 (B,).
+def iou_at_share(maps: Tensor, masks: Tensor) -> Tensor:
+    """Compare each mask with as many of the map's highest patches as it has: IoU, float64 (B,).
 
-    So no threshold has to be chosen; `chance_overlap` is what a map gets that knows nothing.
+    So no threshold has to be chosen. `chance_iou` is the mean for random maps.
     """
-    return overlap(places(maps) < masks.flatten(1).sum(1, keepdim=True), masks)
+    return iou(patch_ranks(maps) < masks.flatten(1).sum(1, keepdim=True), masks)
 
 
-def chance_overlap(chosen: int, patches: int) -> float:
-    """The mean IoU of two sets of `chosen` out of `patches`, one of them blindly drawn."""
+def chance_iou(chosen: int, patches: int) -> float:
+    """Compute the mean IoU of two sets of `chosen` out of `patches`, one of them random."""
     if chosen == 0:
         return 0.0
     ways = math.comb(patches, chosen)
@@ -89,8 +89,8 @@ def chance_overlap(chosen: int, patches: int) -> float:
     )  # fmt: skip
 
 
-def overlap(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Intersection over union of masks (B, rows, columns): float64 (B,), 0 for two empty ones."""
+def iou(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Divide intersection by union of masks (B, rows, columns): float64 (B,), 0 if both empty."""
     ours, theirs = ours.flatten(1), theirs.flatten(1)
     union = (ours | theirs).sum(1).double()
     return (ours & theirs).sum(1) / union.clamp_min(1)

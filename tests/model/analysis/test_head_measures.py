@@ -13,8 +13,8 @@ from model.analysis.head_measures import (
     RunningMean,
     chance,
     dominant_kind,
-    head_measures,
     kind_scores,
+    measure_heads,
     measure_layers,
 )
 from model.nets.vit import build
@@ -66,7 +66,7 @@ def by_hand(map: torch.Tensor, layout: TokenLayout) -> dict[str, float]:
 def test_the_measures_are_their_definitions(layout, chunk, monkeypatch):
     monkeypatch.setattr("model.analysis.head_measures.CHUNK", chunk)
     map = random_map(layout, batch=2)
-    found = head_measures(record_of(map), layout)
+    found = measure_heads(record_of(map), layout)
     assert set(found) == set(MEASURES)
     for image in range(2):
         for head in range(2):
@@ -78,7 +78,7 @@ def test_the_measures_are_their_definitions(layout, chunk, monkeypatch):
 
 @pytest.mark.parametrize("layout", [LAYOUT, PREFIXED])
 def test_identity_has_no_distance_and_no_entropy(layout):
-    found = head_measures(record_of(torch.eye(layout.tokens)[None]), layout)
+    found = measure_heads(record_of(torch.eye(layout.tokens)[None]), layout)
     for name in ("distance", "distance_patches", "entropy", "neighbours", "row", "content"):
         assert found[name].item() == pytest.approx(0, abs=1e-6)
     assert found["diagonal"].item() == 1
@@ -89,7 +89,7 @@ def test_identity_has_no_distance_and_no_entropy(layout):
 def test_uniform_attention_has_the_mean_distance_of_the_grid(rows, columns, height, width):
     layout = TokenLayout((rows, columns), (), (height, width))
     uniform = torch.full((1, layout.tokens, layout.tokens), 1 / layout.tokens)
-    found = head_measures(record_of(uniform), layout)
+    found = measure_heads(record_of(uniform), layout)
     cells = [(r, c) for r in range(rows) for c in range(columns)]
     brute = [math.hypot((r - s) * height, (c - t) * width) for r, c in cells for s, t in cells]
     assert found["distance"].item() == pytest.approx(sum(brute) / len(brute), rel=1e-5)
@@ -100,7 +100,7 @@ def test_uniform_attention_has_the_mean_distance_of_the_grid(rows, columns, heig
 @pytest.mark.parametrize("layout", [LAYOUT, PREFIXED])
 def test_chance_is_what_a_uniform_head_gives(layout):
     uniform = torch.full((1, layout.tokens, layout.tokens), 1 / layout.tokens)
-    found = head_measures(record_of(uniform), layout)
+    found = measure_heads(record_of(uniform), layout)
     usual = chance(layout)
     assert set(usual) == set(MEASURES)
     for name in MEASURES:
@@ -112,8 +112,8 @@ def test_prefix_tokens_are_dropped_and_rows_renormalised():
     shared = torch.zeros(1, PREFIXED.tokens, PREFIXED.tokens)
     shared[:, 3:, 3:] = 0.25 * patches
     shared[:, :, 0] = 0.75
-    found = head_measures(record_of(shared), PREFIXED)
-    alone = head_measures(record_of(patches), LAYOUT)
+    found = measure_heads(record_of(shared), PREFIXED)
+    alone = measure_heads(record_of(patches), LAYOUT)
     for name in ("distance", "neighbours", "row", "column", "content"):
         assert found[name].item() == pytest.approx(alone[name].item(), rel=1e-4)
     assert found["cls"].item() == pytest.approx(0.75)
@@ -133,7 +133,7 @@ def test_content_is_the_variance_that_offsets_do_not_explain():
         for pair in pairs:
             predicted[pair] = mean
     expected = (map - predicted).square().sum() / (map - map.mean()).square().sum()
-    found = head_measures(record_of(map[None]), LAYOUT)["content"].item()
+    found = measure_heads(record_of(map[None]), LAYOUT)["content"].item()
     assert found == pytest.approx(expected.item(), rel=1e-4)
 
 
@@ -146,7 +146,7 @@ def test_attention_by_offset_alone_has_no_content():
         below[query, query + columns if query + columns < layout.tokens else query] = 1
     by_photo = torch.zeros_like(below)
     by_photo[:, 7] = 1
-    found = head_measures(record_of(torch.stack((below, by_photo))), layout)["content"][0]
+    found = measure_heads(record_of(torch.stack((below, by_photo))), layout)["content"][0]
     assert found[0] < 0.2 < 0.8 < found[1]
 
 
@@ -201,7 +201,7 @@ def test_windows_are_measured_inside():
     """Two windows of 2 x 2 tokens, in each of which everyone looks everywhere."""
     windows = Windows(grid=(2, 4), size=(2, 2))
     record = record_of(torch.full((2, 1, 4, 4), 0.25), windows=windows)
-    found = head_measures(record, TokenLayout((4, 8), (), (4, 4)))
+    found = measure_heads(record, TokenLayout((4, 8), (), (4, 4)))
     measured = measure_layers([record], TokenLayout((4, 8), (), (4, 4)))
     scores = kind_scores(measured, [TokenLayout((2, 2))])
     assert [scores[kind].item() for kind in ("neighbours", "row")] == pytest.approx(
@@ -213,6 +213,6 @@ def test_windows_are_measured_inside():
 
 def test_other_tokens_and_no_photos_are_sentences():
     with pytest.raises(ValueError, match="12 to 12 tokens, and the image has 15"):
-        head_measures(record_of(random_map(LAYOUT)), PREFIXED)
+        measure_heads(record_of(random_map(LAYOUT)), PREFIXED)
     with pytest.raises(ValueError, match="add one first"):
         RunningMean().mean()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from model.attribution.block_exits import blocks_of, exit_gradients
+from model.attribution.block_exits import block_names, trace_block_exits
 from model.attribution.trace import class_score, trace_class
 from tests.model.attribution.test_trace import photos, tiny
 
@@ -22,14 +22,14 @@ from tests.model.attribution.test_trace import photos, tiny
     ],
 )
 def test_blocks_are_found_by_the_names_of_their_attention(layers, blocks):
-    assert blocks_of(layers) == blocks
+    assert block_names(layers) == blocks
 
 
 def test_the_last_exit_is_the_net_itself():
     net = tiny()
     trace = trace_class(net, photos(), net.tokens, [1, 2])
     names = [record.name for record in trace.records]
-    records, gradients = exit_gradients(net, photos(), class_score([1, 2]), names)
+    records, gradients = trace_block_exits(net, photos(), class_score([1, 2]), names)
     last = records[-1].map_gradient(gradients[-1])
     torch.testing.assert_close(last, trace.gradient(-1))
     assert not torch.allclose(records[0].map_gradient(gradients[0]), trace.gradient(0))
@@ -39,7 +39,7 @@ def test_the_last_exit_is_the_net_itself():
 
 def test_blocks_that_answer_in_a_tuple():
     net = tiny()
-    expected = exit_gradients(
+    expected = trace_block_exits(
         net, photos(), class_score(0), [f"blocks.{i}.attention" for i in range(3)]
     )
 
@@ -66,7 +66,7 @@ def test_blocks_that_answer_in_a_tuple():
             return self.net.head(self.net.norm(tokens[:, 0]))
 
     names = [f"layers.{i}.block.attention" for i in range(3)]
-    _, found = exit_gradients(Chain().eval(), photos(), class_score(0), names)
+    _, found = trace_block_exits(Chain().eval(), photos(), class_score(0), names)
     for one, other in zip(found, expected[1], strict=True):
         torch.testing.assert_close(one, other)
 
@@ -82,7 +82,7 @@ def test_a_net_that_is_no_chain_is_a_sentence():
 
     names = [f"net.blocks.{i}.attention" for i in range(3)]
     with pytest.raises(ValueError, match="chain"):
-        exit_gradients(Twice().eval(), photos(), class_score(0), names)
+        trace_block_exits(Twice().eval(), photos(), class_score(0), names)
 
 
 def test_a_layer_that_runs_twice_is_no_chain():
@@ -98,4 +98,4 @@ def test_a_layer_that_runs_twice_is_no_chain():
     net = Shared().eval()
     trace = trace_class(net, photos(), net.net.tokens, 1)
     with pytest.raises(ValueError, match="chain"):
-        exit_gradients(net, photos(), trace.score, [record.name for record in trace.records])
+        trace_block_exits(net, photos(), trace.score, [record.name for record in trace.records])

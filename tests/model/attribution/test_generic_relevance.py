@@ -8,10 +8,10 @@ from torch import nn
 
 from model.attribution.class_methods import class_chefer
 from model.attribution.generic_relevance import (
+    add_self_attention,
     identity,
     image_relevance,
-    self_relevance,
-    without_start,
+    normalise_gained,
     word_relevance,
 )
 from model.attribution.trace import trace_class
@@ -38,9 +38,9 @@ def test_zero_gradients_give_the_identity():
 def test_what_was_gained_is_divided_by_its_sum():
     relevance = torch.tensor([[[1.0, 0.0, 0.0], [0.1, 1.3, 0.0], [0.2, 0.2, 1.4]]])
     expected = torch.tensor([[[1.0, 0.0, 0.0], [0.25, 1.75, 0.0], [0.25, 0.25, 1.5]]])
-    torch.testing.assert_close(without_start(relevance), expected)
+    torch.testing.assert_close(normalise_gained(relevance), expected)
     eye = identity(2, 4, torch.device("cpu"))
-    assert torch.equal(without_start(eye), eye)
+    assert torch.equal(normalise_gained(eye), eye)
 
 
 class Captioner(nn.Module):
@@ -101,4 +101,4 @@ def test_self_relevance_moves_what_was_there_before():
     step = torch.tensor([[[0.0, 0.5], [0.0, 0.0]]])
     before = torch.tensor([[[0.0, 2.0], [4.0, 0.0]]])
     expected = torch.tensor([[[2.0, 2.0], [4.0, 0.0]]])
-    torch.testing.assert_close(self_relevance([step], before), expected)
+    torch.testing.assert_close(add_self_attention([step], before), expected)

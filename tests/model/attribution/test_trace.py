@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from model.attribution.trace import class_score, trace_class, twin
+from model.attribution.trace import class_score, copy_sharing_weights, trace_class
 from model.nets.vit import VisionTransformer, build
 from model.tokens import TokenLayout
 from tests.model import eager
@@ -154,7 +154,7 @@ def test_the_net_stays_as_it_is_and_no_graph_is_kept():
 
 def test_a_twin_shares_the_parameters_and_not_the_hooks():
     net = tiny()
-    double = twin(net)
+    double = copy_sharing_weights(net)
     double.blocks[0].register_forward_hook(lambda *_: pytest.fail("the net's own pass was seen"))
     net(photos())
     pairs = zip(net.parameters(), double.parameters(), strict=True)

@@ -65,7 +65,7 @@ def close(found, expected, atol=1e-6):
 def test_the_trace_is_the_eager_net(case):
     net, trace, maps, gradients, memory, at_memory = case
     assert [r.kind for r in trace.records[-4:]] == ["self", "cross"] * 2
-    assert trace.decoder == net.config.encoder.depth and len(maps) == trace.depth
+    assert trace.encoder_depth == net.config.encoder.depth and len(maps) == trace.depth
     for layer in range(trace.depth):
         close(trace.weights(layer), maps[layer])
         torch.testing.assert_close(
@@ -127,10 +127,11 @@ def test_rollout(case, residual):
     _, trace, maps, *_ = case
     fused = [m.mean(1) for m in maps]
     close(
-        explain(trace, "rollout", residual=residual), picture(dense(fused, trace.decoder, residual))
+        explain(trace, "rollout", residual=residual),
+        picture(dense(fused, trace.encoder_depth, residual)),
     )
     grown = explain(trace, "rollout", residual=residual, stop=1)
-    close(grown, picture(dense(fused, trace.decoder, residual, stop=1)))
+    close(grown, picture(dense(fused, trace.encoder_depth, residual, stop=1)))
 
 
 def test_rollout_with_the_largest_head_and_without_the_weakest(case):
@@ -140,7 +141,7 @@ def test_rollout_with_the_largest_head_and_without_the_weakest(case):
         strongest = layer.amax(1)
         place = strongest.argsort(dim=-1, stable=True).argsort(dim=-1)
         fused.append(strongest * (place >= int(0.3 * strongest.shape[-1])))
-    expected = dense(fused, trace.decoder, 0.5)
+    expected = dense(fused, trace.encoder_depth, 0.5)
     close(explain(trace, "rollout", fusion="max", discard=0.3), picture(expected), atol=1e-5)
 
 
@@ -157,7 +158,7 @@ def test_one_decoder_layer_is_cross_attention_over_the_encoders_rollout():
 def test_gradient_rollout(case):
     _, trace, maps, gradients, *_ = case
     fused = [(a * g).mean(1).relu() for a, g in zip(maps, gradients, strict=True)]
-    expected = dense(fused, trace.decoder, 0.3)
+    expected = dense(fused, trace.encoder_depth, 0.3)
     close(explain(trace, "gradient_rollout", residual=0.3), picture(expected))
 
 
@@ -168,14 +169,16 @@ def test_chefer(case, start):
     tokens = maps[0].shape[-1]
     ii = torch.eye(tokens, dtype=torch.float64).repeat(2, 1, 1)
     qq, qi = torch.eye(4, dtype=torch.float64).repeat(2, 1, 1), torch.zeros(2, 4, tokens).double()
-    for layer in c[start : trace.decoder]:
+    for layer in c[start : trace.encoder_depth]:
         ii = ii + layer @ ii
 
     def norm(relevance):
         gained = relevance - torch.eye(relevance.shape[-1])
         return gained.div(gained.sum(-1, keepdim=True)).nan_to_num() + torch.eye(len(gained[0]))
 
-    for own, cross in zip(c[trace.decoder :: 2], c[trace.decoder + 1 :: 2], strict=True):
+    for own, cross in zip(
+        c[trace.encoder_depth :: 2], c[trace.encoder_depth + 1 :: 2], strict=True
+    ):
         qq, qi = qq + own @ qq, qi + own @ qi
         qi = qi + norm(qq).mT @ cross @ norm(ii)[:, -16:]
     close(explain(trace, "chefer", start=start), picture(qi[:, -1]), atol=1e-5)
@@ -185,7 +188,9 @@ def test_chefer(case, start):
 def test_attention_gradcam(case):
     _, trace, maps, gradients, *_ = case
     for layer in (0, 1):
-        a, g = (values[trace.decoder + 2 * layer + 1][:, :, -1] for values in (maps, gradients))
+        a, g = (
+            values[trace.encoder_depth + 2 * layer + 1][:, :, -1] for values in (maps, gradients)
+        )
         expected = (g.mean(-1, keepdim=True) * a).mean(1).relu()
         found = explain(trace, "attention_gradcam", layer=layer)
         torch.testing.assert_close(found.double(), picture(expected), atol=1e-6, rtol=1e-5)
@@ -268,7 +273,7 @@ def test_a_single_vector_cannot_be_followed_back():
 def test_a_recurrent_decoder_has_one_map_and_no_layers_to_multiply():
     net, photos = captioner(decoder="recurrent", encoder={"depth": 2}), images(2)
     trace = trace_word(net, photos, net.tokens, WORD)
-    assert trace.decoder == trace.depth == 2
+    assert trace.encoder_depth == trace.depth == 2
     reasons = {method: why_unsuitable(trace, method) for method in METHODS}
     cannot = {"gradient_rollout", "chefer", "attention_gradcam"}
     assert {method for method, reason in reasons.items() if reason == RECURRENT} == cannot

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.attribution.metrics.localisation import inside, points_into
+from model.attribution.metrics.localisation import peak_inside, points_inside
 from model.evaluate.__main__ import main
 from model.evaluate.classify import calibration_error, classification, confusion
 from model.evaluate.pointing import attention_maps, edges, pointing_game, shares
@@ -60,7 +60,7 @@ def test_confusion_counts_rows_for_columns():
 def test_boxes_include_their_last_pixels_and_no_more():
     boxes = torch.tensor([[0, 0, 63, 63], [0, 0, 9, 9], [0, 0, 9, 9]], dtype=torch.int16)
     points = torch.tensor([[32.0, 32.0], [9.5, 9.5], [10.0, 1.0]])
-    assert inside(points, edges(boxes)).tolist() == [True, True, False]
+    assert points_inside(points, edges(boxes)).tolist() == [True, True, False]
     assert shares(boxes[:1], (64, 64)).tolist() == [1.0]
 
 
@@ -70,7 +70,7 @@ def test_blind_points_hit_as_often_as_boxes_are_large():
     corners = torch.randint(0, 16, (200, 2, 2), generator=random).sort(1).values
     boxes = (corners * 4 + torch.tensor([[0], [3]])).flatten(1).short()  # whole patches of 4 pixels
     hits = [
-        points_into(torch.eye(256)[i].view(1, 16, 16), edges(box[None]), (64, 64)).item()
+        peak_inside(torch.eye(256)[i].view(1, 16, 16), edges(box[None]), (64, 64)).item()
         for box in boxes[:20]
         for i in range(256)
     ]

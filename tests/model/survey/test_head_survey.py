@@ -8,7 +8,7 @@ from model.datasets import samples
 from model.nets.vit import build
 from model.preprocessing import Resize
 from model.recording.recorder import AttentionRecorder
-from model.survey.head_survey import survey
+from model.survey.head_survey import survey_heads
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +21,9 @@ def bundle():
 def test_the_last_mean_is_that_of_every_photo(bundle, monkeypatch, tokens, steps):
     monkeypatch.setattr("model.survey.head_survey.TOKENS", tokens)
     photos = [samples.load(name) for name in samples.names()[:4]]
-    means = [mean.count for mean in survey(bundle, iter(photos))]
+    means = [mean.count for mean in survey_heads(bundle, iter(photos))]
     assert means == steps
-    *_, last = survey(bundle, photos)
+    *_, last = survey_heads(bundle, photos)
     tables = []
     for photo in photos:
         with torch.inference_mode(), AttentionRecorder(bundle.net) as recorder:
@@ -35,5 +35,5 @@ def test_the_last_mean_is_that_of_every_photo(bundle, monkeypatch, tokens, steps
 
 
 def test_layers_can_be_chosen(bundle):
-    *_, last = survey(bundle, [Image.new("RGB", (50, 40))], layers=[0, -1])
+    *_, last = survey_heads(bundle, [Image.new("RGB", (50, 40))], layers=[0, -1])
     assert last.mean()["entropy"].shape == (2, 2)

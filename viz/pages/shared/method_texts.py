@@ -1,6 +1,6 @@
 """What the pages say about each relevance method: name, formula, words, source.
 
-Keys are the names in ``model.attribution.class_methods.METHODS``. In a formula ``<name>`` stands
+Keys are the names in ``model.attribution.registry.METHODS``. In a formula ``<name>`` stands
 for a setting and is replaced by its value, so that a setting is seen where it acts.
 """
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import rankdata, spearmanr
 
-from model.attribution.metrics.agreement import agreement, rank_correlation, ranks
+from model.attribution.metrics.agreement import agreement, rank_correlation, rank_values
 
 
 @given(st.integers(0, 10_000))
@@ -18,7 +18,7 @@ def test_it_is_scipys(seed):
     one, other = torch.randint(0, 6, (2, 3, 4), generator=generator).float()
     if one.unique().numel() < 2 or other.unique().numel() < 2:
         return
-    np.testing.assert_allclose(ranks(one.flatten()) + 1, rankdata(one.flatten()))
+    np.testing.assert_allclose(rank_values(one.flatten()) + 1, rankdata(one.flatten()))
     expected = spearmanr(one.flatten(), other.flatten()).statistic
     assert float(rank_correlation(one, other)) == pytest.approx(expected)
 

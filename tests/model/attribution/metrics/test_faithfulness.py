@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from model.attribution.baselines import baseline
 from model.attribution.metrics.faithfulness import (
-    area,
+    area_under,
     deletion,
     insertion,
     most_relevant,
     perturbation,
-    ranking,
+    rank_patches,
 )
 from model.tokens import TokenLayout
 
@@ -104,10 +104,10 @@ def test_masks_grow_by_the_most_relevant(seed, steps):
 
 
 def test_equal_patches_come_in_no_particular_order():
-    order = ranking(torch.zeros(2, 4, 4))
+    order = rank_patches(torch.zeros(2, 4, 4))
     assert order[0].tolist() == order[1].tolist() != list(range(16))
     assert sorted(order[0].tolist()) == list(range(16))
 
 
 def test_area_is_that_of_trapezia():
-    assert float(area(torch.tensor([0.0, 1.0, 0.0]), torch.tensor([0.0, 0.5, 1.0]))) == 0.5
+    assert float(area_under(torch.tensor([0.0, 1.0, 0.0]), torch.tensor([0.0, 0.5, 1.0]))) == 0.5

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from model.attribution.metrics.localisation import (
     box_mask,
-    chance_overlap,
+    chance_iou,
+    iou,
+    iou_at_share,
     mass_mask,
-    overlap,
-    overlap_at_share,
-    points_into,
+    peak_inside,
 )
 
 
@@ -50,7 +50,7 @@ def test_a_box_on_the_grid():
 def test_overlap():
     one = torch.tensor([[[True, True], [False, False]], [[False, False], [False, False]]])
     other = torch.tensor([[[True, False], [True, False]], [[False, False], [False, False]]])
-    assert overlap(one, other).tolist() == [pytest.approx(1 / 3), 0.0]
+    assert iou(one, other).tolist() == [pytest.approx(1 / 3), 0.0]
 
 
 def test_the_peaks_middle_lies_in_a_box():
@@ -58,18 +58,18 @@ def test_the_peaks_middle_lies_in_a_box():
     maps[0, 1, 2] = maps[1, 0, 0] = maps[2, 1, 2] = 1
     boxes = torch.tensor([[0.6, 0.7, 0.63, 0.76], [0.125, 0.25, 0.2, 0.3], [0.0, 0.0, 0.625, 1]])
     # the middle of row 1, column 2 is (0.625, 0.75); a right edge is outside, a left one inside
-    assert points_into(maps, boxes, (1, 1)).tolist() == [True, True, False]
+    assert peak_inside(maps, boxes, (1, 1)).tolist() == [True, True, False]
     pixels = torch.tensor([[20, 12, 21, 13]] * 3)
-    assert points_into(maps, pixels, (16, 32)).tolist() == [True, False, True]
+    assert peak_inside(maps, pixels, (16, 32)).tolist() == [True, False, True]
     empty, all_of_it = torch.zeros(1, 2, 4), torch.tensor([[0, 0, 1, 1]])
-    assert points_into(empty, all_of_it, (1, 1)).tolist() == [False]
+    assert peak_inside(empty, all_of_it, (1, 1)).tolist() == [False]
 
 
 def test_overlap_with_as_many_patches_as_the_mask_has():
     maps = torch.tensor([[[9.0, 8, 7], [1, 2, 3]], [[0.0, 0, 0], [0, 5, 0]]])
     masks = torch.tensor([[[1, 1, 0], [0, 0, 1]], [[0, 0, 0], [0, 1, 0]]]).bool()
-    assert overlap_at_share(maps, masks).tolist() == [2 / 4, 1]
-    assert overlap_at_share(maps, torch.zeros(2, 2, 3, dtype=torch.bool)).tolist() == [0, 0]
+    assert iou_at_share(maps, masks).tolist() == [2 / 4, 1]
+    assert iou_at_share(maps, torch.zeros(2, 2, 3, dtype=torch.bool)).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(("chosen", "patches"), [(1, 5), (3, 6), (6, 6), (4, 7)])
@@ -79,5 +79,5 @@ def test_chance_is_the_mean_over_all_choices(chosen, patches):
         len(ours & set(theirs)) / len(ours | set(theirs))
         for theirs in combinations(range(patches), chosen)
     ]
-    assert chance_overlap(chosen, patches) == pytest.approx(sum(found) / len(found), abs=1e-12)
-    assert chance_overlap(0, patches) == 0
+    assert chance_iou(chosen, patches) == pytest.approx(sum(found) / len(found), abs=1e-12)
+    assert chance_iou(0, patches) == 0
