@@ -7,6 +7,9 @@ import pytest
 
 MODULES = [
     "model",
+    "model.analysis.cost",
+    "model.analysis.head_measures",
+    "model.analysis.position_codes",
     "model.attribution.block_exits",
     "model.attribution.metrics.agreement",
     "model.attribution.metrics.faithfulness",
@@ -14,6 +17,7 @@ MODULES = [
     "model.attribution.trace",
     "model.attribution.word_trace",
     "model.datasets.samples",
+    "model.features.principal_components",
     "model.images",
     "model.nets.attention",
     "model.nets.patch_embedding",
@@ -24,6 +28,7 @@ MODULES = [
     "model.recording.recorder",
     "model.recording.rollout",
     "model.recording.windows",
+    "model.survey.head_survey",
     "model.tokens",
 ]
 """Modules with examples, in alphabetical order."""

@@ -1,1 +1,1 @@
-"""What a model does, in numbers: heads, position codes, token order, patch filters, cost."""
+"""Measure a model: its heads, position codes, token order, patch filters and cost."""

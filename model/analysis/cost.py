@@ -1,4 +1,4 @@
-"""What a vision transformer costs, counted: operations and bytes, by part.
+"""Count what a vision transformer costs, in operations and bytes, and time it.
 
 Only matrix products count, as in torch's own counter; a product of (n, k) by (k, m) is 2 n k m
 operations. With N tokens of width D, M the MLP's width, and L layers:
@@ -23,29 +23,40 @@ from model.nets.vit import VisionTransformer, ViTConfig
 from model.tokens import pair
 
 SECONDS = 60.0
-"""What one measurement may take."""
+"""The longest that one measurement may take."""
 
 LEAST_SECONDS = 6.0
-"""What its rounds take at least: quick models run more often, up to `MOST_ROUNDS` times."""
+"""The shortest that its rounds may take: quick models run up to `MOST_ROUNDS` times."""
 
 ROUNDS, MOST_ROUNDS = 5, 25
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Operations of one image's forward pass, and bytes in float32."""
+    """Operations of one image's forward pass, summed over layers, and bytes in float32."""
 
     tokens: int
-    embed: int  # operations: patches to tokens
-    projections: int  # queries, keys, values and output, all layers
+    """The number of tokens, prefix tokens included."""
+    embed: int
+    """Operations that turn patches into tokens."""
+    projections: int
+    """Operations for queries, keys, values and the output projection."""
     mlp: int
-    scores: int  # Q Kᵀ, all layers
-    mixing: int  # A V, all layers
+    """Operations of the MLPs."""
+    scores: int
+    """Operations of Q Kᵀ."""
+    mixing: int
+    """Operations of A V."""
     head: int
+    """Operations of the classifier."""
     parameters: int
-    map_bytes: int  # every attention map of the model, if each was kept
-    qk_bytes: int  # every query and key, which is what the recorder keeps
-    token_bytes: int  # the tokens between two layers
+    """The number of trained numbers."""
+    map_bytes: int
+    """Memory for the attention maps of all heads and layers."""
+    qk_bytes: int
+    """Memory for all queries and keys, which the recorder keeps instead of the maps."""
+    token_bytes: int
+    """Memory for the tokens between two layers."""
 
     @property
     def quadratic(self) -> int:
@@ -59,11 +70,19 @@ class Cost:
 
     @property
     def operations(self) -> int:
+        """All operations."""
         return self.linear + self.quadratic
 
 
 def cost_of(config: ViTConfig) -> Cost:
-    """Count one forward pass of one image."""
+    """Count the operations and the memory of one forward pass of one image.
+
+    >>> from model.nets.vit import ViTConfig
+    >>> small, large = (cost_of(ViTConfig(img_size=size, pool="mean", cls_token=False))
+    ...                 for size in (32, 64))
+    >>> large.tokens / small.tokens, large.quadratic / small.quadratic
+    (4.0, 16.0)
+    """
     tokens, dim, depth = config.tokens.tokens, config.dim, config.depth
     number = 4  # bytes of a float32
     width = config.projection or config.pooled_dim
@@ -76,25 +95,25 @@ def cost_of(config: ViTConfig) -> Cost:
         scores=depth * 2 * tokens**2 * dim,
         mixing=depth * 2 * tokens**2 * dim,
         head=head,
-        parameters=parameters_of(config),
+        parameters=count_parameters(config),
         map_bytes=depth * config.heads * tokens**2 * number,
         qk_bytes=depth * 2 * tokens * dim * number,
         token_bytes=tokens * dim * number,
     )
 
 
-def parameters_of(config: ViTConfig) -> int:
-    """Trained numbers of the model, without building it in memory."""
+def count_parameters(config: ViTConfig) -> int:
+    """Count the parameters of a model without building it in memory."""
     with torch.device("meta"):
         net = VisionTransformer(config)
     return sum(parameter.numel() for parameter in net.parameters())
 
 
-def doubled(config: ViTConfig) -> dict[str, ViTConfig]:
-    """The course's questions: each key is what was doubled, each value the config after.
+def doubled_configs(config: ViTConfig) -> dict[str, ViTConfig]:
+    """Double one setting at a time: the setting's name -> the config with it doubled.
 
-    The heads' width stays where the width is doubled, so there are twice as many heads.
-    A patch that cannot be doubled on this image is left out.
+    Where the width is doubled, each head keeps its width, so there are twice as many heads. The
+    patch side is left out where the doubled patch does not fit this image.
     """
     height, width = pair(config.img_size)
     variants = {
@@ -115,24 +134,29 @@ def doubled(config: ViTConfig) -> dict[str, ViTConfig]:
 class Timing:
     """Milliseconds of one image's forward pass on this machine: medians of several runs."""
 
-    attention: float  # softmax(Q Kᵀ) V in all layers, the quadratic part
+    attention: float
+    """softmax(Q Kᵀ) V in all layers, the quadratic part."""
     whole: float
-    quartiles: tuple[float, float]  # of the whole: half of the runs took between these
+    """The whole forward pass."""
+    quartiles: tuple[float, float]
+    """Half of the runs of the whole pass took between these two."""
     runs: int
+    """How many times it ran."""
 
     @property
     def rest(self) -> float:
+        """The whole pass without its attention."""
         return max(self.whole - self.attention, 0.0)
 
     @property
     def spread(self) -> float:
-        """How far the quartiles lie apart, as a share of the median."""
+        """The distance between the quartiles, as a share of the median."""
         low, high = self.quartiles
         return (high - low) / self.whole
 
 
-Run = tuple[float, float]  # seconds of the whole model, and of its attention alone
-Runners = Mapping[str, Callable[[], Run]]
+Seconds = tuple[float, float]  # of the whole model, and of its attention alone
+Runners = Mapping[str, Callable[[], Seconds]]
 Report = Callable[[str, float, float | None], None]
 
 
@@ -141,30 +165,34 @@ def time_parts(
     seconds: float = SECONDS,
     report: Report = lambda name, share, left: None,
 ) -> dict[str, Timing]:
-    """Time models with random weights, one photo each, such that their times can be compared.
+    """Time models with random weights on one photo, so that their times can be compared.
 
-    In every round each model runs once, so whatever else the machine does disturbs all alike.
+    In every round each model runs once, so other work on the machine disturbs all of them alike.
 
     Args:
-        seconds: what it may take. Models with which `ROUNDS` rounds would take longer are left
-            out, the most expensive first; where the machine becomes slower meanwhile, there are
-            as many rounds as were complete.
-        report: is told before each run what runs, the share that is done, and how many seconds
-            are left (None as long as nobody can tell).
+        configs: the models, by name.
+        seconds: the time limit. If `ROUNDS` rounds would take longer, models are left out, the most
+            expensive first. If the machine slows down meanwhile, only complete rounds count.
+        report: called before each run with the model's name, the share that is done, and the
+            seconds that are left (None as long as they cannot be estimated).
 
     Returns:
         Timings by name, of the models that were not left out.
     """
     end = time.perf_counter() + seconds
-    runners = _runners(configs)
+    runners = _make_runners(configs)
     with torch.inference_mode():
-        took = _try_once(runners, end, report)
-        return _timings(list(_rounds({name: runners[name] for name in took}, took, end, report)))
+        took = _warm_up(runners, end, report)
+        rounds = _run_rounds({name: runners[name] for name in took}, took, end, report)
+        return _summarise(list(rounds))
 
 
-def _try_once(runners: Runners, end: float, report: Report) -> dict[str, float]:
-    """Run each once, cheapest first, for the first run allocates: seconds of those to time."""
-    took = {}
+def _warm_up(runners: Runners, end: float, report: Report) -> dict[str, float]:
+    """Run each model once, cheapest first, as first runs allocate memory: name -> seconds.
+
+    Stops before the first model for which there is no time.
+    """
+    took: dict[str, float] = {}
     for name, run in runners.items():
         report(name, 0.0, None)
         own = sum(run())
@@ -174,12 +202,12 @@ def _try_once(runners: Runners, end: float, report: Report) -> dict[str, float]:
     return took
 
 
-def _rounds(
+def _run_rounds(
     runners: Runners, took: Mapping[str, float], end: float, report: Report
-) -> Iterator[dict[str, Run]]:
-    """Complete rounds, until there are enough or the time is up.
+) -> Iterator[dict[str, Seconds]]:
+    """Yield complete rounds, until there are enough or the time is up.
 
-    `took`: seconds of one run of each, as far as is known.
+    `took`: the seconds of one run of each model.
     """
     one = sum(took.values())
     rounds = min(MOST_ROUNDS, max(ROUNDS, int(LEAST_SECONDS / one))) if took else 0
@@ -197,7 +225,7 @@ def _rounds(
         yield times
 
 
-def _timings(rounds: Sequence[Mapping[str, Run]]) -> dict[str, Timing]:
+def _summarise(rounds: Sequence[Mapping[str, Seconds]]) -> dict[str, Timing]:
     timings = {}
     for name in rounds[0] if rounds else ():
         whole, attention = 1000 * np.array([times[name] for times in rounds]).T
@@ -206,25 +234,25 @@ def _timings(rounds: Sequence[Mapping[str, Run]]) -> dict[str, Timing]:
     return timings
 
 
-def _runners(configs: Mapping[str, ViTConfig]) -> Runners:
-    """What runs each model once, cheapest first.
+def _make_runners(configs: Mapping[str, ViTConfig]) -> Runners:
+    """Build the models, cheapest first: name -> a function that runs the model once.
 
-    Their weights lie in one piece of memory, so that all of them need no more than the largest.
+    Their weights share one piece of memory, so all of them together need no more than the largest.
     """
-    count = max(parameters_of(config) for config in configs.values())
+    count = max(count_parameters(config) for config in configs.values())
     some = 0.02 * torch.randn(2**20)
     numbers = some.repeat(-(-count // len(some)))
     order = sorted(configs, key=lambda name: cost_of(configs[name]).operations)
-    return {name: _runner(configs[name], numbers) for name in order}
+    return {name: _make_runner(configs[name], numbers) for name in order}
 
 
-def _runner(config: ViTConfig, numbers: Tensor) -> Callable[[], Run]:
+def _make_runner(config: ViTConfig, numbers: Tensor) -> Callable[[], Seconds]:
     net = _with_weights(config, numbers)
     image = torch.randn(1, config.in_channels, *config.tokens.image_size)
     shape = 1, config.heads, config.tokens.tokens, config.dim // config.heads
     query, key, value = torch.randn(3, *shape)
 
-    def run() -> Run:
+    def run() -> Seconds:
         begun = time.perf_counter()
         net(image)
         between = time.perf_counter()
@@ -236,7 +264,7 @@ def _runner(config: ViTConfig, numbers: Tensor) -> Callable[[], Run]:
 
 
 def _with_weights(config: ViTConfig, numbers: Tensor) -> VisionTransformer:
-    """The model with the first of these numbers as its weights, without a copy of them."""
+    """Build a model whose weights are views of the first of these numbers."""
     with torch.device("meta"):
         net = VisionTransformer(config).eval()
     start = 0
@@ -245,8 +273,8 @@ def _with_weights(config: ViTConfig, numbers: Tensor) -> VisionTransformer:
             weights = numbers[start : start + empty.numel()].view(empty.shape)
             setattr(module, name, nn.Parameter(weights, requires_grad=False))
             start += empty.numel()
-        for name, empty in list(module.named_buffers(recurse=False)):
-            setattr(module, name, torch.ones_like(empty, device="cpu"))
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            setattr(module, name, torch.ones_like(buffer, device="cpu"))
     return net
 
 

@@ -1,7 +1,7 @@
-"""What a head does, in numbers: how far it looks, how widely, and at what.
+"""Measure an attention head: how far it looks, how widely, and at what.
 
-Everything is a mean over the patches that look, computed from rows of the map a chunk at a
-time: no N x N map is ever whole, whatever the number of tokens.
+Every measure is a mean over the patches as queries. It is computed from a chunk of the map's rows
+at a time, so no N x N map is ever in memory.
 """
 
 from __future__ import annotations
@@ -34,44 +34,58 @@ _BY_OFFSET = ("distance", "distance_patches", "neighbours", "row", "column")
 
 
 def measure_heads(record: AttentionRecord, layout: TokenLayout) -> dict[str, Tensor]:
-    """Every measure of MEASURES for each head of one layer, float32 (B, H).
+    """Measure each head of one layer: name of a measure -> float32 (B, H).
 
-    Only patches look; rows are averaged over them.
+    The measures are averaged over the rows of all patches; prefix tokens are no queries here.
 
     Of the whole row, as the softmax made it:
     - entropy: −Σ a ln a in nats; 0 for a row on one token, ln N for a uniform one;
     - spread: exp(entropy) / N, the share of the tokens that a row spreads over;
-    - cls, registers: what falls on the class (and distillation) token, and on registers;
-    - diagonal: what a patch keeps for itself.
+    - cls, registers: the weight on the class (and distillation) token, and on registers;
+    - diagonal: the weight of a patch on itself.
 
     Of the patches' part of the row, renormalised to sum to one:
-    - distance, distance_patches: Σ a · Euclidean distance from the patch that looks, in pixels
-      of the prepared image and in patches ("mean attention distance" of Dosovitskiy et al.
-      2021, fig. 7);
-    - neighbours: what falls on the up to eight patches around;
-    - row, column: what falls on the other patches of the same row, or column;
+    - distance, distance_patches: Σ a · Euclidean distance from the query, in pixels of the
+      prepared image and in patches. This is the "mean attention distance" of Dosovitskiy et al.
+      2021, "An Image is Worth 16x16 Words", fig. 7;
+    - neighbours: the weight on the up to eight patches around;
+    - row, column: the weight on the other patches of the same row, or column;
     - content: the share of the map's variance that the offset between two patches does *not*
       explain, 1 - R². 0: the same pattern around each patch, whatever the photo shows.
 
-    For windowed attention `layout` is that of the whole image and distances stay within the
-    windows. Raises ValueError for a layer whose queries or keys are not this layout's tokens.
+    For windowed attention `layout` describes the whole image, and distances stay within windows.
+    Raises ValueError for a layer whose queries or keys are not this layout's tokens.
     """
     windows = record.windows
     if windows is None:
-        return _measures(record, layout)
+        return _measure_windowless(record, layout)
     height, width = layout.image_size
     patch = max(1, height // windows.grid[0]), max(1, width // windows.grid[1])
-    inside = _measures(record, TokenLayout(windows.size, (), patch))
+    inside = _measure_windowless(record, TokenLayout(windows.size, (), patch))
     return {
         name: values.unflatten(0, (-1, windows.count)).mean(1) for name, values in inside.items()
     }
 
 
 def measure_layers(records: Iterable[AttentionRecord], layout: TokenLayout) -> dict[str, Tensor]:
-    """Every measure over the batch's mean: float32 (L, H) of the layers that have them.
+    """Measure each head of each layer, averaged over the batch (see `measure_heads`).
 
-    Layers that do not attend over this layout's tokens are left out. NaN where a layer has fewer
-    heads than the widest.
+    Args:
+        records: one per layer, of the same pass.
+        layout: the model's tokens.
+
+    Returns:
+        Name of a measure -> float32 (L, H). Layers that do not attend over this layout's tokens
+        are left out. NaN where a layer has fewer heads than the widest.
+
+    >>> from model.recording.recorder import AttentionRecorder
+    >>> from model.vit import build
+    >>> net = build("vit", img_size=32, patch_size=8, dim=12, depth=2, heads=3, num_classes=5)
+    >>> with torch.no_grad(), AttentionRecorder(net.eval()) as recorder:
+    ...     _ = net(torch.rand(1, 3, 32, 32))
+    >>> measures = measure_layers(recorder.records, net.tokens)
+    >>> measures["distance"].shape, tuple(measures) == MEASURES
+    (torch.Size([2, 3]), True)
     """
     layers = [
         measure_heads(record, layout)
@@ -88,28 +102,28 @@ def measure_layers(records: Iterable[AttentionRecord], layout: TokenLayout) -> d
 
 
 class RunningMean:
-    """The mean of many photos' measures, in the memory of one."""
+    """Average the measures of many photos, in the memory of one."""
 
     def __init__(self) -> None:
         self.count = 0
         self._sums: dict[str, Tensor] = {}
 
     def add(self, measures: dict[str, Tensor], photos: int = 1) -> None:
-        """`measures` are the mean over so many photos."""
+        """Add measures that are the mean over so many photos."""
         self.count += photos
         for name, values in measures.items():
             total = values.double() * photos
             self._sums[name] = self._sums[name] + total if name in self._sums else total
 
     def mean(self) -> dict[str, Tensor]:
-        """float32 (L, H) each. Raises ValueError before the first photo."""
+        """Return the mean so far, float32 (L, H) each. Raises ValueError before the first photo."""
         if not self.count:
             raise ValueError("There is no mean of no photos: add one first.")
         return {name: (total / self.count).float() for name, total in self._sums.items()}
 
 
-def chance(layout: TokenLayout) -> dict[str, float]:
-    """Each measure of a head that attends to every token alike."""
+def chance_measures(layout: TokenLayout) -> dict[str, float]:
+    """Compute each measure for a head that attends to all tokens equally."""
     patches, tokens = layout.patches, layout.tokens
     means = _offset_counts(layout).double() @ _offset_values(layout).double() / patches**2
     values = dict(zip(_BY_OFFSET, means.tolist(), strict=True))
@@ -124,24 +138,26 @@ def chance(layout: TokenLayout) -> dict[str, float]:
     }
 
 
-def kind_scores(
+def score_kinds(
     measures: dict[str, Tensor], layouts: TokenLayout | Sequence[TokenLayout]
 ) -> dict[str, Tensor]:
-    """How much each head is of each kind of KINDS, (L, H): 0 is chance, 1 is nothing else.
+    """Score how strongly each head is of each kind in KINDS: kind -> (L, H), from 0 to 1.
 
-    Shares count above what a uniform head gives, (share - chance) / (1 - chance). "uniform" is
-    the spread; "content" is what position does not explain, of heads that are not uniform.
-    `layouts`: one for all layers, or one a layer where they attend over other tokens (within
-    windows: those of one window).
+    Shares are counted above those of a uniform head, (share - chance) / (1 - chance): 0 is chance
+    and 1 means that the head does nothing else. "uniform" is the spread. "content" is the part
+    that position does not explain, for heads that are not uniform.
+    `layouts`: one for all layers, or one per layer where their tokens differ (for windowed layers,
+    the tokens of one window).
     """
     layers = len(measures["spread"])
     if isinstance(layouts, TokenLayout):
         layouts = [layouts] * layers
-    by_layout = {layout: chance(layout) for layout in set(layouts)}
+    by_layout = {layout: chance_measures(layout) for layout in set(layouts)}
     scores = {}
     for kind in ("neighbours", "row", "column", "cls"):
-        usual = torch.tensor([[by_layout[layout][kind]] for layout in layouts]).clamp_max(1 - 1e-6)
-        scores[kind] = ((measures[kind] - usual) / (1 - usual)).clamp_min(0)
+        chance = torch.tensor([[by_layout[layout][kind]] for layout in layouts])
+        chance = chance.clamp_max(1 - 1e-6)
+        scores[kind] = ((measures[kind] - chance) / (1 - chance)).clamp_min(0)
     scores["uniform"] = measures["spread"]
     patches_only = 1 - measures["cls"] - measures["registers"]
     scores["content"] = measures["content"] * (1 - measures["spread"]) * patches_only
@@ -149,7 +165,7 @@ def kind_scores(
 
 
 def dominant_kind(scores: dict[str, Tensor]) -> list[list[str | None]]:
-    """The kind with the highest score for each layer and head; None where nothing was measured."""
+    """Name the kind with the highest score, by layer and head; None where nothing was measured."""
     stacked = torch.stack([scores[kind] for kind in KINDS])
     best = stacked.nan_to_num(-1).argmax(0)
     return [
@@ -164,7 +180,7 @@ def dominant_kind(scores: dict[str, Tensor]) -> list[list[str | None]]:
 # -- one layer ----------------------------------------------------------------------------------
 
 
-def _measures(record: AttentionRecord, layout: TokenLayout) -> dict[str, Tensor]:
+def _measure_windowless(record: AttentionRecord, layout: TokenLayout) -> dict[str, Tensor]:
     batch, heads, queries, keys = record.shape
     if queries != layout.tokens or keys != layout.tokens:
         raise ValueError(
@@ -207,7 +223,7 @@ def _measures(record: AttentionRecord, layout: TokenLayout) -> dict[str, Tensor]
 
 
 def _unexplained(by_offset: Tensor, squares: Tensor, layout: TokenLayout) -> Tensor:
-    """1 - R² of a map explained by the mean of each offset: (B, H, offsets), (B, H) -> (B, H)."""
+    """Compute 1 - R² of a map explained by offsets: (B, H, offsets) and (B, H) -> (B, H)."""
     patches = layout.patches
     counts = _offset_counts(layout).to(by_offset.device)
     # Rows sum to one, so the mean of all values is 1 / N, and N² values squared make 1.
@@ -226,8 +242,8 @@ def _chunks(rows: int, values_a_row: int) -> Iterable[slice]:
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
 
 
-def _steps(layout: TokenLayout, start: int, stop: int) -> tuple[Tensor, Tensor]:
-    """Rows and columns between the patches start ... stop - 1 and all: (stop - start, N) each."""
+def _row_and_column_offsets(layout: TokenLayout, start: int, stop: int) -> tuple[Tensor, Tensor]:
+    """Count rows and columns from the patches start ... stop - 1 to all: (stop - start, N) each."""
     rows, columns = layout.grid
     index = torch.arange(rows * columns)
     row, column = index // columns, index % columns
@@ -235,10 +251,10 @@ def _steps(layout: TokenLayout, start: int, stop: int) -> tuple[Tensor, Tensor]:
 
 
 @lru_cache(maxsize=4)
-@torch.inference_mode(False)  # what is cached must serve whoever comes next
+@torch.inference_mode(False)  # a cached tensor must also serve callers outside inference mode
 def _offsets(layout: TokenLayout, start: int, stop: int) -> Tensor:
-    """The number of the offset from each query to each key, flat (n · N,)."""
-    down, across = _steps(layout, start, stop)
+    """Number the offset from each query to each key, flat (n · N,)."""
+    down, across = _row_and_column_offsets(layout, start, stop)
     rows, columns = layout.grid
     return ((down + rows - 1) * (2 * columns - 1) + across + columns - 1).flatten()
 
@@ -251,7 +267,7 @@ def _offset_count(layout: TokenLayout) -> int:
 @lru_cache(maxsize=4)
 @torch.inference_mode(False)
 def _offset_counts(layout: TokenLayout) -> Tensor:
-    """How many pairs of patches lie at each offset: float32 (offsets,)."""
+    """Count the pairs of patches at each offset: float32 (offsets,)."""
     rows, columns = layout.grid
     down = rows - torch.arange(1 - rows, rows).abs()
     across = columns - torch.arange(1 - columns, columns).abs()
@@ -261,7 +277,7 @@ def _offset_counts(layout: TokenLayout) -> Tensor:
 @lru_cache(maxsize=4)
 @torch.inference_mode(False)
 def _offset_values(layout: TokenLayout) -> Tensor:
-    """What a look at each offset counts in the measures of _BY_OFFSET: float32 (offsets, k)."""
+    """Weigh each offset in the measures of _BY_OFFSET: float32 (offsets, k)."""
     rows, columns = layout.grid
     height, width = layout.patch
     down = torch.arange(1 - rows, rows).repeat_interleave(2 * columns - 1)

@@ -1,4 +1,4 @@
-"""The filters with which a model reads its patches."""
+"""Find the filters with which a model embeds its patches."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from model.tokens import TokenLayout
 
 @dataclass(frozen=True)
 class PatchFilters:
-    """One filter for each dimension that a patch becomes.
+    """One filter for each dimension of the patch embedding."""
 
-    `whole`: a filter spans the whole patch. Where it does not (a stem of small convolutions),
-    it is the first of several steps.
-    """
-
-    weight: Tensor  # (D, C, height, width)
+    weight: Tensor
+    """(D, C, height, width)"""
     name: str
+    """The name of the layer in the net."""
     whole: bool
+    """Whether a filter spans a whole patch. Otherwise (a stem of small convolutions) it is the
+    first of several steps."""
 
 
-def patch_filters(net: nn.Module, layout: TokenLayout) -> PatchFilters | None:
-    """The filters of the first layer that reads pixels, or None where none is recognised.
+def find_patch_filters(net: nn.Module, layout: TokenLayout) -> PatchFilters | None:
+    """Find the filters of the first layer that reads pixels; None where none is recognised.
 
-    That layer is `LinearPatches`, or the first convolution; in either shape a filter is drawn
-    as the patch it answers to most.
+    The layer is `LinearPatches`, or the first convolution. In both cases a filter looks like the
+    patch to which it responds most.
     """
     for name, module in net.named_modules():
         if isinstance(module, LinearPatches):
-            weight = _through_norm(module.proj.weight, module.norm_pixels).detach()
+            weight = _apply_norm(module.proj.weight, module.norm_pixels).detach()
             return PatchFilters(
                 weight.unflatten(1, (-1, module.patch, module.patch)), f"{name}.proj", True
             )
@@ -42,11 +42,11 @@ def patch_filters(net: nn.Module, layout: TokenLayout) -> PatchFilters | None:
     return None
 
 
-def _through_norm(weight: Tensor, norm: nn.Module) -> Tensor:
-    """The filters (D, n) as the pixels before their LayerNorm meet them.
+def _apply_norm(weight: Tensor, norm: nn.Module) -> Tensor:
+    """Combine the filters (D, n) with the LayerNorm of the pixels before them.
 
-    The norm takes the patch's mean away, multiplies each pixel by its own factor, and all of them
-    by one number that depends on the patch, which no filter's picture shows.
+    The norm subtracts the patch's mean and multiplies each pixel by its own factor; the filter
+    takes both in. It also divides by the patch's deviation, which no filter can show.
     """
     if not isinstance(norm, nn.LayerNorm):
         return weight

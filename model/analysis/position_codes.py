@@ -1,7 +1,6 @@
-"""Position codes to look at: waves, rotations, and what a model has learned.
+"""Find the position code of any model, and compare the codes of positions.
 
-`model.nets.position_embedding` is what a model runs; here is what the codes of any model are made
-of.
+`model.nets.position_embedding` has the codes that our own models run.
 """
 
 from __future__ import annotations
@@ -14,92 +13,67 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from model.nets.sinusoids import angles
 from model.tokens import TokenLayout
-
-# -- rotation -----------------------------------------------------------------------------------
-
-
-def rotate(vectors: Tensor, angle: Tensor) -> Tensor:
-    """Turn each pair of dimensions: (..., N, d) by (N, d / 2) -> (..., N, d).
-
-    Su et al. 2021, "RoFormer: Enhanced Transformer with Rotary Position Embedding".
-    """
-    first, second = vectors[..., 0::2], vectors[..., 1::2]
-    cos, sin = angle.cos(), angle.sin()
-    turned = (first * cos - second * sin, first * sin + second * cos)
-    return torch.stack(turned, dim=-1).flatten(-2)
-
-
-def rotary_score(angle: Tensor, query: int) -> Tensor:
-    """q·k between `query` and every position, both all ones before they are turned, over d.
-
-    The mean of cos(angle difference) over the pairs: 1 at the query itself, and what position
-    alone makes of a score elsewhere. (N, d / 2) -> (N,)
-    """
-    return (angle - angle[query]).cos().mean(-1)
-
-
-def grid_angles(grid: tuple[int, int], width: int, base: float = 100.0) -> Tensor:
-    """Rotary angles on a grid: half of the pairs turn with the row, half with the column.
-
-    float64 (rows · columns, width / 2). Raises ValueError as `angles`, and for a width that
-    four does not divide.
-    """
-    if width % 4:
-        raise ValueError(
-            f"Rows and columns take half of the pairs each, so four divides the width: {width} "
-            f"is not such a width, {max(width + -width % 4, 4)} would be."
-        )
-    rows, columns = grid
-    by_row = angles(rows, width // 2, base).repeat_interleave(columns, dim=0)
-    return torch.cat((by_row, angles(columns, width // 2, base).repeat(rows, 1)), dim=1)
-
-
-# -- what a model has ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class PositionCode:
-    """What one model adds to its tokens for their places.
-
-    `kind` is "learned", "sinusoidal" (any table that is not trained), "rotary", "relative" or
-    "none". `name` is that of the tensor or module in the net, "" where there is none.
-    """
+    """How one model tells its tokens their positions."""
 
     kind: str
+    """"learned", "sinusoidal" (any table that is not trained), "rotary", "relative" or "none"."""
     name: str = ""
-    patches: Tensor | None = None  # (rows · columns, D) of the kinds that add a vector, as added
-    prefix: dict[str, Tensor] = field(default_factory=dict)  # (D,) of tokens before them
-    angles: Tensor | None = None  # (rows · columns, pairs) of the rotary kind
-    also: tuple[str, ...] = ()  # other kinds that this model has besides
-    kept_for: tuple[int, int] | None = None  # the table's own grid, where it is another
+    """The name of the tensor or module in the net; empty if there is none."""
+    patches: Tensor | None = None
+    """(rows · columns, D), the vector added to each patch; None for kinds that add none."""
+    prefix: dict[str, Tensor] = field(default_factory=dict)
+    """(D,), the vector added to each prefix token, by the token's name."""
+    angles: Tensor | None = None
+    """(rows · columns, pairs), the angles of a rotary code."""
+    other_kinds: tuple[str, ...] = ()
+    """Further kinds of code in the same model."""
+    table_grid: tuple[int, int] | None = None
+    """Rows and columns of the stored table, where the model stretches it to another grid."""
 
 
-def position_code(net: nn.Module, layout: TokenLayout) -> PositionCode:
-    """The position code of a model, read off its weights.
+def find_position_code(net: nn.Module, layout: TokenLayout) -> PositionCode:
+    """Find the position code of a model in its weights.
 
-    Found by shape and name: a table with "pos" in its name and a row for each patch (and for
-    prefix tokens before them) is added; a module called rope turns; a relative position bias is
-    a bias. A table of another grid is added too where the model knows how to stretch it. Where a
-    model has several, the added table is told of, and the rest in `also`.
+    It is found by shape and name. A table with "pos" in its name and a row for each patch (and
+    for prefix tokens before them) is added to the tokens. A table for another grid counts where
+    the model has a method that stretches it. A module called "rope" or "rotary" is a rotary
+    code, and a table of relative positions is a bias. If a model has several codes, the first of
+    these is returned, and the rest are named in `other_kinds`.
+
+    Args:
+        net: any vision transformer.
+        layout: its tokens.
+
+    Returns:
+        The code; its kind is "none" if nothing was found.
+
+    >>> from model.vit import build
+    >>> net = build("vit", img_size=32, patch_size=8, dim=12, depth=1, heads=3, num_classes=5)
+    >>> code = find_position_code(net, net.tokens)
+    >>> code.kind, code.name, code.patches.shape, list(code.prefix)
+    ('learned', 'positions.code', torch.Size([16, 12]), ['cls'])
     """
-    found = [find(net, layout) for find in (_added, _rotary, _relative)]
+    found = [find(net, layout) for find in (_find_added, _find_rotary, _find_relative)]
     codes = [code for code in found if code is not None]
     if not codes:
         return PositionCode("none")
     first, *rest = codes
-    return replace(first, also=tuple(code.kind for code in rest))
+    return replace(first, other_kinds=tuple(code.kind for code in rest))
 
 
 def random_code(positions: int, width: int, std: float = 0.02, seed: int = 0) -> Tensor:
-    """What a learned code is before training: (positions, width) from N(0, std²)."""
+    """Draw a learned code as it is before training: (positions, width) from N(0, std²)."""
     generator = torch.Generator().manual_seed(seed)
     return std * torch.randn(positions, width, generator=generator)
 
 
 def similarity(code: Tensor, others: Tensor | None = None, cosine: bool = True) -> Tensor:
-    """Cosine (or dot product) of each position's code with each other's.
+    """Compare each position's code with each other's: cosines, or dot products.
 
     (N, D) and (M, D), by default the same -> (N, M). The cosine with a code of zeros is 0.
     """
@@ -109,9 +83,9 @@ def similarity(code: Tensor, others: Tensor | None = None, cosine: bool = True) 
     return code @ others.mT
 
 
-def _added(net: nn.Module, layout: TokenLayout) -> PositionCode | None:
+def _find_added(net: nn.Module, layout: TokenLayout) -> PositionCode | None:
     for name, (kind, rows) in _tables(net).items():
-        # First, as a table for fewer patches can have as many rows as these and their prefix.
+        # First, since a table for fewer patches can have as many rows as patches and prefix here.
         if (code := _added_stretched(net, kind, name, rows, layout)) is not None:
             return code
         if 0 <= len(rows) - layout.patches <= len(layout.prefix):
@@ -122,7 +96,7 @@ def _added(net: nn.Module, layout: TokenLayout) -> PositionCode | None:
 def _added_stretched(
     net: nn.Module, kind: str, name: str, rows: Tensor, layout: TokenLayout
 ) -> PositionCode | None:
-    """The code of a table that is kept for a square grid with another number of patches."""
+    """Read a table that is stored for a square grid with another number of patches."""
     if (stretch := _stretch_of(net, name)) is None:
         return None
     for extra in range(min(len(layout.prefix) + 1, len(rows))):
@@ -130,12 +104,12 @@ def _added_stretched(
         if side**2 + extra != len(rows) or side**2 == layout.patches:
             continue
         if (table := _stretched(stretch, rows, extra, layout)) is not None:
-            return replace(_code_of(kind, name, table, layout), kept_for=(side, side))
+            return replace(_code_of(kind, name, table, layout), table_grid=(side, side))
     return None
 
 
 def _tables(net: nn.Module) -> dict[str, tuple[str, Tensor]]:
-    """What may be an added code, by name: its kind and its rows, (positions, D)."""
+    """List the tables that may be added to tokens, by name: kind, and rows (positions, D)."""
     parameters, found = dict(net.named_parameters()), {}
     for name, tensor in {**parameters, **dict(net.named_buffers())}.items():
         if not re.search(r"pos", name, re.IGNORECASE) or "rope" in name or "bias" in name:
@@ -154,7 +128,7 @@ def _code_of(kind: str, name: str, rows: Tensor, layout: TokenLayout) -> Positio
 
 
 def _stretch_of(net: nn.Module, name: str) -> Callable[..., Tensor] | None:
-    """How transformers' models stretch the table `name`: a method of a module that holds it."""
+    """Find the method by which a model of transformers stretches the table `name`."""
     while name:
         name = name.rpartition(".")[0]
         stretch = getattr(net.get_submodule(name), "interpolate_pos_encoding", None)
@@ -167,10 +141,10 @@ def _stretch_of(net: nn.Module, name: str) -> Callable[..., Tensor] | None:
 def _stretched(
     stretch: Callable[..., Tensor], rows: Tensor, extra: int, layout: TokenLayout
 ) -> Tensor | None:
-    """The table for the grid of `layout` with `extra` rows before it: (extra + patches, D).
+    """Stretch a table to the grid of `layout`, with `extra` rows before it: (extra + patches, D).
 
-    The model is asked, since some smooth their table (antialias) as they stretch it and some do
-    not. None where it makes another number of rows.
+    The model's own method does it, since some smooth the table (antialias) and some do not.
+    None where it returns another number of rows.
     """
     tokens = rows.new_empty(1, extra + layout.patches, rows.shape[1])  # only their shape counts
     try:
@@ -180,7 +154,7 @@ def _stretched(
     return table[0] if table.shape == tokens.shape else None
 
 
-def _rotary(net: nn.Module, layout: TokenLayout) -> PositionCode | None:
+def _find_rotary(net: nn.Module, layout: TokenLayout) -> PositionCode | None:
     for name, module in net.named_modules():
         kind = type(module).__name__.lower()
         if "rope" not in name.lower() and "rotary" not in kind and "rope" not in kind:
@@ -191,10 +165,10 @@ def _rotary(net: nn.Module, layout: TokenLayout) -> PositionCode | None:
 
 
 def _angles_of(module: nn.Module, layout: TokenLayout) -> Tensor | None:
-    """The angles of a rotary module of timm or transformers: (rows · columns, pairs)."""
+    """Read the angles of a rotary module of timm or transformers: (rows · columns, pairs)."""
     try:
         table = _sines_and_cosines(module, layout).detach().float()
-    except Exception:  # another library's module may want anything; its kind is still told
+    except Exception:  # another library's module may want anything; its kind is known all the same
         return None
     if table.ndim == 3 and len(table) == 1:
         table = table[0]
@@ -208,7 +182,7 @@ def _angles_of(module: nn.Module, layout: TokenLayout) -> Tensor | None:
 
 
 def _sines_and_cosines(module: nn.Module, layout: TokenLayout) -> Tensor:
-    """For each dimension of a head, side by side: (rows · columns, 2 · d)."""
+    """Compute the sines and the cosines of all dimensions of a head: (rows · columns, 2 · d)."""
     make = getattr(module, "get_embed", None)
     if make is not None:  # timm
         return make(shape=list(layout.grid))
@@ -216,7 +190,7 @@ def _sines_and_cosines(module: nn.Module, layout: TokenLayout) -> Tensor:
     return torch.cat((sin, cos), dim=-1)
 
 
-def _relative(net: nn.Module, layout: TokenLayout) -> PositionCode | None:
+def _find_relative(net: nn.Module, layout: TokenLayout) -> PositionCode | None:
     for name, parameter in net.named_parameters():
         if re.search(r"relative_position|rel_pos", name) and parameter.ndim >= 2:
             return PositionCode("relative", name)

@@ -1,13 +1,13 @@
-"""Does order matter? A model with its patches shuffled, or its position code taken away.
+"""Shuffle a model's patches, or remove its position code, to see whether order matters.
 
-The model itself stays as it is: each question gets a twin that shares every weight, in which one
-part is replaced.
+The model itself stays as it is: each experiment gets a copy that shares every weight, with one
+part replaced.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +17,10 @@ from model.nets.vit import VisionTransformer
 from model.tokens import TokenLayout, patchify, unpatchify
 
 
-def with_part(net: nn.Module, path: str, part: nn.Module | Tensor) -> nn.Module:
-    """`net` with the module, parameter or buffer at `path` replaced; all else is shared.
+def replace_part(net: nn.Module, path: str, part: nn.Module | Tensor) -> nn.Module:
+    """Copy a net with the module, parameter or buffer at `path` replaced; the rest is shared.
 
-    Only the modules on the way are copied, and `net` is not touched, so others may run it
+    Only the modules along the path are copied, and `net` is not touched, so others may run it
     meanwhile. Raises AttributeError where nothing has this path.
     """
     name, _, rest = path.partition(".")
@@ -28,16 +28,18 @@ def with_part(net: nn.Module, path: str, part: nn.Module | Tensor) -> nn.Module:
     for kind in ("_modules", "_parameters", "_buffers"):
         held = getattr(net, kind)
         if name in held:
-            new = with_part(held[name], rest, part) if rest else part
-            if kind == "_parameters" and not isinstance(new, nn.Parameter):
+            new = replace_part(held[name], rest, part) if rest else part
+            if kind == "_parameters" and type(new) is Tensor:
                 new = nn.Parameter(new, requires_grad=False)
             copied.__dict__[kind] = {**held, name: new}
             return copied
     raise AttributeError(f"{type(net).__name__} has no part {name!r}.")
 
 
-class Shuffled(nn.Module):
-    """Patch tokens (B, N, D) of another module, in another order."""
+class ShuffledPatches(nn.Module):
+    """Reorder the patch tokens (B, N, D) that another module makes."""
+
+    order: Tensor
 
     def __init__(self, embed: nn.Module, order: Tensor) -> None:
         super().__init__()
@@ -49,48 +51,49 @@ class Shuffled(nn.Module):
 
 
 def random_order(patches: int, seed: int) -> Tensor:
-    """A shuffle of the patches: place i gets patch order[i]. The same for the same seed."""
+    """Shuffle the patches: position i gets patch order[i]. The same seed gives the same order."""
     return torch.randperm(patches, generator=torch.Generator().manual_seed(seed))
 
 
 def shifted_order(grid: tuple[int, int], down: int, across: int) -> Tensor:
-    """The grid rolled down and to the right; what leaves on one side enters on the other."""
+    """Roll the grid down and to the right; patches that leave on one side enter on the other."""
     index = torch.arange(grid[0] * grid[1]).reshape(grid)
     return index.roll((down, across), dims=(0, 1)).flatten()
 
 
 def shuffle_pixels(images: Tensor, layout: TokenLayout, order: Tensor) -> Tensor:
-    """(B, C, H, W) with its patches in another order."""
+    """Put the patches of images (B, C, H, W) into another order."""
     patches = patchify(layout.covered(images), layout.patch)[:, order]
     moved = images.clone()
     layout.covered(moved).copy_(unpatchify(patches, layout.patch, layout.grid))
     return moved
 
 
-def shuffled(
+def with_shuffled_patches(
     net: nn.Module, images: Tensor, layout: TokenLayout, order: Tensor
 ) -> tuple[nn.Module, Tensor]:
-    """What to run to see the patches in another order: a net, and its images.
+    """Return a net and images that show the net its patches in another order.
 
-    In our own models the tokens change places, exactly; in others the pixels do, which is the
-    same where patches are read one by one.
+    In our own models the tokens are reordered, exactly. In others the pixels are, which is the same
+    where patches are embedded one by one.
     """
     if isinstance(net, VisionTransformer):
-        return with_part(net, "embed", Shuffled(net.embed, order)), images
+        return replace_part(net, "embed", ShuffledPatches(net.embed, order)), images
     return net, shuffle_pixels(images, layout, order)
 
 
-def without_code(net: nn.Module, code: PositionCode) -> nn.Module:
-    """A twin whose added position code is zero. ValueError where none is added."""
+def without_position_code(net: nn.Module, code: PositionCode) -> nn.Module:
+    """Copy a net with its added position code set to zero. ValueError where none is added."""
     return _with_table(net, code, torch.zeros_like)
 
 
-def with_shifted_code(
+def with_shifted_position_code(
     net: nn.Module, code: PositionCode, grid: tuple[int, int], down: int, across: int
 ) -> nn.Module:
-    """A twin in which each patch has the code of the patch `down` above and `across` left of it.
+    """Copy a net with its position code moved `down` rows and `across` columns.
 
-    ValueError where no code is added.
+    Each patch gets the code of the patch that lies so far above and left of it. ValueError where
+    no code is added.
     """
     order = shifted_order(grid, down, across)
 
@@ -103,14 +106,16 @@ def with_shifted_code(
 
 
 def largest_difference(outputs: Sequence[Tensor], reference: Tensor) -> float:
-    """The largest difference of any number in any output from the reference's."""
+    """Compute the largest absolute difference between any output and the reference."""
     return max((output - reference).abs().max().item() for output in outputs)
 
 
-def _with_table(net: nn.Module, code: PositionCode, change) -> nn.Module:
+def _with_table(
+    net: nn.Module, code: PositionCode, change: Callable[[Tensor], Tensor]
+) -> nn.Module:
     if code.patches is None:
         raise ValueError(
             "This model adds no position code to its tokens, so there is none to take away."
         )
     table = {**dict(net.named_parameters()), **dict(net.named_buffers())}[code.name]
-    return with_part(net, code.name, change(table.detach()))
+    return replace_part(net, code.name, change(table.detach()))

@@ -1,1 +1,1 @@
-"""Features of patches: their principal components."""
+"""Features of patches, and their principal components."""

@@ -1,4 +1,4 @@
-"""Principal components: the directions in which vectors differ most."""
+"""Principal components: the directions in which vectors vary most."""
 
 from __future__ import annotations
 
@@ -7,11 +7,26 @@ from torch import Tensor
 
 
 def principal_components(vectors: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Directions, coordinates and shares of the variance of (n, d) vectors about their mean.
+    """Compute the principal components of vectors about their mean.
 
-    Returns float32 (k, d) directions of length one, (n, k) coordinates, and (k,) shares, the
-    largest first, with k = min(count, n, d). A direction's sign is arbitrary; here its largest
-    entry is positive. Raises ValueError for vectors that are not (n, d).
+    Pearson 1901, "On Lines and Planes of Closest Fit to Systems of Points in Space".
+
+    Args:
+        vectors: (n, d).
+        count: how many components to return at most.
+
+    Returns:
+        Directions (k, d) of length one, the vectors' coordinates (n, k), and each direction's share
+        of the variance (k,), the largest first; all float32, with k = min(count, n, d). A
+        direction's sign is arbitrary: its largest entry is made positive.
+
+    Raises:
+        ValueError: the vectors are not (n, d), or count is below 1.
+
+    >>> vectors = torch.tensor([[0.0, 0.0], [2.0, 1.0], [4.0, 2.0]])  # on a line
+    >>> directions, coordinates, shares = principal_components(vectors, 2)
+    >>> directions.shape, coordinates.shape, shares.round().tolist()
+    (torch.Size([2, 2]), torch.Size([3, 2]), [1.0, 0.0])
     """
     if vectors.ndim != 2 or 0 in vectors.shape or count < 1:
         raise ValueError(

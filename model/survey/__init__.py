@@ -1,1 +1,1 @@
-"""Measures of every head over many pictures."""
+"""Measure every head over many pictures."""

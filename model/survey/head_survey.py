@@ -1,4 +1,4 @@
-"""Measures of every head over many photos, in the memory of a few."""
+"""Measure every head over many photos, in the memory of a few."""
 
 from __future__ import annotations
 
@@ -12,15 +12,27 @@ from model.analysis.head_measures import RunningMean, measure_layers
 from model.bundle import Bundle
 from model.recording.recorder import AttentionRecorder
 
-TOKENS = 1024  # tokens that go through the model at a time: more photos where they are small
+TOKENS = 1024  # in one forward pass: several photos where they are small
 
 
 def survey_heads(
     bundle: Bundle, images: Iterable[Image.Image], layers: Sequence[int] | None = None
 ) -> Iterator[RunningMean]:
-    """Yields the running mean after each few photos; the last one is that of all.
+    """Measure every head over photos, and yield the running mean after each group of them.
 
-    `layers` are those to measure, as for AttentionRecorder; None is all.
+    Args:
+        bundle: the model.
+        images: photos of any size; an iterator is read as far as the survey has come.
+        layers: the layers to measure, as in `AttentionRecorder`; None for all.
+
+    Yields:
+        The same `RunningMean` each time; after the last group it holds the mean over all photos.
+
+    >>> from model import samples, zoo
+    >>> photos = [samples.load(name) for name in samples.names()[:2]]
+    >>> *_, mean = survey_heads(zoo.load("cifar10"), photos)
+    >>> mean.count, mean.mean()["entropy"].shape  # photos, and (layers, heads)
+    (2, torch.Size([4, 8]))
     """
     mean, images = RunningMean(), iter(images)
     size = max(1, TOKENS // bundle.tokens.tokens)

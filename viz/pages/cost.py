@@ -6,7 +6,7 @@ from dataclasses import replace
 import streamlit as st
 from cachetools import LRUCache
 
-from model.analysis.cost import SECONDS, Cost, Timing, cost_of, doubled, time_parts
+from model.analysis.cost import SECONDS, Cost, Timing, cost_of, doubled_configs, time_parts
 from model.bundle import Bundle
 from model.nets.vit import PRESETS, ViTConfig
 from viz.charts.bars import cost_bars
@@ -62,7 +62,10 @@ def page() -> None:
     )
     bases = _bases(_choose_model(notes))
     base, config = _choose(bases)
-    variants = {"as it is": config, **{f"{name} doubled": c for name, c in doubled(config).items()}}
+    variants = {
+        "as it is": config,
+        **{f"{name} doubled": c for name, c in doubled_configs(config).items()},
+    }
     costs = {name: cost_of(variant) for name, variant in variants.items()}
     _show_operations(costs)
     _show_times(variants, costs)

@@ -11,7 +11,13 @@ from cachetools import LRUCache
 from PIL import Image
 from torch import Tensor
 
-from model.analysis.head_measures import KINDS, chance, dominant_kind, kind_scores, measure_layers
+from model.analysis.head_measures import (
+    KINDS,
+    chance_measures,
+    dominant_kind,
+    measure_layers,
+    score_kinds,
+)
 from model.datasets import samples
 from model.errors import ImageRejected
 from model.images import open_image
@@ -158,7 +164,7 @@ def page() -> None:
     scope, measure = _choose(layout.prefix)
     measures = _measured(session, scope)
     if measures is not None:
-        scores = kind_scores(
+        scores = score_kinds(
             measures, [_attended(record, layout) for record in session.look.records]
         )
         _show_scatter(session, measures, scores, measure)
@@ -291,7 +297,7 @@ def _show_scatter(
         KIND_NAMES,
         title,
         unit,
-        None if windowed else chance(session.bundle.tokens)[measure],
+        None if windowed else chance_measures(session.bundle.tokens)[measure],
         (view.layer, view.head) if isinstance(view.head, int) else None,
         numbers=_numbers(session),
     )

@@ -9,7 +9,7 @@ import torch
 from cachetools import LRUCache, cached
 from torch import Tensor, nn
 
-from model.analysis.patch_filters import patch_filters
+from model.analysis.patch_filters import find_patch_filters
 from model.bundle import Bundle
 from model.features.principal_components import principal_components
 from model.nets.vit import VisionTransformer
@@ -168,7 +168,7 @@ def _show_grid(session: Session, tiles: np.ndarray, patch: int) -> None:
 
 def _reads_whole_patches(bundle: Bundle) -> bool:
     """Whether a token is made of its own patch alone, as far as is known."""
-    filters = patch_filters(bundle.net, bundle.tokens)
+    filters = find_patch_filters(bundle.net, bundle.tokens)
     return filters is None or filters.whole
 
 
@@ -261,7 +261,7 @@ def _patch_step(bundle: Bundle) -> nn.Module | None:
         if (step := getattr(bundle.net, name, None)) is not None:
             return step
     # Others keep it deeper, but where one convolution spans a patch, that is the whole step.
-    filters = patch_filters(bundle.net, bundle.tokens)
+    filters = find_patch_filters(bundle.net, bundle.tokens)
     if filters is None or not filters.whole:
         return None
     step = bundle.net.get_submodule(filters.name)
@@ -330,7 +330,7 @@ def _show_mistake(bundle: Bundle, prepared: Tensor) -> None:
 def _show_filters(bundle: Bundle) -> str:
     """The filters, and in which form they are shown."""
     st.subheader("What the patch step looks for")
-    filters = patch_filters(bundle.net, bundle.tokens)
+    filters = find_patch_filters(bundle.net, bundle.tokens)
     if filters is None:
         st.caption("No layer that reads pixels was recognised in this model.")
         return COMPONENTS_KIND

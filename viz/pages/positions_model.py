@@ -4,7 +4,7 @@ import numpy as np
 import streamlit as st
 from torch import Tensor
 
-from model.analysis.position_codes import PositionCode, position_code, random_code, similarity
+from model.analysis.position_codes import PositionCode, find_position_code, random_code, similarity
 from model.features.principal_components import principal_components
 from model.nets import mimetic_init
 from model.nets.sinusoids import wave_code
@@ -44,7 +44,7 @@ OTHERS = {
 def show(session: Session) -> None:
     """The tab."""
     bundle = session.bundle
-    code = position_code(bundle.net, bundle.tokens)
+    code = find_position_code(bundle.net, bundle.tokens)
     if code.patches is None:
         st.info(OTHERS[code.kind])
         return
@@ -61,14 +61,14 @@ def _show_tiles(session: Session, code: PositionCode) -> None:
     st.subheader("Which places are alike?")
     layout, width = session.bundle.tokens, code.patches.shape[1]
     made = _made(session, code)
-    also = "".join(f" {ALSO[kind]}" for kind in code.also)
+    also = "".join(f" {ALSO[kind]}" for kind in code.other_kinds)
     st.caption(
         f"This model adds to each patch a code of {width} numbers, {made}.{also} Each tile "
         "belongs to one patch, and shows how like its code is to that of every patch "
         "(Dosovitskiy et al., 2021, fig. 7). Move the mouse over a tile to enlarge it."
     )
-    if code.kept_for:
-        rows, columns = code.kept_for
+    if code.table_grid:
+        rows, columns = code.table_grid
         st.caption(
             f"The model keeps this code for a grid of {rows} by {columns} patches. Shown is what "
             f"it adds here, on {layout.grid[0]} by {layout.grid[1]}: it stretches the code to the "

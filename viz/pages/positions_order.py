@@ -11,13 +11,13 @@ from PIL import Image
 from torch import Tensor
 
 from model import AttentionRecorder
-from model.analysis.position_codes import PositionCode, position_code
+from model.analysis.position_codes import PositionCode, find_position_code
 from model.analysis.token_order import (
     largest_difference,
     random_order,
-    shuffled,
-    with_shifted_code,
-    without_code,
+    with_shifted_position_code,
+    with_shuffled_patches,
+    without_position_code,
 )
 from model.bundle import Bundle
 from model.recorded_image import layer_maps
@@ -62,7 +62,7 @@ class Answer:
 def show(session: Session) -> None:
     """The tab."""
     bundle = session.bundle
-    code = position_code(bundle.net, bundle.tokens)
+    code = find_position_code(bundle.net, bundle.tokens)
     st.caption(
         "Attention and the rest of the model treat every token alike, so without any position "
         "code the order of the patches is lost. Change the order or the code and compare."
@@ -112,13 +112,13 @@ def _run(session: Session, code: PositionCode, way: str, seed: int = 1) -> Answe
     net, order = bundle.net, torch.arange(layout.patches)
     images = bundle.prepare(session.picture.image)
     if way in (WITHOUT, BOTH):
-        net = without_code(net, code)
+        net = without_position_code(net, code)
     if way == SHIFT:
-        grid = code.kept_for or layout.grid  # that of the table, which the model may stretch
-        net = with_shifted_code(net, code, grid, grid[0] // 2, grid[1] // 2)
+        grid = code.table_grid or layout.grid  # that of the table, which the model may stretch
+        net = with_shifted_position_code(net, code, grid, grid[0] // 2, grid[1] // 2)
     if way in (SHUFFLE, BOTH):
         order = random_order(layout.patches, seed)
-        net, images = shuffled(net, images, layout, order)
+        net, images = with_shuffled_patches(net, images, layout, order)
     with torch.inference_mode(), AttentionRecorder(net) as recorder:
         logits = net(images)[0].float()
     name, tokens = look.records[view.layer].name, look.layers[view.layer].tokens
@@ -202,12 +202,12 @@ def _change(difference: float) -> str:
 
 def _without(code: PositionCode) -> str:
     """What the order still changes when the added code is taken away."""
-    if not code.also:
+    if not code.other_kinds:
         return (
             "Without the code the answer is the same for every order, up to the rounding of "
             "float32; with it, it is not."
         )
-    left = " and ".join(LEFT[kind] for kind in code.also)
+    left = " and ".join(LEFT[kind] for kind in code.other_kinds)
     return (
         f"Without the added code this model still knows something of places, since it also {left}: "
         "the answer can change with the order either way."
@@ -231,11 +231,13 @@ def _pooling(bundle: Bundle) -> str:
 def _over_shuffles(session: Session, code: PositionCode, keep: bool) -> float:
     """The largest change of any logit over the shuffles, with the added code or without."""
     bundle, layout, outputs = session.bundle, session.bundle.tokens, []
-    net = bundle.net if keep else without_code(bundle.net, code)
+    net = bundle.net if keep else without_position_code(bundle.net, code)
     images = bundle.prepare(session.picture.image)
     with torch.inference_mode():
         reference = net(images)
         for seed in range(SHUFFLES):
-            changed, moved = shuffled(net, images, layout, random_order(layout.patches, seed))
+            changed, moved = with_shuffled_patches(
+                net, images, layout, random_order(layout.patches, seed)
+            )
             outputs.append(changed(moved))
     return largest_difference(outputs, reference)

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import streamlit as st
 
-from model.analysis.position_codes import grid_angles, position_code, rotary_score
+from model.analysis.position_codes import find_position_code
+from model.analysis.rotary_codes import grid_angles, rotary_score
 from model.nets.sinusoids import angles, frequencies
 from viz.charts.curves import curves
 from viz.charts.heatmap import heatmap, mark
@@ -92,8 +93,8 @@ def _show_fall(width: int, base: float) -> None:
 
 def _show_grid(session: Session, width: int, base: float) -> None:
     tokens = session.bundle.tokens
-    code = position_code(session.bundle.net, tokens)
-    rotary = code.kind == "rotary" or "rotary" in code.also
+    code = find_position_code(session.bundle.net, tokens)
+    rotary = code.kind == "rotary" or "rotary" in code.other_kinds
     own = rotary and code.angles is not None
     angle = code.angles if own else grid_angles(tokens.grid, width, base).float()
     st.subheader("On the grid of this model" if own else "On a grid of patches")

@@ -8,7 +8,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from model.analysis import cost as counting
-from model.analysis.cost import Timing, cost_of, doubled, parameters_of, time_parts
+from model.analysis.cost import Timing, cost_of, count_parameters, doubled_configs, time_parts
 from model.nets.vit import PRESETS, VisionTransformer, ViTConfig
 
 SMALL = ViTConfig(img_size=32, patch_size=8, dim=32, depth=2, heads=4, num_classes=5)
@@ -36,16 +36,19 @@ def test_every_presets_operations_are_those_that_torch_counts(config):
 @pytest.mark.parametrize("config", [PRESETS["cs231n"], SMALL, STEM])
 def test_parameters_are_counted(config):
     expected = sum(p.numel() for p in VisionTransformer(config).parameters())
-    assert cost_of(config).parameters == parameters_of(config) == expected
+    assert cost_of(config).parameters == count_parameters(config) == expected
 
 
 def test_parameters_of_the_einops_tutorial():
-    assert parameters_of(PRESETS["einops_b16"]) == 86_567_656
+    assert count_parameters(PRESETS["einops_b16"]) == 86_567_656
 
 
 def test_only_the_quadratic_part_grows_sixteenfold():
     config = ViTConfig(cls_token=False, pool="mean", num_classes=0)
-    before, after = cost_of(config), {name: cost_of(c) for name, c in doubled(config).items()}
+    before, after = (
+        cost_of(config),
+        {name: cost_of(c) for name, c in doubled_configs(config).items()},
+    )
     assert list(after) == ["width", "image side", "patch side", "layers"]
     assert after["image side"].quadratic == 16 * before.quadratic
     assert after["image side"].linear == 4 * before.linear
@@ -65,8 +68,8 @@ def test_bytes():
 
 
 def test_a_patch_that_cannot_be_doubled_is_left_out():
-    assert "patch side" not in doubled(replace(SMALL, img_size=24))
-    assert "patch side" not in doubled(STEM)
+    assert "patch side" not in doubled_configs(replace(SMALL, img_size=24))
+    assert "patch side" not in doubled_configs(STEM)
 
 
 def test_every_round_runs_every_model_once_and_gives_its_median(monkeypatch):
@@ -82,7 +85,7 @@ def test_every_round_runs_every_model_once_and_gives_its_median(monkeypatch):
         return run
 
     monkeypatch.setattr(
-        counting, "_runners", lambda configs: {name: runner(name) for name in configs}
+        counting, "_make_runners", lambda configs: {name: runner(name) for name in configs}
     )
     configs = {"fast": SMALL, "slow": replace(SMALL, depth=4)}
     timings = time_parts(configs, 1000, lambda *now: told.append(now))
@@ -100,7 +103,7 @@ def test_what_would_take_too_long_is_left_out(monkeypatch):
     def made(configs):
         return {"a": lambda: (1.0, 0.1), "b": lambda: (50.0, 1.0), "c": lambda: pytest.fail("ran")}
 
-    monkeypatch.setattr(counting, "_runners", made)
+    monkeypatch.setattr(counting, "_make_runners", made)
     timings = time_parts({"a": SMALL, "b": SMALL, "c": SMALL}, seconds=20)
     assert list(timings) == ["a"] and timings["a"].runs == 5
     assert time_parts({"a": SMALL, "b": SMALL, "c": SMALL}, seconds=2) == {}
@@ -110,7 +113,9 @@ def test_when_the_time_is_up_only_complete_rounds_count(monkeypatch):
     now, length = iter(range(1000)), {"a": 1.0, "b": 2.0}
     monkeypatch.setattr(counting.time, "perf_counter", lambda: 4 * next(now))
     monkeypatch.setattr(
-        counting, "_runners", lambda c: {name: lambda name=name: (length[name], 0.0) for name in c}
+        counting,
+        "_make_runners",
+        lambda c: {name: lambda name=name: (length[name], 0.0) for name in c},
     )
     timings = time_parts({"a": SMALL, "b": SMALL}, seconds=33)
     assert 0 < timings["a"].runs == timings["b"].runs < 5
@@ -120,7 +125,7 @@ def test_when_the_time_is_up_only_complete_rounds_count(monkeypatch):
 def test_models_that_are_timed_are_whole(config):
     """Weights in one piece of memory make the same net as any others, and finite numbers."""
     config = replace(config, depth=1)
-    noise = 0.02 * torch.randn(parameters_of(config))
+    noise = 0.02 * torch.randn(count_parameters(config))
     net = counting._with_weights(config, noise)
     state = VisionTransformer(config).eval().state_dict()
     assert {n: t.shape for n, t in net.state_dict().items()} == {

@@ -11,11 +11,11 @@ from model.analysis.head_measures import (
     KINDS,
     MEASURES,
     RunningMean,
-    chance,
+    chance_measures,
     dominant_kind,
-    kind_scores,
     measure_heads,
     measure_layers,
+    score_kinds,
 )
 from model.nets.vit import build
 from model.recording.recorder import AttentionRecord, AttentionRecorder
@@ -101,7 +101,7 @@ def test_uniform_attention_has_the_mean_distance_of_the_grid(rows, columns, heig
 def test_chance_is_what_a_uniform_head_gives(layout):
     uniform = torch.full((1, layout.tokens, layout.tokens), 1 / layout.tokens)
     found = measure_heads(record_of(uniform), layout)
-    usual = chance(layout)
+    usual = chance_measures(layout)
     assert set(usual) == set(MEASURES)
     for name in MEASURES:
         assert found[name].item() == pytest.approx(usual[name], abs=1e-5), name
@@ -169,7 +169,7 @@ def test_kinds_are_found_by_what_heads_do():
     maps[:, 0, 0] = 1
     maps = maps / maps.sum(-1, keepdim=True)
     measured = measure_layers([record_of(maps)], layout)
-    assert dominant_kind(kind_scores(measured, layout)) == [list(KINDS)]
+    assert dominant_kind(score_kinds(measured, layout)) == [list(KINDS)]
 
 
 def test_layers_of_a_model_and_their_mean_over_photos():
@@ -193,7 +193,7 @@ def test_layers_with_fewer_heads_have_gaps_and_other_tokens_none():
     records = [record_of(random_map(LAYOUT, heads=3)), cross, record_of(random_map(LAYOUT))]
     measured = measure_layers(records, LAYOUT)
     assert measured["entropy"].isnan().tolist() == [[False, False, False], [False, False, True]]
-    kinds = dominant_kind(kind_scores(measured, LAYOUT))
+    kinds = dominant_kind(score_kinds(measured, LAYOUT))
     assert kinds[1][2] is None and None not in kinds[0]
 
 
@@ -203,7 +203,7 @@ def test_windows_are_measured_inside():
     record = record_of(torch.full((2, 1, 4, 4), 0.25), windows=windows)
     found = measure_heads(record, TokenLayout((4, 8), (), (4, 4)))
     measured = measure_layers([record], TokenLayout((4, 8), (), (4, 4)))
-    scores = kind_scores(measured, [TokenLayout((2, 2))])
+    scores = score_kinds(measured, [TokenLayout((2, 2))])
     assert [scores[kind].item() for kind in ("neighbours", "row")] == pytest.approx(
         [0, 0], abs=1e-6
     )

@@ -7,17 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.analysis.position_codes import (
-    grid_angles,
-    position_code,
-    random_code,
-    rotary_score,
-    rotate,
-    similarity,
-)
-from model.analysis.token_order import without_code
+from model.analysis.position_codes import find_position_code, random_code, similarity
+from model.analysis.rotary_codes import rotary_score
+from model.analysis.token_order import without_position_code
 from model.nets.position_embedding import sinusoidal_code
-from model.nets.sinusoids import angles, frequencies, wave_code, wave_code_2d
+from model.nets.sinusoids import frequencies, wave_code, wave_code_2d
 from model.nets.vit import build
 from model.tokens import TokenLayout
 
@@ -92,28 +86,6 @@ def test_on_a_grid_rows_and_columns_count_alike():
         wave_code_2d(grid, 14)
 
 
-def test_turning_both_by_their_angles_leaves_only_their_difference():
-    generator = torch.Generator().manual_seed(0)
-    query, key = torch.randn(2, 8, generator=generator, dtype=torch.float64)
-    angle = angles(20, 8, 100.0)
-    turned_query = rotate(query.expand(20, 8), angle)
-    turned_key = rotate(key.expand(20, 8), angle)
-    scores = turned_query @ turned_key.T
-    for step in range(20):
-        diagonal = scores.diagonal(step)
-        assert (diagonal - diagonal[0]).abs().max() < 1e-12
-    torch.testing.assert_close(turned_query.norm(dim=-1), query.norm().expand(20))
-
-
-def test_the_rotary_score_is_that_of_vectors_of_ones():
-    angle = grid_angles((4, 3), 12)
-    turned = rotate(torch.ones(12, 12, dtype=torch.float64), angle)
-    torch.testing.assert_close(rotary_score(angle, 5), turned @ turned[5] / 12)
-    assert rotary_score(angle, 5)[5] == 1
-    with pytest.raises(ValueError, match="four divides"):
-        grid_angles((4, 3), 6)
-
-
 def test_cosines_and_dots():
     code = torch.tensor([[3.0, 0.0], [0.0, 2.0], [0.0, 0.0]])
     assert similarity(code).tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0]]
@@ -126,7 +98,7 @@ def test_cosines_and_dots():
 def test_our_own_models_codes(positions, registers):
     net = build("vit", img_size=(16, 24), patch_size=8, dim=16, depth=1, heads=2,
                 registers=registers, positions=positions)  # fmt: skip
-    code = position_code(net, net.tokens)
+    code = find_position_code(net, net.tokens)
     assert code.kind == positions
     if positions == "none":
         assert code.patches is None
@@ -153,8 +125,8 @@ def test_the_codes_of_timms_models(name, prefix, kind, also, named):
     net = timm.create_model(name, pretrained=False)
     patch = 14 if "14" in name else 16
     layout = TokenLayout((224 // patch, 224 // patch), tuple(prefix), (patch, patch))
-    code = position_code(net, layout)
-    assert (code.kind, code.also, list(code.prefix)) == (kind, also, named)
+    code = find_position_code(net, layout)
+    assert (code.kind, code.other_kinds, list(code.prefix)) == (kind, also, named)
     if kind == "rotary":
         assert code.angles.shape[0] == layout.patches
         middle = layout.patches // 2 + 7
@@ -202,9 +174,9 @@ def test_a_table_of_another_grid_is_what_the_model_adds(kind, registers, smooth,
     net = _small_hf(kind, image_size=56)
     prefix = ("cls", *(f"reg{i}" for i in range(registers)))
     layout = TokenLayout(grid, prefix, (14, 14))
-    code = position_code(net, layout)
+    code = find_position_code(net, layout)
     assert (code.kind, code.name) == ("learned", "embeddings.position_embeddings")
-    assert code.kept_for == (4, 4) and list(code.prefix) == ["cls"]
+    assert code.table_grid == (4, 4) and list(code.prefix) == ["cls"]
 
     table = net.embeddings.position_embeddings.detach()[0]
     square = table[1:].unflatten(0, (4, 4)).movedim(-1, 0)[None]
@@ -214,21 +186,21 @@ def test_a_table_of_another_grid_is_what_the_model_adds(kind, registers, smooth,
 
     images = torch.randn(1, 3, *layout.image_size)
     with torch.no_grad():
-        added = net.embeddings(images) - without_code(net, code).embeddings(images)
+        added = net.embeddings(images) - without_position_code(net, code).embeddings(images)
     torch.testing.assert_close(added[0, layout.patch_slice], code.patches, atol=1e-5, rtol=0)
 
 
 @pytest.mark.hubs
 def test_a_table_of_the_same_grid_is_read_as_it_is():
     net = _small_hf("Dinov2", image_size=56)
-    code = position_code(net, TokenLayout((4, 4), ("cls",), (14, 14)))
-    assert code.kept_for is None
+    code = find_position_code(net, TokenLayout((4, 4), ("cls",), (14, 14)))
+    assert code.table_grid is None
     assert torch.equal(code.patches, net.embeddings.position_embeddings[0, 1:])
 
 
 def test_a_table_of_another_grid_that_is_never_stretched_is_none_of_these_patches():
     net = build("vit", img_size=16, patch_size=4, dim=16, depth=1, heads=2)
-    assert position_code(net, TokenLayout((2, 2), ("cls",), (4, 4))).kind == "none"
+    assert find_position_code(net, TokenLayout((2, 2), ("cls",), (4, 4))).kind == "none"
 
 
 @pytest.mark.hubs
@@ -236,7 +208,7 @@ def test_a_table_of_another_grid_that_is_never_stretched_is_none_of_these_patche
 def test_the_angles_of_transformers_dinov3(grid):
     net = _small_hf("DINOv3ViT", image_size=56, num_register_tokens=2)
     layout = TokenLayout(grid, ("cls", "reg0", "reg1"), (14, 14))
-    code = position_code(net, layout)
+    code = find_position_code(net, layout)
     assert code.kind == "rotary" and code.angles.shape == (layout.patches, 8)
     cos, sin = net.rope_embeddings(torch.zeros(1, 3, *layout.image_size))
     torch.testing.assert_close(code.angles.cos(), cos[:, :8], atol=1e-5, rtol=0)

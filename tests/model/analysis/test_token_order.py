@@ -5,16 +5,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.analysis.position_codes import position_code
+from model.analysis.position_codes import find_position_code
 from model.analysis.token_order import (
     largest_difference,
     random_order,
+    replace_part,
     shifted_order,
     shuffle_pixels,
-    shuffled,
-    with_part,
-    with_shifted_code,
-    without_code,
+    with_shifted_position_code,
+    with_shuffled_patches,
+    without_position_code,
 )
 from model.nets.vit import build
 from model.recording.recorder import AttentionRecorder
@@ -49,18 +49,18 @@ def run(net, images):
 def test_without_code_every_order_gives_the_same_logits(overrides, seed):
     net = small(**overrides)
     images = torch.randn(2, 3, 24, 32, generator=torch.Generator().manual_seed(3))
-    code = position_code(net, net.tokens)
-    bare = without_code(net, code)
+    code = find_position_code(net, net.tokens)
+    bare = without_position_code(net, code)
     order = random_order(12, seed)
     assert sorted(order.tolist()) == list(range(12))
-    changed, same_images = shuffled(bare, images, net.tokens, order)
+    changed, same_images = with_shuffled_patches(bare, images, net.tokens, order)
     assert largest_difference([run(changed, same_images)], run(bare, images)) < 1e-5
 
 
 @pytest.mark.parametrize("overrides", [{}, {"cls_token": False, "pool": "mean"}])
 def test_with_code_it_does_not(overrides, images):
     net = small(**overrides)
-    changed, same_images = shuffled(net, images, net.tokens, random_order(12, 1))
+    changed, same_images = with_shuffled_patches(net, images, net.tokens, random_order(12, 1))
     assert largest_difference([run(changed, same_images)], run(net, images)) > 1e-3
 
 
@@ -69,7 +69,7 @@ def test_the_maps_move_with_the_patches(images):
     order = random_order(12, 2)
     with torch.inference_mode(), AttentionRecorder(net) as before:
         net(images)
-    changed, same_images = shuffled(net, images, net.tokens, order)
+    changed, same_images = with_shuffled_patches(net, images, net.tokens, order)
     with torch.inference_mode(), AttentionRecorder(changed) as after:
         changed(same_images)
     for first, second in zip(before.records, after.records, strict=True):
@@ -80,11 +80,11 @@ def test_the_maps_move_with_the_patches(images):
 def test_moving_tokens_is_moving_pixels(images):
     net = small()
     order = random_order(12, 4)
-    changed, same_images = shuffled(net, images, net.tokens, order)
+    changed, same_images = with_shuffled_patches(net, images, net.tokens, order)
     by_pixels = run(net, shuffle_pixels(images, net.tokens, order))
     torch.testing.assert_close(run(changed, same_images), by_pixels, atol=1e-5, rtol=1e-5)
     other = torch.nn.Sequential(net)
-    same_net, moved = shuffled(other, images, net.tokens, order)
+    same_net, moved = with_shuffled_patches(other, images, net.tokens, order)
     assert same_net is other
     torch.testing.assert_close(run(same_net, moved), by_pixels)
 
@@ -93,7 +93,7 @@ def test_the_net_itself_stays_as_it_is(images):
     net = small()
     before = run(net, images)
     state = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    bare = without_code(net, position_code(net, net.tokens))
+    bare = without_position_code(net, find_position_code(net, net.tokens))
     assert largest_difference([run(bare, images)], before) > 1e-3
     assert bare.blocks is net.blocks and not bare.positions.code.any()
     assert torch.equal(run(net, images), before)
@@ -102,8 +102,8 @@ def test_the_net_itself_stays_as_it_is(images):
 
 def test_a_shift_gives_each_patch_another_patchs_code(images):
     net = small()
-    code = position_code(net, net.tokens)
-    moved = with_shifted_code(net, code, net.tokens.grid, 1, 2)
+    code = find_position_code(net, net.tokens)
+    moved = with_shifted_position_code(net, code, net.tokens.grid, 1, 2)
     grid = code.patches.reshape(3, 4, -1)
     new = moved.positions.code[1:].reshape(3, 4, -1)
     assert torch.equal(new[2, 3], grid[1, 1]) and torch.equal(new[0, 0], grid[2, 2])
@@ -113,8 +113,8 @@ def test_a_shift_gives_each_patch_another_patchs_code(images):
 
 def test_a_shift_of_code_and_patches_together_changes_nothing(images):
     net = small()
-    code = position_code(net, net.tokens)
-    moved = with_shifted_code(net, code, net.tokens.grid, 2, 1)
+    code = find_position_code(net, net.tokens)
+    moved = with_shifted_position_code(net, code, net.tokens.grid, 2, 1)
     rolled = shuffle_pixels(images, net.tokens, shifted_order(net.tokens.grid, 2, 1))
     torch.testing.assert_close(run(moved, rolled), run(net, images), atol=1e-5, rtol=1e-5)
 
@@ -122,6 +122,6 @@ def test_a_shift_of_code_and_patches_together_changes_nothing(images):
 def test_what_is_not_there_is_a_sentence():
     net = small(positions="none")
     with pytest.raises(ValueError, match="none to take away"):
-        without_code(net, position_code(net, net.tokens))
+        without_position_code(net, find_position_code(net, net.tokens))
     with pytest.raises(AttributeError, match="no part 'nose'"):
-        with_part(net, "nose.tip", torch.zeros(1))
+        replace_part(net, "nose.tip", torch.zeros(1))

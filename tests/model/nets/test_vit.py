@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import model
-from model.analysis.patch_filters import patch_filters
+from model.analysis.patch_filters import find_patch_filters
 from model.nets.patch_embedding import StemPatches
 from model.nets.vit import (
     PRESETS,
@@ -445,7 +445,7 @@ def test_patches_are_normed_before_and_after_their_linear():
 def test_the_filters_of_normed_patches_are_what_the_pixels_meet():
     """The answer before the second norm is linear in the pixels but for the patch's deviation."""
     net = scramble(build("vit", **SMALL, embed="linear", patch_norms=True))
-    filters = patch_filters(net, net.tokens).weight.flatten(1)
+    filters = find_patch_filters(net, net.tokens).weight.flatten(1)
     patches = patchify(torch.randn(1, 3, 16, 16), 4)[0]
     deviations = patches.std(dim=1, unbiased=False, keepdim=True)
     answers = net.embed.proj(net.embed.norm_pixels(patches))
