@@ -1,6 +1,6 @@
 // What the caption could have been: the likeliest words at the chosen place, and other beams.
 
-import { element, setText, shareBar } from "../shared/controls.js";
+import { element, setText, shareRow } from "../shared/controls.js";
 import { decimals, percent } from "../shared/text.js";
 
 const END = "<end>"; // how the model's vocabulary writes it
@@ -16,7 +16,8 @@ export class Choices {
     const items = beams.map(([text, logprob], i) => {
       const name = element("bdi", { class: "name" }, text);
       const value = element("span", { class: "value" }, decimals(logprob));
-      const button = element("button", { type: "button", "aria-pressed": i === beam }, name, value);
+      const attributes = { type: "button", class: "choice beam", "aria-pressed": i === beam };
+      const button = element("button", attributes, name, value);
       captions.on(button, "click", () => captions.setTriggerValue("beam", i));
       return element("li", {}, button);
     });
@@ -55,9 +56,9 @@ export class Choices {
     const { captions } = this;
     const { words } = captions.header;
     const shown = text === END ? "(the end)" : text;
-    const name = element("bdi", { class: "name", title: shown }, shown);
-    const value = element("span", { class: "value" }, percent(probability));
-    const button = element("button", { type: "button" }, name, shareBar(probability), value);
+    const button = shareRow("button", shown, probability);
+    button.type = "button";
+    button.classList.add("choice");
     const isToken = text === END ? word === 0 : /^<.+>$/.test(text); // not a word to go on from
     button.disabled = text === words[word] || isToken;
     captions.on(button, "click", () => {

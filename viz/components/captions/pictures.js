@@ -46,7 +46,7 @@ export class Pictures {
     this.captions.on(input, "change", () => this.captions.change({ layer, head }));
     const canvas = element("canvas");
     this.cells.push({ layer, head, input, picture: new MapCanvas(canvas) });
-    return element("label", { class: "cell", title }, input, canvas);
+    return element("label", { class: "cell small-map", title }, input, canvas);
   }
 
   buildStrip() {
@@ -54,7 +54,7 @@ export class Pictures {
     captions.find(".strip-group").hidden = !captions.maps.shown;
     this.shots = captions.header.words.map((text, word) => {
       const canvas = element("canvas", { "aria-hidden": "true" });
-      const attributes = { type: "button", class: "shot", tabindex: "-1" };
+      const attributes = { type: "button", class: "shot small-map", tabindex: "-1" };
       const button = element("button", attributes, canvas, element("bdi", {}, text));
       captions.on(button, "pointerenter", () => captions.glanceAt(word));
       captions.on(button, "pointerleave", () => captions.glanceAt(null));

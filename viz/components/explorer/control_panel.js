@@ -21,7 +21,7 @@ export class ControlPanel {
     const { classes, note } = this.explorer.header;
     this.buildTokens();
     this.buildLayers();
-    const rows = classes.map(([name, share]) => element("li", {}, ...shareRow(name, share)));
+    const rows = classes.map(([name, share]) => shareRow("li", name, share));
     this.explorer.find(".classes").replaceChildren(...rows);
     setText(this.explorer.find(".prediction .note"), note);
     this.explorer.find(".prediction").hidden = classes.length === 0 && !note;
@@ -62,7 +62,13 @@ export class ControlPanel {
       const input = radio("head", name);
       explorer.on(input, "change", () => explorer.change({ head }));
       const canvas = element("canvas");
-      const label = element("label", { class: "thumb" }, input, canvas, element("span", {}, name));
+      const label = element(
+        "label",
+        { class: "small-map head" },
+        input,
+        canvas,
+        element("span", {}, name),
+      );
       return { head, input, label, picture: new MapCanvas(canvas) };
     });
     explorer.find(".heads").replaceChildren(...this.heads.map(({ label }) => label));

@@ -25,13 +25,15 @@ export function shareBar(share) {
   return element("span", { class: "track" }, fill);
 }
 
-// What stands in a row of a list of shares: a name, a bar, a percentage.
-export function shareRow(name, share, tag = "span") {
-  return [
-    element(tag, { class: "name", title: name }, name),
+// A row of a list of shares: a name, a bar, a percentage.
+export function shareRow(tag, name, share) {
+  return element(
+    tag,
+    { class: "share-row" },
+    element("bdi", { class: "name", title: name }, name),
     shareBar(share),
     element("span", { class: "value" }, percent(share)),
-  ];
+  );
 }
 
 // The controls that a component has for its draw style, each named by its class.

@@ -13,7 +13,7 @@ export function unpack(bytes) {
   const arrays = {};
   let next = 0; // where the next array must begin
   for (const { name, type, shape, offset } of header.arrays) {
-    if (!(type in TYPES)) throw damaged(`“${name}” is of the unknown type ${type}`);
+    if (!Object.hasOwn(TYPES, type)) throw damaged(`“${name}” is of the unknown type ${type}`);
     const [size, Type] = TYPES[type];
     const length = size * countOf(name, shape);
     if (offset !== next) throw damaged(`“${name}” does not begin where the array before it ends`);
