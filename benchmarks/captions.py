@@ -26,7 +26,7 @@ def measure(bundle: CaptionBundle, beams: int, repeats: int) -> tuple[float, flo
     """Median milliseconds of a caption without and with the record, and its number of words."""
     image = (
         scenes.draw_scene(scenes.UNSEEN).image
-        if bundle.knows_scenes_alone
+        if bundle.knows_only_scenes
         else samples.load(samples.names()[0])
     )
     longest = 24

@@ -2,64 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from model.card import Card
 from model.preprocessing import Resize
 from model.tokens import TokenLayout
 
-
-def with_fixed_seed(make: Callable[[], nn.Module]) -> nn.Module:
-    """`make()` with the same random weights every time; no other random numbers are affected, nor
-    do they affect these, whatever other threads do meanwhile."""
-    with _OwnRandomness():
-        return make()
-
-
-class _OwnRandomness(TorchDispatchMode):
-    """Random numbers on the CPU come from a generator of this thread's own, of seed 0.
-
-    torch's usual generator is one for the whole process: of two threads that seed it, or of one
-    that seeds it and one that draws, neither gets what it would alone.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.generator = torch.Generator().manual_seed(0)
-
-    def __torch_dispatch__(self, op, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if torch.Tag.nondeterministic_seeded in op.tags and _on_cpu(args, kwargs):
-            kwargs = kwargs | {"generator": self.generator}
-            if not any(argument.name == "generator" for argument in op._schema.arguments):
-                kind = op._overloadname  # rand, randn, randperm, randint and randint from a low
-                op = getattr(op.overloadpacket, {"low": "low_generator"}.get(kind, "generator"))
-        return op(*args, **kwargs)
-
-
-def _on_cpu(args: tuple, kwargs: dict[str, Any]) -> bool:
-    """Whether an operation fills a tensor on the CPU, and not, say, a mere shape."""
-    given = [value for value in args if isinstance(value, Tensor)]
-    device = given[0].device if given else kwargs.get("device") or "cpu"
-    return torch.device(device).type == "cpu"
+Net = TypeVar("Net", bound=nn.Module, covariant=True)
 
 
 @dataclass
-class Bundle:
-    """A model under its name, ready to be shown a photo."""
+class Bundle(Generic[Net]):
+    """A model under its name, ready for a photo. `model.zoo.load` opens one.
+
+    Attributes:
+        name: The name under which it was opened.
+        net: The net, in eval mode.
+        tokens: What each token stands for: the grid of patches and what comes before them.
+        mean: Mean of each channel, for values from 0 to 1.
+        std: Standard deviation of each channel.
+        resize: How a photo becomes the size that the net takes.
+        classes: Names of the classes, in the order of the net's answers; None for no names.
+        card: Where the model comes from, and how well it does.
+
+    Example:
+        >>> from model import zoo
+        >>> from model.datasets import samples
+        >>> bundle = zoo.load("photos")
+        >>> images = bundle.prepare(samples.load("coffee"))
+        >>> images.shape  # one image, channels, height, width
+        torch.Size([1, 3, 64, 64])
+        >>> bundle.classes[bundle.net(images).argmax()]
+        'espresso'
+    """
 
     name: str
-    net: nn.Module  # in eval mode
+    net: Net
     tokens: TokenLayout
-    mean: tuple[float, ...]  # per channel, of values from 0 to 1
+    mean: tuple[float, ...]
     std: tuple[float, ...]
     resize: Resize
     classes: list[str] | None = None
@@ -67,15 +53,19 @@ class Bundle:
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """Height and width in pixels of what `prepare` makes."""
+        """Height and width in pixels of the images that `prepare` makes."""
         return self.resize.size
 
     def frame(self, image: Image.Image) -> Image.Image:
-        """The part of the photo that the model's patches cover, at the photo's own resolution."""
+        """Cut out the part of a photo that the model's patches cover, at the photo's resolution."""
         return image.crop(self.frame_box(image))
 
     def frame_box(self, image: Image.Image) -> tuple[int, int, int, int]:
-        """Where `frame` lies in the photo: left, top, right, bottom, the last two exclusive."""
+        """Compute where `frame` lies in a photo.
+
+        Returns:
+            Left, top, right and bottom in pixels, the last two exclusive.
+        """
         left, top, right, bottom = self.resize.box(*image.size)
         height, width = (
             min(1.0, covered / side)
@@ -85,11 +75,16 @@ class Bundle:
         return left, top, right, bottom
 
     def prepare(self, image: Image.Image) -> Tensor:
-        """A photo as the model takes it: what `frame` shows, resized and normalised.
+        """Turn a photo into what the net takes: resized and normalised.
 
-        Returns float32 (1, C, H, W).
+        Args:
+            image: A photo of any size and mode.
+
+        Returns:
+            float32 (1, C, H, W), which shows what `frame` cuts out.
         """
         small = self.resize(image.convert("L" if len(self.mean) == 1 else "RGB"))
         pixels = np.asarray(small, dtype=np.float32).reshape(*self.image_size, len(self.mean))
-        pixels = (pixels / 255 - np.float32(self.mean)) / np.float32(self.std)
+        mean, std = (np.array(values, dtype=np.float32) for values in (self.mean, self.std))
+        pixels = (pixels / np.float32(255) - mean) / std
         return torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy())

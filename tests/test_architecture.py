@@ -75,7 +75,7 @@ LIBRARIES = {
 LAZY = {"model.evaluate.__main__", "model.training.__main__", "viz.__main__"}
 """Commands, which answer --help before torch is loaded."""
 
-COMPUTED = {"model", "model.zoo.hubs"}
+COMPUTED = {"model", "model.zoo.hubs.fetching"}
 """Modules that import by a name which they compute: published names, optional libraries."""
 
 

@@ -134,7 +134,7 @@ def _roll_out(
 def _recurrent_attention(trace: WordTrace) -> Tensor:
     """Read the last word's attention (B, 1, 1, M) from a decoder that the recorder cannot see."""
     words = trace.net.words.expand(len(trace.tokens), -1)
-    return trace.net.captioner.read(trace.tokens, words).cross[-1][:, :, -1:]
+    return trace.net.captioner.decoder_output(trace.tokens, words).cross[-1][:, :, -1:]
 
 
 def _through_layer(row: Tensor, fused: Tensor, residual: float) -> tuple[Tensor, Tensor]:

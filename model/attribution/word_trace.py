@@ -80,6 +80,6 @@ def trace_word(net: nn.Module, images: Tensor, layout: TokenLayout, word: Word) 
     images = images.detach().clone().requires_grad_()
     with torch.enable_grad(), AttentionRecorder(hooked) as recorder:
         memory = hooked.captioner.encode_image(images)
-        output = hooked.decide(memory)
+        output = hooked.decode(memory)
     records = recorder.records
     return trace_backward(WordTrace, writer, images, layout, score, output, records, memory)

@@ -1,6 +1,6 @@
-"""The older way to write captions: a recurrent decoder with additive attention.
+"""Captions before transformers: a recurrent decoder with additive attention.
 
-Xu et al. 2015, "Show, Attend and Tell"; the attention is that of Bahdanau et al. 2015.
+Xu et al. 2015, "Show, Attend and Tell"; the additive attention is from Bahdanau et al. 2015.
 """
 
 from __future__ import annotations
@@ -32,31 +32,35 @@ class AdditiveAttention(nn.Module):
 
 @dataclass
 class RecurrentState:
-    """Between two words: hidden state and context (B, D), memory and its keys (B, M, D).
+    """The decoder's state between two words.
 
-    The trail, if it is recorded, has maps (B, N, M) and logits (B, N, V).
+    The history, if it is recorded, has maps (B, N, M) and logits (B, N, V).
     """
 
-    hidden: Tensor
-    context: Tensor
-    memory: Tensor
-    keys: Tensor
-    trail: StepHistory | None = None
+    hidden: Tensor  # (B, D)
+    context: Tensor  # (B, D), the patches mixed by attention
+    memory: Tensor  # (B, M, D)
+    keys: Tensor  # (B, M, D), of the memory
+    history: StepHistory | None = None
 
     def select(self, rows: Tensor) -> RecurrentState:
-        """The state for these rows of the batch, in this order; a row may come twice."""
-        trail = self.trail and self.trail.select(rows)
-        parts = (self.hidden, self.context, self.memory, self.keys)
-        return RecurrentState(*(part[rows] for part in parts), trail)
+        """Keep these rows of the batch, in this order; a row may come twice."""
+        return RecurrentState(
+            self.hidden[rows],
+            self.context[rows],
+            self.memory[rows],
+            self.keys[rows],
+            self.history and self.history.select(rows),
+        )
 
 
-class RecurrentCaptioner(CaptioningNet):
-    """A GRU that reads the last word and context, looks at the patches, and writes the next.
+class RecurrentCaptioner(CaptioningNet[RecurrentState]):
+    """A GRU that takes the last word and context, attends to the patches, and writes a word.
 
     The same encoder, memory and interface as `model.captioning.transformer.Captioner`. Two things
-    are not as in Xu et al.: the state starts at zero instead of at the mean of the patches, so that
-    all that is known of the picture has come through the attention; and the state has read the last
-    word when it looks.
+    differ from Xu et al.: the state starts at zero instead of at the mean of the patches, so
+    everything known about the picture has come through the attention; and the state has taken in
+    the last word before it attends.
     """
 
     def __init__(self, config: CaptionerConfig) -> None:
@@ -66,13 +70,13 @@ class RecurrentCaptioner(CaptioningNet):
         self.mix = nn.Linear(2 * config.dim, config.dim)
 
     def begin(self, memory: Tensor, record: bool = False) -> RecurrentState:
-        """The state before the first word. `record` keeps what `attention_of` needs."""
+        """Return the state before the first word. `record` keeps what `attention_of` needs."""
         nothing = memory.new_zeros(len(memory), memory.shape[2])
-        trail = StepHistory() if record else None
-        return RecurrentState(nothing, nothing, memory, self.attention.key(memory), trail)
+        history = StepHistory() if record else None
+        return RecurrentState(nothing, nothing, memory, self.attention.key(memory), history)
 
     def advance(self, words: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
-        """Logits (B, N, V) after each of `words` (B, N), and the state after them."""
+        """Return logits (B, N, V) after each of `words` (B, N), and the state after them."""
         hidden, context, mixed, maps = state.hidden, state.context, [], []
         for word in self.dropout(self.embed(words)).unbind(1):
             hidden = self.cell(torch.cat((word, context), 1), hidden)
@@ -80,22 +84,18 @@ class RecurrentCaptioner(CaptioningNet):
             mixed.append(torch.cat((hidden, context), 1))
             maps.append(weights)
         logits = self._logits(torch.stack(mixed, 1))
-        trail = state.trail and state.trail.then(torch.stack(maps, 1), logits)
-        return logits, RecurrentState(hidden, context, state.memory, state.keys, trail)
+        history = state.history and state.history.append(torch.stack(maps, 1), logits)
+        return logits, RecurrentState(hidden, context, state.memory, state.keys, history)
 
     def attention_of(self, state: RecurrentState) -> DecoderOutput:
-        """What was answered to the words so far, and where it looked: one layer, one head.
+        """Compute the output for the words so far, and its maps: one layer, one head.
 
-        Raises ValueError where it was not recorded.
+        Raises ValueError where the state was not recorded.
         """
-        if state.trail is None:
+        if state.history is None:
             raise ValueError("Nothing was recorded: begin(memory, record=True) does.")
-        maps, logits = state.trail.gather()
+        maps, logits = state.history.gather()
         return DecoderOutput(logits, [maps[:, None]], [])
-
-    def read(self, memory: Tensor, words: Tensor) -> DecoderOutput:
-        """Teacher forcing, with the attention: one layer, one head."""
-        return self.attention_of(self.advance(words, self.begin(memory, record=True))[1])
 
     def _logits(self, mixed: Tensor) -> Tensor:
         """(B, N, 2D) -> (B, N, V)"""

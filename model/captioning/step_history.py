@@ -1,7 +1,8 @@
-"""What a captioner remembers of its way, so that it can tell later where it looked."""
+"""Per-step decoder state, kept so that attention maps can be rebuilt after beam search."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,37 +13,38 @@ from torch import Tensor
 class StepHistory:
     """The tensors (B, ..., words, features) of each step, for the words so far.
 
-    Steps are kept as they came, each with the rows of the step before from which its own rows
-    went on: while a captioner writes, nothing is copied.
+    Each step keeps its tensors as they were, and which rows of the step before its own rows
+    continue: while a captioner writes, nothing is copied.
     """
 
     steps: tuple[tuple[list[int] | None, tuple[Tensor, ...]], ...] = ()
-    rows: list[int] | None = None  # chosen since the last step; None: all as they are
+    rows: list[int] | None = None  # selected since the last step; None: all as they are
 
     def select(self, rows: Tensor) -> StepHistory:
-        """The trail for these rows of the batch, in this order; a row may come twice."""
-        return StepHistory(self.steps, _of(self.rows, rows.tolist()))
+        """Keep these rows of the batch, in this order; a row may come twice."""
+        return StepHistory(self.steps, _compose(self.rows, rows.tolist()))
 
-    def then(self, *parts: Tensor) -> StepHistory:
-        """The trail with the words that come next, as many tensors for each step."""
+    def append(self, *parts: Tensor) -> StepHistory:
+        """Return the history with one more step; every step has as many tensors."""
         return StepHistory((*self.steps, (self.rows, parts)))
 
     def gather(self) -> list[Tensor]:
-        """Each of the steps' tensors for all words so far."""
-        rows, found = self.rows, []
+        """Join the tensors of all steps along the words."""
+        rows: list[int] | None = self.rows
+        found: list[Sequence[Tensor]] = []
         for before, parts in reversed(self.steps):
-            found.append(parts if rows is None else [_picked(part, rows) for part in parts])
-            rows = _of(before, rows)
+            found.append(parts if rows is None else [_take(part, rows) for part in parts])
+            rows = _compose(before, rows)
         return [torch.cat(parts[::-1], dim=-2) for parts in zip(*found, strict=True)]
 
 
-def _picked(part: Tensor, rows: list[int]) -> Tensor:
-    """The rows of a tensor. One row, the usual wish, is not copied."""
+def _take(part: Tensor, rows: list[int]) -> Tensor:
+    """Select rows of a tensor. A single row, the most frequent case, is not copied."""
     return part[rows] if len(rows) > 1 else part[rows[0] : rows[0] + 1]
 
 
-def _of(rows: list[int] | None, chosen: list[int] | None) -> list[int] | None:
-    """Of the `rows`, those `chosen`; None is all of them."""
+def _compose(rows: list[int] | None, chosen: list[int] | None) -> list[int] | None:
+    """Select the `chosen` among the `rows`; None stands for all of them."""
     if rows is None or chosen is None:
         return chosen if rows is None else rows
     return [rows[i] for i in chosen]

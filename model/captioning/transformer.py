@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from model.captioning.base import CaptionerConfig, CaptioningNet, DecoderOutput
 from model.captioning.step_history import StepHistory
-from model.nets.attention import MultiHeadAttention
+from model.nets.attention import check_heads
 from model.nets.position_embedding import SinusoidalPositions
 from model.nets.vit import MLP
 
@@ -19,32 +18,47 @@ KeysValues = tuple[Tensor, Tensor]  # (B, H, M, d) each
 Queries = tuple[Tensor, Tensor]  # of self- and of cross-attention, (B, H, N, d) each
 
 
-class CachedAttention(MultiHeadAttention):
-    """Multi-head attention whose queries, keys and values are ready, so that they can be kept."""
+class CachedAttention(nn.Module):
+    """Multi-head attention whose queries, keys and values are given, so that they can be cached.
 
-    def ask(self, tokens: Tensor) -> Tensor:
+    The weights bear the names that `model.nets.attention.MultiHeadAttention` gives them.
+    """
+
+    def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        check_heads(dim, heads)
+        self.heads, self.dropout = heads, dropout
+        self.scale = (dim // heads) ** -0.5
+        self.query, self.key = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.value, self.proj = nn.Linear(dim, dim), nn.Linear(dim, dim)
+
+    def queries(self, tokens: Tensor) -> Tensor:
         """(B, N, D) -> queries (B, H, N, d)"""
         return self._split(self.query(tokens))
 
-    def read(self, memory: Tensor) -> KeysValues:
-        """(B, M, D) -> keys and values (B, H, M, d)."""
+    def keys_values(self, memory: Tensor) -> KeysValues:
+        """(B, M, D) -> keys and values (B, H, M, d)"""
         return self._split(self.key(memory)), self._split(self.value(memory))
 
-    def forward(self, query: Tensor, ready: KeysValues, causal: bool = False) -> Tensor:
+    def forward(self, queries: Tensor, keys_values: KeysValues, causal: bool = False) -> Tensor:
         """Queries (B, H, N, d), keys and values (B, H, M, d) -> (B, N, D)"""
         dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(
-            query, *ready, dropout_p=dropout, is_causal=causal, scale=self.scale
+            queries, *keys_values, dropout_p=dropout, is_causal=causal, scale=self.scale
         )
         return self.proj(mixed.transpose(1, 2).flatten(2))
 
-    def weights(self, query: Tensor, key: Tensor, causal: bool = False) -> Tensor:
-        """The maps (B, H, N, M) by which `forward` mixes the values."""
-        scores = query @ key.mT * self.scale
+    def weights(self, queries: Tensor, keys: Tensor, causal: bool = False) -> Tensor:
+        """Compute the maps (B, H, N, M) by which `forward` mixes the values."""
+        scores = queries @ keys.mT * self.scale
         if causal:
             later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
             scores = scores.masked_fill(later, -torch.inf)
         return scores.softmax(-1)
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(B, N, D) -> (B, H, N, d)"""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
 class DecoderLayer(nn.Module):
@@ -62,46 +76,49 @@ class DecoderLayer(nn.Module):
     def forward(
         self, tokens: Tensor, memory: KeysValues, past: KeysValues | None = None
     ) -> tuple[Tensor, KeysValues, Queries]:
-        """Tokens (B, N, D) after those of `past` -> the same, the past from now on, and with which
-        queries these tokens looked at the words and at the memory.
+        """Run the layer on tokens (B, N, D) that come after the words of `past`.
 
         With a past N is 1: one word at a time.
+
+        Returns:
+            Tokens (B, N, D); keys and values of all words so far; the tokens' queries in self-
+            and in cross-attention.
         """
-        query, ready = self.self_attention.ask(tokens), self.self_attention.read(tokens)
+        queries = self.self_attention.queries(tokens)
+        words = self.self_attention.keys_values(tokens)
         if past is not None:
-            ready = tuple(torch.cat(both, dim=2) for both in zip(past, ready, strict=True))
-        seen = self.self_attention(query, ready, causal=past is None)
-        tokens = self.norm_self(tokens + self.dropout(seen))
-        look = self.cross_attention.ask(tokens)
-        seen = self.cross_attention(look, memory)
-        tokens = self.norm_cross(tokens + self.dropout(seen))
-        return self.norm_mlp(tokens + self.mlp(tokens)), ready, (query, look)
+            words = torch.cat((past[0], words[0]), dim=2), torch.cat((past[1], words[1]), dim=2)
+        mixed = self.self_attention(queries, words, causal=past is None)
+        tokens = self.norm_self(tokens + self.dropout(mixed))
+        cross_queries = self.cross_attention.queries(tokens)
+        mixed = self.cross_attention(cross_queries, memory)
+        tokens = self.norm_cross(tokens + self.dropout(mixed))
+        return self.norm_mlp(tokens + self.mlp(tokens)), words, (queries, cross_queries)
 
 
 @dataclass
 class DecoderCache:
     """Keys and values of each layer: of the memory, and of the words so far.
 
-    The trail, if it is recorded, has the queries of self- and cross-attention of each layer, and
-    the logits.
+    The history, if it is recorded, has the queries of self- and cross-attention of each layer,
+    and the logits.
     """
 
     memory: list[KeysValues]
-    past: list[KeysValues | None]
+    past: list[KeysValues]  # empty before the first word
     words: int = 0
-    trail: StepHistory | None = None
+    history: StepHistory | None = None
 
     def select(self, rows: Tensor) -> DecoderCache:
-        """The cache for these rows of the batch, in this order; a row may come twice."""
+        """Keep these rows of the batch, in this order; a row may come twice."""
+        memory, past = (
+            [(keys[rows], values[rows]) for keys, values in pairs]
+            for pairs in (self.memory, self.past)
+        )
+        return DecoderCache(memory, past, self.words, self.history and self.history.select(rows))
 
-        def pick(pairs: Sequence[KeysValues | None]) -> list[KeysValues | None]:
-            return [pair and (pair[0][rows], pair[1][rows]) for pair in pairs]
 
-        trail = self.trail and self.trail.select(rows)
-        return DecoderCache(pick(self.memory), pick(self.past), self.words, trail)
-
-
-class Captioner(CaptioningNet):
+class Captioner(CaptioningNet[DecoderCache]):
     """The decoder of Stanford's CS231n assignment over the tokens of an encoder.
 
     Each layer is masked self-attention, cross-attention and feed-forward, the norms after the
@@ -115,45 +132,46 @@ class Captioner(CaptioningNet):
         self.positions = SinusoidalPositions(config.max_words + 1, config.dim)
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.layers))
 
-    def begin(self, memory: Tensor, record: bool = False) -> DecoderCache:
-        """The cache before the first word. `record` keeps what `attention_of` needs."""
-        ready = [layer.cross_attention.read(memory) for layer in self.layers]
-        return DecoderCache(ready, [None] * len(ready), trail=StepHistory() if record else None)
+    def _decoder_layers(self) -> list[DecoderLayer]:
+        return [layer for layer in self.layers if isinstance(layer, DecoderLayer)]
 
-    def advance(self, words: Tensor, cache: DecoderCache) -> tuple[Tensor, DecoderCache]:
-        """Logits (B, N, V) after each of `words` (B, N), and the cache with these words.
+    def begin(self, memory: Tensor, record: bool = False) -> DecoderCache:
+        """Return the cache before the first word. `record` keeps what `attention_of` needs."""
+        ready = [layer.cross_attention.keys_values(memory) for layer in self._decoder_layers()]
+        return DecoderCache(ready, [], history=StepHistory() if record else None)
+
+    def advance(self, words: Tensor, state: DecoderCache) -> tuple[Tensor, DecoderCache]:
+        """Return logits (B, N, V) after each of `words` (B, N), and the cache with these words.
 
         The first words, <start> among them, may come together, the later ones one by one.
         Raises ValueError for more words than there are positions.
         """
-        end = cache.words + words.shape[1]
+        end = state.words + words.shape[1]
         if end > len(self.positions.code):
             raise ValueError(f"This captioner takes {self.config.max_words} words, not {end - 1}.")
-        tokens = self.embed(words) + self.positions.code[cache.words : end]
-        tokens, past, queries = self.dropout(tokens), [], []
-        for layer, memory, before in zip(self.layers, cache.memory, cache.past, strict=True):
-            tokens, ready, asked = layer(tokens, memory, before)
-            past.append(ready)
+        tokens = self.dropout(self.embed(words) + self.positions.code[state.words : end])
+        earlier = state.past or [None] * len(self.layers)
+        past: list[KeysValues] = []
+        queries: list[Tensor] = []
+        for layer, memory, before in zip(self.layers, state.memory, earlier, strict=True):
+            tokens, after, asked = layer(tokens, memory, before)
+            past.append(after)
             queries += asked
         logits = self.head(tokens)
-        trail = cache.trail and cache.trail.then(*queries, logits)
-        return logits, DecoderCache(cache.memory, past, end, trail)
+        history = state.history and state.history.append(*queries, logits)
+        return logits, DecoderCache(state.memory, past, end, history)
 
-    def attention_of(self, cache: DecoderCache) -> DecoderOutput:
-        """What was answered to the words of a cache, and where each layer looked for it.
+    def attention_of(self, state: DecoderCache) -> DecoderOutput:
+        """Compute the output for the words of a cache, and each layer's maps.
 
-        Raises ValueError where it was not recorded.
+        Raises ValueError where the cache was not recorded.
         """
-        if cache.trail is None:
+        if state.history is None:
             raise ValueError("Nothing was recorded: begin(memory, record=True) does.")
-        *queries, logits = cache.trail.gather()
-        steps = (self.layers, cache.memory, cache.past, queries[::2], queries[1::2])
+        *queries, logits = state.history.gather()
+        steps = (self._decoder_layers(), state.memory, state.past, queries[::2], queries[1::2])
         cross, self_ = [], []
-        for layer, memory, past, query, look in zip(*steps, strict=True):
-            cross.append(layer.cross_attention.weights(look, memory[0]))
-            self_.append(layer.self_attention.weights(query, past[0], causal=True))
+        for layer, memory, past, own_queries, cross_queries in zip(*steps, strict=True):
+            cross.append(layer.cross_attention.weights(cross_queries, memory[0]))
+            self_.append(layer.self_attention.weights(own_queries, past[0], causal=True))
         return DecoderOutput(logits, cross, self_)
-
-    def read(self, memory: Tensor, words: Tensor) -> DecoderOutput:
-        """Teacher forcing, with the attention of every layer."""
-        return self.attention_of(self.advance(words, self.begin(memory, record=True))[1])

@@ -1,20 +1,22 @@
-"""One word of a caption as a class: the words before it are given, and the next has logits."""
+"""One word of a caption as a class: the words before it are given, and the next one has logits."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from model.captioning.base import CaptioningModel
 from model.datasets.vocabulary import START
 from model.recording.recorder import AttentionRecord
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word and those before it, as numbers in the captioner's vocabulary, without <start>."""
+    """A word and the words before it, as numbers in the captioner's vocabulary, without <start>."""
 
     before: tuple[int, ...]
     number: int
@@ -23,7 +25,9 @@ class Word:
 class NextWord(nn.Module):
     """Images (B, C, H, W) -> logits (B, V) of the word that a captioner writes after `before`."""
 
-    def __init__(self, captioner: nn.Module, before: Sequence[int]) -> None:
+    words: Tensor  # <start> and the words before
+
+    def __init__(self, captioner: CaptioningModel[Any], before: Sequence[int]) -> None:
         super().__init__()
         self.captioner = captioner
         device = next(captioner.parameters()).device
@@ -31,23 +35,23 @@ class NextWord(nn.Module):
         self.train(captioner.training)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.decide(self.captioner.encode_image(images))
+        return self.decode(self.captioner.encode_image(images))
 
-    def decide(self, memory: Tensor) -> Tensor:
+    def decode(self, memory: Tensor) -> Tensor:
         """Memory (B, M, D) -> logits (B, V)"""
         return self.captioner.teacher_force(memory, self.words.expand(len(memory), -1))[:, -1]
 
 
 def cross_attention_layers(records: Sequence[AttentionRecord]) -> list[int]:
-    """The places of the records of cross-attention."""
+    """List which records are cross-attention."""
     return [place for place, record in enumerate(records) if record.kind == "cross"]
 
 
 def decoder_start(records: Sequence[AttentionRecord]) -> int:
-    """The place of the decoder's first record, after all of the encoder's.
+    """Find the decoder's first record; all records before it are the encoder's.
 
-    A decoder begins with the self-attention of its words, just before its first cross-attention;
-    where none of its attention was recorded, all records are the encoder's.
+    A decoder begins with the self-attention of its words, just before its first cross-attention.
+    Without any cross-attention all records are the encoder's, so the answer is their number.
     """
     found = cross_attention_layers(records)
     if not found:

@@ -26,7 +26,7 @@ def task(options: argparse.Namespace, bundle: CaptionBundle) -> Task:
     """Scenes that the captioner has not seen. Raises ValueError for other captioners."""
     if options.data is not None:
         raise ValueError("The scenes for a captioner are drawn as they are needed: no --data.")
-    if not bundle.knows_scenes_alone:
+    if not bundle.knows_only_scenes:
         raise ValueError(
             f"{options.name} does not describe drawn scenes, the only pictures for which it is "
             "known where the thing is that a word names."

@@ -45,7 +45,7 @@ def run_caption(options: argparse.Namespace) -> dict:
     bundle = zoo.load(file)
     if not isinstance(bundle, CaptionBundle):
         raise ValueError(f"{options.name} writes no captions; its task is {bundle.card.task}.")
-    if bundle.knows_scenes_alone:
+    if bundle.knows_only_scenes:
         figures = scenes_figures(bundle, options.limit or SCENES, beams=options.beams)
     else:
         figures = photo_figures(bundle, options.data, options.limit, options.beams)

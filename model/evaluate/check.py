@@ -175,7 +175,7 @@ def _captioner(
 
 def _glanced_at(bundle: zoo.CaptionBundle, card: Card, folder: Path) -> Data:
     """The pictures that the curve was measured on."""
-    if bundle.knows_scenes_alone:
+    if bundle.knows_only_scenes:
         return captions.DrawnScenes(TEST_SCENES, scenes.TESTING)
     return captions.read_captioned_photos(_data(card, folder), "val", GLANCE)
 
@@ -183,7 +183,7 @@ def _glanced_at(bundle: zoo.CaptionBundle, card: Card, folder: Path) -> Data:
 def _caption_figures(
     bundle: zoo.CaptionBundle, card: Card, folder: Path, how: str, beams: int
 ) -> dict[str, float]:
-    if bundle.knows_scenes_alone:
+    if bundle.knows_only_scenes:
         count = card.metrics.get(f"test_scenes{how}", caption.SCENES)
         return caption.scenes_figures(bundle, count, beams=beams)
     return caption.photo_figures(bundle, _data(card, folder), beams=beams)

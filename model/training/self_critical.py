@@ -52,7 +52,7 @@ class SelfCriticalRun(captioning.CaptionRun):
         prepared = (
             caption_glance.prepared(self.net, x, self.recipe.data, self.device) for x in bar
         )
-        return torch.cat([self.net.look(x).half() for x in prepared])
+        return torch.cat([self.net.image_features(x).half() for x in prepared])
 
     def _freeze_encoder(self, frozen: bool) -> None:
         super()._freeze_encoder(True)
@@ -127,7 +127,7 @@ def draw_captions(
     state, written = net.begin(memory).select(rows), []
     for _ in range(max_words + 1):
         logits, state = net.advance(words, state)
-        words = decoding.writable(logits[:, -1]).exp().multinomial(1)
+        words = decoding.next_logprobs(logits).exp().multinomial(1)
         written.append(words)
         if (torch.cat(written, 1) == END).any(1).all():
             break

@@ -9,15 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from model.bundle import Bundle, with_fixed_seed
+from model.bundle import Bundle
 from model.captioning.caption import CaptionBundle
 from model.errors import CheckpointError, ModelNotFound, ModelRejected
+from model.nets.fixed_seed import with_fixed_seed
 from model.preprocessing import Resize, check_normalisation
-from model.zoo import checkpoints, hubs, own_files
+from model.zoo import checkpoints, own_files
 from model.zoo.cards import unprepared
 from model.zoo.checkpoints import names
+from model.zoo.hubs.hugging_face import open_hugging_face
+from model.zoo.hubs.timm_models import open_timm
+from model.zoo.hubs.torchvision_models import open_torchvision
 
-HUBS = ("torchvision", "timm", "hf")
+HUBS = {"torchvision": open_torchvision, "timm": open_timm, "hf": open_hugging_face}
 # What a card says of its weights, not of its architecture.
 LEARNED = (
     "metrics",
@@ -74,7 +78,7 @@ def load(
         )
     hub, _, rest = name.partition("/")
     if hub in HUBS and rest:
-        return hubs.load_from_hub(hub, rest, weights)
+        return HUBS[hub](rest, weights == "trained")
     bundle = _load_embedded(name)
     return untrained(bundle) if weights == "random" else bundle
 

@@ -248,7 +248,7 @@ def _word(
         notes = [*notes, *of_view]
     if notes:
         st.caption(" ".join(notes))
-    if bundle.knows_scenes_alone and drawn is None:
+    if bundle.knows_only_scenes and drawn is None:
         st.info(scene.STRANGE, icon=":material/info:")
     caption = caption_of(bundle, shown, Question(bundle.name, shown.key))
     if not caption.words:

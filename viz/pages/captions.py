@@ -102,7 +102,7 @@ def page() -> None:
     bundle, shown, scene = _choose(names)
     if notes:
         st.caption(" ".join(notes))
-    if bundle.knows_scenes_alone and scene is None:
+    if bundle.knows_only_scenes and scene is None:
         st.info(STRANGE, icon=":material/info:")
     told = _tell(bundle, shown)
     objects = _objects(bundle, told.caption, scene)

@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 
 from model import zoo
-from model.captioning import base as captioner_net
+from model.captioning import base
 from model.captioning.build import config_as_dict
-from model.captioning.caption import Caption, CaptionBundle, typed_words
+from model.captioning.caption import Caption, CaptionBundle, split_words
 from model.datasets import scenes
 from model.datasets.vocabulary import SPECIAL, START, UNKNOWN
 from model.zoo import checkpoints
@@ -96,7 +96,7 @@ def test_the_map_kept_is_that_of_the_beam_that_won(shelf):
         with torch.inference_mode():
             memory = net.encode_image(bundle.prepare(photo(seed)))
             for i in range(len(ids)):
-                step = captioner_net.decoder_output(net, memory, torch.tensor([[START, *ids[:i]]]))
+                step = base.record_decoder_output(net, memory, torch.tensor([[START, *ids[:i]]]))
                 assert np.allclose(caption.cross[-1][:, i], step.cross[-1][0, :, -1], atol=1e-5)
 
 
@@ -194,8 +194,8 @@ def test_a_card_that_describes_no_captioner(shelf):
 
 
 def test_the_words_of_a_typed_caption():
-    assert typed_words("  A dog's “ball”, (wet)!  ") == ["a", "dog's", "ball", "wet"]
-    assert typed_words("a dog - running – there 🐕") == ["a", "dog", "running", "there", "🐕"]
+    assert split_words("  A dog's “ball”, (wet)!  ") == ["a", "dog's", "ball", "wet"]
+    assert split_words("a dog - running – there 🐕") == ["a", "dog", "running", "there", "🐕"]
     assert SPECIAL.index("<unknown>") == UNKNOWN
 
 
@@ -215,5 +215,5 @@ def test_a_seed_draws_the_same_words_again(shelf):
 
 def test_a_captioner_of_scenes_is_known_by_its_words_not_its_name(shelf):
     mine = shelve(shelf, "mine", vocabulary=(*SPECIAL, *scenes.vocabulary()))
-    assert mine.knows_scenes_alone
-    assert not shelve(shelf, "scenes-by-name").knows_scenes_alone
+    assert mine.knows_only_scenes
+    assert not shelve(shelf, "scenes-by-name").knows_only_scenes

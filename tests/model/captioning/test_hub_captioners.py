@@ -171,7 +171,7 @@ def test_beam_scores_and_teacher_forcing_are_their_log_softmax(shelf, kind):
             steps = logprobs[range(len(ids)), ids]
             assert abs(beam.logprob - float(steps.sum())) < 1e-4
     caption = bundle.score(samples.load("coffee"), "a dog on a skateboard")
-    words, numbers = bundle.wording.read(["a", "dog", "on", "a", "skateboard"])
+    words, numbers = bundle.tokenizer.encode(["a", "dog", "on", "a", "skateboard"])
     assert caption.words == words
     logprobs = theirs(model, bundle, "coffee", numbers).logits[0].log_softmax(-1)
     ids = bundle.net.theirs[torch.tensor(numbers)]
@@ -217,16 +217,16 @@ def test_a_caption_read_back_is_the_one_that_was_written(shelf, kind, beams):
 @BOTH
 def test_every_token_has_a_word_of_its_own(shelf, kind):
     _, bundle = opened(shelf, kind)
-    wording, size = bundle.wording, len(bundle.net.theirs)
+    tokenizer, size = bundle.tokenizer, len(bundle.net.theirs)
     for position in (0, 1):
-        words = [wording.write(number, position) for number in range(size)]
+        words = [tokenizer.decode(number, position) for number in range(size)]
         assert len(set(words)) == size
         assert all(word and not any(c.isspace() for c in word) for word in words)
     for number in range(len(SPECIAL), size):
-        word = wording.write(number, 0)
-        assert wording.read([word]) == ([word], [number])
-        word = wording.write(number, 1)
-        assert wording.read(["a", word])[1][1:] == [number]
+        word = tokenizer.decode(number, 0)
+        assert tokenizer.encode([word]) == ([word], [number])
+        word = tokenizer.decode(number, 1)
+        assert tokenizer.encode(["a", word])[1][1:] == [number]
     vocabulary = bundle.net.config.vocabulary
     assert vocabulary[:4] == SPECIAL and bundle.vocabulary == vocabulary[4:]
     told = {t for t, a in zip(bundle.net.theirs.tolist(), ~bundle.net.silent, strict=True) if a}
@@ -235,8 +235,8 @@ def test_every_token_has_a_word_of_its_own(shelf, kind):
 
 def test_words_of_byte_level_tokens(shelf):
     _, bundle = opened(shelf, "vit-gpt2")
-    read = bundle.wording.read
-    assert read(["a", "dog", "on", "a", "skateboard."])[0] == [
+    encode = bundle.tokenizer.encode
+    assert encode(["a", "dog", "on", "a", "skateboard."])[0] == [
         "a",
         "dog",
         "on",
@@ -244,9 +244,9 @@ def test_words_of_byte_level_tokens(shelf):
         "skateboard",
         ".",
     ]
-    pieces = read(["a", "dogboard"])[0]
+    pieces = encode(["a", "dogboard"])[0]
     assert pieces[1] == "dog" and all(piece.startswith("##") for piece in pieces[2:])
-    assert all(n >= len(SPECIAL) for n in read(["🐕", "<|endoftext|>", "<end>", "שלום"])[1])
+    assert all(n >= len(SPECIAL) for n in encode(["🐕", "<|endoftext|>", "<end>", "שלום"])[1])
     caption = bundle.score(samples.load("coffee"), "a dogboard <pad> 🐕")
     assert not caption.unknown and np.isfinite(caption.logprobs).all()
     assert "##" in caption.note
@@ -254,12 +254,12 @@ def test_words_of_byte_level_tokens(shelf):
 
 def test_words_of_word_pieces(shelf):
     _, bundle = opened(shelf, "blip")
-    read = bundle.wording.read
-    assert read(["A", "Dog,", "surfboards"])[0] == ["a", "dog", ",", "surf", "##board", "##s"]
+    encode = bundle.tokenizer.encode
+    assert encode(["A", "Dog,", "surfboards"])[0] == ["a", "dog", ",", "surf", "##board", "##s"]
     caption = bundle.score(samples.load("coffee"), "a 🐕 on [SEP] qqq")
     assert caption.words[:3] == ["a", "🐕", "on"] and caption.unknown[0] == 1
     assert "does not know" in caption.note
-    assert read(["🐕", "[SEP]"]) == (["🐕", "[SEP]"], [UNKNOWN, UNKNOWN])
+    assert encode(["🐕", "[SEP]"]) == (["🐕", "[SEP]"], [UNKNOWN, UNKNOWN])
 
 
 @BOTH

@@ -25,9 +25,9 @@ def test_the_map_is_the_papers_formula():
     net = captioner(decoder="recurrent")
     with torch.inference_mode():
         memory = net.encode_image(images())
-        reading = net.read(memory, SENTENCE)
-        maps = reading.cross[0]
-        assert reading.self_ == [] and maps.shape == (1, 1, 6, 16)
+        output = net.decoder_output(memory, SENTENCE)
+        maps = output.cross[0]
+        assert output.self_ == [] and maps.shape == (1, 1, 6, 16)
         assert torch.allclose(maps.sum(-1), torch.ones(1, 1, 6), atol=1e-5)
 
         start = net.embed(SENTENCE[:, 0])
@@ -50,5 +50,5 @@ def test_all_that_it_knows_comes_through_the_attention():
 def test_a_memory_of_one():
     net = captioner(decoder="recurrent", memory="one")
     with torch.inference_mode():
-        maps = net.read(net.encode_image(images()), SENTENCE).cross[0]
+        maps = net.decoder_output(net.encode_image(images()), SENTENCE).cross[0]
     assert torch.equal(maps, torch.ones(1, 1, 6, 1))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from model.captioning.base import CaptionerConfig, decoder_output
+from model.captioning.base import CaptionerConfig, record_decoder_output
 from model.captioning.build import build_captioner, config_as_dict
 from model.captioning.transformer import Captioner
 from model.datasets.vocabulary import PAD, SPECIAL, START
@@ -86,22 +86,22 @@ def test_the_decoder_is_that_of_torch():
     assert torch.allclose(net.head(tokens), net.teacher_force(memory, words), atol=1e-5)
 
 
-def test_reading_tells_each_layers_attention():
+def test_the_output_has_each_layers_attention():
     net = captioner()
     memory, count = net.encode_image(images()), SENTENCE.shape[1]
     with torch.inference_mode():
-        reading = net.read(memory, SENTENCE)
-        assert torch.allclose(reading.logits, net.teacher_force(memory, SENTENCE), atol=1e-6)
-    assert [tuple(m.shape) for m in reading.cross] == [(1, 3, count, 16)] * 2
-    assert [tuple(m.shape) for m in reading.self_] == [(1, 3, count, count)] * 2
-    for maps in (*reading.cross, *reading.self_):
+        output = net.decoder_output(memory, SENTENCE)
+        assert torch.allclose(output.logits, net.teacher_force(memory, SENTENCE), atol=1e-6)
+    assert [tuple(m.shape) for m in output.cross] == [(1, 3, count, 16)] * 2
+    assert [tuple(m.shape) for m in output.self_] == [(1, 3, count, count)] * 2
+    for maps in (*output.cross, *output.self_):
         assert torch.allclose(maps.sum(-1), torch.ones(maps.shape[:-1]), atol=1e-5)
-    for maps in reading.self_:
+    for maps in output.self_:
         assert maps.triu(1).abs().max() == 0
 
-    recorded = decoder_output(net, memory, SENTENCE)
+    recorded = record_decoder_output(net, memory, SENTENCE)
     for ours, theirs in zip(
-        (*reading.cross, *reading.self_), (*recorded.cross, *recorded.self_), strict=True
+        (*output.cross, *output.self_), (*recorded.cross, *recorded.self_), strict=True
     ):
         assert torch.allclose(ours, theirs, atol=1e-6)
 
@@ -112,12 +112,12 @@ def test_reading_tells_each_layers_attention():
     layer = net.layers[0]
     tokens = net.embed(SENTENCE) + sinusoidal_code(count, 24).float()
     attention = layer.self_attention
-    seen = attention(attention.ask(tokens), attention.read(tokens), causal=True)
+    seen = attention(attention.queries(tokens), attention.keys_values(tokens), causal=True)
     tokens = layer.norm_self(tokens + seen)
     query = layer.cross_attention.query(tokens).view(1, count, 3, 8).transpose(1, 2).double()
     key = layer.cross_attention.key(memory).view(1, 16, 3, 8).transpose(1, 2).double()
     expected = (query @ key.mT / math.sqrt(8)).softmax(-1)
-    assert torch.allclose(reading.cross[0].double(), expected, atol=1e-5)
+    assert torch.allclose(output.cross[0].double(), expected, atol=1e-5)
 
 
 def test_with_a_memory_of_one_there_is_nothing_to_choose():
@@ -125,7 +125,7 @@ def test_with_a_memory_of_one_there_is_nothing_to_choose():
     memory = net.encode_image(images())
     assert memory.shape == (1, 1, 24)
     assert net.tokens.grid == (1, 1) and net.tokens.patch == (32, 32)
-    for maps in net.read(memory, SENTENCE).cross:
+    for maps in net.decoder_output(memory, SENTENCE).cross:
         assert torch.equal(maps, torch.ones(1, 3, SENTENCE.shape[1], 1))
     other = net.teacher_force(net.encode_image(images(seed=1)), SENTENCE)
     assert not torch.allclose(other, net.teacher_force(memory, SENTENCE), atol=1e-4)

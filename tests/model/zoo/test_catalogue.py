@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from model import zoo
-from model.bundle import Bundle, with_fixed_seed
+from model.bundle import Bundle
 from model.datasets import samples
 from model.errors import ModelNotFound, ModelRejected
+from model.nets.fixed_seed import with_fixed_seed
 from model.nets.vit import VisionTransformer, ViTConfig
 from model.preprocessing import Resize
 from model.tokens import TokenLayout

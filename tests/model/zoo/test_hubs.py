@@ -20,7 +20,7 @@ from model.bundle import Bundle
 from model.datasets import samples
 from model.errors import ModelNotFound, ModelRejected
 from model.nets.torchvision_cpu import ensure_operators
-from model.zoo import hubs
+from model.zoo.hubs import fetching
 
 SHARED = Path(os.environ.get("SACCADE_SHARED", Path(__file__).parents[3].parent / "shared"))
 REAL = SHARED / "weights" / "vit_tiny_patch16_224_imagenet1k.fp16.safetensors"
@@ -484,6 +484,6 @@ def test_a_missing_package_is_a_sentence_with_the_pip_line(monkeypatch, name, pa
         assert wanted == package
         raise ImportError(wanted)
 
-    monkeypatch.setattr(hubs.importlib, "import_module", absent)
+    monkeypatch.setattr(fetching.importlib, "import_module", absent)
     with pytest.raises(ModelNotFound, match=f"pip install {package}"):
         zoo.load(name)

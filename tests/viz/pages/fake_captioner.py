@@ -43,7 +43,7 @@ class FakeCaptioner:
     told: dict = field(default_factory=dict)  # more of its card
 
     @property
-    def knows_scenes_alone(self) -> bool:
+    def knows_only_scenes(self) -> bool:
         return self.name.startswith("scenes")
 
     @property

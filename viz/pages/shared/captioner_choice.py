@@ -45,7 +45,7 @@ def fitting(scenes: bool, chosen: str | None) -> str | None:
     names = open_models.open_names("caption")
     for name in sorted(names, key=lambda name: name != chosen):
         try:
-            if open_models.open_model_named(name).knows_scenes_alone == scenes:
+            if open_models.open_model_named(name).knows_only_scenes == scenes:
                 return name
         except (zoo.ModelNotFound, zoo.ModelRejected):
             continue

@@ -37,7 +37,7 @@ def chosen(bundle: CaptionBundle, key: str) -> bool:
 
     ``key``: where the page keeps the captioner's name. Another choice may change that.
     """
-    if not bundle.knows_scenes_alone:
+    if not bundle.knows_only_scenes:
         if captioner_choice.fitting(True, st.session_state.get(key)) is None:
             return False
         st.session_state.subject = "photo"

@@ -1,0 +1,32 @@
+"""Models of the Hugging Face hub, by their names there."""
+
+from __future__ import annotations
+
+import re
+
+from model.bundle import Bundle
+from model.errors import ModelNotFound
+from model.zoo.hubs.fetching import import_library
+from model.zoo.hubs.hugging_face_captioner import captioner_class, open_captioner
+from model.zoo.hubs.hugging_face_classifier import open_classifier
+from model.zoo.hubs.hugging_face_repository import Repository
+
+
+def open_hugging_face(name: str, trained: bool) -> Bundle:
+    """Open a model of the Hugging Face hub: a classifier, an image encoder or a captioner.
+
+    Args:
+        name: "ORG/NAME".
+        trained: Whether to fetch the weights; else they are random.
+    """
+    import_library("transformers")
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name):
+        raise ModelNotFound(
+            f"“hf/{name}” is no model's name. Write it with its owner: hf/ORG/NAME, "
+            "such as hf/facebook/dino-vits8."
+        )
+    repository = Repository(name)
+    config = repository.config()
+    if kind := captioner_class(config):
+        return open_captioner(repository, kind, config, trained)
+    return open_classifier(repository, config, trained)
