@@ -8,7 +8,7 @@ layer to the first, O(L · N²) instead of O(L · N³), exact, and no N x N matr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from numbers import Integral
 
@@ -17,7 +17,14 @@ from torch import Tensor
 
 from model.recording.record import AttentionRecord, rows_at_a_time
 
-FUSIONS = ("mean", "max", "min")
+FUSE: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean": lambda weights: weights.mean(1),
+    "max": lambda weights: weights.amax(1),
+    "min": lambda weights: weights.amin(1),
+}
+"""How the heads of a layer are joined, by name: (B, H, q, K) -> (B, q, K)."""
+
+FUSIONS = tuple(FUSE)
 
 
 @torch.no_grad()  # a graph would keep the maps of all layers
@@ -64,7 +71,7 @@ def rollout(
             (see `explain_no_rollout`).
         IndexError: where there is no such query.
     """
-    _check(records, fusion, residual, discard, start)
+    _check(records, residual, discard, start)
     batch, _, tokens, _ = records[0].shape
     # numpy's integers are Integral, and not int
     queries = [int(query)] if isinstance(query, int | Integral) else list(query)
@@ -79,10 +86,10 @@ def rollout(
 
 
 def fuse(weights: Tensor, fusion: str) -> Tensor:
-    """Join the heads by their mean, max or min: (B, H, q, K) -> (B, q, K)."""
-    if fusion == "mean":
-        return weights.mean(1)
-    return weights.amax(1) if fusion == "max" else weights.amin(1)
+    """Join the heads by one of `FUSIONS`: (B, H, q, K) -> (B, q, K). ValueError for another."""
+    if fusion not in FUSE:
+        raise ValueError(f"fusion={fusion!r} is unknown: choose {', '.join(FUSIONS)}.")
+    return FUSE[fusion](weights)
 
 
 def explain_no_rollout(records: Sequence[AttentionRecord]) -> str | None:
@@ -189,11 +196,7 @@ def without_smallest(fused: Tensor, discard: float) -> Tensor:
     return fused.masked_fill(fused < threshold, 0.0)
 
 
-def _check(
-    records: Sequence[AttentionRecord], fusion: str, residual: float, discard: float, start: int
-) -> None:
-    if fusion not in FUSIONS:
-        raise ValueError(f"fusion={fusion!r} is unknown: choose {', '.join(FUSIONS)}.")
+def _check(records: Sequence[AttentionRecord], residual: float, discard: float, start: int) -> None:
     for name, share in (("residual", residual), ("discard", discard)):
         if not 0 <= share <= 1:
             raise ValueError(f"{name}={share} is not a share between 0 and 1.")

@@ -9,6 +9,7 @@ from PIL import Image
 from model import zoo
 from model.datasets import samples
 from model.recorded_image import record_image
+from model.recording.rollout import FUSIONS
 from model.zoo import checkpoints
 from viz.__main__ import main
 
@@ -31,6 +32,12 @@ def test_one_picture_writes_sheet_layers_rollout_and_numbers(tmp_path):
     np.testing.assert_array_equal(numbers["weights"], seen.rows(query))
     np.testing.assert_allclose(numbers["rollout"].sum(), 1, atol=1e-5)
     assert Image.open(out / "rollout.png").size == seen.frame.size
+
+
+def test_every_fusion_can_be_chosen(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert f"--fusion {{{','.join(FUSIONS)}}}" in capsys.readouterr().out
 
 
 def test_without_a_name_it_is_the_model_that_the_app_opens_with(tmp_path, monkeypatch):
