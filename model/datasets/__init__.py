@@ -1,1 +1,1 @@
-"""Data sets: as published, packed, drawn, and the sample photos."""
+"""Read data sets, as published or packed, draw scenes, and open the sample photos."""

@@ -1,4 +1,4 @@
-"""Flickr8k as its publisher gives it: a folder of photos, a file of captions, a list a split."""
+"""Read Flickr8k as published: a folder of photos, a file of captions, a list for each split."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from model.datasets.published import load_pictures
 from model.errors import DataError
 
-SIDE = 160  # pixels to which the photos are squashed, so that nothing of them is cut away
+SIDE = 160  # pixels to which the photos are squashed, so that no part is cut away
 PHOTOS = ("Flicker8k_Dataset", "Flickr8k_Dataset", "Images")
 CAPTIONS = "Flickr8k.token.txt"
 SPLITS = {"train": "train", "val": "dev", "test": "test"}
@@ -18,8 +18,10 @@ SPLITS = {"train": "train", "val": "dev", "test": "test"}
 def read_flickr8k(
     folder: Path, split: str, limit: int | None
 ) -> tuple[Tensor, list[list[str]]] | None:
-    """uint8 (N, 3, 160, 160) and the captions of each photo; None where `folder` has no
-    Flickr8k.token.txt. Raises DataError where something else is missing.
+    """Read the photos of a split, uint8 (N, 3, 160, 160), and the captions of each.
+
+    Returns None where `folder` has no Flickr8k.token.txt. Raises DataError where another file is
+    missing.
     """
     if not (folder / CAPTIONS).is_file():
         return None
@@ -34,7 +36,7 @@ def read_flickr8k(
 
 
 def _read_captions(file: Path) -> dict[str, list[str]]:
-    """Lines such as `name.jpg#0<tab>A dog runs .`"""
+    """Read the captions of each photo from lines such as `name.jpg#0<tab>A dog runs .`"""
     found: dict[str, list[str]] = {}
     for line in _read_lines(file):
         name, tab, text = line.partition("\t")

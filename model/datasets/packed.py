@@ -1,8 +1,8 @@
-"""The packed form of a data set: one .npz a split, or several numbered parts of it.
+"""Read and write packed data sets: one .npz for each split, or several numbered parts of it.
 
-`labels` and `classes` (names) with either `images`, uint8 (N, H, W) or (N, H, W, 3), or encoded
-pictures back to back in `blob`, picture i at `blob[offsets[i]:offsets[i + 1]]`; `boxes` (N, 4)
-where objects have boxes.
+A file holds `labels` and `classes` (names), and `boxes` (N, 4) where objects have boxes. The
+pictures are either `images`, uint8 (N, H, W) or (N, H, W, 3), or encoded and laid end to end in
+`blob`, with picture i at `blob[offsets[i]:offsets[i + 1]]`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from model.errors import DataError
 
 
 def read_packed(folder: Path, name: str, size: int | None, limit: int | None) -> Split | None:
-    """The split `name`, or None where no such file is there. Raises DataError."""
+    """Read the split `name`, or return None where it has no file. Raises DataError."""
     files = [folder / f"{name}.npz"]
     if not files[0].is_file():
         files = _find_parts(folder, name)
@@ -36,7 +36,7 @@ def read_packed(folder: Path, name: str, size: int | None, limit: int | None) ->
 
 
 def _find_parts(folder: Path, name: str) -> list[Path]:
-    """name-0.npz, name-1.npz, ... as far as they go. Raises DataError where one is missing."""
+    """List name-0.npz, name-1.npz, ... Raises DataError where one in between is missing."""
     count = len(list(folder.glob(f"{name}-*.npz")))
     files = [folder / f"{name}-{number}.npz" for number in range(count)]
     if missing := [file for file in files if not file.is_file()]:
@@ -45,23 +45,28 @@ def _find_parts(folder: Path, name: str) -> list[Path]:
 
 
 def read_pictures(file: Path, limit: int | None) -> Tensor:
-    """uint8 (N, 3, H, W): the pictures of a packed file that has no labels. Raises DataError."""
+    """Read the pictures of a file without labels: uint8 (N, 3, H, W). Raises DataError."""
     with _open_arrays(file) as arrays:
         return _images_of(arrays, limit)
 
 
 def write_packed(file: Path, split: Split, order: Tensor) -> None:
-    """Write a split in that order of its pictures, without loss."""
+    """Write the pictures of a split in the given order, without loss."""
     arrays = {"labels": split.labels[order].numpy().astype(np.int16)}
     arrays["classes"] = np.array(split.classes)
     if split.boxes is not None:
         arrays["boxes"] = split.boxes[order].numpy()
-    np.savez_compressed(file, **arrays, **_encode_images(split.images[order]))
+    _save_arrays(file, arrays | _encode_images(split.images[order]))
 
 
 def write_pictures(file: Path, images: Tensor) -> None:
     """Write uint8 (N, C, H, W) for `read_pictures`, without loss."""
-    np.savez_compressed(file, **_encode_images(images))
+    _save_arrays(file, _encode_images(images))
+
+
+def _save_arrays(file: Path, arrays: dict[str, np.ndarray]) -> None:
+    # numpy types its keyword `allow_pickle`, and mypy cannot know that no array has that name
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 def _read_file(file: Path, limit: int | None) -> Split:
@@ -75,7 +80,7 @@ def _read_file(file: Path, limit: int | None) -> Split:
 
 @contextmanager
 def _open_arrays(file: Path) -> Iterator[Mapping[str, np.ndarray]]:
-    """The arrays of a file; what goes wrong while they are read becomes a sentence."""
+    """Open the arrays of a file, and turn each error while they are read into a sentence."""
     try:
         with np.load(file, allow_pickle=False) as arrays:
             yield arrays
@@ -98,14 +103,14 @@ def _images_of(arrays: Mapping[str, np.ndarray], limit: int | None) -> Tensor:
 
 
 def _decode_blob(blob: np.ndarray, offsets: np.ndarray, limit: int | None) -> np.ndarray:
-    """Encoded pictures back to back -> uint8 (N, H, W, 3)."""
+    """Decode pictures that lie end to end: uint8 (N, H, W, 3)."""
     if offsets[-1] != len(blob) or (np.diff(offsets) <= 0).any():
         raise ValueError("the offsets do not fit the pictures")
     if limit:
         offsets = offsets[: limit + 1]
     images = None
     for i, (start, stop) in enumerate(pairwise(offsets)):
-        picture = np.asarray(Image.open(io.BytesIO(blob[start:stop])).convert("RGB"))
+        picture = np.asarray(Image.open(io.BytesIO(blob[start:stop].tobytes())).convert("RGB"))
         if images is None:
             images = np.empty((len(offsets) - 1, *picture.shape), np.uint8)
         if picture.shape != images.shape[1:]:

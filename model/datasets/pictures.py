@@ -1,6 +1,6 @@
-"""Data sets in memory: every picture decoded once into one uint8 tensor.
+"""Read labelled pictures into memory, each decoded once into one uint8 tensor.
 
-`read(folder, split)` takes five forms and tells them apart by what lies in the folder:
+`read_split(folder, split)` reads five forms, which it recognises by the files in the folder:
 
 - packed: `train.npz`, or `train-0.npz`, `train-1.npz`, ...
 - CIFAR-10 as published: `cifar-10-batches-py/`
@@ -33,11 +33,17 @@ _READERS = (
 def read_split(
     folder: str | Path, split: str = "train", size: int | None = None, limit: int | None = None
 ) -> Split:
-    """The `split` ("train" or "test"; "val" stands in for a missing "test") of a data set.
+    """Read one split of a data set.
 
-    `size`: side in pixels to which the pictures of one-folder-a-class data are resized and
-    cropped, since they come in all sizes; the other forms keep the size they have.
-    `limit`: so many pictures instead of all. Raises DataError.
+    Args:
+        folder: the folder of the data set.
+        split: "train" or "test"; "val" stands in for a missing "test".
+        size: side in pixels to which pictures in class folders are resized and cropped, since
+            they come in all sizes; the other forms keep the size they have.
+        limit: how many pictures to read at most; None for all.
+
+    Raises:
+        DataError: for a folder that is missing, damaged, or holds no such split.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -56,9 +62,16 @@ def read_split(
 def pack_pictures(
     source: str | Path, target: str | Path, size: int | None = None, seed: int = 0
 ) -> None:
-    """Write the packed form, `target/train.npz` and `target/test.npz`, of a published data set.
+    """Pack a data set into `target/train.npz` and `target/test.npz`.
 
-    Pictures are stored without loss, in an order shuffled once (by `seed`). Raises DataError.
+    Args:
+        source: the folder of the data set, in any form that `read_split` takes.
+        target: the folder to write to.
+        size: as for `read_split`.
+        seed: of the order, shuffled once, in which the pictures are stored, without loss.
+
+    Raises:
+        DataError: as `read_split`.
     """
     Path(target).mkdir(parents=True, exist_ok=True)
     for name in ("train", "test"):
@@ -68,6 +81,7 @@ def pack_pictures(
 
 
 def _check_labels(split: Split, folder: Path, name: str) -> Split:
+    """Return a split, checked: it has pictures, and every label is one of its classes."""
     count = len(split.labels)
     if not count or len(split.images) != count:
         raise DataError(f"The {name} data in {folder} is empty or cut short. Fetch it again.")

@@ -1,7 +1,7 @@
-"""Data sets in the form in which their publishers give them.
+"""Read data sets in the form in which they are published.
 
 Each reader takes (folder, name of the split, size, limit) and returns None where the folder holds
-something else. All raise DataError for damage.
+another data set. All raise DataError for damaged files.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from model.nets import torchvision_cpu
 
 
 def read_cifar10(folder: Path, name: str, size: int | None, limit: int | None) -> Split | None:
-    """CIFAR-10 as published; None where it is not. Raises DataError."""
+    """Read CIFAR-10; None where the folder holds another data set. Raises DataError."""
     if not (folder / "cifar-10-batches-py").is_dir() or name == "val":
         return None
     # The published files are pickles: torchvision opens them only where their MD5 is right.
@@ -36,7 +36,7 @@ def read_cifar10(folder: Path, name: str, size: int | None, limit: int | None) -
 def read_fashion_mnist(
     folder: Path, name: str, size: int | None, limit: int | None
 ) -> Split | None:
-    """Fashion-MNIST as published; None where it is not. Raises DataError."""
+    """Read Fashion-MNIST; None where the folder holds another data set. Raises DataError."""
     if not (folder / "FashionMNIST" / "raw").is_dir() or name == "val":
         return None
     data = _load_with_torchvision(
@@ -48,8 +48,11 @@ def read_fashion_mnist(
 def read_tiny_imagenet(
     folder: Path, name: str, size: int | None, limit: int | None
 ) -> Split | None:
-    """Classes are named by the first of their words. Only `val` is given its boxes; it stands in
-    for `test`, which is published without labels."""
+    """Read Tiny ImageNet; None where the folder holds another data set. Raises DataError.
+
+    Classes are named by the first of their words. Only `val` gets its boxes; it stands in for
+    `test`, which is published without labels.
+    """
     if not (folder / "wnids.txt").is_file():
         return None
     name = "train" if name == "train" else "val"
@@ -79,7 +82,10 @@ def read_tiny_imagenet(
 def read_class_folders(
     folder: Path, name: str, size: int | None, limit: int | None
 ) -> Split | None:
-    """One folder a class in a folder a split; None where there is none. Raises DataError."""
+    """Read a folder for each class, in a folder for each split; None where there is none.
+
+    Raises DataError.
+    """
     if not (folder / name).is_dir():
         return None
     data = _load_with_torchvision("picture", folder, lambda sets: sets.ImageFolder(folder / name))
@@ -90,7 +96,7 @@ def read_class_folders(
 
 
 def _load_with_torchvision(what: str, folder: Path, load: Callable[[Any], Any]) -> Any:
-    """`load(torchvision.datasets)`, any failure of which becomes a sentence."""
+    """Call `load(torchvision.datasets)`, and turn each error into a sentence."""
     torchvision_cpu.ensure_operators()
     from torchvision import datasets
 
@@ -109,13 +115,13 @@ def _read_table(file: Path) -> list[list[str]]:
 
 
 def _spread_positions(count: int, limit: int | None) -> list[int]:
-    """`limit` of `count` positions, evenly apart, so that every class is among them."""
+    """Spread `limit` positions evenly over `count`, so that every class is among them."""
     limit = min(limit or count, count)
     return [i * count // limit for i in range(limit)]
 
 
 def load_pictures(paths: Sequence[str | Path], size: int, cut: bool = True) -> Tensor:
-    """uint8 (N, 3, size, size): each picture resized and cropped to its middle, or squashed.
+    """Load pictures as uint8 (N, 3, size, size), cropped to their middle (`cut`) or squashed.
 
     Raises DataError.
     """

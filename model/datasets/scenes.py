@@ -1,8 +1,9 @@
-"""Drawn scenes whose captions and places are known, so that attention can be measured.
+"""Draw scenes whose objects and captions are known, so that attention can be measured.
 
-Two to four coloured shapes, and a caption that names each of them and says how they lie:
+A scene holds two to four coloured shapes. Its caption names them and relates their places:
 
-    a small red circle above a large blue square left of a small green star
+    >>> draw_scene(3).caption
+    'a large green triangle above a small green star'
 
 The objects are named from the highest centre to the lowest, and each relation is between the two
 objects that it stands between. No two objects of a scene have both shape and colour in common.
@@ -16,14 +17,15 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from model.tokens import TokenLayout
 
-TESTING = 1 << 40  # scenes of this number and above show how a training goes
-UNSEEN = 1 << 41  # those from here on were seen neither in training nor in choosing
+TESTING = 1 << 40  # scenes from this number on are for testing during training
+UNSEEN = 1 << 41  # scenes from this number on were used neither to train nor to choose a model
 SIDE = 96  # pixels of a scene
 SIZES = {"small": (15, 18), "large": (27, 32)}  # smallest and largest side of a box
 COLOURS = {
@@ -36,12 +38,12 @@ COLOURS = {
 }
 SHAPES = ("circle", "square", "triangle", "star", "cross")
 RELATIONS = ("above", "left of", "right of")
-KINDS = ("size", "colour", "shape")  # of the words that name something to be seen
+KINDS = ("size", "colour", "shape")  # kinds of words in the name of an object
 
 GAP = 3  # pixels between two boxes, and between a box and the edge
-STEP = 6  # pixels by which two centres differ in height at least: they say who is named first
-CLEAR_RATIO = 1.6  # the longer part of a distance, across or down, over the shorter: no diagonals
-SUPERSAMPLING = 2  # shapes are drawn so much larger, then shrunk, for smooth edges
+STEP = 6  # smallest difference in height of two centres, which decides the order of the names
+CLEAR_RATIO = 1.6  # smallest ratio of the two sides of a distance, so that none is diagonal
+SUPERSAMPLING = 2  # factor by which shapes are drawn larger and shrunk again, for smooth edges
 
 
 Box = tuple[int, int, int, int]  # left, top; right, bottom: the first pixels outside
@@ -49,6 +51,8 @@ Box = tuple[int, int, int, int]  # left, top; right, bottom: the first pixels ou
 
 @dataclass(frozen=True)
 class Object:
+    """A coloured shape of a scene, and its box in pixels."""
+
     size: str
     colour: str
     shape: str
@@ -56,19 +60,20 @@ class Object:
 
     @property
     def words(self) -> tuple[str, str, str]:
-        """What a caption calls it: size, colour, shape."""
+        """Words of its name in a caption: size, colour, shape."""
         return self.size, self.colour, self.shape
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a caption says: size, colour and shape of each object, and what is between two."""
+    """Content of a caption: size, colour and shape of each object, and relations between them."""
 
     objects: tuple[tuple[str, str, str], ...]
-    relations: tuple[str, ...]
+    relations: tuple[str | None, ...]  # each between two objects that follow one another
 
     @property
     def text(self) -> str:
+        """Caption that says this."""
         first, *others = (f"a {' '.join(words)}" for words in self.objects)
         parts = zip(self.relations, others, strict=True)
         return " ".join([first, *(f"{relation} {name}" for relation, name in parts)])
@@ -76,29 +81,31 @@ class Description:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """`objects` are in the order in which the caption names them."""
+    """A picture and its objects, in the order in which the caption names them."""
 
     image: Image.Image
     objects: tuple[Object, ...]
 
     @property
     def description(self) -> Description:
+        """Content of the caption."""
         relations = tuple(find_relation(a, b) for a, b in pairwise(self.objects))
         return Description(tuple(o.words for o in self.objects), relations)
 
     @property
     def caption(self) -> str:
+        """Caption of the scene."""
         return self.description.text
 
 
 def vocabulary() -> tuple[str, ...]:
-    """Every word of every caption."""
+    """List every word of every caption."""
     relations = sorted({word for relation in RELATIONS for word in relation.split()})
     return ("a", *SIZES, *COLOURS, *SHAPES, *relations)
 
 
 def draw_scene(seed: int) -> Scene:
-    """The scene of that number: the same one every time."""
+    """Draw the scene with this number, which is the same every time."""
     chance = random.Random(seed)
     objects = _arrange_objects(chance)
     image = _draw_background(chance)
@@ -111,7 +118,7 @@ def draw_scene(seed: int) -> Scene:
 
 
 def find_relation(higher: Object, lower: Object) -> str | None:
-    """How the higher object lies to the lower one; None where it is not clear."""
+    """Find how the higher object lies to the lower one; None where it is not clear."""
     return _relate_boxes(higher.box, lower.box)
 
 
@@ -126,37 +133,73 @@ def _relate_boxes(higher: Box, lower: Box) -> str | None:
 
 
 def parse(text: str) -> Description | None:
-    """What a caption says; None for a text that is no caption of a scene."""
+    """Parse a caption; None for a text that is not a caption of a scene.
+
+    >>> parse("a small red circle left of a large blue square").relations
+    ('left of',)
+    """
     found = _CAPTION.fullmatch(" ".join(text.lower().split()))
     if found is None:
         return None
     names = re.findall(f"a ({_NAME})", found[0])
     relations = re.findall(f" ({_RELATION}) a", found[0])
-    return Description(tuple(tuple(name.split()) for name in names), tuple(relations))
+    objects = tuple((size, colour, shape) for size, colour, shape in map(str.split, names))
+    return Description(objects, tuple(relations))
 
 
 def find_named_objects(words: Sequence[str], scene: Scene) -> list[tuple[int, int, str]]:
-    """(index of the word, index of the object that it names, kind of word), kinds as in KINDS.
+    """Find the words that name an object of the scene.
 
-    A name, such as "small red circle", belongs to the object of that shape and colour; the words
+    A name, such as "small red circle", belongs to the object of this shape and colour; the words
     of a name that fits no object are left out.
+
+        >>> scene = draw_scene(3)  # a large green triangle above a small green star
+        >>> find_named_objects("a large green star".split(), scene)
+        [(1, 1, 'size'), (2, 1, 'colour'), (3, 1, 'shape')]
+
+    Returns:
+        (index of the word, index of the object, kind of word as in KINDS) for each such word.
     """
-    numbers = {thing.words[1:]: number for number, thing in enumerate(scene.objects)}
+    numbers = {(thing.colour, thing.shape): i for i, thing in enumerate(scene.objects)}
     found = []
     for i in range(len(words) - 2):
-        size, *name = words[i : i + 3]
-        if size in SIZES and tuple(name) in numbers:
-            found += [(i + j, numbers[tuple(name)], kind) for j, kind in enumerate(KINDS)]
+        size, colour, shape = words[i : i + 3]
+        if size in SIZES and (colour, shape) in numbers:
+            found += [(i + j, numbers[colour, shape], kind) for j, kind in enumerate(KINDS)]
     return found
 
 
-def score_pointing_game(
-    caption, scene: Scene, tokens: TokenLayout, layer: int = -1, head: int | None = None
-) -> list[tuple[int, int, bool]]:
-    """(index of the word, index of the object that it names, hit) for each word that names one.
+class WordAttention(Protocol):
+    """Words with their attention to patches, such as a `model.captioning.caption.Caption`."""
 
-    A hit: the middle of the patch with the most attention lies in the object's box. `caption` is
-    a `model.captioning.caption.Caption` of this scene's picture.
+    words: list[str]
+
+    def attention(self, layer: int = -1, head: int | None = None) -> np.ndarray:
+        """Return the attention of each word to each image token."""
+        ...
+
+
+def score_pointing_game(
+    caption: WordAttention,
+    scene: Scene,
+    tokens: TokenLayout,
+    layer: int = -1,
+    head: int | None = None,
+) -> list[tuple[int, int, bool]]:
+    """Test whether each word that names an object attends most to a patch of that object.
+
+    It is the pointing game of Zhang et al. 2018, "Top-Down Neural Attention by Excitation
+    Backprop": a hit is a word whose most attended patch has its middle in the object's box.
+
+    Args:
+        caption: a caption of this scene's picture.
+        scene: the scene.
+        tokens: layout of the tokens that the caption attends to.
+        layer: decoder layer.
+        head: head of that layer; None for the mean of all.
+
+    Returns:
+        (index of the word, index of the object, whether it is a hit) for each such word.
     """
     attention = np.asarray(caption.attention(layer, head))[:, tokens.patch_slice]
     rows, columns = tokens.grid
@@ -183,7 +226,7 @@ _CAPTION = re.compile(f"a {_NAME}(?: (?:{_RELATION}) a {_NAME})*")
 
 
 def _arrange_objects(chance: random.Random) -> tuple[Object, ...]:
-    """Objects that lie apart and can be named in one clear order."""
+    """Arrange objects that lie apart and can be named in one clear order."""
     names = [(colour, shape) for colour in COLOURS for shape in SHAPES]
     named = chance.sample(names, chance.randint(2, 4))
     sizes = [chance.choice(list(SIZES)) for _ in named]
@@ -192,13 +235,13 @@ def _arrange_objects(chance: random.Random) -> tuple[Object, ...]:
         sorted(boxes, key=_height)
     ):
         pass
-    things = zip(sizes, named, boxes, strict=True)
-    things = [Object(size, colour, shape, box) for size, (colour, shape), box in things]
+    parts = zip(sizes, named, boxes, strict=True)
+    things = [Object(size, colour, shape, box) for size, (colour, shape), box in parts]
     return tuple(sorted(things, key=lambda thing: _height(thing.box)))
 
 
 def _place_boxes(sides: Sequence[int], chance: random.Random) -> list[Box] | None:
-    """Boxes that do not touch; None where the first places tried for them do."""
+    """Place boxes at random; None where two of them touch."""
     boxes: list[Box] = []
     for side in sides:
         room = SIDE - 2 * GAP - side + 1
@@ -211,7 +254,7 @@ def _place_boxes(sides: Sequence[int], chance: random.Random) -> list[Box] | Non
 
 
 def _are_describable(boxes: Sequence[Box]) -> bool:
-    """Whether boxes, from the highest to the lowest, can be put into words."""
+    """Whether boxes, from the highest to the lowest, have clear relations."""
     return all(
         _height(lower) - _height(higher) >= STEP and _relate_boxes(higher, lower) is not None
         for higher, lower in pairwise(boxes)
@@ -230,7 +273,7 @@ def _height(box: Box) -> float:
 
 
 def _draw_background(chance: random.Random) -> Image.Image:
-    """Plain, shaded or cloudy, in a colour that is too grey to be one of the objects'."""
+    """Draw a plain, shaded or cloudy background, greyer than any object."""
     kind = chance.choice(("plain", "shaded", "cloudy"))
     low = chance.randint(20, 205)
     base = [low + chance.randint(-15, 15) for _ in range(3)]
@@ -254,13 +297,13 @@ def _circle(brush: ImageDraw.ImageDraw, box: list[int], tint: tuple[int, ...]) -
 
 
 def _polygon(corners: Sequence[tuple[float, float]]) -> Brush:
-    """Draws corners that are given as shares of the box."""
+    """Make a brush for a polygon whose corners are given as shares of the box."""
 
-    def brush_it(brush: ImageDraw.ImageDraw, box: list[int], tint: tuple[int, ...]) -> None:
+    def draw(brush: ImageDraw.ImageDraw, box: list[int], tint: tuple[int, ...]) -> None:
         width, height = box[2] - box[0] - 1, box[3] - box[1] - 1
         brush.polygon([(box[0] + x * width, box[1] + y * height) for x, y in corners], fill=tint)
 
-    return brush_it
+    return draw
 
 
 def _star() -> list[tuple[float, float]]:

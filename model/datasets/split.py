@@ -1,4 +1,4 @@
-"""One part of a data set, in memory."""
+"""Hold one split of a data set, such as its training pictures, in memory."""
 
 from __future__ import annotations
 
@@ -12,11 +12,21 @@ from model.errors import DataError
 
 @dataclass(frozen=True)
 class Split:
-    """One part of a data set.
+    """One split of a data set: its pictures, labels and classes, and boxes where known.
 
-    `images` uint8 (N, C, H, W); `labels` int64 (N,), indices into `classes`;
-    `boxes` int16 (N, 4), the object's box as x0, y0, x1, y1 in pixels (the last ones
-    included), where it is known.
+        >>> split = Split(torch.zeros(3, 1, 8, 8, dtype=torch.uint8),
+        ...               torch.tensor([0, 1, 1]), ("cat", "dog"))
+        >>> len(split), len(split.first(2))
+        (3, 2)
+        >>> split.with_classes(("dog", "cat")).labels
+        tensor([1, 0, 0])
+
+    Args:
+        images: uint8 (N, C, H, W).
+        labels: int64 (N,), indices into `classes`.
+        classes: names of the classes.
+        boxes: int16 (N, 4), the box of the object as x0, y0, x1, y1 in pixels, the last ones
+            included; None where boxes are unknown.
     """
 
     images: Tensor
@@ -28,12 +38,12 @@ class Split:
         return len(self.labels)
 
     def first(self, count: int | None) -> Split:
-        """The first `count` pictures, or all of them where `count` is None."""
+        """Take the first `count` pictures, or all of them where `count` is None."""
         boxes = None if self.boxes is None else self.boxes[:count]
         return Split(self.images[:count], self.labels[:count], self.classes, boxes)
 
     def with_classes(self, classes: list[str] | tuple[str, ...]) -> Split:
-        """The same pictures, their labels counted in the order of `classes`.
+        """Renumber the labels in the order of `classes`.
 
         Raises DataError where these are not the same names.
         """

@@ -1,4 +1,4 @@
-"""The four special words with which every vocabulary begins."""
+"""Name the four special words with which every vocabulary begins."""
 
 from __future__ import annotations
 
