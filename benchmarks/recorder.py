@@ -1,11 +1,12 @@
-"""What recording costs: time and memory of a forward pass, plain and watched in four ways.
+"""Measure what recording costs: time and memory of a forward pass, plain and recorded.
 
     python -m benchmarks.recorder              # both sizes, a few minutes
     python -m benchmarks.recorder --rounds 9 --sizes "ViT-S/8 at 480"
 
-Times are medians over rounds; each round runs every way once, in one process, so that whatever
-else the machine does hits all alike, and ratios are taken within a round. Memory is the peak of
-a process of its own, over what it held with the model loaded. Needs the `hubs` extra.
+It compares our recorder with timm's AttentionExtract and with the eager attention of Hugging
+Face. Times are medians over rounds. Each round runs every way once, in one process, so that other
+load on the machine affects all ways alike, and ratios are taken within a round. Memory is the
+peak of a process of its own, minus its memory with the model loaded. Needs the `hubs` extra.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ SIZES = {
 Step = Callable[[], object]
 
 
-# The ways. Each takes a size and returns what is timed, with its model loaded.
+# The ways: each takes a size, loads its model, and returns the function to be timed.
 
 
 def timm_model(size: str) -> nn.Module:
@@ -113,7 +114,7 @@ ROW = "CLS row of all heads of one layer, from a recording"
 
 
 def times(size: str, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each round, by way."""
+    """Measure the seconds of each round, by way."""
     steps = {name: way(size) for name, way in WAYS.items()}
     records = steps["recorded forward"]().records
     steps[ROLLOUT] = lambda: rollout(records)
@@ -137,7 +138,7 @@ def timed(step: Step) -> float:
 
 
 def peak_of(way: str, size: str) -> float:
-    """MiB at the peak over what the model takes, measured in a fresh process."""
+    """Measure the peak in MiB, above the loaded model, in a fresh process."""
     command = [sys.executable, "-m", "benchmarks.recorder", "--peak", way, "--sizes", size]
     root = Path(__file__).parents[1]
     result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
@@ -145,6 +146,7 @@ def peak_of(way: str, size: str) -> float:
 
 
 def own_peak(way: str, size: str) -> float:
+    """Measure the peak of this process in MiB, above the loaded model."""
     step = (WAYS | {ROLLOUT: record_and_roll_out})[way](size)
     before = memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
@@ -153,7 +155,7 @@ def own_peak(way: str, size: str) -> float:
 
 
 def memory(field: str) -> float:
-    """MiB, as Linux counts them for this process."""
+    """Read a memory counter of this process, in MiB, from Linux."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field):
             return int(line.split()[1]) / 1024

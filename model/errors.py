@@ -1,16 +1,16 @@
-"""Every exception of the project. Each message is a sentence that says what to do."""
+"""The exceptions of the project. Each message is a sentence that says what to do."""
 
 
 class ImageRejected(ValueError):
-    """A picture that is not taken; the message says why and what to do, in words for a page."""
+    """A picture that cannot be opened; the message says why and what to do, in words for a page."""
 
 
 class NothingRecorded(RuntimeError):
-    """No attention, or not the attention asked for, was seen."""
+    """No attention ran, or a chosen layer did not attend."""
 
 
 class ModelNotFound(ValueError):
-    """No model of this name, or its files are not here; the message says what works."""
+    """A model with an unknown name, or without its files; the message says what works."""
 
 
 class ModelRejected(ValueError):
@@ -22,20 +22,20 @@ class CheckpointError(ValueError):
 
 
 class NothingToShow(ValueError):
-    """The model attends, but not from patch to patch; the message says what was seen."""
+    """A model that attends, but not from patch to patch; the message lists what it recorded."""
 
 
 class MethodUnsuitable(ValueError):
-    """The method makes no sense on this model; the message says why."""
+    """A method that is not defined for the model; the message says why."""
 
 
 class DataError(ValueError):
-    """A data set that is missing, damaged or of no known form."""
+    """A data set that is missing, damaged or of an unknown form."""
 
 
 class RecipeError(ValueError):
-    """A recipe that is missing or says something unknown."""
+    """A recipe that is missing or has unknown settings."""
 
 
 class TrainingError(ValueError):
-    """A run that cannot begin, go on or end as asked."""
+    """A training run that cannot start, continue or end as asked."""

@@ -103,7 +103,7 @@ class RecordedImage:
         rows, columns = (max(each.tokens.grid[axis] for each in self.layers) for axis in (0, 1))
         out = np.zeros((len(self.records), self.heads, rows, columns), np.float32)
         for index, (_, tokens) in enumerate(self.layers):
-            maps = self.layer_maps(index, same_place(query, self.layers[layer].tokens, tokens))
+            maps = self.layer_maps(index, find_same_place(query, self.layers[layer].tokens, tokens))
             down = np.arange(rows) * tokens.grid[0] // rows
             across = np.arange(columns) * tokens.grid[1] // columns
             out[index, : len(maps)] = maps[:, down[:, None], across[None, :]]
@@ -145,7 +145,7 @@ def record_image(
         numbers=tuple(asked[place] for place in places),
         whole=layers is None,
         frame=bundle.frame(image),
-        guesses=_guesses(logits, bundle.classes),
+        guesses=_likeliest_classes(logits, bundle.classes),
     )
 
 
@@ -175,7 +175,7 @@ def layer_maps(record: AttentionRecord, tokens: TokenLayout, query: int) -> np.n
     return row.unflatten(-1, tokens.grid).numpy()
 
 
-def sinks(
+def find_sinks(
     record: AttentionRecord, times: float = 8.0, most: int = 3, queries: int = 256
 ) -> list[tuple[int, float]]:
     """Find attention sinks: tokens that draw far more than an even share, largest first.
@@ -201,7 +201,7 @@ def sinks(
     return [(token, value) for token, value in pairs if value * len(share) >= times]
 
 
-def centre(tokens: TokenLayout) -> int:
+def find_centre(tokens: TokenLayout) -> int:
     """Find the token of the patch in the middle of the grid."""
     rows, columns = tokens.grid
     return tokens.index_of(rows // 2, columns // 2)
@@ -209,15 +209,15 @@ def centre(tokens: TokenLayout) -> int:
 
 def default_query(tokens: TokenLayout) -> int:
     """Choose the first query: the first prefix token (CLS), or else the centre patch."""
-    return 0 if tokens.prefix else centre(tokens)
+    return 0 if tokens.prefix else find_centre(tokens)
 
 
-def same_place(token: int, old: TokenLayout, new: TokenLayout) -> int:
+def find_same_place(token: int, old: TokenLayout, new: TokenLayout) -> int:
     """Find the token of another layout at the same place, or with the same name."""
     place = old.position_of(token)
     if place is None:
         name = old.prefix[token]
-        return new.prefix.index(name) if name in new.prefix else centre(new)
+        return new.prefix.index(name) if name in new.prefix else find_centre(new)
     row, column = (
         int((at + 0.5) * after / before)
         for at, before, after in zip(place, old.grid, new.grid, strict=True)
@@ -254,7 +254,7 @@ def _stage_tokens(grid: tuple[int, int], tokens: TokenLayout) -> TokenLayout:
     return TokenLayout(grid, (), (height // grid[0], width // grid[1]))
 
 
-def _guesses(logits: Tensor, classes: list[str] | None) -> list[tuple[str, float]]:
+def _likeliest_classes(logits: Tensor, classes: list[str] | None) -> list[tuple[str, float]]:
     if classes is None or len(logits) != len(classes):
         return []
     best = logits.float().softmax(-1).topk(min(TOP_CLASSES, len(classes)))

@@ -359,7 +359,7 @@ class VisionTransformer(nn.Module):
         return nn.LayerNorm(config.dim, eps=config.norm_eps) if wanted else nn.Identity()
 
     def _initialise(self) -> None:
-        draw = nn.init.normal_ if self.config.init == "normal" else _cut_normal_
+        draw = nn.init.normal_ if self.config.init == "normal" else _truncated_normal_
         for module in self.modules():
             if isinstance(module, nn.Linear) or (
                 isinstance(module, nn.Conv2d) and module is self.embed.proj
@@ -378,7 +378,7 @@ class VisionTransformer(nn.Module):
                 mimetic_init.init_positions(self.positions, self.tokens)
 
 
-def _cut_normal_(weight: Tensor, std: float) -> None:
+def _truncated_normal_(weight: Tensor, std: float) -> None:
     nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
 
 

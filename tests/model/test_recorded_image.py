@@ -13,7 +13,13 @@ from model.datasets import samples
 from model.errors import NothingToShow
 from model.nets.vit import build
 from model.preprocessing import Resize
-from model.recorded_image import bytes_of_layers, default_query, record_image, same_place, sinks
+from model.recorded_image import (
+    bytes_of_layers,
+    default_query,
+    find_same_place,
+    find_sinks,
+    record_image,
+)
 from model.recording.recorder import AttentionRecord
 from model.tokens import TokenLayout
 
@@ -89,11 +95,11 @@ def record_of(weights: torch.Tensor) -> AttentionRecord:
 def test_a_token_that_everybody_looks_at_is_a_sink():
     weights = torch.full((1, 2, 40, 40), 0.6 / 39)
     weights[..., 7] = 0.4
-    assert sinks(record_of(weights)) == [(7, pytest.approx(0.4))]
+    assert find_sinks(record_of(weights)) == [(7, pytest.approx(0.4))]
 
 
 def test_even_attention_has_no_sinks():
-    assert sinks(record_of(torch.full((1, 2, 40, 40), 1 / 40))) == []
+    assert find_sinks(record_of(torch.full((1, 2, 40, 40), 1 / 40))) == []
 
 
 class Pooling(nn.Module):
@@ -155,17 +161,17 @@ def test_a_plan_has_the_layers_that_are_looked_at_and_what_they_keep(tiny):
 @given(st.integers(0, 95))
 def test_a_place_stays_itself_in_a_coarser_layer(token):
     row, column = FINE.position_of(token)
-    assert COARSE.position_of(same_place(token, FINE, COARSE)) == (row // 2, column // 2)
+    assert COARSE.position_of(find_same_place(token, FINE, COARSE)) == (row // 2, column // 2)
 
 
 @given(st.integers(0, 23))
 def test_a_place_comes_back_from_a_finer_layer(token):
-    assert same_place(same_place(token, COARSE, FINE), FINE, COARSE) == token
+    assert find_same_place(find_same_place(token, COARSE, FINE), FINE, COARSE) == token
 
 
 def test_a_token_without_a_place_keeps_its_name():
-    assert same_place(1, PREFIXED, TokenLayout((2, 2), ("cls", "dist", "reg0"))) == 2
-    assert same_place(1, PREFIXED, COARSE) == COARSE.index_of(2, 3)
+    assert find_same_place(1, PREFIXED, TokenLayout((2, 2), ("cls", "dist", "reg0"))) == 2
+    assert find_same_place(1, PREFIXED, COARSE) == COARSE.index_of(2, 3)
 
 
 def test_cls_asks_first_and_the_centre_where_there_is_none():

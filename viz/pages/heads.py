@@ -22,7 +22,7 @@ from model.datasets import samples
 from model.errors import ImageRejected
 from model.images import open_image
 from model.nets import mimetic_init
-from model.recorded_image import centre
+from model.recorded_image import find_centre
 from model.recording.recorder import AttentionRecord
 from model.survey.head_survey import survey_heads
 from model.tokens import TokenLayout
@@ -340,7 +340,7 @@ def _open(session: Session, layer: int, head: int) -> None:
     st.session_state.clicks = st.session_state.get("clicks", 0) + 1
     tokens = session.look.layers[layer].tokens
     there = go_to_layer(session.view, layer, session.look.layers)
-    query = there.query if there.query >= len(tokens.prefix) else centre(tokens)
+    query = there.query if there.query >= len(tokens.prefix) else find_centre(tokens)
     change_view(layer=layer, head=head, query=query, held=True)
     st.switch_page("viz/pages/explore.py")
 

@@ -13,7 +13,7 @@ from model.analysis.patch_filters import find_patch_filters
 from model.bundle import Bundle
 from model.features.principal_components import principal_components
 from model.nets.vit import VisionTransformer
-from model.recorded_image import centre, same_place
+from model.recorded_image import find_centre, find_same_place
 from model.tokens import patchify
 from viz.charts.heatmap import heatmap
 from viz.pages.shared.session import Session, begin, change_view, write_address
@@ -84,7 +84,7 @@ def _asking(session: Session) -> int:
     view, tokens = st.session_state.view, session.bundle.tokens
     layer = session.look.layers[view.layer].tokens
     on_photo = layer.position_of(view.query) is not None
-    token = same_place(view.query, layer, tokens) if on_photo else centre(tokens)
+    token = find_same_place(view.query, layer, tokens) if on_photo else find_centre(tokens)
     return token - len(tokens.prefix)
 
 
@@ -95,7 +95,7 @@ def _hold(session: Session, patch: int) -> None:
     """
     tokens = session.bundle.tokens
     layer = session.look.layers[st.session_state.view.layer].tokens
-    change_view(query=same_place(len(tokens.prefix) + patch, tokens, layer), held=True)
+    change_view(query=find_same_place(len(tokens.prefix) + patch, tokens, layer), held=True)
     st.session_state.patch, st.session_state.patch_of = patch, _asked(session)
 
 
@@ -243,7 +243,7 @@ def _window(bundle: Bundle, prepared: Tensor) -> tuple[int, int] | None:
 
     That is where the token has a slope. It is the same in every photo, so it is looked for once.
     """
-    image, middle = prepared.clone().requires_grad_(), centre(bundle.tokens)
+    image, middle = prepared.clone().requires_grad_(), find_centre(bundle.tokens)
     with torch.enable_grad():
         vectors = _embedded(bundle, image)
         if vectors is None:

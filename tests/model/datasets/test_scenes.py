@@ -17,11 +17,11 @@ GRID = TokenLayout((12, 12), patch=(8, 8))
 @settings(max_examples=100, deadline=None)
 def test_a_caption_says_exactly_what_was_drawn(seed):
     scene = scenes.draw_scene(seed)
-    said = scenes.parse(scene.caption)
-    assert list(said.objects) == [thing.words for thing in scene.objects]
-    assert 2 <= len(said.objects) <= 4
+    parsed = scenes.parse(scene.caption)
+    assert list(parsed.objects) == [thing.words for thing in scene.objects]
+    assert 2 <= len(parsed.objects) <= 4
     for name, first, second in zip(
-        said.relations, scene.objects[:-1], scene.objects[1:], strict=True
+        parsed.relations, scene.objects[:-1], scene.objects[1:], strict=True
     ):
         across = sum(second.box[::2]) / 2 - sum(first.box[::2]) / 2
         down = sum(second.box[1::2]) / 2 - sum(first.box[1::2]) / 2
@@ -90,10 +90,10 @@ def test_other_sentences_are_not_parsed(text):
 
 
 def test_parsing_minds_neither_case_nor_spaces():
-    said = scenes.parse("  A small RED circle left of a  large blue square ")
-    assert said.objects == (("small", "red", "circle"), ("large", "blue", "square"))
-    assert said.relations == ("left of",)
-    assert said.text == "a small red circle left of a large blue square"
+    parsed = scenes.parse("  A small RED circle left of a  large blue square ")
+    assert parsed.objects == (("small", "red", "circle"), ("large", "blue", "square"))
+    assert parsed.relations == ("left of",)
+    assert parsed.text == "a small red circle left of a large blue square"
 
 
 @dataclass

@@ -22,11 +22,11 @@ def share_of_identity(product):
 def test_queries_meet_keys_near_the_identity_and_values_leave_near_its_negative():
     for block in mimetic().blocks:
         at = block.attention
-        looks = at.query.weight.unflatten(0, (4, 12)).mT @ at.key.weight.unflatten(0, (4, 12))
-        diagonal, rest = share_of_identity(looks.mean(0))
+        products = at.query.weight.unflatten(0, (4, 12)).mT @ at.key.weight.unflatten(0, (4, 12))
+        diagonal, rest = share_of_identity(products.mean(0))
         assert diagonal > 3 * rest
         diagonal, rest = share_of_identity(at.proj.weight @ at.value.weight)
-        assert -0.5 < diagonal < -0.3 and rest < 0.1  # full rank: -0.4 on the diagonal, as said
+        assert -0.5 < diagonal < -0.3 and rest < 0.1  # full rank: -0.4 on the diagonal, as asked
 
 
 @pytest.mark.parametrize("positions", ["learned", "sinusoidal", "none"])
@@ -48,5 +48,5 @@ def test_the_class_token_gets_no_wave():
     assert net.positions.code.shape == plain.positions.code.shape
     assert net.positions.code[0].abs().max() < 0.05
     waves = net.positions.code[1:].unflatten(0, (8, 8))
-    torch.testing.assert_close(waves[:, 0, :24], waves[:, 5, :24])  # one half tells the row,
+    torch.testing.assert_close(waves[:, 0, :24], waves[:, 5, :24])  # one half holds the row,
     torch.testing.assert_close(waves[0, :, 24:], waves[5, :, 24:])  # the other the column

@@ -312,7 +312,7 @@ def test_computes_what_the_published_code_computes(preset, forward, rename, over
 
 @torch.no_grad()
 @pytest.mark.parametrize(
-    ("row", "usual"),
+    ("row", "default"),
     [
         (0, {"norm": "pre"}),
         (2, {"scale_by": "head"}),
@@ -321,9 +321,9 @@ def test_computes_what_the_published_code_computes(preset, forward, rename, over
         (3, {"activation": "gelu"}),
     ],
 )
-def test_each_oddity_matters(row, usual):
+def test_each_oddity_matters(row, default):
     preset, forward, rename, overrides = PUBLISHED[row]
-    assert largest_difference(preset, forward, rename, {**overrides, **usual}) > 1e-3
+    assert largest_difference(preset, forward, rename, {**overrides, **default}) > 1e-3
 
 
 @torch.no_grad()

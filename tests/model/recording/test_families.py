@@ -262,15 +262,15 @@ PADDING = torch.arange(7) >= torch.tensor([[5], [7]])  # True: no word there
 CAUSAL = nn.Transformer.generate_square_subsequent_mask(7)
 
 
-def look(net: nn.Module, images: Tensor = IMAGES, **options: Any) -> Any:
+def show(net: nn.Module, images: Tensor = IMAGES, **options: Any) -> Any:
     return net(images, **options)
 
 
-def look_closer(net: nn.Module) -> Any:
+def show_larger(net: nn.Module) -> Any:
     return net(LARGER)
 
 
-def read_words(net: nn.Module, **options: Any) -> Any:
+def show_words(net: nn.Module, **options: Any) -> Any:
     mask = (~PADDING).long()
     return net(WORDS, attention_mask=mask, encoder_hidden_states=MEMORY, **options)
 
@@ -283,20 +283,20 @@ WINDOWS_AND_GLOBAL = "windows of {}, and the whole image in some layers"
 
 # fmt: off
 CASES = [
-    Case("torchvision vit_b_16", "torchvision", MHA, lambda: torchvision_vit(12), look,
+    Case("torchvision vit_b_16", "torchvision", MHA, lambda: torchvision_vit(12), show,
          maps_of_mha, TokenLayout(GRID, CLS)),
-    Case("torchvision vit_l_16", "torchvision", MHA, lambda: torchvision_vit(16), look,
+    Case("torchvision vit_l_16", "torchvision", MHA, lambda: torchvision_vit(16), show,
          maps_of_mha, TokenLayout(GRID, CLS)),
-    Case("torchvision swin_t", "torchvision", SOFTMAX, lambda: torchvision_swin(1), look_closer,
+    Case("torchvision swin_t", "torchvision", SOFTMAX, lambda: torchvision_swin(1), show_larger,
          maps_of_torchvision_swin, WINDOWS.format("7 x 7")),
     Case("torchvision swin_v2_t", "torchvision", SOFTMAX, lambda: torchvision_swin(2),
-         look_closer, maps_of_torchvision_swin, WINDOWS.format("8 x 8")),
-    Case("timm vit", "timm", SDPA, lambda: timm_model("vit_tiny_patch16_224", **TINY), look,
+         show_larger, maps_of_torchvision_swin, WINDOWS.format("8 x 8")),
+    Case("timm vit", "timm", SDPA, lambda: timm_model("vit_tiny_patch16_224", **TINY), show,
          maps_of_timm, TokenLayout(GRID, CLS)),
     Case("timm deit distilled", "timm", SDPA,
-         lambda: timm_model("deit_tiny_distilled_patch16_224", **TINY), look,
+         lambda: timm_model("deit_tiny_distilled_patch16_224", **TINY), show,
          maps_of_timm, TokenLayout(GRID, DIST)),
-    Case("timm beit", "timm", SDPA, lambda: timm_model("beit_base_patch16_224", **TINY), look,
+    Case("timm beit", "timm", SDPA, lambda: timm_model("beit_base_patch16_224", **TINY), show,
          maps_of_timm, TokenLayout(GRID, CLS)),
     Case("timm vit reg4 dinov2", "timm", SDPA,
          lambda: timm_model("vit_small_patch14_reg4_dinov2", **TINY | {"img_size": 56}),
@@ -307,46 +307,46 @@ CASES = [
          lambda net: net(IMAGES[..., :56, :56]),
          maps_of_timm, TokenLayout(GRID, CLS, (14, 14))),
     Case("timm vit rope (mixed)", "timm", SDPA,
-         lambda: timm_model("vit_small_patch16_rope_mixed_224", **TINY), look,
+         lambda: timm_model("vit_small_patch16_rope_mixed_224", **TINY), show,
          maps_of_timm, TokenLayout(GRID, CLS)),
     Case("timm dinov3", "timm", SDPA,
-         lambda: timm_model("vit_small_patch16_dinov3", **TINY), look,
+         lambda: timm_model("vit_small_patch16_dinov3", **TINY), show,
          maps_of_timm, TokenLayout(GRID, REGISTERS)),
     Case("timm swin", "timm", SOFTMAX,
-         lambda: timm_model("swin_tiny_patch4_window7_224", **TINY_SWIN), look_closer,
+         lambda: timm_model("swin_tiny_patch4_window7_224", **TINY_SWIN), show_larger,
          maps_of_timm, WINDOWS.format("7 x 7")),
-    Case("timm swin, fused", "timm", SDPA, fused_timm_swin, look_closer,
+    Case("timm swin, fused", "timm", SDPA, fused_timm_swin, show_larger,
          maps_of_timm, WINDOWS.format("7 x 7")),
     Case("timm swinv2", "timm", SOFTMAX,
          lambda: timm_model("swinv2_tiny_window8_256", **TINY_SWIN | {"window_size": 7}),
-         look_closer, maps_of_timm, WINDOWS.format("7 x 7")),
-    Case("Hugging Face ViT", "transformers", SDPA, lambda: hf_model("ViTModel", "ViTConfig"), look,
+         show_larger, maps_of_timm, WINDOWS.format("7 x 7")),
+    Case("Hugging Face ViT", "transformers", SDPA, lambda: hf_model("ViTModel", "ViTConfig"), show,
          maps_of_transformers, TokenLayout(GRID, CLS)),
     Case("Hugging Face DeiT", "transformers", SDPA, lambda: hf_model("DeiTModel", "DeiTConfig"),
-         look, maps_of_transformers, TokenLayout(GRID, DIST)),
+         show, maps_of_transformers, TokenLayout(GRID, DIST)),
     Case("Hugging Face BEiT", "transformers", SDPA,
-         lambda: hf_model("BeitModel", "BeitConfig", **BEIT), look,
+         lambda: hf_model("BeitModel", "BeitConfig", **BEIT), show,
          maps_of_transformers, TokenLayout(GRID, CLS)),
     Case("Hugging Face DINOv2 with registers", "transformers", SDPA,
-         lambda: hf_model("Dinov2WithRegistersModel", "Dinov2WithRegistersConfig"), look,
+         lambda: hf_model("Dinov2WithRegistersModel", "Dinov2WithRegistersConfig"), show,
          maps_of_transformers, TokenLayout(GRID, REGISTERS)),
     Case("Hugging Face CLIP vision", "transformers", SDPA,
-         lambda: hf_model("CLIPVisionModel", "CLIPVisionConfig"), look,
+         lambda: hf_model("CLIPVisionModel", "CLIPVisionConfig"), show,
          maps_of_transformers, TokenLayout(GRID, CLS)),
     Case("Hugging Face SigLIP vision", "transformers", f"{SDPA}, {MHA}",
-         lambda: hf_model("SiglipVisionModel", "SiglipVisionConfig"), look,
+         lambda: hf_model("SiglipVisionModel", "SiglipVisionConfig"), show,
          maps_of_siglip, TokenLayout(GRID), "self, cross"),
     Case("Hugging Face BLIP vision", "transformers", SOFTMAX,
-         lambda: hf_model("BlipVisionModel", "BlipVisionConfig"), look,
+         lambda: hf_model("BlipVisionModel", "BlipVisionConfig"), show,
          maps_of_transformers, TokenLayout(GRID, CLS)),
     Case("Hugging Face SAM vision", "transformers", SDPA,
-         lambda: hf_model("SamVisionModel", "SamVisionConfig", **SAM), look,
+         lambda: hf_model("SamVisionModel", "SamVisionConfig", **SAM), show,
          maps_of_sam, WINDOWS_AND_GLOBAL.format("3 x 3")),
     Case("Hugging Face ViTDet", "transformers", SOFTMAX,
-         lambda: hf_model("VitDetModel", "VitDetConfig", **VITDET), look,
+         lambda: hf_model("VitDetModel", "VitDetConfig", **VITDET), show,
          maps_of_vitdet, WINDOWS_AND_GLOBAL.format("3 x 3")),
     Case("Hugging Face BLIP text decoder", "transformers", SOFTMAX,
-         lambda: hf_model("BlipTextModel", "BlipTextConfig", **BLIP_TEXT), read_words,
+         lambda: hf_model("BlipTextModel", "BlipTextConfig", **BLIP_TEXT), show_words,
          maps_of_transformers, "words, and image tokens", "self, cross"),
     Case("OpenAI CLIP image tower", "torch", MHA,
          lambda: nn.Sequential(ClipBlock(), ClipBlock()),
@@ -360,7 +360,7 @@ CASES = [
     Case("nn.TransformerDecoder", "torch", MHA, torch_decoder,
          lambda net: net(SEQUENCE, MEMORY, tgt_is_causal=True, tgt_mask=CAUSAL), maps_of_mha,
          "words, and memory tokens", "self, cross"),
-    Case("lucidrains vit-pytorch", "vit_pytorch", SOFTMAX, lucidrains_vit, look,
+    Case("lucidrains vit-pytorch", "vit_pytorch", SOFTMAX, lucidrains_vit, show,
          maps_of_lucidrains, TokenLayout(GRID, CLS)),
     Case("D2L encoder", "d2l", SOFTMAX, d2l_encoder,
          lambda net: net(WORDS, torch.tensor([5, 7])), maps_of_d2l, "words, padded"),

@@ -107,10 +107,10 @@ MASKS = {
     "numbers": random(5, 6, seed=3),
     "numbers of each head": random(1, 4, 5, 6, seed=3),
     "numbers of all heads, three-dimensional": random(4, 5, 6, seed=3),
-    "one query may look nowhere": torch.tensor([True, False, True, True, True])[:, None].expand(
-        5, 6
-    ),
-    "one query may look nowhere, in numbers": torch.tensor([0, -torch.inf, 0, 0, 0])[:, None],
+    "one query may attend to nothing": torch.tensor([True, False, True, True, True])[
+        :, None
+    ].expand(5, 6),
+    "one query may attend to nothing, in numbers": torch.tensor([0, -torch.inf, 0, 0, 0])[:, None],
 }
 
 
@@ -225,20 +225,20 @@ class Head(nn.Module):
 class Heads(nn.Module):
     """Single heads side by side."""
 
-    def __init__(self, fused: bool = False, **told: int) -> None:
+    def __init__(self, fused: bool = False, **declared: int) -> None:
         super().__init__()
         self.parts = nn.ModuleList(Head(fused) for _ in range(4))
-        vars(self).update(told)
+        vars(self).update(declared)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([part(x) for part in self.parts], -1)
 
 
-@pytest.mark.parametrize("told", [{}, {"num_heads": 4}], ids=str)
+@pytest.mark.parametrize("declared", [{}, {"num_heads": 4}], ids=str)
 @pytest.mark.parametrize("fused", [False, True])
-def test_a_module_that_is_one_head_has_a_map_of_one_head(fused, told):
+def test_a_module_that_is_one_head_has_a_map_of_one_head(fused, declared):
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Flatten(2), Heads(fused, **told))
+    net = nn.Sequential(nn.Flatten(2), Heads(fused, **declared))
     images = random(8, 7, 4, 8)  # as many images as two times the heads
     with AttentionRecorder(net) as recorder:
         net(images)
@@ -268,7 +268,7 @@ def test_queries_that_all_images_share():
 
 
 class QueryKeyValue(nn.Module):
-    """Asks with the first sequence and looks at the second."""
+    """Attends from the first sequence to the second."""
 
     num_heads = 4
 

@@ -392,7 +392,7 @@ def test_a_state_that_is_no_tensor_is_no_branch(wrap, unwrap):
 
 
 class Stacked(nn.Module):
-    """(H·B, N, N), heads first, which looks like (B·H, N, N)."""
+    """(H·B, N, N), heads first, which has the shape of (B·H, N, N)."""
 
     num_heads = 4
 

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from model import zoo
 from model.datasets import samples
 from model.nets.vit import build
-from model.recorded_image import centre
+from model.recorded_image import find_centre
 from model.zoo import checkpoints
 from viz.pages.shared import open_models, picture
 
@@ -196,5 +196,5 @@ def test_a_head_found_by_what_it_does_opens_in_explore(app):
     assert not app.exception
     view = app.session_state["view"]
     assert (view.layer, view.head) == (layer - 1, head - 1)
-    assert view.held and view.query == centre(zoo.load(zoo.names()[0]).tokens)
+    assert view.held and view.query == find_centre(zoo.load(zoo.names()[0]).tokens)
     assert app.title[0].value == "Where does this patch look?"

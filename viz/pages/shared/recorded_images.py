@@ -56,9 +56,9 @@ def recorded_image(
 
 @cached(LRUCache(4096), key=lambda look, layer: (look.key, layer), condition=threading.Condition())
 def sinks_of(look: ShownImage, layer: int) -> list[tuple[int, float]]:
-    """As ``model.recorded_image.sinks``, of one layer of a look."""
+    """As ``model.recorded_image.find_sinks``, of one layer of a look."""
     with torch.inference_mode():
-        return looking.sinks(look.records[layer])
+        return looking.find_sinks(look.records[layer])
 
 
 def layer_payload(record: AttentionRecord) -> tuple[dict[str, object], dict[str, np.ndarray]]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from model.recorded_image import Layer, default_query, same_place
+from model.recorded_image import Layer, default_query, find_same_place
 from model.recording.rollout import FUSIONS
 from model.tokens import TokenLayout
 from viz.components.draw_style import DrawStyle
@@ -67,7 +67,7 @@ def go_to_layer(view: View, layer: int, layers: Sequence[Layer]) -> View:
     """The same view in another layer, from the same place of the photo."""
     if view.query is None or view.layer is None:
         return replace(view, layer=layer)
-    query = same_place(view.query, layers[view.layer].tokens, layers[layer].tokens)
+    query = find_same_place(view.query, layers[view.layer].tokens, layers[layer].tokens)
     return replace(view, layer=layer, query=query)
 
 
@@ -81,7 +81,7 @@ def carry_over(view: View, before: Recorded, now: Recorded) -> View:
     view = fit(view, layers)
     number = numbers[view.layer]
     layer = min(range(len(new_numbers)), key=lambda i: abs(new_numbers[i] - number))
-    query = same_place(view.query, layers[view.layer].tokens, new_layers[layer].tokens)
+    query = find_same_place(view.query, layers[view.layer].tokens, new_layers[layer].tokens)
     return fit(replace(view, layer=layer, query=query), new_layers)
 
 
