@@ -61,8 +61,8 @@ def main() -> None:
     for name in options.models:
         for beams in (1, 3):
             plain, recorded, words = measure(zoo.load(name), beams, options.repeats)
-            told = f"{name}, {'greedy' if beams == 1 else f'beam {beams}'}"
-            print(f"{told:32}{words:6}{plain:8.1f} ms{recorded:8.1f} ms{recorded / plain:8.3f}")
+            row = f"{name}, {'greedy' if beams == 1 else f'beam {beams}'}"
+            print(f"{row:32}{words:6}{plain:8.1f} ms{recorded:8.1f} ms{recorded / plain:8.3f}")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,9 @@ MODULES = [
     "model.attribution.registry",
     "model.attribution.trace",
     "model.attribution.word_trace",
+    "model.bundle",
+    "model.captioning.caption",
+    "model.card",
     "model.datasets.captions",
     "model.datasets.samples",
     "model.datasets.scenes",
@@ -23,6 +26,7 @@ MODULES = [
     "model.features.principal_components",
     "model.images",
     "model.nets.attention",
+    "model.nets.fixed_seed",
     "model.nets.patch_embedding",
     "model.nets.vit",
     "model.preprocessing",
@@ -33,6 +37,8 @@ MODULES = [
     "model.recording.windows",
     "model.survey.head_survey",
     "model.tokens",
+    "model.zoo.catalogue",
+    "model.zoo.checkpoints",
 ]
 """Modules with examples, in alphabetical order."""
 

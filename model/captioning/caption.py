@@ -78,11 +78,11 @@ class CaptionBundle(Bundle[CaptioningModel[Any]]):
         >>> bundle = zoo.load("scenes-captioner")
         >>> caption = bundle.caption(scenes.draw_scene(scenes.UNSEEN).image)
         >>> caption.text
-        'a large red square to the right of a large yellow circle'
+        'a large purple triangle left of a large blue star ...'
         >>> caption.attention(layer=-1).shape  # words, patches
-        (12, 144)
+        (22, 144)
         >>> caption.alternatives[2][0][0]
-        'red'
+        'purple'
     """
 
     @property

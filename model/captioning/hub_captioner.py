@@ -96,7 +96,7 @@ class HubCaptioner(CaptioningModel[HubCache]):
         end = state.words + words.shape[1]
         if end > self.config.max_words + 1:
             raise ValueError(f"This captioner takes {self.config.max_words} words, not {end - 1}.")
-        kept = EncoderDecoderCache(_as_their_cache(state.past), _as_their_cache(state.crossed))
+        kept: Any = EncoderDecoderCache(_as_their_cache(state.past), _as_their_cache(state.crossed))
         logits = self.decoder(
             input_ids=self.theirs[words],
             encoder_hidden_states=state.memory,

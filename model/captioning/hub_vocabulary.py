@@ -74,10 +74,8 @@ def map_vocabulary(model: Any, tokenizer: Any) -> VocabularyMap:
         start = _first_token(
             generation.decoder_start_token_id, generation.bos_token_id, config.bos_token_id
         )
-        end, pad = (
-            _first_token(generation.eos_token_id, config.eos_token_id),
-            generation.pad_token_id,
-        )
+        end = _first_token(generation.eos_token_id, config.eos_token_id)
+        pad = generation.pad_token_id
     if start is None or end is None:
         raise ValueError("It does not say with which token a caption begins and ends.")
     return VocabularyMap.from_special_tokens(

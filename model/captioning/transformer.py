@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -150,7 +151,7 @@ class Captioner(CaptioningNet[DecoderCache]):
         if end > len(self.positions.code):
             raise ValueError(f"This captioner takes {self.config.max_words} words, not {end - 1}.")
         tokens = self.dropout(self.embed(words) + self.positions.code[state.words : end])
-        earlier = state.past or [None] * len(self.layers)
+        earlier: Sequence[KeysValues | None] = state.past or [None] * len(self.layers)
         past: list[KeysValues] = []
         queries: list[Tensor] = []
         for layer, memory, before in zip(self.layers, state.memory, earlier, strict=True):

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from model.bundle import Bundle
+from model.captioning.base import CaptioningNet
 from model.captioning.caption import CaptionBundle
+from model.card import Card
 from model.errors import CheckpointError, ModelNotFound, ModelRejected
 from model.nets.fixed_seed import with_fixed_seed
 from model.preprocessing import Resize, check_normalisation
@@ -22,7 +24,7 @@ from model.zoo.hubs.timm_models import open_timm
 from model.zoo.hubs.torchvision_models import open_torchvision
 
 HUBS = {"torchvision": open_torchvision, "timm": open_timm, "hf": open_hugging_face}
-# What a card says of its weights, not of its architecture.
+# Keys of a card that are about the weights, not about the architecture.
 LEARNED = (
     "metrics",
     "machine",
@@ -53,16 +55,37 @@ def load(
     weights: str = "trained",
     **settings: Any,
 ) -> Bundle:
-    """The model called `name`, on the CPU, in eval mode, with float32 weights.
+    """Open a model by its name, on the CPU, in eval mode, with float32 weights.
 
-    `name` is an embedded checkpoint (see `names`), "torchvision/NAME", "timm/NAME",
-    "hf/ORG/NAME", or the path of a file with weights. `heads`, `mean`, `std` and `settings` say
-    what such a file cannot tell; they are for files only. Settings are `classes` (names) and
-    fields of ViTConfig, such as `img_size` where positions are not learned. `weights="random"`
-    gives the same model untrained (always the same random weights), and downloads nothing.
+    Args:
+        name: An embedded model (see `names`), "torchvision/NAME", "timm/NAME", "hf/ORG/NAME", or
+            the path of a file of weights.
+        heads: The number of heads. This argument, the next two and `settings` are for files only:
+            they give what a file cannot tell.
+        mean: Mean of each channel, for values from 0 to 1.
+        std: Standard deviation of each channel.
+        weights: "random" for the same model untrained; nothing is downloaded, and the random
+            weights are always the same.
+        settings: `classes` (names), and fields of ViTConfig, such as `img_size` where positions
+            are not learned.
 
-    Raises ModelNotFound where there is no such model, or its weights cannot be fetched, and
-    ModelRejected where there is one that cannot be opened.
+    Returns:
+        The model with its preprocessing, class names, tokens and card; a `CaptionBundle` for a
+        captioner.
+
+    Raises:
+        ModelNotFound: There is no such model, or its weights cannot be fetched.
+        ModelRejected: The model cannot be opened.
+
+    Example:
+        >>> bundle = load("cifar10")
+        >>> bundle.classes[:3], bundle.tokens.grid
+        (['airplane', 'automobile', 'bird'], (8, 8))
+        >>> bundle.card.title
+        'CIFAR-10: a small vision transformer'
+        >>> load("cifar01")
+        Traceback (most recent call last):
+        model.errors.ModelNotFound: There is no model “cifar01”. Did you mean “cifar10”? ...
     """
     if weights not in ("trained", "random"):
         raise ModelRejected(f"Weights are “trained” or “random”, not “{weights}”.")
@@ -84,6 +107,7 @@ def load(
 
 
 def _load_embedded(name: str) -> Bundle:
+    """Open an embedded checkpoint. Raises ModelNotFound."""
     path = checkpoints.DIRECTORY / f"{name}.safetensors"
     if Path(name).name != name or not path.is_file():
         raise ModelNotFound(_unknown(name))
@@ -91,10 +115,13 @@ def _load_embedded(name: str) -> Bundle:
 
 
 def untrained(bundle: Bundle) -> Bundle:
-    """The same model with random weights, drawn as for training, and always the same.
+    """Return the same model with random weights, drawn as for training, and always the same.
 
-    For embedded models and those from a file; a hub's are had with `load(..., weights="random")`.
-    The card keeps what is true of any weights.
+    The card keeps only what is true of any weights.
+
+    Args:
+        bundle: An embedded model, or one from a file. A hub's model is opened untrained with
+            `load(..., weights="random")`.
     """
     net = with_fixed_seed(lambda: type(bundle.net)(bundle.net.config)).eval()
     card = bundle.card.without(LEARNED)
@@ -102,7 +129,7 @@ def untrained(bundle: Bundle) -> Bundle:
 
 
 def _load_file(path: Path, **own: Any) -> Bundle:
-    """One of our checkpoints where its card lies beside it, anybody's weights otherwise."""
+    """Open one of our checkpoints if its card lies beside it, or else anybody's weights."""
     if not path.is_file():
         raise ModelNotFound(f"There is no file {path}. Check its name and folder.")
     if not own and path.with_suffix(".json").is_file():
@@ -111,36 +138,39 @@ def _load_file(path: Path, **own: Any) -> Bundle:
 
 
 def _from_checkpoint(path: Path) -> Bundle:
+    """Open a checkpoint of this project by its card."""
     try:
         net, card = checkpoints.load_checkpoint(path)
     except CheckpointError as error:
         raise ModelRejected(str(error)) from error
-    kind = CaptionBundle if card.task == "caption" else Bundle
-    classes = card.classes
-    if card.normalisation is None:
-        raise ModelRejected(unprepared(path, "it has no normalisation"))
-    if classes is not None and len(classes) != net.config.num_classes:
+    count = 0 if isinstance(net, CaptioningNet) else net.config.num_classes
+    if card.classes is not None and len(card.classes) != count:
         raise ModelRejected(
-            f"The card of {path.name} names {len(classes)} classes, and the model has "
-            f"{net.config.num_classes}. Mend the card."
+            f"The card of {path.name} names {len(card.classes)} classes, and the model has "
+            f"{count}. Mend the card."
         )
-    rule = {} if card.resize is None else card.resize.model_dump()
-    mean, std = card.normalisation.mean, card.normalisation.std
     try:
-        return kind(
-            name=path.stem,
-            net=net,
-            tokens=net.tokens,
-            **check_normalisation(mean, std, channels=net.config.in_channels),
-            resize=Resize(net.tokens.image_size, **rule),
-            classes=classes,
-            card=card,
-        )
+        return _with_card(path.stem, net, card)
     except (TypeError, ValueError) as error:
         raise ModelRejected(unprepared(path, error)) from error
 
 
+def _with_card(name: str, net: checkpoints.Net, card: Card) -> Bundle:
+    """Make the bundle of a net and its card. Raises ValueError where photos cannot be prepared."""
+    if card.normalisation is None:
+        raise ValueError("it has no normalisation")
+    mean, std = card.normalisation.mean, card.normalisation.std
+    values = check_normalisation(mean, std, channels=net.config.in_channels)
+    rule = {} if card.resize is None else card.resize.model_dump()
+    resize = Resize(net.tokens.image_size, **rule)
+    parts = (net.tokens, values["mean"], values["std"], resize, card.classes, card)
+    if isinstance(net, CaptioningNet):
+        return CaptionBundle(name, net, *parts)
+    return Bundle(name, net, *parts)
+
+
 def _unknown(name: str) -> str:
+    """Say that there is no such model, and which name comes nearest."""
     embedded = [*names(), *names("caption")]
     near = difflib.get_close_matches(name.lower(), embedded, n=1, cutoff=0.5)
     meant = f" Did you mean “{near[0]}”?" if near else ""

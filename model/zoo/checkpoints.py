@@ -7,7 +7,7 @@ does, and the sha256 of the weights file, which is checked whenever the file is 
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +18,39 @@ from safetensors.torch import save as write_safetensors
 from torch import Tensor, nn
 
 from model.captioning import build
+from model.captioning.base import CaptioningNet
 from model.card import Card
 from model.errors import CheckpointError
 from model.nets import vit
+from model.nets.vit import VisionTransformer
 from model.tokens import check_affordable
 from model.zoo.cards import card_as_json, card_path, read_bytes, read_card, read_task
 
 DIRECTORY = Path(__file__).parents[2] / "checkpoints"
 
-_BUILDERS = {
+Net = VisionTransformer | CaptioningNet[Any]
+
+_BUILDERS: dict[str, Callable[[dict[str, Any]], Net]] = {
     "classify": lambda config: vit.build("vit", **config),
     "caption": build.build_captioner,
 }
-
 
 # The first of them that is there opens first.
 DEFAULTS = ("photos", "cifar10", "scenes-captioner", "flickr8k-captioner")
 
 
 def names(task: str = "classify") -> list[str]:
-    """The classifiers (or with "caption" the captioners) that need no network.
+    """List the embedded models, which need no network.
 
-    The one to open with comes first.
+    Args:
+        task: "classify", or "caption" for captioners.
+
+    Returns:
+        Their names; the default model comes first.
+
+    Example:
+        >>> names("caption")[:2]
+        ['scenes-captioner', 'flickr8k-captioner']
     """
     found = []
     for path in sorted(DIRECTORY.glob("*.safetensors")):
@@ -54,12 +65,21 @@ def names(task: str = "classify") -> list[str]:
 def save_checkpoint(
     net: nn.Module, path: str | os.PathLike[str], card: Card | Mapping[str, Any]
 ) -> Card:
-    """Write the weights of `net` to `path` and `card` beside it; returns the card as written.
+    """Write the weights of a net, and its card beside them.
 
     Floats are stored as float16, or as they are where float16 cannot hold them; integers (the
     counters of BatchNorm) are kept. Each of the two files appears complete or not at all.
 
-    Raises CheckpointError for weights that are not finite.
+    Args:
+        net: The net.
+        path: Where the weights go, ends in .safetensors; the card's name ends in .json.
+        card: The card, which gets the sha256 of the weights file.
+
+    Returns:
+        The card as written.
+
+    Raises:
+        CheckpointError: The weights are not finite.
     """
     path = Path(path)
     data = write_safetensors({name: _shrink(name, t) for name, t in net.state_dict().items()})
@@ -71,11 +91,14 @@ def save_checkpoint(
     return written
 
 
-def load_checkpoint(path: str | os.PathLike[str]) -> tuple[nn.Module, Card]:
-    """The net in eval mode with float32 weights, and its card.
+def load_checkpoint(path: str | os.PathLike[str]) -> tuple[Net, Card]:
+    """Load a net, in eval mode with float32 weights, and its card.
 
-    Raises CheckpointError, and nothing else, for a file or card that is missing, damaged, or
-    does not belong to the other.
+    Args:
+        path: The weights file; the card lies beside it.
+
+    Raises:
+        CheckpointError: One of the two files is missing, damaged, or does not belong to the other.
     """
     path = Path(path)
     card = read_card(path)
@@ -105,7 +128,7 @@ def _check_fits(path: Path, card: Card, weights: dict[str, Tensor]) -> None:
     fits = all(not isinstance(depth, int) or depth <= len(found) for depth in depths)
     if fits:
         with torch.device("meta"):
-            sketch = _build(path, card)  # shapes without values, however large they are said to be
+            sketch = _build(path, card)  # shapes without values, however large they would be
         try:
             check_affordable(sketch.tokens)
         except ValueError as error:
@@ -119,9 +142,13 @@ def _check_fits(path: Path, card: Card, weights: dict[str, Tensor]) -> None:
 
 
 def find_checkpoint(name: str) -> Path:
-    """The file of a shipped checkpoint, or the .safetensors file that `name` is a path of.
+    """Return the file of a shipped checkpoint.
 
-    Raises CheckpointError for a name that is neither.
+    Args:
+        name: Its name, or the path of any .safetensors file.
+
+    Raises:
+        CheckpointError: There is no such checkpoint.
     """
     if name.endswith(".safetensors"):
         return Path(name)
@@ -132,7 +159,8 @@ def find_checkpoint(name: str) -> Path:
     return file
 
 
-def _build(path: Path, card: Card) -> nn.Module:
+def _build(path: Path, card: Card) -> Net:
+    """Build the net that a card describes. Raises CheckpointError."""
     if card.task not in _BUILDERS:
         raise CheckpointError(
             f"The card of {path.name} names the task “{card.task}”; "
@@ -147,7 +175,7 @@ def _build(path: Path, card: Card) -> nn.Module:
 
 
 def _shrink(name: str, tensor: Tensor) -> Tensor:
-    """What is stored of one tensor: contiguous, on the CPU, owning its memory."""
+    """Copy a tensor as it is stored: contiguous, on the CPU, float16 where that can hold it."""
     tensor = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
     if not tensor.is_floating_point():
         return tensor

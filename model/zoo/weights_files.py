@@ -50,25 +50,28 @@ class Weights:
     """What a file of weights holds."""
 
     tensors: dict[str, Tensor]  # float32, integers as they are
-    notes: dict[str, str] = field(default_factory=dict)  # what a safetensors file says of itself
-    # Without the prefix that most names have: a head of one's own, or a loss, for instance.
+    notes: dict[str, str] = field(default_factory=dict)  # the metadata of a safetensors file
+    # Tensors without the prefix that most names have: an added head, or a loss, for instance.
     beside: dict[str, Tensor] = field(default_factory=dict)
     others: list[str] = field(default_factory=list)  # further models in the file, which are left
 
 
 def read_weights(path: Path) -> Weights:
-    """The tensors in a safetensors file, or in one that torch.save has written.
+    """Read the tensors of a safetensors file, or of a file that torch.save has written.
 
     Wrappers such as {"state_dict": ...} and prefixes such as "module." are taken off, the latter
     where most names have them.
-    Raises ModelNotFound and ModelRejected, and nothing else.
+
+    Raises:
+        ModelNotFound: There is no such file.
+        ModelRejected: The file is damaged, too large, holds no tensors, or more than tensors.
     """
-    notes = {}
+    notes: dict[str, str] = {}
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(16)
-            kind = _recognise(path, head, size)
+            kind = _kind_of_file(path, head, size)
             if kind == "safetensors":
                 content, notes = _read_safetensors(path)
             else:
@@ -92,7 +95,8 @@ def read_weights(path: Path) -> Weights:
     return Weights(tensors, notes, beside, others)
 
 
-def _recognise(path: Path, head: bytes, size: int) -> str:
+def _kind_of_file(path: Path, head: bytes, size: int) -> str:
+    """Tell "safetensors", "zip" or "pickle" by a file's first bytes. Raises ModelRejected."""
     if size == 0:
         raise ModelRejected(f"{path.name} is empty. Copy or save it again.")
     if size > MAX_BYTES:
@@ -127,7 +131,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _refuse_programs(path: Path, kind: str, file: IO[bytes]) -> None:
-    """ModelRejected for a pickle that would call anything but the makers of tensors."""
+    """Raise ModelRejected for a pickle that would call anything but the makers of tensors."""
     programs = _programs_in_zip(path, file) if kind == "zip" else _programs_in_a_row(file)
     for name in chain.from_iterable(map(_calls, programs)):
         if name not in _MAKERS_OF_TENSORS:
@@ -139,6 +143,7 @@ def _refuse_programs(path: Path, kind: str, file: IO[bytes]) -> None:
 
 
 def _programs_in_zip(path: Path, file: IO[bytes]) -> Iterator[IO[bytes]]:
+    """Iterate over the pickles of a file that torch writes since 1.6."""
     archive = zipfile.ZipFile(file)
     entries = archive.infolist()
     if any("/code/" in entry.filename for entry in entries):
@@ -157,14 +162,14 @@ def _programs_in_zip(path: Path, file: IO[bytes]) -> Iterator[IO[bytes]]:
 
 
 def _programs_in_a_row(file: IO[bytes]) -> Iterator[IO[bytes]]:
-    """Before torch 1.6: five pickles one behind the other, and then the numbers."""
+    """Iterate over the pickles of an older file: five in a row, and then the numbers."""
     file.seek(0)
     for _ in range(5):
         yield file
 
 
 def _calls(program: IO[bytes]) -> Iterator[str]:
-    """ "module name" of everything that a pickle would look up, without running it."""
+    """Iterate over what a pickle would look up, each as "module name", without running it."""
     for opcode, argument, _ in pickletools.genops(program):
         if opcode.name in ("GLOBAL", "INST"):
             yield str(argument)
@@ -176,7 +181,7 @@ def _calls(program: IO[bytes]) -> Iterator[str]:
 
 
 def _unwrapped(content: Any) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors by name, and the keys of other models beside theirs."""
+    """Return the tensors by name, and the keys of other models in the file."""
     others = []
     for _ in range(4):
         if not isinstance(content, Mapping):
@@ -190,9 +195,11 @@ def _unwrapped(content: Any) -> tuple[dict[str, Tensor], list[str]]:
 
 
 def _bare(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Names without the prefixes that wrappers of modules put before them; and the tensors beside,
-    which lack a prefix that most have."""
-    beside = {}
+    """Take off the prefixes that wrappers of modules put before names.
+
+    Returns the tensors, and apart from them those without a prefix that most have.
+    """
+    beside: dict[str, Tensor] = {}
     for prefix in _PREFIXES * 2:
         inside = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
         if 2 * len(inside) > len(tensors):
@@ -202,6 +209,7 @@ def _bare(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tens
 
 
 def _checked(path: Path, name: str, tensor: Tensor) -> Tensor:
+    """Return a tensor as float32, integers as they are. Raises ModelRejected."""
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
         raise ModelRejected(f"{path.name} holds sparse, quantised or complex tensors. {_SAVE}")
     tensor = tensor.detach()

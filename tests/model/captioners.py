@@ -30,7 +30,7 @@ def captioner(seed: int = 0, sure: float = 3.0, **changes):
         net.head.weight *= sure
         for parameter in net.encoder.parameters():
             if parameter.ndim > 1:
-                parameter *= 5  # the usual small first weights would make all photos alike
+                parameter *= 5  # the small weights of initialisation would make all photos alike
     return net.eval()
 
 

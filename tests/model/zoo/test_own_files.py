@@ -48,10 +48,10 @@ def scramble(net: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def check(net: nn.Module, path: Path, size, channels: int = 3, state=None, **said) -> zoo.Bundle:
+def check(net: nn.Module, path: Path, size, channels: int = 3, state=None, **given) -> zoo.Bundle:
     """Save the reference's weights, open them, and compare what both compute."""
     torch.save(net.state_dict() if state is None else state, path)
-    bundle = zoo.load(path, **said)
+    bundle = zoo.load(path, **given)
     size = (size, size) if isinstance(size, int) else size
     assert bundle.image_size == size
     images = torch.randn(2, channels, *size)
@@ -523,9 +523,9 @@ def lucidrains(kind: str, **changes):
 )
 def test_lucidrains(file, changes, size, channels):
     net = scramble(lucidrains("ViT", **changes))
-    said = {} if size == 32 else {"img_size": size}
+    given = {} if size == 32 else {"img_size": size}
     heads = {"heads": 3} if "heads" in changes else {}
-    bundle = check(net, file, size, channels, **said, **heads)
+    bundle = check(net, file, size, channels, **given, **heads)
     assert bundle.card.checkpoint_format == "vit-pytorch's"
     assert bundle.net.config.heads == len(net.transformer.layers[0][0].to_qkv.weight) // 3 // (
         changes.get("dim_head", 64)
@@ -807,7 +807,7 @@ def test_a_classifier_upon_clip_is_refused(file):
 
 
 def test_a_backbone_with_a_loss_and_a_head_of_its_own(file):
-    """A head under the layout's name belongs to the model; a loss is left out, and that is said."""
+    """A head under the format's name belongs to the model; a loss is left out, and is named."""
     net = scramble(Tower())
     state = {f"model.backbone.{name}": t for name, t in net.state_dict().items()}
     bundle = check(net, file, 32, state=state | {"criterion.weight": torch.ones(3)})
@@ -928,15 +928,15 @@ def test_what_was_assumed_is_on_the_card(file):
     net = scramble(Assignment())
     everything = ["heads", "mean", "std", "activation", "pool", "scale_by", "img_size", "classes"]
     assert check(net, file, 32).card.assumed == everything
-    said = {"heads": 4, "std": 0.5, "img_size": 32, "activation": "gelu"}
-    assert check(net, file, 32, **said).card.assumed == ["mean", "pool", "scale_by", "classes"]
+    given = {"heads": 4, "std": 0.5, "img_size": 32, "activation": "gelu"}
+    assert check(net, file, 32, **given).card.assumed == ["mean", "pool", "scale_by", "classes"]
     assert "img_size" not in check(scramble(Book(channels=3)), file, 32).card.assumed
 
 
-def zoo_fails(net: nn.Module, path: Path, **said) -> str:
+def zoo_fails(net: nn.Module, path: Path, **given) -> str:
     torch.save(net.state_dict(), path)
     with pytest.raises(ModelRejected) as caught:
-        zoo.load(path, **said)
+        zoo.load(path, **given)
     message = str(caught.value)
     assert "\n" not in message
     assert len(message) < 500
@@ -964,7 +964,7 @@ def test_what_a_safetensors_file_notes_is_the_default(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("said", "word"),
+    ("given", "word"),
     [
         ({"heads": 3}, "3 equal heads"),
         ({"heads": 0}, "heads"),
@@ -980,8 +980,8 @@ def test_what_a_safetensors_file_notes_is_the_default(tmp_path):
         ({"img_size": 99_968}, "at most 10,000 can be computed"),
     ],
 )
-def test_what_is_said_wrongly(file, said, word):
-    assert word in zoo_fails(Assignment(), file, **said)
+def test_settings_given_wrongly(file, given, word):
+    assert word in zoo_fails(Assignment(), file, **given)
 
 
 def test_a_file_of_another_kind_of_model(file):
@@ -1023,13 +1023,13 @@ def test_a_file_with_a_tensor_missing_or_of_another_shape(file):
 @pytest.mark.parametrize(
     "shape", [(3,), (3, 3, 3), (32, 5), (32, 0), (32, 3, 0, 0), (2, 2, 2, 2, 2)]
 )
-@pytest.mark.parametrize("said", [{}, {"img_size": 32}])
-def test_patches_of_no_known_shape(file, shape, said):
+@pytest.mark.parametrize("given", [{}, {"img_size": 32}])
+def test_patches_of_no_known_shape(file, shape, given):
     state = Assignment().state_dict()
     state["patch_embed.proj.weight"] = torch.ones(shape)
     torch.save(state, file)
     with pytest.raises(ModelRejected):
-        zoo.load(file, **said)
+        zoo.load(file, **given)
 
 
 def test_random_shapes_are_refused_with_sentences(file):

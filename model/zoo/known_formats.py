@@ -1,52 +1,26 @@
-"""How others name the weights of a vision transformer.
-
-A layout is a table from somebody's names to ours, in which "*" is a number, such as a block's.
-Whichever table knows most of a file's names is the file's layout.
-"""
+"""The checkpoint formats that Saccade knows, and which of them a file is in."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from model.errors import ModelRejected
-from model.nets import torchvision_cpu
-from model.nets.vit import PRESETS, ViTConfig
-
-Tensors = dict[str, Tensor]
-Names = Iterable[str]
+from model.nets.vit import PRESETS
+from model.zoo.checkpoint_format import IMAGENET, CheckpointFormat, Tensors
+from model.zoo.class_names import CIFAR10, FASHION_MNIST
 
 HALF = ((0.5,) * 3, (0.5,) * 3)
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 AS_IT_IS = ((0.0,) * 3, (1.0,) * 3)
 
-CIFAR10 = [
-    *("airplane", "automobile", "bird", "cat", "deer"),
-    *("dog", "frog", "horse", "ship", "truck"),
-]
-FASHION = [
-    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-]
-
-
-def imagenet() -> list[str]:
-    """The names of ImageNet's 1,000 classes, as torchvision ships them."""
-    torchvision_cpu.ensure_operators()
-    from torchvision.models import ViT_B_16_Weights
-
-    return list(ViT_B_16_Weights.IMAGENET1K_V1.meta["categories"])
-
 
 def sincos_2d(rows: int, columns: int, dim: int) -> Tensor:
-    """vit-pytorch's table of positions for SimpleViT, (rows · columns, dim).
+    """Compute vit-pytorch's table of positions for SimpleViT, (rows · columns, dim).
 
-    Of x and of y a sine and a cosine, in a quarter of the width each; Beyer et al. 2022, "Better
+    Sine and cosine of x and of y take a quarter of the width each; Beyer et al. 2022, "Better
     plain ViT baselines for ImageNet-1k". Raises ValueError for a width without such quarters.
     """
     if dim % 4 or dim < 8:
@@ -58,125 +32,65 @@ def sincos_2d(rows: int, columns: int, dim: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How somebody names the weights of a vision transformer, and what no file says."""
+class RecognisedTensors:
+    """A file's tensors under our names, and the format that they were in."""
 
-    title: str
-    names: dict[str, str]  # theirs -> ours
-    config: ViTConfig | None  # order of norms, activation, epsilon, ...; None: the likeliest preset
-    heads: int | None = None  # None: 64 dimensions each
-    normalisation: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET
-    classes: Callable[[], list[str]] = imagenet  # if the file tells as many apart
-    only: str = ""  # names without this prefix belong to another model in the same file
-    prefix: str = ""  # taken off where it is there
-    ignored: str = r"$^"
-    interleaved: bool = False  # rows of qkv: q0 k0 v0 q1 k1 v1 ... instead of all q, all k, all v
-    channel_last: bool = False  # flattened patches: the channels of one pixel side by side
-    # Positions that are computed and not stored: rows, columns and width -> a table
-    computed: Callable[[int, int, int], Tensor] | None = None
-
-    def rename(self, tensors: Tensors) -> tuple[Tensors, list[str]]:
-        """The tensors under our names, and the names that this layout does not know."""
-        patterns = [(_pattern(theirs), ours) for theirs, ours in self.names.items()]
-        renamed, unknown = {}, []
-        for name, tensor in tensors.items():
-            if not name.startswith(self.only):
-                continue
-            bare = name.removeprefix(self.only).removeprefix(self.prefix)
-            ours = _translated(bare, patterns)
-            if ours:
-                renamed[ours] = tensor
-            elif not re.match(self.ignored, bare):
-                unknown.append(name)
-        return renamed, unknown
-
-    def called(self, ours: str, names: Names) -> str:
-        """What a tensor of ours is called in a file with these names, or would be called there."""
-        bare = {name.removeprefix(self.only).removeprefix(self.prefix) for name in names}
-        stems = bare | {name.rpartition(".")[0] for name in bare}
-
-        def spoken(pair: tuple[str, str]) -> int:  # of several names for one thing, the file's
-            return sum(map(bool, map(_pattern(pair[0]).fullmatch, stems)))
-
-        pairs = sorted(self.names.items(), key=spoken, reverse=True)
-        fused = re.sub("query|key|value", "qkv", ours)
-        patterns = [(_pattern(here), theirs) for theirs, here in pairs]
-        theirs = _translated(ours, patterns) or _translated(fused, patterns)
-        return self.only + theirs if theirs else ours
-
-
-def _pattern(name: str) -> re.Pattern[str]:
-    return re.compile(re.escape(name).replace(r"\*", r"(\d+)"))
-
-
-def _translated(name: str, patterns: list[tuple[re.Pattern[str], str]]) -> str | None:
-    stem, _, last = name.rpartition(".")
-    for candidate, suffix in ((name, ""), (stem, f".{last}")):
-        for pattern, other in patterns:
-            if found := pattern.fullmatch(candidate):
-                for number in found.groups():
-                    other = other.replace("*", number, 1)
-                return other + suffix
-    return None
-
-
-@dataclass(frozen=True)
-class Recognised:
-    """A file's tensors under our names, and in whose layout they were."""
-
-    layout: Layout
+    format: CheckpointFormat
     tensors: Tensors
     left_out: list[str]  # names of what lay beside the model and is no part of it
 
 
-def recognise(file: str, tensors: Tensors, beside: Tensors | None = None) -> Recognised:
-    """The layout of the tensors in `file`, and the tensors under our names.
+def recognise(file: str, tensors: Tensors, beside: Tensors | None = None) -> RecognisedTensors:
+    """Find the format that has most of a file's names, and rename the tensors.
 
-    What lies `beside` them belongs to the model where the layout has a name for it.
-    Raises ModelRejected where none fits, naming some keys and the layout that comes nearest, and
-    for weights that are whole numbers.
+    Args:
+        file: The file's name, for messages.
+        tensors: The tensors of the model.
+        beside: Tensors that lay beside them; they belong to the model where the format has a name
+            for them.
+
+    Raises:
+        ModelRejected: No format fits (the message has some names, and the nearest format), or
+            weights are whole numbers.
     """
-    layout = max(LAYOUTS, key=lambda layout: len(layout.rename(tensors)[0]))
-    renamed, unknown = layout.rename(tensors)
+    nearest = max(FORMATS, key=lambda each: len(each.rename(tensors)[0]))
+    renamed, unknown = nearest.rename(tensors)
     missing = [name for name in _ESSENTIAL if f"{name}.weight" not in renamed]
     if missing:
-        wanted = [theirs for theirs, ours in layout.names.items() if ours in map(_star, missing)]
+        starred = [name.replace(".0.", ".*.") for name in missing]
+        wanted = [theirs for theirs, ours in nearest.names.items() if ours in starred]
         raise ModelRejected(
             f"{file} fits no layout that Saccade knows. It holds {some(list(tensors))}; nearest "
-            f"is {layout.title}, which also has {some(wanted).replace('*', '0')}."
+            f"is {nearest.title}, which also has {some(wanted).replace('*', '0')}."
         )
     if unknown:
         raise ModelRejected(
-            f"{file} has {layout.title} layout, with parts for which Saccade's model has no "
+            f"{file} has {nearest.title} layout, with parts for which Saccade's model has no "
             f"place: {some(unknown)}. Where a hub has this model, open it by its name there."
         )
-    more, left_out = layout.rename(beside or {})
+    more, left_out = nearest.rename(beside or {})
     renamed = more | renamed
     for ours, tensor in renamed.items():
         if not (tensor.is_floating_point() or ours.endswith("num_batches_tracked")):
             raise ModelRejected(
-                f"{file} holds whole numbers for weights, in {layout.called(ours, tensors)}: what "
-                "they were before they were quantised cannot be read off. Save the model's "
+                f"{file} holds whole numbers for weights, in {nearest.their_name(ours, tensors)}: "
+                "what they were before they were quantised cannot be read off. Save the model's "
                 "weights as they were trained."
             )
-    return Recognised(layout, renamed, left_out)
+    return RecognisedTensors(nearest, renamed, left_out)
 
 
 _ESSENTIAL = ("embed.proj", "blocks.0.mlp.fc1")
 
 
-def _star(name: str) -> str:
-    return name.replace(".0.", ".*.")
-
-
 def some(names: list[str]) -> str:
-    """The first few names, short and plain, and how many more there are."""
+    """List the first few names, short and plain, and how many more there are."""
     shown = ["".join(c for c in name if c.isprintable())[:50] for name in names[:4]]
     return ", ".join(shown) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def _blocks(theirs: str, **parts: str) -> dict[str, str]:
-    """Names inside the blocks: `parts` are ours = theirs."""
+    """Name the parts of every block: `parts` are ours = theirs."""
     return {f"{theirs}.{name}": f"blocks.*.{_PARTS[part]}" for part, name in parts.items()}
 
 
@@ -198,8 +112,8 @@ _PARTS = {
 _PLAIN = PRESETS["vit"]
 
 _LUCIDRAINS_CONFIG = replace(_PLAIN, norm_eps=1e-5)
-# The norms around the patches' Linear came later, so these tables overlap. Of layouts that know a
-# file equally well the first counts: the one without them.
+# The norms around the patches' Linear came later, so these tables overlap. Of formats that have
+# the same number of a file's names the first counts: the one without them.
 _LUCIDRAINS_PATCHES = (
     {"to_patch_embedding.1": "embed.proj", "patch_to_embedding": "embed.proj"},
     {
@@ -239,15 +153,15 @@ _OURS = (
     *(f"blocks.*.{part}" for part in ("norm_attention", "norm_mlp", "mlp.fc1", "mlp.fc2")),
 )
 
-LAYOUTS = (
-    Layout(
+FORMATS = (
+    CheckpointFormat(
         "Saccade's own",
         {name: name for name in _OURS} | {"norm": "norm_of_pooled"},
         config=None,
         normalisation=HALF,
         classes=list,
     ),
-    Layout(
+    CheckpointFormat(
         "the CS231n assignment's",
         {
             "patch_embed.proj": "embed.proj",
@@ -267,7 +181,7 @@ LAYOUTS = (
         normalisation=HALF,
         classes=CIFAR10.copy,
     ),
-    Layout(
+    CheckpointFormat(
         "Dive into Deep Learning's",
         {
             "patch_embedding.conv": "embed.proj",
@@ -290,9 +204,9 @@ LAYOUTS = (
         PRESETS["d2l"],
         heads=8,
         normalisation=AS_IT_IS,
-        classes=FASHION.copy,
+        classes=FASHION_MNIST.copy,
     ),
-    Layout(
+    CheckpointFormat(
         "the einops tutorial's",
         {
             "0.projection.0": "embed.proj",
@@ -318,7 +232,7 @@ LAYOUTS = (
         interleaved=True,
     ),
     *(
-        Layout(
+        CheckpointFormat(
             "vit-pytorch's",
             {
                 "cls_token": "cls_token",
@@ -336,7 +250,7 @@ LAYOUTS = (
         for patches in _LUCIDRAINS_PATCHES
     ),
     *(
-        Layout(
+        CheckpointFormat(
             "vit-pytorch's SimpleViT",
             {
                 "linear_head": "head",
@@ -353,7 +267,7 @@ LAYOUTS = (
         for patches in _LUCIDRAINS_PATCHES
     ),
     *(
-        Layout(
+        CheckpointFormat(
             "OpenAI CLIP's image tower",
             {
                 "conv1": "embed.proj",
@@ -379,7 +293,7 @@ LAYOUTS = (
         )
         for only in ("visual.", "")
     ),
-    Layout(
+    CheckpointFormat(
         "Hugging Face's CLIP",
         {
             "embeddings.patch_embedding": "embed.proj",
@@ -405,7 +319,7 @@ LAYOUTS = (
         prefix="vision_model.",
         ignored=r"text_model\.|text_projection\.|logit_scale$|embeddings\.position_ids$",
     ),
-    Layout(
+    CheckpointFormat(
         "torchvision's",
         {
             "conv_proj": "embed.proj",
@@ -427,7 +341,7 @@ LAYOUTS = (
         | _blocks("encoder.layers.encoder_layer_*", fc1="mlp.linear_1", fc2="mlp.linear_2"),
         _PLAIN,
     ),
-    Layout(
+    CheckpointFormat(
         "timm's",
         {
             "patch_embed.proj": "embed.proj",
@@ -458,7 +372,7 @@ LAYOUTS = (
         ignored=r"mask_token$",
     ),
     *(
-        Layout(
+        CheckpointFormat(
             "Hugging Face's",
             {
                 "embeddings.patch_embeddings.projection": "embed.proj",
@@ -498,7 +412,7 @@ LAYOUTS = (
         for family in ("vit.", "deit.")
     ),
     *(
-        Layout(
+        CheckpointFormat(
             "Hugging Face's DINOv2",
             {
                 "embeddings.patch_embeddings.projection": "embed.proj",
