@@ -1,1 +1,1 @@
-"""Browser components: a folder each, what they share, their payloads and how they are mounted."""
+"""Browser components: each a folder, with their payloads, the style they draw in, and their mounts."""

@@ -1,4 +1,4 @@
-"""A caption with its maps, as the browser gets it: everything at once.
+"""Pack a caption with all its maps, for the browser to draw alone.
 
 Stepping from word to word, head to head or patch to word then asks the server nothing.
 """
@@ -25,7 +25,7 @@ NO_SELF = (
 
 
 class CaptionLike(Protocol):
-    """What a captioner answers; arrays are numpy, logarithms natural."""
+    """A caption with its attention; arrays are numpy, logarithms natural."""
 
     words: list[str]
     logprobs: np.ndarray  # (words,)
@@ -38,7 +38,7 @@ class CaptionLike(Protocol):
 
 @dataclass(frozen=True)
 class Objects:
-    """What was drawn, where that is known.
+    """The objects of a drawn scene, and the words that name them.
 
     ``boxes`` are (left, top, right, bottom) as shares of the photo, ``labels`` their names;
     ``named`` pairs a word of the caption with the object that it names, and ``hits`` of these
@@ -52,7 +52,7 @@ class Objects:
 
     @property
     def chance(self) -> float:
-        """How many of the named objects a place chosen blindly would fall into."""
+        """Count the named objects that a place chosen blindly would hit, on average."""
         areas = [(right - left) * (bottom - top) for left, top, right, bottom in self.boxes]
         return sum(areas[i] for _, i in self.named)
 
@@ -72,7 +72,7 @@ def caption_payload(
     summary: str = "",
     key: str = "",
 ) -> bytes:
-    """What the browser needs to show a caption.
+    """Pack a caption, its maps and its photo.
 
     Args:
         photo: JPEG of what the model sees.
@@ -81,8 +81,9 @@ def caption_payload(
         prefix: names of memory tokens before the patches.
         beams: captions to choose from, with their log-probabilities; ``beam`` is this one.
         given: how many words at the beginning somebody has chosen.
-        objects: what was drawn, if that is known.
-        summary: plain text that stands under the words.
+        objects: the objects of a drawn scene.
+        style: how maps are drawn.
+        summary: plain text under the words.
         key: tells this caption from others in what the browser reports.
     """
     objects = objects or Objects()

@@ -1,4 +1,4 @@
-"""What Python sends to the browser: one blob of bytes.
+"""Pack what a component receives: one blob of bytes.
 
 A length (uint32, little endian), a JSON header, then the arrays, back to back, each
 beginning at a multiple of four bytes. The header's ``arrays`` lists name, type, shape
@@ -52,7 +52,7 @@ def unpack(blob: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def photo_bytes(photo: Image.Image, max_side: int = 720) -> bytes:
-    """A photo as JPEG for the browser, no side longer than ``max_side`` pixels."""
+    """Encode a photo as JPEG for the browser, no side longer than ``max_side`` pixels."""
     small = photo.convert("RGB")
     small.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""The maps of several methods over one photo, side by side, drawn in the browser.
+"""Pack the maps of several methods over one photo, drawn side by side.
 
 The mouse over one of them marks the same patch in all.
 """
@@ -40,11 +40,12 @@ def row_payload(
     choosable: bool = True,
     box: Sequence[float] | None = None,
 ) -> bytes:
-    """What the browser needs to draw the row; each map is scaled to its own maximum.
+    """Pack the row; each map is scaled to its own maximum.
 
     Args:
         photo: JPEG.
-        variants: titles of the maps that stand in one cell, one above the other.
+        chosen: the id of the chosen cell.
+        variants: titles of the maps of one cell, one above the other.
         hint: the line under the row while the mouse is elsewhere.
         choosable: whether a click on a cell chooses it.
         box: left, top, right, bottom of a box to draw in every map, as shares of the photo.

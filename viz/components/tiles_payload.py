@@ -1,4 +1,4 @@
-"""Similarity tiles: for each patch a small picture of how like it all others are.
+"""Pack similarity tiles: for each patch, a small picture of its similarity to all others.
 
 The arrangement of Dosovitskiy et al. 2021, fig. 7, middle, drawn in the browser; several codes
 stand side by side, and the mouse over a tile enlarges that tile in each of them.
@@ -16,7 +16,7 @@ MAX_TILES = 256
 
 
 def shown_tiles(grid: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:
-    """Which patches get a tile (all, or every second, third...), and the tiles' own grid."""
+    """Choose the patches that get a tile (all, or every second, third...); with the tiles' grid."""
     rows, columns = grid
     step = 1
     while -(-rows // step) * -(-columns // step) > MAX_TILES:
@@ -32,11 +32,11 @@ def tiles_payload(
     span: tuple[float, float] | None = None,
     color_map: str = "viridis",
 ) -> bytes:
-    """What the browser needs to draw similarities (tiles, patches) of each named code.
+    """Pack the similarities (tiles, patches) of each named code.
 
     Args:
         unit: what a value is, such as "cosine".
-        span: the values at the ends of one colour scale for all; each code's own if None.
+        span: the values at the ends of one colour scale for all; each code has its own if None.
     """
     chosen, tile_grid = shown_tiles(grid)
     header = {
