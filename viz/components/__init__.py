@@ -1,1 +1,1 @@
-"""Browser components: each a folder, with their payloads, the style they draw in, and their mounts."""
+"""Browser components: a folder each, with payloads, a drawing style, and mounts on a page."""
