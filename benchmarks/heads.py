@@ -27,16 +27,14 @@ sys.path.insert(0, str(ROOT))
 
 from model import zoo  # noqa: E402
 from model.datasets import samples  # noqa: E402
-from model.images import open_image  # noqa: E402
+from model.images import looks_like_a_picture, open_image  # noqa: E402
 from model.survey.head_survey import TOKENS, survey_heads  # noqa: E402
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
 def photos(count: int, folder: Path | None) -> Iterator[Image.Image]:
     """`count` photos, one at a time."""
     if folder is not None:
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        files = sorted(filter(looks_like_a_picture, folder.rglob("*")))
         for index in range(count):
             yield open_image(files[index % len(files)], max_side=512)
         return

@@ -24,7 +24,7 @@ MODULES = [
     "model.datasets.scenes",
     "model.datasets.split",
     "model.features.principal_components",
-    "model.images",
+    "model.images.opening",
     "model.nets.attention",
     "model.nets.fixed_seed",
     "model.nets.patch_embedding",

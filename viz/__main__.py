@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from model.recorded_image import RecordedImage
     from model.tokens import TokenLayout
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 NUMBERS = "attention.npz"  # written last: its presence says that the picture is done
 
 
@@ -101,7 +100,9 @@ def _is_done(numbers: Path, made: str) -> bool:
 def _pictures(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    found = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+    from model.images import looks_like_a_picture
+
+    found = sorted(filter(looks_like_a_picture, path.iterdir()))
     if not found:
         raise FileNotFoundError(f"There is no picture in {path}.")
     return found

@@ -16,14 +16,14 @@ from PIL import Image
 
 from model.datasets import samples
 from model.errors import ImageRejected
-from model.images import open_image
+from model.images import ENDINGS, open_picture
 from viz.pages.shared.text import plain
 
 STORE_BYTES = 512 * 2**20
 MAX_SIDE = 1024
-MAX_MEGABYTES = 20
+MAX_MEGABYTES = 64
 UPLOAD = "upload"  # the key of the upload field, by which the explorer finds it
-TYPES = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]
+TYPES = list(ENDINGS)
 
 _store: LRUCache = LRUCache(STORE_BYTES, getsizeof=lambda image: 3 * image.width * image.height)
 _lock = threading.Lock()
@@ -102,6 +102,8 @@ def current() -> Picture:
     if image is None:
         st.info("Your photo had to make room for others; upload it again to see it.")
         return _sample(samples.names()[0])
+    if note := st.session_state.get("own_note"):
+        st.caption(plain(note))
     return Picture(st.session_state.own, image)
 
 
@@ -113,12 +115,13 @@ def _take_upload() -> None:
         return
     data = upload.getvalue()
     try:
-        image = open_image(data, max_side=MAX_SIDE)
+        opened = open_picture(data, max_side=MAX_SIDE)
     except ImageRejected as problem:
-        st.session_state.rejected = f"{upload.name} was not taken. {problem}"
+        st.session_state.rejected = f"{upload.name[:100]} was not taken. {problem}"
         return
     key = sha256(data).hexdigest()
     with _lock:
-        _store[key] = image
+        _store[key] = opened.image
     st.session_state.own = key
+    st.session_state.own_note = opened.note
     st.session_state.photo = "own"

@@ -1,5 +1,6 @@
 """Every picture that should open opens right, and everything else is one sentence."""
 
+import gzip
 import io
 import os
 import struct
@@ -18,7 +19,7 @@ from PIL import Image, ImageOps
 from model.errors import ImageRejected
 from model.images import MAX_BYTES, MAX_PIXELS, open_image
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 
@@ -299,9 +300,6 @@ def test_a_file_of_zeros_and_one_of_noise():
         (b'<?xml version="1.0"?>\n<svg xmlns="x"></svg>', "SVG drawing"),
         (b"<SVG></SVG>", "SVG drawing"),
         (b"<!DOCTYPE html><title>404</title>", "web page"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
-        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC"),
-        (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1", "AVIF"),
         (b"\0\0\0\x18ftypmp42\0\0\0\0isom", "video"),
         (b"\0\0\0\x14ftypqt  ", "video"),
         (b"\x1aE\xdf\xa3webm", "video"),
@@ -315,15 +313,14 @@ def test_a_file_of_zeros_and_one_of_noise():
         (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
         (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
         (b"\x93NUMPY\1\0", "NumPy"),
-        (bytes(128) + b"DICM", "DICOM"),
+        (bytes(128) + b"DICM", "pydicom"),
+        (bytes(344) + b"n+1\0", "nibabel"),
+        (gzip.compress(bytes(344) + b"n+1\0" + bytes(999)), "nibabel"),
+        (b"\x89HDF\r\n\x1a\n", "HDF5"),
     ],
 )
 def test_files_of_another_kind_are_named(data, word):
     assert word in sentence(data)
-
-
-def test_a_real_avif_is_refused_too():
-    assert "AVIF" in sentence(encoded(photo(), "AVIF"))
 
 
 def test_folders_missing_files_and_pipes(tmp_path):
@@ -376,9 +373,10 @@ def test_pictures_of_no_pixels(width, height):
 
 def test_one_pixel_too_many_is_refused_before_it_is_decoded():
     """The pixels are not even there, so only the header can have been read."""
-    assert "5,000 × 4,801 pixels" in sentence(png(5000, 4801, 8, 2, b""))
-    assert "stops before" in sentence(png(5000, 4800, 8, 2, b""))
-    assert MAX_PIXELS == 5000 * 4800
+    message = sentence(png(5000, 5001, 8, 2, b""))
+    assert "5,000 × 5,001 pixels" in message and "At most 25 megapixels" in message
+    assert "stops before" in sentence(png(5000, 5000, 8, 2, b""))
+    assert MAX_PIXELS == 5000 * 5000
 
 
 def test_too_many_bytes(tmp_path):

@@ -1,0 +1,102 @@
+"""The program that `decoder_process` starts; it imports Pillow and nothing of the project.
+
+    python -I decoder_program.py KIND MAX_PIXELS MAX_SIDE SECONDS PATH
+
+reads a file from its input and writes "WIDTH HEIGHT" and the bytes of RGB. It ends with 3 if
+there is no plug-in for KIND, with 4 if the picture is too large, and with 5 if it is damaged.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
+
+NO_PLUG_IN, TOO_LARGE, DAMAGED = 3, 4, 5
+MEMORY = 600_000_000
+
+
+def main(kind: str, max_pixels: int, max_side: int, seconds: int, path: str) -> int:
+    """Decode standard input to standard output."""
+    sys.path[:] = path.split(os.pathsep)
+    from PIL import Image as images
+
+    images.MAX_IMAGE_PIXELS = None
+    try:
+        plug_in = _plug_in(kind)
+    except ImportError:
+        return NO_PLUG_IN
+    data = sys.stdin.buffer.read()
+    _bound(seconds)
+    try:
+        image = plug_in(io.BytesIO(data))
+        del data
+        if image.width * image.height > max_pixels:
+            sys.stdout.write(f"{image.width} {image.height}")
+            return TOO_LARGE
+        image.load()
+        picture = _upright_rgb(image, max_side)
+        sys.stdout.buffer.write(b"%d %d\n" % picture.size + picture.tobytes())
+        return 0
+    except Exception:  # decoders raise nearly anything on a damaged file
+        return DAMAGED
+
+
+def _plug_in(kind: str) -> type[ImageFile]:
+    if kind == "AVIF":
+        from PIL import AvifImagePlugin, features
+
+        if not features.check("avif"):
+            raise ImportError
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+        return AvifImagePlugin.AvifImageFile
+    from pillow_heif import HeifImageFile, options
+
+    options.DECODE_THREADS = 1
+    options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
+    return HeifImageFile
+
+
+def _bound(seconds: int) -> None:
+    """Bound memory and processor time from here on, where the system can."""
+    try:
+        import resource
+
+        with open("/proc/self/statm", encoding="ascii") as file:
+            used = int(file.read().split()[0]) * resource.getpagesize()
+    except (ImportError, OSError):
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+
+
+def _upright_rgb(image: Image, max_side: int) -> Image:
+    from PIL import Image as images
+    from PIL import ImageOps
+
+    if max_side and max(image.size) > max_side:
+        factor = max(1, max(image.size) // (2 * max_side))
+        image = _kept_exif(image, image.reduce(factor)) if factor > 1 else image
+    if image.has_transparency_data:
+        layered = image.convert("RGBA")
+        image = _kept_exif(image, images.new("RGB", layered.size, "white"))
+        image.paste(layered, mask=layered.getchannel("A"))
+    picture = _kept_exif(image, image.convert("RGB"))
+    return ImageOps.exif_transpose(picture)
+
+
+def _kept_exif(image: Image, other: Image) -> Image:
+    if "exif" in image.info:
+        other.info["exif"] = image.info["exif"]
+    return other
+
+
+if __name__ == "__main__":
+    _, kind, *numbers, path = sys.argv
+    max_pixels, max_side, seconds = map(int, numbers)
+    sys.exit(main(kind, max_pixels, max_side, seconds, path))
