@@ -17,15 +17,15 @@ from viz.pages import attribution_object, attribution_scores
 from viz.pages import attribution_settings as settings
 from viz.pages.attribution_maps import map_of, trace_of
 from viz.pages.attribution_object import Place
-from viz.pages.attribution_settings import Size, methods_of
-from viz.pages.attribution_target import Case, begin, note_case
+from viz.pages.attribution_settings import Size, method_texts
+from viz.pages.attribution_target import Case, case_url_params, choose_case
 from viz.pages.shared import open_models
+from viz.pages.shared.address import write_address
 from viz.pages.shared.method_texts import CAN_TELL, SAME_FOR_EVERY_CLASS
+from viz.pages.shared.state import Attribution
 from viz.pages.shared.text import plain
-from viz.pages.shared.url_params import set_url_params, url_param
 
 BARE = {"displayModeBar": False}
-USUAL = "chefer"
 TRAINED, UNTRAINED = "trained", "random weights"
 SAME = "same for every class"
 HINT = (
@@ -36,14 +36,14 @@ HINT = (
 
 def page() -> None:
     """The whole page, top to bottom."""
-    case = begin()
-    method = url_param("method", USUAL, list(NAMES))
+    case = choose_case()
+    method = Attribution.method.begin(NAMES)
     place, compare = st.container(), _compare_switch(case)
     trace = trace_of(case.bundle, case.picture.key, case.picture.image, case.target)
     # Of the whole model, also where the other pages record a part of it.
     size, grid = settings.size_of(trace), trace.layout.grid
-    settings.fit(size)
-    marked = attribution_object.choose(case, grid)
+    settings.follow_model(size)
+    marked = attribution_object.locate_object(case, grid)
     left, right = st.columns([2, 3], gap="large")
     with right:
         _show_method(method, size, suits=why_unsuitable(trace, method) is None)
@@ -52,19 +52,19 @@ def page() -> None:
     maps = {name: _map(case.bundle, case, name, size) for name in NAMES}
     with place:
         _show_row(case, grid, maps, method, size, compare, marked)
-        attribution_object.show_choice(case, marked)
+        attribution_object.show_box(case, marked)
     maps = {name: found for name, found in maps.items() if not isinstance(found, str)}
-    attribution_scores.show(case, maps, method, size, marked)
+    attribution_scores.show_scores(case, maps, method, size, marked)
     _show_agreement(maps, size)
     st.subheader("What such a map can and cannot tell")
     st.markdown(CAN_TELL)
-    note_case(case)
-    set_url_params(
-        method=(method, USUAL),
-        compare=(compare, False),
-        box=(None if case.scene else attribution_object.address(), None),
-        **attribution_scores.words(case),
-        **settings.words(size),
+    write_address(
+        case_url_params(case)
+        | Attribution.method.url_params()
+        | Attribution.compare.url_params()
+        | attribution_object.box_url_params(case)
+        | attribution_scores.scores_url_params(case)
+        | settings.settings_url_params(size)
     )
 
 
@@ -72,7 +72,7 @@ def page() -> None:
 
 
 def _map(bundle: zoo.Bundle, case: Case, method: str, size: Size) -> np.ndarray | str:
-    chosen = settings.for_the_model(method, size)
+    chosen = settings.model_settings(method, size)
     return map_of(bundle, case.picture.key, case.picture.image, case.target, method, chosen)
 
 
@@ -88,10 +88,10 @@ def _untrained(case: Case) -> zoo.Bundle | None:
 
 
 def _compare_switch(case: Case) -> bool:
-    url_param("compare", False, (True, False))
+    Attribution.compare.begin()
     return st.toggle(
         "Beside the same model with random weights",
-        key="compare",
+        key=Attribution.compare.name,
         disabled=case.bundle.name.endswith(open_models.RANDOM),
         help="A map that barely changes when the weights are random says nothing about what the "
         "model has learned.",
@@ -107,28 +107,28 @@ def _show_row(
     compare: bool,
     marked: Place | None,
 ) -> None:
-    view, other = case.view, _untrained(case) if compare else None
+    other = _untrained(case) if compare else None
     cells = []
     for name, found in maps.items():
-        words = methods_of(size)[name]
+        text = method_texts(size)[name]
         missing = found if isinstance(found, str) else ""
         drawn, notes = [] if missing else [found], [_note(found, marked, _is_same(name, size))]
         if other and not missing:
             drawn.append(_map(other, case, name, size))
             notes.append(_agreement_note(*drawn))
-        title = settings.title(name, size)
-        cells.append(Cell(name, title, words.short, words.group, drawn, missing, notes))
+        title = settings.method_title(name, size)
+        cells.append(Cell(name, title, text.short, text.group, drawn, missing, notes))
     payload = row_payload(
         cells,
         case.photo,
         grid,
         method,
-        view.style,
+        case.style,
         (TRAINED, UNTRAINED) if other else ("",),
         HINT,
         box=marked and marked.box,
     )
-    row(payload, on_choose=_take_method, key="row")
+    row(payload, on_choose=_take_method, key=Attribution.row.name)
 
 
 def _note(found: np.ndarray | str, marked: Place | None, same: bool) -> str:
@@ -137,7 +137,7 @@ def _note(found: np.ndarray | str, marked: Place | None, same: bool) -> str:
     if not found.any():
         return "zero: nothing speaks for it"
     if marked:
-        return marked.told(found)
+        return marked.verdict(found)
     return SAME if same else ""
 
 
@@ -152,17 +152,17 @@ def _agreement_note(one: np.ndarray, other: np.ndarray) -> str:
 
 
 def _take_method() -> None:
-    if chosen := st.session_state.row.get("choose"):
-        st.session_state.method = chosen
+    if chosen := Attribution.row.get().get("choose"):
+        Attribution.method.set(chosen)
 
 
 def _show_method(method: str, size: Size, suits: bool) -> None:
-    words, formula = settings.explained(method, size)
-    st.subheader(words.title)
+    text, formula = settings.describe_method(method, size)
+    st.subheader(text.title)
     st.latex(formula)
-    st.markdown(words.words + (f" [{words.source[0]}]({words.source[1]})." if words.source else ""))
+    st.markdown(text.text + (f" [{text.source[0]}]({text.source[1]})." if text.source else ""))
     if suits:
-        settings.show(method, size)
+        settings.show_settings(method, size)
 
 
 def _show_large(
@@ -172,20 +172,22 @@ def _show_large(
     if isinstance(found, str):
         st.info(found)
         return
-    view, title = case.view, settings.title(method, size)
+    title = settings.method_title(method, size)
     about = SAME if _is_same(method, size) else f"for {case.name}"
     total = float(found.sum())
     values = found / total if total else found
     header = {
         "grid": grid,
-        "style": view.style.as_header(),
+        "style": case.style.as_header(),
         "unit": "of the map",
         "caption": "" if total else f"This map is zero everywhere: nothing speaks for {case.name}.",
         "alt": f"{title}, {about}",
         "box": marked and marked.box,
     }
     st.caption(f"{title}, {plain(about)}")
-    mounts.overlay(pack(header, photo=case.photo, values=values.astype(np.float32)), key="large")
+    mounts.overlay(
+        pack(header, photo=case.photo, values=values.astype(np.float32)), key=Attribution.large.name
+    )
 
 
 # -- how far they agree ---------------------------------------------------------------------------
@@ -197,7 +199,7 @@ def _show_agreement(maps: dict[str, np.ndarray], size: Size) -> None:
         "*Rank correlation* compares the order in which two maps put the patches: 1 is the same "
         "order, 0 nothing in common, −1 the reverse (Spearman)."
     )
-    names = [settings.title(name, size) for name in maps]
+    names = [settings.method_title(name, size) for name in maps]
     values = agreement(torch.from_numpy(np.stack(list(maps.values())))).numpy()
     st.plotly_chart(
         agreement_table(values, names, height=160 + 30 * len(names)),

@@ -1,4 +1,4 @@
-"""Where the object is, and whether a map lies on it."""
+"""Where the object is, and whether a map lies on it: the pointing game and the overlap."""
 
 from dataclasses import dataclass
 
@@ -13,14 +13,16 @@ from model.attribution.metrics.localisation import (
     peak_inside,
 )
 from viz.pages.attribution_target import Case
+from viz.pages.shared import address
+from viz.pages.shared.address import Box
+from viz.pages.shared.state import Attribution
 
 WHOLE = (1.0, 1.0)  # boxes are shares of the picture
-USUAL = (25, 25, 75, 75)  # left, top, right, bottom in percent
+DEFAULT_BOX: Box = (25, 25, 75, 75)
 WHERE_HELP = (
     "As the model sees the photo, in percent of its width and height. The box is drawn into every "
     "map."
 )
-KEEP = {"persist_state": "session"}
 
 
 @dataclass(frozen=True)
@@ -66,88 +68,92 @@ class Place:
             return None
         return float(iou_at_share(torch.from_numpy(relevance)[None], self.mask))
 
-    def told(self, relevance: np.ndarray) -> str:
-        """Both in a few words."""
+    def verdict(self, relevance: np.ndarray) -> str:
+        """Say both in a few words."""
         overlap = self.overlap(relevance)
         hit = "hit" if self.hit(relevance) else "miss"
         return hit if overlap is None else f"{hit}, IoU {overlap:.2f}"
 
 
-def choose(case: Case, grid: tuple[int, int]) -> Place | None:
-    """Where the object is, if that is known or somebody says so."""
+def locate_object(case: Case, grid: tuple[int, int]) -> Place | None:
+    """Find where the object is, if that is known or somebody says so."""
     if case.scene:
-        return _drawn(case, grid)
-    if not _begin(case):
+        return _locate_drawn(case, grid)
+    _begin_box(case)
+    if not Attribution.box_on.get():
         return None
-    (left, right), (top, bottom) = st.session_state.box_across, st.session_state.box_down
+    left, top, right, bottom = _marked_box()
     box = left / 100, top / 100, right / 100, bottom / 100
     return Place(box, grid, "your box") if left < right and top < bottom else None
 
 
-def show_choice(case: Case, place: Place | None) -> None:
-    """The sliders for a photo, and what the scores under the maps mean."""
+def show_box(case: Case, place: Place | None) -> None:
+    """Show the sliders for a photo, and what the scores under the maps mean."""
     if not case.scene:
         with st.expander("Where is the object?"):
-            st.toggle("Mark it, and score every map by it", key="box_on", help=WHERE_HELP, **KEEP)
-            left, right = st.columns(2, gap="medium")
-            off = not st.session_state.box_on
-            for column, label, key in (
-                (left, "From left to right", "box_across"),
-                (right, "From top to bottom", "box_down"),
-            ):
-                column.slider(label, 0, 100, key=key, format="%d %%", disabled=off, **KEEP)
-            if not off and place is None:
-                st.caption("This box has no area: move its sides apart.")
+            _show_sliders(place)
     if place is not None:
         st.caption(_meaning(place))
     elif case.scene:
-        st.caption(f"{case.said} names nothing that was drawn, so there is no box to hit.")
+        st.caption(f"{case.plain_name} names nothing that was drawn, so there is no box to hit.")
 
 
-def address() -> str | None:
-    """The box as a link has it: left, top, right, bottom in percent."""
-    if not st.session_state.get("box_on"):
-        return None
-    (left, right), (top, bottom) = st.session_state.box_across, st.session_state.box_down
-    return f"{left}-{top}-{right}-{bottom}"
+def _show_sliders(place: Place | None) -> None:
+    on = st.toggle(
+        "Mark it, and score every map by it",
+        key=Attribution.box_on.name,
+        help=WHERE_HELP,
+        persist_state="session",
+    )
+    left, right = st.columns(2, gap="medium")
+    for column, label, key in (
+        (left, "From left to right", Attribution.box_across),
+        (right, "From top to bottom", Attribution.box_down),
+    ):
+        column.slider(
+            label, 0, 100, key=key.name, format="%d %%", disabled=not on, persist_state="session"
+        )
+    if on and place is None:
+        st.caption("This box has no area: move its sides apart.")
 
 
-def _begin(case: Case) -> bool:
+def box_url_params(case: Case) -> dict[str, str]:
+    """Write the box into the parameters of an address; a drawn scene has its own."""
+    on = Attribution.box_on.get() and not case.scene
+    return address.BOX.write_changed(_marked_box() if on else None)
+
+
+def _marked_box() -> Box:
+    (left, right), (top, bottom) = Attribution.box_across.get(), Attribution.box_down.get()
+    return left, top, right, bottom
+
+
+def _begin_box(case: Case) -> None:
     """Begin the box from a link, once; another photo begins without."""
-    state = st.session_state
-    first = "box_of" not in state
-    asked = _read(st.query_params.get("box", "")) if first else None
-    if first or state.box_of != case.picture.key:
-        state.box_on = asked is not None
-        left, top, right, bottom = asked or USUAL
-        state.box_across, state.box_down = (left, right), (top, bottom)
-    state.box_of = case.picture.key
-    return state.box_on
+    first = not Attribution.box_picture.is_set
+    if first or Attribution.box_picture.get() != case.picture.key:
+        linked = address.BOX.read(address.read_address()) if first else None
+        left, top, right, bottom = linked or DEFAULT_BOX
+        Attribution.box_on.set(linked is not None)
+        Attribution.box_across.set((left, right))
+        Attribution.box_down.set((top, bottom))
+    Attribution.box_picture.set(case.picture.key)
 
 
-def _read(text: str) -> tuple[int, ...] | None:
-    parts = text.split("-")
-    if len(parts) != 4 or not all(p.isascii() and p.isdigit() and len(p) < 4 for p in parts):
-        return None
-    left, top, right, bottom = map(int, parts)
-    good = left < right <= 100 and top < bottom <= 100
-    return (left, top, right, bottom) if good else None
-
-
-def _drawn(case: Case, grid: tuple[int, int]) -> Place | None:
+def _locate_drawn(case: Case, grid: tuple[int, int]) -> Place | None:
     if case.drawn is None:
         return None
-    return Place(case.drawn.box, grid, f"the {case.drawn.name}, which {case.said} names")
+    return Place(case.drawn.box, grid, f"the {case.drawn.name}, which {case.plain_name} names")
 
 
 def _meaning(place: Place) -> str:
-    said = (
+    hit = (
         f"The dashed box is {place.what}. *Hit*: the map's highest patch has its middle inside; a "
         f"place chosen blindly does so in {place.share:.0%} of all cases."
     )
     if not place.covered:
-        return f"{said} The box covers no patch by half, so overlap cannot be measured."
+        return f"{hit} The box covers no patch by half, so overlap cannot be measured."
     return (
-        f"{said} *IoU*: overlap of the box's {place.covered} patches with as many of the map's "
+        f"{hit} *IoU*: overlap of the box's {place.covered} patches with as many of the map's "
         f"highest ones, over both together; blindly drawn ones get {place.chance:.2f}."
     )

@@ -1,4 +1,4 @@
-"""Does the model need what a map points at? Curves of one picture, and every score in a table."""
+"""The scores of the maps of one picture: deletion and insertion curves, and a table."""
 
 import numpy as np
 import streamlit as st
@@ -7,9 +7,9 @@ from viz.charts.faithfulness import colors_of, score_curves
 from viz.pages import attribution_settings as settings
 from viz.pages.attribution_maps import SHARES, Measured, curves_of
 from viz.pages.attribution_object import Place
-from viz.pages.attribution_settings import Size, for_the_model, methods_of
+from viz.pages.attribution_settings import Size, method_texts, model_settings
 from viz.pages.attribution_target import Case
-from viz.pages.shared.url_params import url_param
+from viz.pages.shared.state import Attribution, Setting
 
 BARE = {"displayModeBar": False}
 BACKGROUNDS = {"blurred": "Blurred photo", "zeroed": "Mean colour"}
@@ -26,18 +26,18 @@ CHEFER = (
 NO_CHEFER = "With the mean colour as background, Chefer's perturbation test stands here too."
 
 
-def show(
+def show_scores(
     case: Case, maps: dict[str, np.ndarray], method: str, size: Size, marked: Place | None
 ) -> None:
-    """The choices, the curves once somebody asks for them, and the table."""
+    """Show the choices, the curves once somebody asks for them, and the table."""
     st.subheader("Does the model need what the map points at?")
     st.caption(
         f"*Deletion* takes patches away, the most relevant first, and watches the probability of "
-        f"{case.said}: with a faithful map it falls at once, and the area under the curve is "
+        f"{case.plain_name}: with a faithful map it falls at once, and the area under the curve is "
         "small. *Insertion* puts them back onto an empty photo: it should rise at once, and the "
         "area be large (Petsiuk, Das and Saenko, 2018)."
     )
-    kind, logarithms, asked = _choose(case)
+    kind, logarithms, asked = _choose_curves(case)
     if not asked:
         return
     curves = _measure(case, list(maps), size, kind)
@@ -45,59 +45,53 @@ def show(
     _show_table(case, curves, maps, size, kind, marked)
 
 
-def words(case: Case) -> dict[str, tuple[str, str]]:
-    """What the address should say of the choices: (value, usual one) by key."""
-    key = _scale_key(case)
-    return {
-        "background": (st.session_state.get("background"), "blurred"),
-        key: (st.session_state.get(key), _usual_scale(case)),
-    }
+def scores_url_params(case: Case) -> dict[str, str]:
+    """Write the choices into the parameters of an address."""
+    return Attribution.background.url_params() | _scale(case).url_params()
 
 
-def _choose(case: Case) -> tuple[str, bool, bool]:
-    """The background, whether to draw logarithms, and whether this has been asked for."""
-    key = _scale_key(case)
-    url_param("background", "blurred", list(BACKGROUNDS))
-    url_param(key, _usual_scale(case), list(SCALES))
+def _choose_curves(case: Case) -> tuple[str, bool, bool]:
+    """Show the choices: the background, whether to draw logarithms, and whether to measure."""
+    scale_setting = _scale(case)
+    Attribution.background.begin(BACKGROUNDS)
+    scale_setting.begin(SCALES)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         kind = st.segmented_control(
             "What a patch is replaced by",
             list(BACKGROUNDS),
-            key="background",
+            key=Attribution.background.name,
             required=True,
-            format_func=BACKGROUNDS.get,
+            format_func=BACKGROUNDS.__getitem__,
             persist_state="session",
         )
         scale = st.segmented_control(
             "Drawn as",
             list(SCALES),
-            key=key,
+            key=scale_setting.name,
             required=True,
-            format_func=SCALES.get,
+            format_func=SCALES.__getitem__,
             help=SCALE_HELP,
             persist_state="session",
         )
         question = case.bundle.name, case.picture.key, case.target, kind
         if st.button("Measure all methods", type="primary"):
-            st.session_state.measured = question
-    return kind, scale == "logarithm", st.session_state.get("measured") == question
+            Attribution.measured.set(question)
+    return kind, scale == "logarithm", Attribution.measured.get() == question
 
 
-def _scale_key(case: Case) -> str:
-    """Words and classes have a scale each."""
-    return "scale" if case.word is None else "word_scale"
+def _scale(case: Case) -> Setting[str]:
+    """Words and classes have a scale each.
 
-
-def _usual_scale(case: Case) -> str:
-    """A caption's score is a sum of logarithms, so a word's part in it is one."""
-    return "probability" if case.word is None else "logarithm"
+    A caption's score is a sum of logarithms, so a word's part in it is one.
+    """
+    return Attribution.class_scale if case.word is None else Attribution.word_scale
 
 
 def _measure(case: Case, methods: list[str], size: Size, kind: str) -> dict[str, Measured]:
     bar, curves, shown = st.progress(0.0), {}, case.picture
     for done, name in enumerate(methods):
-        bar.progress(done / len(methods), f"Measuring: {settings.title(name, size)}")
-        chosen = for_the_model(name, size)
+        bar.progress(done / len(methods), f"Measuring: {settings.method_title(name, size)}")
+        chosen = model_settings(name, size)
         curves[name] = curves_of(
             case.bundle, shown.key, shown.image, case.target, name, chosen, kind
         )
@@ -108,7 +102,7 @@ def _measure(case: Case, methods: list[str], size: Size, kind: str) -> dict[str,
 def _show_curves(
     case: Case, curves: dict[str, Measured], method: str, size: Size, logarithms: bool
 ) -> None:
-    titles = {name: settings.title(name, size) for name in methods_of(size)}
+    titles = {name: settings.method_title(name, size) for name in method_texts(size)}
     colors = colors_of(list(titles.values()), titles["random_map"])
     quantity = "Log-probability" if logarithms else "Probability"
     columns = st.columns(2, gap="large")
@@ -147,7 +141,7 @@ def _show_table(
     marked: Place | None,
 ) -> None:
     """One line a method: the areas, Chefer's test, and where the object is."""
-    columns: dict[str, list] = {"Method": [settings.title(name, size) for name in curves]}
+    columns: dict[str, list] = {"Method": [settings.method_title(name, size) for name in curves]}
     areas = {"Deletion ↓": "deletion", "Insertion ↑": "insertion"}
     for title, which in areas.items():
         columns[title] = [_area(np.exp(getattr(m, which))) for m in curves.values()]
@@ -171,5 +165,5 @@ def _show_table(
         if marked
         else ""
     )
-    test = CHEFER.format(name=case.said) if kind == "zeroed" else NO_CHEFER
+    test = CHEFER.format(name=case.plain_name) if kind == "zeroed" else NO_CHEFER
     st.caption(f"Areas are of the probability. {test}{chance}")

@@ -1,12 +1,11 @@
-"""The settings of each relevance method: its widgets, and their values in the address.
+"""The settings of each relevance method: their widgets, and their values in the address.
 
-A setting is a widget's key in the session, ``METHOD_SETTING``; it outlives the widget, so that a
-method keeps its settings while another is chosen.
+A setting outlives its widget, so that a method keeps its settings while another is chosen.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import streamlit as st
 
@@ -15,11 +14,19 @@ from model.attribution.trace import Trace
 from model.attribution.word_trace import WordTrace
 from model.recording.rollout import FUSIONS
 from viz.pages.attribution_maps import Settings
-from viz.pages.shared.method_texts import METHODS, VIT_EXPLAIN, WORD_METHODS, Method, written_out
-from viz.pages.shared.url_params import url_param
+from viz.pages.shared.method_texts import (
+    METHODS,
+    VIT_EXPLAIN,
+    WORD_METHODS,
+    MethodText,
+    written_out,
+)
+from viz.pages.shared.state import Attribution, MethodSettings, Setting
 
 COMPAT = "vit-explain"
-KEEP = {"persist_state": "session"}
+T = TypeVar("T")
+Values = dict[str, Any]
+"""What is set for one method, by the names of its settings."""
 
 
 WITHOUT_CLASS_TOKEN = "This model reads the class from {read}: the mean of their rows stands here."
@@ -27,115 +34,6 @@ MOVED_WITHOUT_CLASS_TOKEN = (
     "This model reads the class from {read}. What each patch keeps for itself through all the *I* "
     "is nearly the same for each, and left out."
 )
-
-
-@dataclass(frozen=True)
-class Size:
-    """How many layers a method can choose from.
-
-    ``layers`` are those that mix the patches; ``deciding`` ones are those from which a single one
-    is looked at, each with so many ``heads``: the same ones, or a captioner's cross-attention.
-    """
-
-    layers: int
-    deciding: int
-    heads: int
-    words: bool = False  # the score is that of a word
-    class_token: bool = True  # the class is read from it alone, and not from the patches' mean
-    prefix_too: bool = False  # it is read from both
-
-
-def size_of(trace: Trace) -> Size:
-    """What there is to choose in a model, from any trace of it."""
-    if isinstance(trace, WordTrace):
-        deciding = [trace.records[place] for place in trace.cross_layers]
-        heads = min((record.shape[1] for record in deciding), default=1)
-        return Size(max(1, trace.encoder_depth), max(1, len(deciding)), heads, words=True)
-    heads = min(record.shape[1] for record in trace.records)
-    readers, prefix = trace.readout_tokens, len(trace.layout.prefix)
-    return Size(
-        trace.depth,
-        trace.depth,
-        heads,
-        class_token=max(readers, default=0) < prefix,
-        prefix_too=min(readers, default=0) < prefix,
-    )
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One setting: its usual value and its widget.
-
-    ``when`` tells from the method's other values whether the setting acts.
-    """
-
-    usual: Callable[[Size], Any]
-    valid: Callable[[Any, Size], bool]
-    show: Callable[[str, Size], Any]
-    when: Callable[[dict[str, Any]], bool] = lambda values: True
-
-
-def _layers(size: Size) -> int:
-    return size.layers
-
-
-def _deciding(size: Size) -> int:
-    return size.deciding
-
-
-def _layer(
-    label: str,
-    usual: Callable[[Size], int],
-    help: str = "",
-    count: Callable[[Size], int] = _layers,
-) -> Setting:
-    """A layer, counted from one here and on the page."""
-
-    def show(key: str, size: Size) -> None:
-        if count(size) > 1:
-            st.slider(label, 1, count(size), key=key, help=help or None, **KEEP)
-
-    return Setting(usual, lambda value, size: 1 <= value <= count(size), show)
-
-
-def _share(label: str, usual: float, most: float, help: str) -> Setting:
-    return Setting(
-        lambda _: usual,
-        lambda value, _: 0 <= value <= most,
-        lambda key, _: st.slider(label, 0.0, most, step=0.05, key=key, help=help, **KEEP),
-    )
-
-
-def _choice(label: str, usual: str, options: tuple[str, ...], help: str) -> Setting:
-    return Setting(
-        lambda _: usual,
-        lambda value, _: value in options,
-        lambda key, _: st.segmented_control(
-            label, options, key=key, required=True, help=help, **KEEP
-        ),
-    )
-
-
-def _plain(setting: Setting) -> Setting:
-    """A setting of the method as it was meant, not as vit-explain has it."""
-    return Setting(setting.usual, setting.valid, setting.show, lambda values: not values["compat"])
-
-
-def _theirs(setting: Setting) -> Setting:
-    return Setting(setting.usual, setting.valid, setting.show, lambda values: values["compat"])
-
-
-def _heads() -> Setting:
-    def options(size: Size) -> list[str]:
-        return [*FUSIONS, *(str(head + 1) for head in range(size.heads))]
-
-    return Setting(
-        lambda _: "mean",
-        lambda value, size: value in options(size),
-        lambda key, size: st.selectbox("Head", options(size), key=key, help=HEAD_HELP, **KEEP),
-    )
-
-
 HEAD_HELP = "One head, or the mean, max or min over all heads of the layer."
 FUSION_HELP = (
     "Rollout needs one map a layer. The mean is the paper's choice; max keeps what any head "
@@ -161,88 +59,233 @@ BASELINE_HELP = (
 )
 STEPS_HELP = "Points along the way from the empty picture to the photo. Each is a pass back."
 
-_FIRST = _layer("First layer", lambda _: 1, FIRST_HELP)
-_COMPAT = Setting(  # that tool reads the class token, and knows of no words
-    lambda _: False,
-    lambda value, size: isinstance(value, bool) and not (value and size.words),
-    lambda key, size: (
-        size.words or st.toggle("As vit-explain draws it", key=key, help=COMPAT_HELP, **KEEP)
-    ),
-)
-_DECIDING = _layer("Layer", _deciding, count=_deciding)
 
-SETTINGS: dict[str, dict[str, Setting]] = {
-    "attention": {"layer": _DECIDING, "head": _heads()},
+class Size(NamedTuple):
+    """How many layers a method can choose from.
+
+    ``layers`` mix the patches. Of the ``deciding`` ones a single one is looked at, each with so
+    many ``heads``: they are the same layers, or a captioner's cross-attention.
+    """
+
+    layers: int
+    deciding: int
+    heads: int
+    words: bool = False  # the score is a word's
+    class_token: bool = True  # the class is read from it alone, and not from the patches' mean
+    prefix_too: bool = False  # it is read from both
+
+
+def size_of(trace: Trace) -> Size:
+    """Count what there is to choose in a model, from any trace of it."""
+    if isinstance(trace, WordTrace):
+        deciding = [trace.records[place] for place in trace.cross_layers]
+        heads = min((record.shape[1] for record in deciding), default=1)
+        return Size(max(1, trace.encoder_depth), max(1, len(deciding)), heads, words=True)
+    heads = min(record.shape[1] for record in trace.records)
+    readers, prefix = trace.readout_tokens, len(trace.layout.prefix)
+    return Size(
+        trace.depth,
+        trace.depth,
+        heads,
+        class_token=max(readers, default=0) < prefix,
+        prefix_too=min(readers, default=0) < prefix,
+    )
+
+
+def _always(values: Values) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Control(Generic[T]):
+    """A setting with its default and its valid values in a model of some size, and its widget.
+
+    ``acts`` tells from the method's values whether the setting makes a difference.
+    """
+
+    setting: Setting[T]
+    default: Callable[[Size], T]
+    valid: Callable[[T, Size], bool]
+    show: Callable[[Size], object]
+    acts: Callable[[Values], bool] = _always
+
+    def value(self, size: Size) -> T:
+        """Return the value that is set, or the default where that is not valid."""
+        return self.setting.begin(lambda value: self.valid(value, size), self.default(size))
+
+
+def _layers(size: Size) -> int:
+    return size.layers
+
+
+def _deciding(size: Size) -> int:
+    return size.deciding
+
+
+def _first(size: Size) -> int:
+    return 1
+
+
+def _layer(
+    setting: Setting[int],
+    label: str,
+    default: Callable[[Size], int],
+    help: str | None = None,
+    count: Callable[[Size], int] = _layers,
+) -> Control[int]:
+    """Make the slider of a layer, counted from one here and on the page."""
+
+    def show(size: Size) -> None:
+        if count(size) > 1:
+            key = setting.name
+            st.slider(label, 1, count(size), key=key, help=help, persist_state="session")
+
+    return Control(setting, default, lambda value, size: 1 <= value <= count(size), show)
+
+
+def _share(setting: Setting[float], label: str, most: float, help: str) -> Control[float]:
+    def show(size: Size) -> None:
+        key = setting.name
+        st.slider(label, 0.0, most, step=0.05, key=key, help=help, persist_state="session")
+
+    return Control(setting, lambda _: setting.default, lambda value, _: 0 <= value <= most, show)
+
+
+def _number(
+    setting: Setting[int], label: str, least: int, most: int, help: str | None = None
+) -> Control[int]:
+    def show(size: Size) -> None:
+        st.slider(label, least, most, key=setting.name, help=help, persist_state="session")
+
+    return Control(
+        setting, lambda _: setting.default, lambda value, _: least <= value <= most, show
+    )
+
+
+def _choice(setting: Setting[str], label: str, options: tuple[str, ...], help: str) -> Control[str]:
+    def show(size: Size) -> None:
+        key = setting.name
+        st.segmented_control(
+            label, options, key=key, required=True, help=help, persist_state="session"
+        )
+
+    return Control(setting, lambda _: setting.default, lambda value, _: value in options, show)
+
+
+def _head(setting: Setting[str]) -> Control[str]:
+    def options(size: Size) -> list[str]:
+        return [*FUSIONS, *(str(head + 1) for head in range(size.heads))]
+
+    def show(size: Size) -> None:
+        key = setting.name
+        st.selectbox("Head", options(size), key=key, help=HEAD_HELP, persist_state="session")
+
+    return Control(
+        setting, lambda _: setting.default, lambda value, size: value in options(size), show
+    )
+
+
+def _compat(setting: Setting[bool]) -> Control[bool]:
+    """Make the switch for vit-explain, which reads the class token and knows of no words."""
+
+    def show(size: Size) -> None:
+        if not size.words:
+            key, label = setting.name, "As vit-explain draws it"
+            st.toggle(label, key=key, help=COMPAT_HELP, persist_state="session")
+
+    return Control(
+        setting,
+        lambda _: setting.default,
+        lambda value, size: isinstance(value, bool) and not (value and size.words),
+        show,
+    )
+
+
+def _as_meant(control: Control[T]) -> Control[T]:
+    """A setting of the method as it was meant, not as vit-explain has it."""
+    return replace(control, acts=lambda values: not values["compat"])
+
+
+def _as_theirs(control: Control[T]) -> Control[T]:
+    """A setting of the method as vit-explain has it."""
+    return replace(control, acts=lambda values: values["compat"])
+
+
+_S = MethodSettings
+_SKIP = "Share of the skip connection"
+_WEAKEST = "Weakest attention discarded"
+
+CONTROLS: dict[str, dict[str, Control[Any]]] = {
+    "attention": {
+        "layer": _layer(_S.attention_layer, "Layer", _deciding, count=_deciding),
+        "head": _head(_S.attention_head),
+    },
     "rollout": {
-        "stop": _plain(_layer("Grow up to layer", _layers, GROW_HELP)),
-        "start": _plain(_FIRST),
-        "fusion": _choice("Heads fused by", "mean", FUSIONS, FUSION_HELP),
-        "residual": _plain(_share("Share of the skip connection", 0.5, 0.95, SKIP_HELP)),
-        "discard": _plain(_share("Weakest attention discarded", 0.0, 0.95, DISCARD_HELP)),
-        "compat": _COMPAT,
-        "kept": _theirs(_share("Weakest attention discarded", 0.9, 0.95, THEIR_DISCARD_HELP)),
+        "stop": _as_meant(_layer(_S.rollout_stop, "Grow up to layer", _layers, GROW_HELP)),
+        "start": _as_meant(_layer(_S.rollout_start, "First layer", _first, FIRST_HELP)),
+        "fusion": _choice(_S.rollout_fusion, "Heads fused by", FUSIONS, FUSION_HELP),
+        "residual": _as_meant(_share(_S.rollout_residual, _SKIP, 0.95, SKIP_HELP)),
+        "discard": _as_meant(_share(_S.rollout_discard, _WEAKEST, 0.95, DISCARD_HELP)),
+        "compat": _compat(_S.rollout_compat),
+        "kept": _as_theirs(_share(_S.rollout_kept, _WEAKEST, 0.95, THEIR_DISCARD_HELP)),
     },
     "gradient_rollout": {
-        "start": _plain(_FIRST),
-        "residual": _plain(_share("Share of the skip connection", 0.5, 0.95, SKIP_HELP)),
-        "compat": _COMPAT,
-        "kept": _theirs(_share("Weakest attention discarded", 0.9, 0.95, THEIR_DISCARD_HELP)),
+        "start": _as_meant(_layer(_S.gradient_rollout_start, "First layer", _first, FIRST_HELP)),
+        "residual": _as_meant(_share(_S.gradient_rollout_residual, _SKIP, 0.95, SKIP_HELP)),
+        "compat": _compat(_S.gradient_rollout_compat),
+        "kept": _as_theirs(_share(_S.gradient_rollout_kept, _WEAKEST, 0.95, THEIR_DISCARD_HELP)),
     },
-    "chefer": {"start": _FIRST},
-    "attention_gradcam": {"layer": _DECIDING},
-    "legrad": {"start": _FIRST},
+    "chefer": {"start": _layer(_S.chefer_start, "First layer", _first, FIRST_HELP)},
+    "attention_gradcam": {
+        "layer": _layer(_S.attention_gradcam_layer, "Layer", _deciding, count=_deciding)
+    },
+    "legrad": {"start": _layer(_S.legrad_start, "First layer", _first, FIRST_HELP)},
     "token_gradcam": {},
     "input_gradient": {},
     "integrated_gradients": {
-        "baseline": _choice("Empty picture", "zeroed", BASELINES, BASELINE_HELP),
-        "steps": Setting(
-            lambda _: 10,
-            lambda value, _: 2 <= value <= 50,
-            lambda key, _: st.slider("Points", 2, 50, key=key, help=STEPS_HELP, **KEEP),
+        "baseline": _choice(
+            _S.integrated_gradients_baseline, "Empty picture", BASELINES, BASELINE_HELP
         ),
+        "steps": _number(_S.integrated_gradients_steps, "Points", 2, 50, STEPS_HELP),
     },
-    "random_map": {
-        "seed": Setting(
-            lambda _: 0,
-            lambda value, _: 0 <= value <= 9,
-            lambda key, _: st.slider("Seed", 0, 9, key=key, **KEEP),
-        )
-    },
+    "random_map": {"seed": _number(_S.random_map_seed, "Seed", 0, 9)},
 }
 
 
-def fit(size: Size) -> None:
+def _all_controls() -> Iterator[Control[Any]]:
+    for controls in CONTROLS.values():
+        yield from controls.values()
+
+
+def follow_model(size: Size) -> None:
     """Let settings that nobody has changed follow the model: its last layer is another one."""
-    before, st.session_state.settings_fit = st.session_state.get("settings_fit", size), size
-    if before == size:
+    known = Attribution.model_size.get()
+    Attribution.model_size.set(size)
+    if known in (None, size):
         return
-    for method, settings in SETTINGS.items():
-        for name, setting in settings.items():
-            if st.session_state.get(_key(method, name)) == setting.usual(before):
-                st.session_state[_key(method, name)] = setting.usual(size)
+    before = Size(*known)
+    for control in _all_controls():
+        setting = control.setting
+        if setting.is_set and setting.get() == control.default(before):
+            setting.set(control.default(size))
 
 
-def chosen(method: str, size: Size) -> dict[str, Any]:
-    """What is set for a method, each value as its widget has it."""
-    return {
-        name: url_param(
-            _key(method, name), setting.usual(size), lambda v, s=setting: s.valid(v, size)
-        )
-        for name, setting in SETTINGS[method].items()
-    }
+def method_values(method: str, size: Size) -> Values:
+    """Return what is set for a method, each value as its widget has it."""
+    return {name: control.value(size) for name, control in CONTROLS[method].items()}
 
 
-def show(method: str, size: Size) -> None:
-    """The widgets of a method."""
-    values = chosen(method, size)
-    for name, setting in SETTINGS[method].items():
-        if setting.when(values):
-            setting.show(_key(method, name), size)
+def show_settings(method: str, size: Size) -> None:
+    """Show the widgets of a method."""
+    values = method_values(method, size)
+    for control in CONTROLS[method].values():
+        if control.acts(values):
+            control.show(size)
 
 
-def for_the_model(method: str, size: Size) -> Settings:
-    """A method's settings as ``model.attribution.class_methods`` takes them."""
-    values = chosen(method, size)
+def model_settings(method: str, size: Size) -> Settings:
+    """Return a method's settings as ``model.attribution.registry.explain`` takes them."""
+    values = method_values(method, size)
     if values.pop("compat", False):
         taken = {"compat": COMPAT, "discard": values["kept"]}
         if "fusion" in values:
@@ -259,36 +302,36 @@ def for_the_model(method: str, size: Size) -> Settings:
     return tuple(sorted(values.items()))
 
 
-def explained(method: str, size: Size) -> tuple[Method, str]:
-    """The method in words, and its formula with its settings written in."""
-    values = chosen(method, size)
+def describe_method(method: str, size: Size) -> tuple[MethodText, str]:
+    """Describe a method in words, and by its formula with its settings written in."""
+    values = method_values(method, size)
     if values.get("compat"):
         share = f"{100 - 100 * values['kept']:.0f}\\%"
         return VIT_EXPLAIN, written_out(VIT_EXPLAIN.formula, {"kept": share})
-    told = {name: str(value) for name, value in values.items()}
-    told |= {"first": told.get("start", ""), "last": told.get("stop", "")}
+    written = {name: str(value) for name, value in values.items()}
+    written |= {"first": written.get("start", ""), "last": written.get("stop", "")}
     if "stop" in values:
-        told["first"] = str(min(values["start"], values["stop"]))
+        written["first"] = str(min(values["start"], values["stop"]))
     if "residual" in values:
-        told |= {"skip": f"{values['residual']:.2g}", "rest": f"{1 - values['residual']:.2g}"}
+        written |= {"skip": f"{values['residual']:.2g}", "rest": f"{1 - values['residual']:.2g}"}
     if "discard" in values:
         share = rf",\ \text{{less the weakest }}{100 * values['discard']:.0f}\%"
-        told["discarded"] = share if values["discard"] else ""
+        written["discarded"] = share if values["discard"] else ""
     if "head" in values:
         fused = values["head"] in FUSIONS
-        told["head"] = rf"\text{{{'' if fused else 'head '}{values['head']}}}"
+        written["head"] = rf"\text{{{'' if fused else 'head '}{values['head']}}}"
     if "baseline" in values:
-        told["baseline"] = rf"\text{{{values['baseline']}}}"
-    meant = methods_of(size)[method]
+        written["baseline"] = rf"\text{{{values['baseline']}}}"
+    meant = method_texts(size)[method]
     formula = meant.formula
     if not size.class_token:
         formula, more = _of_patches(method, formula, size)
-        meant = replace(meant, words=f"{meant.words} {more}".rstrip())
-    return meant, written_out(formula, told)
+        meant = replace(meant, text=f"{meant.text} {more}".rstrip())
+    return meant, written_out(formula, written)
 
 
 def _of_patches(method: str, formula: str, size: Size) -> tuple[str, str]:
-    """The formula where a class is read from the patches, and what there is to say of that."""
+    """Adapt the formula to a class that is read from the patches, and say what that means."""
     read = "its class token and all its patches" if size.prefix_too else "the mean of its patches"
     if r"\mathrm{cls}" in formula:
         formula = formula.replace(r"\mathrm{cls}", r"\overline{\text{patch}}")
@@ -298,29 +341,27 @@ def _of_patches(method: str, formula: str, size: Size) -> tuple[str, str]:
     return formula, ""
 
 
-def methods_of(size: Size) -> dict[str, Method]:
-    """The methods in words, as they are meant for the model."""
+def method_texts(size: Size) -> dict[str, MethodText]:
+    """Return what the page says about each method, for classes or for words."""
     return WORD_METHODS if size.words else METHODS
 
 
-def title(method: str, size: Size) -> str:
-    """What the page calls a method: it says so where that is not set as usual."""
-    values, name = chosen(method, size), methods_of(size)[method].title
+def method_title(method: str, size: Size) -> str:
+    """Name a method as the page does, and say so where a setting is not the default."""
+    values, name = method_values(method, size), method_texts(size)[method].title
     if values.get("compat"):
         return f"{name} (vit-explain)"
-    acting = {key: s for key, s in SETTINGS[method].items() if s.when(values)}
-    changed = any(values[key] != setting.usual(size) for key, setting in acting.items())
+    changed = any(
+        values[key] != control.default(size)
+        for key, control in CONTROLS[method].items()
+        if control.acts(values)
+    )
     return f"{name} (changed)" if changed else name
 
 
-def words(size: Size) -> dict[str, tuple[Any, Any]]:
-    """What the address should say of every method's settings: (value, usual one) by key."""
-    return {
-        _key(method, name): (st.session_state.get(_key(method, name)), setting.usual(size))
-        for method, settings in SETTINGS.items()
-        for name, setting in settings.items()
-    }
-
-
-def _key(method: str, name: str) -> str:
-    return f"{method}_{name}"
+def settings_url_params(size: Size) -> dict[str, str]:
+    """Write every method's settings into the parameters of an address."""
+    url_params: dict[str, str] = {}
+    for control in _all_controls():
+        url_params |= control.setting.url_params(control.default(size))
+    return url_params

@@ -1,4 +1,4 @@
-"""What the Attribution page explains: a class of a classifier, or a word of a captioner."""
+"""The choice of a target: a class of a classifier, or a word of a captioner."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,19 +7,27 @@ import numpy as np
 import streamlit as st
 
 from model import zoo
+from model.bundle import Bundle
 from model.captioning.caption import Caption, CaptionBundle
 from model.datasets import scenes
 from model.zoo import checkpoints
 from model.zoo.cards import read_card
+from viz.components.draw_style import DrawStyle
 from viz.components.payload import photo_bytes
 from viz.pages.attribution_maps import Target, probabilities
-from viz.pages.shared import open_models, picture, scene
+from viz.pages.shared import address, open_models, picture, scene
 from viz.pages.shared.captions_written import Question, caption_of, first_telling
 from viz.pages.shared.picture import Picture
-from viz.pages.shared.session import Session, open_model, see, start, write_address
+from viz.pages.shared.session import (
+    Session,
+    begin_session,
+    open_or_replace,
+    record_session,
+    session_url_params,
+)
+from viz.pages.shared.state import Attribution, Key, Scene, Shared
 from viz.pages.shared.text import plain
-from viz.pages.shared.url_params import set_url_params
-from viz.pages.shared.view import View, drawn_as
+from viz.pages.shared.view import style_from_address
 
 BEST = 5
 QUESTION = "Which patches does the answer rest on?"
@@ -30,6 +38,9 @@ LEAD = (
     "them."
 )
 SILENT = "The captioner says nothing about this picture, so there is no word to explain."
+
+About = tuple[str, str]
+"""A model and a picture: a choice is for one pair, and others begin with the default."""
 
 
 @dataclass(frozen=True)
@@ -44,111 +55,115 @@ class Drawn:
 class Case:
     """A picture, a model, and what of its answer is to be explained."""
 
-    bundle: zoo.Bundle
+    bundle: Bundle
     picture: Picture
     target: Target
     name: str  # of the class, or the word in quotation marks
     photo: bytes  # JPEG of what the model sees
-    view: View
+    style: DrawStyle
     session: Session | None = None  # of a classifier
     scene: bool = False
     drawn: Drawn | None = None  # what the word names, in a scene
     word: int | None = None  # its place in the caption
 
     @property
-    def said(self) -> str:
+    def plain_name(self) -> str:
         """The name, as Markdown shows it letter by letter."""
         return plain(self.name)
 
+    @property
+    def about(self) -> About:
+        """The model and the picture."""
+        return self.bundle.name, self.picture.key
 
-def begin() -> Case:
-    """The page's heading and all choices; what was chosen."""
-    words = dict(st.query_params)
-    asked = _begin_captioner(words.get("model", ""))
-    notes = start(also=open_models.open_names("caption"))
-    scene.begin(words if asked else {})
+
+def choose_case() -> Case:
+    """Show the page's heading and all choices; return what was chosen."""
+    url_params = address.read_address()
+    asked = _begin_captioner(address.MODEL.read(url_params) or "")
+    notes = begin_session(also=open_models.open_names("caption"))
+    scene.begin_scene(url_params if asked else {})
     st.title(QUESTION)
     st.markdown(LEAD)
     what, which, own = st.columns([4, 3, 4], gap="medium")
     with which:
-        bundle = open_model(_choose_model())
+        bundle = open_or_replace(_choose_model())
     if isinstance(bundle, CaptionBundle):
         with what:
-            drawn = scene.chosen(bundle, "explained")
-        if drawn:
+            draws = scene.choose_subject(bundle, Attribution.explained)
+        if draws:
             with own:
-                drawn = scene.current()
-            return _word(bundle, *drawn, words, notes)
+                shown, drawn = scene.choose_scene()
+            return _word_case(bundle, shown, drawn, url_params, notes)
     with what:
-        picture.sample_choice()
+        picture.show_sample_choice()
     with own:
-        picture.upload()
+        picture.show_upload()
+    shown = picture.chosen_picture()
     if isinstance(bundle, CaptionBundle):
-        return _word(bundle, picture.current(), None, words, notes)
-    return _class(see(bundle, picture.current(), words, notes))
+        return _word_case(bundle, shown, None, url_params, notes)
+    return _class_case(record_session(bundle, shown, url_params, notes))
 
 
-def note_case(case: Case) -> None:
-    """Let the address say what is explained; the last thing that the page does."""
-    about = _about(case.bundle, case.picture)
+def case_url_params(case: Case) -> dict[str, str]:
+    """Write what is explained into the parameters of an address."""
     if case.session is not None:
-        write_address(case.session)
-        set_url_params(**{"class": (case.name if _is_chosen(about) else None, None)})
-        return
-    place = {"scene": st.session_state.scene} if case.scene else {"photo": _photo(case.picture)}
-    words = {**place, "model": case.bundle.name, "word": case.word + 1}
-    st.query_params.from_dict({name: str(value) for name, value in words.items()})
-    set_url_params(
-        colors=(case.view.colors, View.colors),
-        opacity=(case.view.opacity, View.opacity),
-        smooth=("yes" if case.view.smooth else "no", "no"),
+        named = address.CLASS.write(case.name) if _chosen_class(case.about) is not None else {}
+        return session_url_params(case.session) | named
+    number = Scene.number
+    return (
+        (
+            number.param.write(number.get())
+            if case.scene
+            else address.PHOTO.write(case.picture.name_in_link)
+        )
+        | address.MODEL.write(case.bundle.name)
+        | address.WORD.write(case.word)
+        | address.COLORS.write_changed(case.style.colors)
+        | address.OPACITY.write_changed(case.style.opacity)
+        | address.SMOOTH.write_changed(case.style.smooth)
     )
-
-
-def _photo(shown: Picture) -> str:
-    return shown.sample or "own"
-
-
-def _about(bundle: zoo.Bundle, shown: Picture) -> tuple[str, str]:
-    """A choice is for one photo and one model; others begin with the usual one."""
-    return bundle.name, shown.key
 
 
 # -- the model ------------------------------------------------------------------------------------
 
 
 def _begin_captioner(asked: str) -> bool:
-    """Begin with the captioner that a link names, once; whether it names one.
+    """Begin with the captioner that a link names, once; return whether it names one.
 
     Nothing is fetched because of a link.
     """
-    state = st.session_state
     known = open_models.is_open(asked, "caption")
-    if "explained" not in state:
-        state.explained = asked if known else None
+    if not Attribution.explained.is_set:
+        Attribution.explained.set(asked if known else None)
         if known:
             open_models.open_by_name(asked, "caption")
     return known
 
 
 def _choose_model() -> str:
-    """The field in which a model is chosen: captioners too, which the other pages cannot show."""
+    """Show the field in which a model is chosen: captioners too, unlike on other pages."""
     names = [*open_models.open_names(), *open_models.open_names("caption")]
-    st.session_state.model_choice = st.session_state.explained or st.session_state.model
+    Shared.model_choice.set(Attribution.explained.get() or Shared.model.get())
     return st.selectbox(
-        "Model", names, key="model_choice", format_func=_title, on_change=_take_model
+        "Model",
+        names,
+        key=Shared.model_choice.name,
+        format_func=_model_title,
+        on_change=_take_model,
     )
 
 
 def _take_model() -> None:
-    name = st.session_state.model_choice
+    name = Shared.model_choice.get()
     if name in open_models.open_names("caption"):
-        st.session_state.explained = name
+        Attribution.explained.set(name)
     else:
-        st.session_state.explained, st.session_state.model = None, name
+        Attribution.explained.set(None)
+        Shared.model.set(name)
 
 
-def _title(name: str) -> str:
+def _model_title(name: str) -> str:
     file = checkpoints.DIRECTORY / f"{name}.safetensors"
     if name in zoo.names() or not file.is_file():
         return open_models.model_title(name)
@@ -158,47 +173,50 @@ def _title(name: str) -> str:
 # -- a class --------------------------------------------------------------------------------------
 
 
-def _class(session: Session) -> Case:
-    """The class to explain: one of the likeliest, or any other."""
+def _class_case(session: Session) -> Case:
+    """Choose the class to explain: one of the likeliest, or any other."""
     bundle, shown = session.bundle, session.picture
-    about = _about(bundle, shown)
+    about = (bundle.name, shown.key)
     likely = probabilities(bundle, shown.key, shown.image)
     order = np.argsort(-likely, kind="stable")
     _begin_class(bundle, about, len(likely))
-    target = st.session_state.target if _is_chosen(about) else int(order[0])
+    chosen = _chosen_class(about)
+    target = int(order[0]) if chosen is None else chosen
     options = order[:BEST].tolist()
     if target not in options:
         options.append(target)
-    st.session_state.likely_class, st.session_state.any_class = target, None
+    Attribution.likely_class.set(target)
+    Attribution.any_class.set(None)
     best_column, other_column = st.columns([3, 1], gap="medium", vertical_alignment="bottom")
     with best_column:
         st.pills(
             "For which class",
             options,
-            key="likely_class",
+            key=Attribution.likely_class.name,
             required=True,
             wrap=True,
             on_change=_take_class,
-            args=("likely_class", about),
+            args=(Attribution.likely_class, about),
             format_func=lambda i: f"{plain(class_name(bundle, i))}  {_percent(likely[i])}",
         )
     with other_column:
         st.selectbox(
             "Any other class",
             order.tolist(),
-            key="any_class",
+            key=Attribution.any_class.name,
             index=None,
             placeholder="Type to find one",
             on_change=_take_class,
-            args=("any_class", about),
+            args=(Attribution.any_class, about),
             format_func=lambda i: class_name(bundle, i),
         )
     name = class_name(bundle, target)
-    return Case(bundle, shown, target, name, session.look.photo, session.view, session)
+    photo, style = session.recorded.photo, session.view.style
+    return Case(bundle, shown, target, name, photo, style, session)
 
 
-def class_name(bundle: zoo.Bundle, index: int) -> str:
-    """How the page calls a class."""
+def class_name(bundle: Bundle, index: int) -> str:
+    """Name a class as the page does."""
     return bundle.classes[index] if bundle.classes else f"output {index + 1}"
 
 
@@ -206,46 +224,44 @@ def _percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.01 else f"{share:.1%}"
 
 
-def _begin_class(bundle: zoo.Bundle, about: tuple[str, str], classes: int) -> None:
-    """The class that a link names, once."""
-    if "target" in st.session_state:
+def _begin_class(bundle: Bundle, about: About, classes: int) -> None:
+    """Begin with the class that a link names, once."""
+    if Attribution.target.is_set:
         return
-    st.session_state.target = st.session_state.target_of = None
-    word = st.query_params.get("class")
+    linked = address.CLASS.read(address.read_address())
     names = [class_name(bundle, i) for i in range(classes)]
-    if word in names:
-        st.session_state.target, st.session_state.target_of = names.index(word), about
-    elif word is not None:
+    Attribution.target.set((names.index(linked), about) if linked in names else None)
+    if linked is not None and linked not in names:
         st.caption("The link names a class that this model does not have.")
 
 
-def _is_chosen(about: tuple[str, str]) -> bool:
-    return st.session_state.get("target_of") == about
+def _chosen_class(about: About) -> int | None:
+    """Return the class that was chosen for this model and picture, if one was."""
+    target, chosen_for = Attribution.target.get() or (None, None)
+    return target if chosen_for == about else None
 
 
-def _take_class(key: str, about: tuple[str, str]) -> None:
-    if st.session_state[key] is not None:
-        st.session_state.target, st.session_state.target_of = st.session_state[key], about
+def _take_class(key: Key[int | None], about: About) -> None:
+    if (target := key.get()) is not None:
+        Attribution.target.set((target, about))
 
 
 # -- a word ---------------------------------------------------------------------------------------
 
 
-def _word(
+def _word_case(
     bundle: CaptionBundle,
     shown: Picture,
     drawn: scenes.Scene | None,
-    words: Mapping[str, str],
+    url_params: Mapping[str, str],
     notes: Sequence[str],
 ) -> Case:
-    """The word to explain: one of the captioner's own words about the picture.
+    """Choose the word to explain: one of the captioner's own words about the picture.
 
-    ``words``: of the address, which says how to draw where no classifier's view does.
+    ``url_params``: the address, which says how to draw where no classifier's view does.
     """
-    view = st.session_state.get("view")
-    if view is None:
-        view, of_view = drawn_as(words)
-        notes = [*notes, *of_view]
+    view, notes = Shared.view.get(), list(notes)
+    style = view.style if view else style_from_address(url_params, notes)
     if notes:
         st.caption(" ".join(notes))
     if bundle.knows_only_scenes and drawn is None:
@@ -255,33 +271,34 @@ def _word(
         st.info(SILENT, icon=":material/info:")
         st.stop()
     named = {} if drawn is None else _named(caption, drawn)
-    place = _choose_word(caption, named, _about(bundle, shown))
+    place = _choose_word(caption, named, (bundle.name, shown.key))
     return Case(
         bundle,
         shown,
         bundle.word(caption.words, place),
         f"“{caption.words[place]}”",
         photo_bytes(scene.enlarged(bundle.frame(shown.image))),
-        view,
+        style,
         scene=drawn is not None,
         drawn=named.get(place),
         word=place,
     )
 
 
-def _choose_word(caption: Caption, named: dict[int, Drawn], about: tuple[str, str]) -> int:
-    state, count = st.session_state, len(caption.words)
-    if "word_of" not in state:  # the word that a link names, once
-        asked = st.query_params.get("word", "")
-        known = asked.isascii() and asked.isdigit() and 1 <= int(asked[:4]) <= count
-        state.word_of = (int(asked[:4]) - 1, about) if known else None
-    place, of = state.word_of or (0, None)
-    usual = _usual_word(caption.words, named)
-    state.word_choice = place if of == about and place < count else usual
+def _choose_word(caption: Caption, named: dict[int, Drawn], about: About) -> int:
+    """Show the words; return the place of the one that is chosen."""
+    count = len(caption.words)
+    if not Attribution.word.is_set:
+        linked = address.WORD.read(address.read_address())
+        Attribution.word.set((linked, about) if linked is not None and linked < count else None)
+    place, chosen_for = Attribution.word.get() or (0, None)
+    if chosen_for != about or place >= count:
+        place = _default_word(caption.words, named)
+    Attribution.word_choice.set(place)
     return st.pills(
         "For which word of its caption, and how sure it was",
         range(count),
-        key="word_choice",
+        key=Attribution.word_choice.name,
         required=True,
         wrap=True,
         on_change=_take_word,
@@ -292,19 +309,19 @@ def _choose_word(caption: Caption, named: dict[int, Drawn], about: tuple[str, st
     )
 
 
-def _take_word(about: tuple[str, str]) -> None:
-    st.session_state.word_of = st.session_state.word_choice, about
+def _take_word(about: About) -> None:
+    Attribution.word.set((Attribution.word_choice.get(), about))
 
 
-def _usual_word(words: Sequence[str], named: dict[int, Drawn]) -> int:
-    """The colour of the first thing that is named, or else the first word that may name one."""
+def _default_word(words: Sequence[str], named: dict[int, Drawn]) -> int:
+    """Find the colour of the first thing that is named, or the first word that may name one."""
     if named:
         return min(named) + 1
     return first_telling(words)
 
 
 def _named(caption: Caption, drawn: scenes.Scene) -> dict[int, Drawn]:
-    """What each word names that names something which is there."""
+    """Find what each word names, of the things that are there."""
     return {
         word: Drawn(
             " ".join(drawn.objects[number].words),

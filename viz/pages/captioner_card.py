@@ -4,7 +4,7 @@ from typing import Any
 
 import streamlit as st
 
-from model import zoo
+from model.bundle import Bundle
 from viz.pages.models_card import LINES, show_training
 from viz.pages.shared.text import plain
 
@@ -20,8 +20,8 @@ BASELINES = {"nearest": "Caption of the most similar photo", "commonest": "Commo
 BEAMS = "_beam3"
 
 
-def about(bundle: zoo.Bundle) -> None:
-    """A popover with the card; nothing for a captioner that has none."""
+def show_card(bundle: Bundle) -> None:
+    """Show a popover with the card; nothing for a captioner that has none."""
     card = bundle.card
     if card.recipe is None:
         return

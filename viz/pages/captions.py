@@ -10,20 +10,19 @@ import numpy as np
 import streamlit as st
 
 from model import zoo
+from model.captioning.caption import Caption, CaptionBundle
 from model.datasets import scenes
 from viz.components import mounts
-from viz.components.caption_payload import MEMORY_OF_ONE, CaptionLike, Objects, caption_payload
-from viz.components.draw_style import DrawStyle
+from viz.components.caption_payload import MEMORY_OF_ONE, Objects, caption_payload
 from viz.components.payload import photo_bytes
 from viz.pages import captioner_card
-from viz.pages.shared import captioner_choice, open_models, picture
-from viz.pages.shared import scene as scene_choice
+from viz.pages.shared import address, captioner_choice, open_models, picture, scene
 from viz.pages.shared.captions_written import Question, caption_of, first_telling
 from viz.pages.shared.picture import Picture
-from viz.pages.shared.scene import STRANGE, enlarged
-from viz.pages.shared.session import start
+from viz.pages.shared.session import begin_session
+from viz.pages.shared.state import Captions, Scene
 from viz.pages.shared.text import plain
-from viz.pages.shared.url_params import set_url_params, url_param
+from viz.pages.shared.view import CaptionView, LinkedCaptionView
 from viz.pictures.caption_strip import animation, strip
 
 BY_CHANCE = 0
@@ -41,9 +40,7 @@ TEMPERATURE_HELP = (
 )
 END = "<end>"  # how a vocabulary writes it
 MOST_TYPED = 10_000  # characters; a captioner reads fewer, and says so
-MOST_LINKED = 200
 MOST_DRAWS = 1000
-LOOKS = {"colors": "viridis", "opacity": 0.75, "smooth": False, "boxes": False}
 NONE_TRAINED = (
     "No captioner is trained yet. This command trains one on scenes that the project draws "
     "itself, in under an hour on two cores; then open this page again:"
@@ -67,92 +64,84 @@ ADDITIVE = (
     "There are no heads, and no triangle: what it knows of the words before is in its state.",
 )
 
-View = dict[str, object]  # layer, head, word, and how maps are drawn
-
 
 @dataclass(frozen=True)
-class Told:
-    """The caption on the page, and what the model says when nobody types."""
+class Shown:
+    """The caption on the page, and the model's own one, which differs where somebody typed."""
 
     question: Question  # what the caption answers
-    caption: CaptionLike
-    own: CaptionLike
+    caption: Caption
+    own: Caption
     beam: int = 0  # which of the own caption's beams it is
     typed: bool = False
 
 
 def page() -> None:
     """The whole page, top to bottom."""
-    notes = start()
+    notes = begin_session()
     st.title("Which patches chose each word?")
     st.markdown(
         "A captioner writes word after word, and looks at the photo anew for each. Step through "
         "the words, or move the mouse over the photo: the words that looked there stand out."
     )
-    if "caption_view" not in st.session_state:
+    if not Captions.linked.is_set:
         notes += captioner_choice.open_linked()
-    captioner_choice.not_opened()
+    captioner_choice.show_refusal()
     names = open_models.open_names("caption")
     if not names:
         st.info(NONE_TRAINED, icon=":material/info:")
         st.code(TRAIN, language="bash")
-        captioner_choice.open_another()
+        captioner_choice.show_hub_field()
         return
-    notes += _read_address(names)
-    bundle, shown, scene = _choose(names)
+    notes += _begin_settings(names)
+    bundle, photo, drawn = _choose_captioner_and_picture(names)
     if notes:
         st.caption(" ".join(notes))
-    if bundle.knows_only_scenes and scene is None:
-        st.info(STRANGE, icon=":material/info:")
-    told = _tell(bundle, shown)
-    objects = _objects(bundle, told.caption, scene)
-    _show(bundle, shown, told, objects)
+    if bundle.knows_only_scenes and drawn is None:
+        st.info(scene.STRANGE, icon=":material/info:")
+    shown = _ask_captioner(bundle, photo)
+    objects = _find_objects(bundle, shown.caption, drawn)
+    view, begun = _fit_view(shown, objects)
+    _show_caption(bundle, photo, shown, objects, begun)
     if objects.named:
-        st.caption(_pointing(objects))
+        st.caption(_pointing_score(objects))
     with st.container(horizontal=True):
-        _show_meaning(bundle, told.caption)
-        _show_export(bundle, shown, told.caption)
-        captioner_card.about(bundle)
-        captioner_choice.open_another()
-    _write_address(shown, scene)
+        _show_meaning(bundle, shown.caption)
+        _show_export(bundle, photo, shown.caption, view)
+        captioner_card.show_card(bundle)
+        captioner_choice.show_hub_field()
+    address.write_address(_url_params(photo, drawn is not None, view))
 
 
 # -- the choices ----------------------------------------------------------------------------------
 
 
-def _read_address(names: Sequence[str]) -> list[str]:
-    """Begin the page's own part of the session from the address, once."""
-    words = dict(st.query_params)
-    scene_choice.begin(words)
-    state = st.session_state
-    usual = captioner_choice.fitting(state.subject == "scene", state.get("captioner"))
-    url_param("captioner", usual or names[0], names)
-    url_param("beams", 1, list(DECODING))
-    url_param("temperature", 1.0, TEMPERATURES)
-    url_param("draw", 0, lambda draw: 0 <= draw < MOST_DRAWS)
-    if "caption_view" in st.session_state:
+def _begin_settings(names: Sequence[str]) -> list[str]:
+    """Begin the page's own settings from the address, once; return notes for what was wrong."""
+    url_params = address.read_address()
+    scene.begin_scene(url_params)
+    drawn = Scene.subject.get() == "scene"
+    default = captioner_choice.fitting_captioner(drawn, Captions.captioner.get())
+    Captions.captioner.begin(names, default or names[0])
+    Captions.beams.begin(DECODING)
+    Captions.temperature.begin(TEMPERATURES)
+    Captions.draw.begin(range(MOST_DRAWS))
+    if Captions.linked.is_set:
         return []
-    st.session_state.typed = words.get("text", "")[:MOST_LINKED]
-    st.session_state.given = words.get("given", "")[:MOST_LINKED].split()
-    st.session_state.given_about = None  # any picture: the link's own
-    st.session_state.beam = None
-    st.session_state.caption_view = dict(LOOKS, layer=None, head="mean", word=None)
-    return _read_view(words)
-
-
-def _read_view(words: dict[str, str]) -> list[str]:
-    view, notes = st.session_state.caption_view, []
-    for name, usual in (("layer", None), ("head", "mean"), ("word", None)):
-        text = words.get(name, "")
-        if text.isascii() and text.isdigit() and 0 < len(text) < 4 and int(text):
-            view[name] = int(text) - 1
-        elif text and text != usual:
-            notes.append(f"The link's {name} is not one of this page; showing the usual one.")
+    notes: list[str] = []
+    layer = address.CAPTION_LAYER.read(url_params, notes)
+    head = address.CAPTION_HEAD.read(url_params, notes)
+    word = address.WORD.read(url_params, notes)
+    Captions.linked.set(LinkedCaptionView(layer, head, word))
+    Captions.typed.set(address.TEXT.read(url_params))
+    Captions.given.set(address.GIVEN.read(url_params).split())
     return notes
 
 
-def _choose(names: Sequence[str]) -> tuple[zoo.Bundle, Picture, scenes.Scene | None]:
-    """The choices: the captioner, the picture, and the scene if it is one."""
+def _choose_captioner_and_picture(
+    names: Sequence[str],
+) -> tuple[CaptionBundle, Picture, scenes.Scene | None]:
+    """Show the choices; return the captioner, the picture, and the scene if it is one."""
     what, how = st.columns([5, 6], gap="large")
     with how:
         name_column, decoding_column = st.columns([4, 6], gap="small")
@@ -160,48 +149,48 @@ def _choose(names: Sequence[str]) -> tuple[zoo.Bundle, Picture, scenes.Scene | N
             name = st.selectbox(
                 "Captioner",
                 names,
-                key="captioner",
+                key=Captions.captioner.name,
                 format_func=captioner_choice.captioner_title,
                 persist_state="session",
             )
         with decoding_column:
-            st.segmented_control(
+            beams = st.segmented_control(
                 "Words are chosen",
                 list(DECODING),
-                key="beams",
+                key=Captions.beams.name,
                 required=True,
-                format_func=DECODING.get,
+                format_func=DECODING.__getitem__,
                 help=DECODING_HELP,
                 wrap=True,
                 persist_state="session",
             )
-        if st.session_state.beams == BY_CHANCE:
-            _draw_by_chance()
-        _type()
-    bundle = _open(name)
+        if beams == BY_CHANCE:
+            _show_chance()
+        _show_typing()
+    bundle = _open_captioner(name)
     with what:
-        if scene_choice.chosen(bundle, "captioner"):
-            return bundle, *scene_choice.current()
-        picture.sample_choice()
-        picture.upload()
-        return bundle, picture.current(), None
+        if scene.choose_subject(bundle, Captions.captioner):
+            return bundle, *scene.choose_scene()
+        picture.show_sample_choice()
+        picture.show_upload()
+        return bundle, picture.chosen_picture(), None
 
 
-def _open(name: str) -> zoo.Bundle:
-    """The captioner; a sentence and no more where its file is gone or broken."""
+def _open_captioner(name: str) -> CaptionBundle:
+    """Open the captioner; show a sentence and no more where its file is gone or broken."""
     try:
-        return open_models.open_model_named(name)
+        return open_models.open_captioner(name)
     except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
         st.error(plain(str(problem)), icon=":material/error:")
         st.stop()
 
 
-def _draw_by_chance() -> None:
+def _show_chance() -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.select_slider(
             "Temperature",
             TEMPERATURES,
-            key="temperature",
+            key=Captions.temperature.name,
             help=TEMPERATURE_HELP,
             persist_state="session",
         )
@@ -209,15 +198,15 @@ def _draw_by_chance() -> None:
 
 
 def _draw_again() -> None:
-    st.session_state.draw = (st.session_state.draw + 1) % MOST_DRAWS
+    Captions.draw.set((Captions.draw.get() + 1) % MOST_DRAWS)
     _drop_changes()
 
 
-def _type() -> None:
+def _show_typing() -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.text_input(
             "Your own caption",
-            key="typed",
+            key=Captions.typed.name,
             placeholder="Type one: what does the model think of it?",
             on_change=_drop_changes,
             persist_state="session",
@@ -225,123 +214,137 @@ def _type() -> None:
         st.button(
             "Clear",
             on_click=_start_again,
-            disabled=not (st.session_state.typed or st.session_state.given),
+            disabled=not (Captions.typed.get() or Captions.given.get()),
             help="Back to the model's own caption",
         )
 
 
 def _drop_changes() -> None:
-    st.session_state.given, st.session_state.beam = [], None
+    Captions.given.set([])
+    Captions.beam.set(None)
 
 
 def _start_again() -> None:
-    st.session_state.typed = ""
+    Captions.typed.set("")
     _drop_changes()
 
 
 # -- the caption ----------------------------------------------------------------------------------
 
 
-def _tell(bundle: zoo.Bundle, shown: Picture) -> Told:
-    """The model's caption, one of its beams, or what it thinks of the typed one."""
-    state, about = st.session_state, (bundle.name, shown.key)
-    if state.given_about not in (None, about):
-        state.given = []  # words were chosen for another picture
-    state.given_about = about
-    question = Question(*about, max(1, state.beams), tuple(state.given))
-    if state.beams == BY_CHANCE:
-        question = replace(question, temperature=state.temperature, draw=state.draw)
-    own = caption_of(bundle, shown, question)
-    if state.typed.strip():
-        judged = replace(question, typed=state.typed[:MOST_TYPED])
-        caption = caption_of(bundle, shown, judged)
+def _ask_captioner(bundle: CaptionBundle, photo: Picture) -> Shown:
+    """Return the model's caption, one of its beams, or its judgement of the typed one."""
+    question = _question(bundle, photo)
+    own = caption_of(bundle, photo, question)
+    typed = Captions.typed.get()
+    if typed.strip():
+        judged = replace(question, typed=typed[:MOST_TYPED])
+        caption = caption_of(bundle, photo, judged)
         if caption.words:
-            return Told(judged, caption, own, typed=True)
+            return Shown(judged, caption, own, typed=True)
         st.info("There is no word in what you typed; this is the model's own caption.")
-    asked, beam = state.beam or ("", 0)
+    asked, beam = Captions.beam.get() or ("", 0)
     if asked == question.key and 0 < beam < len(own.beams):
         judged = replace(question, typed=own.beams[beam][0])
-        return Told(judged, caption_of(bundle, shown, judged), own, beam)
-    return Told(question, own, own)
+        return Shown(judged, caption_of(bundle, photo, judged), own, beam)
+    return Shown(question, own, own)
 
 
-def _show(bundle: zoo.Bundle, shown: Picture, told: Told, objects: Objects) -> None:
+def _question(bundle: CaptionBundle, photo: Picture) -> Question:
+    """Ask for the model's own caption, as the settings say."""
+    about, beams = (bundle.name, photo.key), Captions.beams.get()
+    if Captions.given_about.get() not in (None, about):
+        Captions.given.set([])  # words were chosen for another picture
+    Captions.given_about.set(about)
+    question = Question(*about, max(1, beams), tuple(Captions.given.get()))
+    if beams != BY_CHANCE:
+        return question
+    return replace(question, temperature=Captions.temperature.get(), draw=Captions.draw.get())
+
+
+def _show_caption(
+    bundle: CaptionBundle, photo: Picture, shown: Shown, objects: Objects, begun: CaptionView
+) -> None:
     """Mount the caption; nothing is sent again until there is another one."""
-    _fit_view(told, objects)
-    view = dict(st.session_state.caption_sent[1])
-    style = DrawStyle(**{name: view.pop(name) for name in ("colors", "opacity", "smooth")})
     payload = caption_payload(
-        told.caption,
-        photo_bytes(enlarged(bundle.frame(shown.image))),
+        shown.caption,
+        photo_bytes(scene.enlarged(bundle.frame(photo.image))),
         bundle.tokens.grid,
-        view,
-        style,
+        begun.as_header(),
+        begun.style,
         bundle.tokens.prefix,
-        beams=[] if told.typed else told.own.beams,
-        beam=told.beam,
-        given=0 if told.question.typed else len(told.question.given),
+        beams=[] if shown.typed else shown.own.beams,
+        beam=shown.beam,
+        given=0 if shown.question.typed else len(shown.question.given),
         objects=objects,
         memory_of_one=bundle.memory_of_one,
-        summary=_summary(told),
-        key=told.question.key,
+        summary=_summary(shown),
+        key=shown.question.key,
     )
     mounts.captions(
         payload,
         on_view=_take_view,
         on_continue=_take_word,
-        on_beam=partial(_take_beam, replace(told.question, typed=None).key),
+        on_beam=partial(_take_beam, replace(shown.question, typed=None).key),
+        key=Captions.component.name,
     )
 
 
-def _fit_view(told: Told, objects: Objects) -> None:
-    """Make the view one that this caption has; note what the browser begins with."""
-    state, view, caption = st.session_state, st.session_state.caption_view, told.caption
-    before, now = state.get("caption_sent"), told.question.key
-    if before and before[0] != now:
-        given = len(told.question.given)
-        view["word"] = given - 1 if given else None
-    if view["word"] is None:
-        view["word"] = _telling_word(caption.words, objects)
-    last = len(caption.cross) - 1
-    captioner = told.question.captioner
-    if state.setdefault("caption_by", captioner) != captioner:
-        state.caption_by, view["layer"] = captioner, None  # another one has other layers
-    view["layer"] = last if view["layer"] is None else min(max(view["layer"], 0), last)
-    if view["head"] != "mean":
-        view["head"] = min(max(view["head"], 0), len(caption.cross[view["layer"]]) - 1)
-    view["word"] = min(max(view["word"], 0), max(0, len(caption.words) - 1))
-    if not before or before[0] != now or "captions" not in state:
-        state.caption_sent = now, dict(view)
+def _fit_view(shown: Shown, objects: Objects) -> tuple[CaptionView, CaptionView]:
+    """Find the nearest view that this caption has, and the view with which the browser began it."""
+    caption, now = shown.caption, shown.question.key
+    sent, view = Captions.sent.get(), Captions.view.get()
+    looked_at = view or Captions.linked.get()
+    layer, head, word = looked_at.layer, looked_at.head, looked_at.word
+    if sent and sent[0] != now:
+        given = len(shown.question.given)
+        word = given - 1 if given else None
+    if word is None:
+        word = _telling_word(caption.words, objects)
+    captioner, last = shown.question.captioner, len(caption.cross) - 1
+    if Captions.view_captioner.is_set and Captions.view_captioner.get() != captioner:
+        layer = None  # another one has other layers
+    Captions.view_captioner.set(captioner)
+    layer = last if layer is None else min(max(layer, 0), last)
+    if isinstance(head, int):
+        head = min(max(head, 0), len(caption.cross[layer]) - 1)
+    word = min(max(word, 0), max(0, len(caption.words) - 1))
+    fitted = replace(view or CaptionView(layer, head, word), layer=layer, head=head, word=word)
+    Captions.view.set(fitted)
+    if not sent or sent[0] != now or not Captions.component.is_set:
+        sent = now, fitted
+        Captions.sent.set(sent)
+    return fitted, sent[1]
 
 
 def _telling_word(words: Sequence[str], objects: Objects) -> int:
-    """The first word that names a thing, or else the first that may."""
+    """Find the first word that names a thing, or else the first that may."""
     shapes = (word for word, _ in objects.named if words[word] in scenes.SHAPES)
     return next(shapes, first_telling(words))
 
 
-def _summary(told: Told) -> str:
-    """How sure the model is, and what was cut or replaced, in sentences of plain text."""
-    caption = told.caption
+def _summary(shown: Shown) -> str:
+    """Say how sure the model is, and what was cut or replaced, in sentences of plain text."""
+    caption = shown.caption
     if not caption.words:
         return f"The model says nothing here. {caption.note}"
     least = int(np.argmin(caption.logprobs))
-    if told.typed:
-        said = (
+    if shown.typed:
+        summary = (
             f"The model gives these words a log-probability of {_logprob(caption)}; those of its "
-            f"own caption get {_logprob(told.own)}, the end of neither counted. It is most "
+            f"own caption get {_logprob(shown.own)}, the end of neither counted. It is most "
             f"surprised by “{caption.words[least]}”."
         )
     else:
         mean = math.exp(float(np.mean(caption.logprobs)))
-        said = (
+        summary = (
             f"How sure the model is: {_percent(mean)} a word (geometric mean), least of "
             f"“{caption.words[least]}”, {_percent(math.exp(caption.logprobs[least]))}."
         )
-    return f"{said} {caption.note}".strip()
+    return f"{summary} {caption.note}".strip()
 
 
-def _logprob(caption: CaptionLike) -> str:
+def _logprob(caption: Caption) -> str:
     total = float(caption.logprobs.sum())
     mean = total / len(caption.words) if caption.words else 0.0
     return f"{total:.1f}, {mean:.1f} a word".replace("-", "−")
@@ -352,48 +355,49 @@ def _percent(share: float) -> str:
 
 
 def _take_view() -> None:
-    message = st.session_state.captions.get("view") or {}
-    if message.get("id") == st.session_state.caption_sent[0]:
-        view = st.session_state.caption_view
-        view.update((name, message[name]) for name in view.keys() & message.keys())
+    message = Captions.component.get().get("view") or {}
+    sent, view = Captions.sent.get(), Captions.view.get()
+    if sent and view and message.get("id") == sent[0]:
+        Captions.view.set(CaptionView.from_browser(message, view))
 
 
 def _take_word() -> None:
     """Go on from a word that was chosen among the alternatives, or end there."""
-    if words := st.session_state.captions.get("continue"):
+    if words := Captions.component.get().get("continue"):
         _start_again()
         *before, last = (str(word) for word in words)
         if last == END:
-            st.session_state.typed = " ".join(before)
+            Captions.typed.set(" ".join(before))
         else:
-            st.session_state.given = [*before, last]
+            Captions.given.set([*before, last])
 
 
 def _take_beam(question: str) -> None:
-    if (beam := st.session_state.captions.get("beam")) is not None:
-        st.session_state.beam = question, beam
+    if (beam := Captions.component.get().get("beam")) is not None:
+        Captions.beam.set((question, beam))
 
 
 # -- what was drawn -------------------------------------------------------------------------------
 
 
-def _objects(bundle: zoo.Bundle, caption: CaptionLike, scene: scenes.Scene | None) -> Objects:
-    if scene is None:
+def _find_objects(bundle: CaptionBundle, caption: Caption, drawn: scenes.Scene | None) -> Objects:
+    """Find the drawn objects, and those that the caption names."""
+    if drawn is None:
         return Objects()
-    width, height = scene.image.size
+    width, height = drawn.image.size
     boxes = [
         (left / width, top / height, right / width, bottom / height)
-        for left, top, right, bottom in (thing.box for thing in scene.objects)
+        for left, top, right, bottom in (thing.box for thing in drawn.objects)
     ]
-    labels = [f"{thing.size} {thing.colour} {thing.shape}" for thing in scene.objects]
+    labels = [f"{thing.size} {thing.colour} {thing.shape}" for thing in drawn.objects]
     found = (
-        () if bundle.memory_of_one else scenes.score_pointing_game(caption, scene, bundle.tokens)
+        () if bundle.memory_of_one else scenes.score_pointing_game(caption, drawn, bundle.tokens)
     )
     named = [(word, thing) for word, thing, _ in found]
     return Objects(boxes, labels, named, sum(hit for _, _, hit in found))
 
 
-def _pointing(objects: Objects) -> str:
+def _pointing_score(objects: Objects) -> str:
     return (
         f"Pointing score of this caption: of {len(objects.named)} words that name an object, "
         f"{objects.hits} have the peak of their attention (last layer, mean of the heads) inside "
@@ -404,7 +408,7 @@ def _pointing(objects: Objects) -> str:
 # -- what it means, and to keep -------------------------------------------------------------------
 
 
-def _show_meaning(bundle: zoo.Bundle, caption: CaptionLike) -> None:
+def _show_meaning(bundle: CaptionBundle, caption: Caption) -> None:
     has_self_attention = bool(caption.self_)
     how, formula, words_before = DOT_PRODUCT if has_self_attention else ADDITIVE
     with st.popover("What am I seeing?", icon=":material/help:"):
@@ -421,15 +425,16 @@ def _show_meaning(bundle: zoo.Bundle, caption: CaptionLike) -> None:
             st.markdown(f"**Here:** {MEMORY_OF_ONE}")
 
 
-def _show_export(bundle: zoo.Bundle, shown: Picture, caption: CaptionLike) -> None:
+def _show_export(
+    bundle: CaptionBundle, photo: Picture, caption: Caption, view: CaptionView
+) -> None:
     if bundle.memory_of_one or not caption.words:
         return
     # A file is made when it is asked for, by a thread that has no session: the view goes along.
-    told = bundle, shown, caption, dict(st.session_state.caption_view)
     with st.popover("Save", icon=":material/download:"):
         st.download_button(
             "All words side by side (PNG)",
-            partial(_strip, *told),
+            partial(_make_strip, bundle, photo, caption, view),
             "saccade-caption.png",
             "image/png",
             on_click="ignore",
@@ -437,54 +442,71 @@ def _show_export(bundle: zoo.Bundle, shown: Picture, caption: CaptionLike) -> No
         for kind, title in (("gif", "GIF"), ("webp", "WebP")):
             st.download_button(
                 f"Word by word ({title})",
-                partial(_animation, *told, kind),
+                partial(_make_animation, bundle, photo, caption, view, kind),
                 f"saccade-caption.{kind}",
                 f"image/{kind}",
                 on_click="ignore",
             )
 
 
-def _strip(bundle: zoo.Bundle, shown: Picture, caption: CaptionLike, view: View) -> bytes:
+def _make_strip(
+    bundle: CaptionBundle, photo: Picture, caption: Caption, view: CaptionView
+) -> bytes:
     buffer = io.BytesIO()
-    photo, maps = enlarged(bundle.frame(shown.image)), _maps(bundle, caption, view)
-    probabilities = np.exp(caption.logprobs)
-    strip(photo, maps, caption.words, probabilities, **_style(view)).save(buffer, "PNG")
+    strip(
+        scene.enlarged(bundle.frame(photo.image)),
+        _maps(bundle, caption, view),
+        caption.words,
+        np.exp(caption.logprobs),
+        color_map=view.colors,
+        opacity=view.opacity,
+        smooth=view.smooth,
+    ).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def _animation(
-    bundle: zoo.Bundle, shown: Picture, caption: CaptionLike, view: View, kind: str
+def _make_animation(
+    bundle: CaptionBundle, photo: Picture, caption: Caption, view: CaptionView, kind: str
 ) -> bytes:
-    photo, maps = enlarged(bundle.frame(shown.image)), _maps(bundle, caption, view)
-    return animation(photo, maps, caption.words, kind, **_style(view))
+    return animation(
+        scene.enlarged(bundle.frame(photo.image)),
+        _maps(bundle, caption, view),
+        caption.words,
+        kind,
+        color_map=view.colors,
+        opacity=view.opacity,
+        smooth=view.smooth,
+    )
 
 
-def _style(view: View) -> dict[str, object]:
-    return {"color_map": view["colors"], "opacity": view["opacity"], "smooth": view["smooth"]}
+def _maps(bundle: CaptionBundle, caption: Caption, view: CaptionView) -> np.ndarray:
+    """Compute the maps of all words in the layer and head that are shown.
 
-
-def _maps(bundle: zoo.Bundle, caption: CaptionLike, view: View) -> np.ndarray:
-    """(words, rows, columns) of the layer and head that are shown."""
-    head = None if view["head"] == "mean" else view["head"]
-    rows = caption.attention(view["layer"], head)[:, bundle.tokens.patch_slice]
+    Returns (words, rows, columns).
+    """
+    head = view.head if isinstance(view.head, int) else None
+    rows = caption.attention(view.layer, head)[:, bundle.tokens.patch_slice]
     return rows.reshape(-1, *bundle.tokens.grid)
 
 
-def _write_address(shown: Picture, scene: scenes.Scene | None) -> None:
-    """Let the address say what is shown; the last thing that the page does."""
-    state, view = st.session_state, st.session_state.caption_view
-    place = {"photo": shown.sample or "own"} if scene is None else {"scene": state.scene}
-    head = view["head"] if view["head"] == "mean" else view["head"] + 1
-    words = {"captioner": state.captioner, **place, "layer": view["layer"] + 1, "head": head}
-    st.query_params.from_dict({name: str(value) for name, value in words.items()})
-    given = " ".join(state.given)
-    set_url_params(
-        word=(view["word"] + 1, None),
-        beams=(state.beams, 1),
-        temperature=(state.temperature if state.beams == BY_CHANCE else 1.0, 1.0),
-        draw=(state.draw if state.beams == BY_CHANCE else 0, 0),
-        given=(given if len(given) <= MOST_LINKED else "", ""),
-        text=(state.typed if len(state.typed) <= MOST_LINKED else "", ""),
+def _url_params(photo: Picture, drawn: bool, view: CaptionView) -> dict[str, str]:
+    """Write what the page shows into the parameters of an address."""
+    captioner, number = Captions.captioner, Scene.number
+    subject = number.param.write(number.get()) if drawn else address.PHOTO.write(photo.name_in_link)
+    chance = {}
+    if Captions.beams.get() == BY_CHANCE:
+        chance = Captions.temperature.url_params() | Captions.draw.url_params()
+    given, typed = " ".join(Captions.given.get()), Captions.typed.get()
+    return (
+        captioner.param.write(captioner.get())
+        | subject
+        | address.CAPTION_LAYER.write(view.layer)
+        | address.CAPTION_HEAD.write(view.head)
+        | address.WORD.write(view.word)
+        | Captions.beams.url_params()
+        | chance
+        | address.GIVEN.write_changed(given if len(given) <= address.LONGEST else "")
+        | address.TEXT.write_changed(typed if len(typed) <= address.LONGEST else "")
     )
 
 

@@ -10,8 +10,8 @@ from model.analysis.cost import SECONDS, Cost, Timing, cost_of, doubled_configs,
 from model.bundle import Bundle
 from model.nets.vit import PRESETS, ViTConfig
 from viz.charts.bars import cost_bars
-from viz.pages.shared.session import model_choice, open_model, start
-from viz.pages.shared.url_params import set_url_params, url_param
+from viz.pages.shared import address, state
+from viz.pages.shared.session import begin_session, open_or_replace, show_model_choice
 
 BARE = {"displayModeBar": False}
 OWN = "This model"
@@ -54,14 +54,14 @@ def _stopwatch() -> threading.Lock:
 
 def page() -> None:
     """The whole page, top to bottom."""
-    notes = start()
+    notes = begin_session()
     st.title("What does a vision transformer cost, and what if something is doubled?")
     st.markdown(
         "Choose a model, read what doubling does to the counted operations, then measure it on "
         "this machine. A model costs the same whatever the photo shows."
     )
     bases = _bases(_choose_model(notes))
-    base, config = _choose(bases)
+    config = _choose_base(bases)
     variants = {
         "as it is": config,
         **{f"{name} doubled": c for name, c in doubled_configs(config).items()},
@@ -71,29 +71,31 @@ def page() -> None:
     _show_times(variants, costs)
     _show_memory(costs)
     _show_formulae(config)
-    st.query_params.from_dict({"model": st.session_state.model})
-    set_url_params(base=(base, next(iter(bases))))
+    address.write_address(
+        address.MODEL.write(state.Shared.model.get())
+        | state.Cost.base.url_params(default=next(iter(bases)))
+    )
 
 
 def _choose_model(notes: list[str]) -> Bundle:
     with st.container(width=420):
-        bundle = open_model(model_choice())
+        bundle = open_or_replace(show_model_choice())
     if notes:
         st.caption(" ".join(notes))
     return bundle
 
 
 def _bases(bundle: Bundle) -> dict[str, ViTConfig]:
-    """What there is to begin from, the usual one first."""
+    """List the configurations to begin from, the default first."""
     own = getattr(bundle.net, "config", None)
     # DeiT may have two heads
     plain = isinstance(own, ViTConfig) and not hasattr(bundle.net, "head_dist")
     return ({OWN: own} if plain else {}) | SIZES
 
 
-def _choose(bases: dict[str, ViTConfig]) -> tuple[str, ViTConfig]:
-    url_param("base", next(iter(bases)), list(bases))
-    base = st.segmented_control("Begin from", list(bases), key="base", required=True)
+def _choose_base(bases: dict[str, ViTConfig]) -> ViTConfig:
+    state.Cost.base.begin(bases, default=next(iter(bases)))
+    base = st.segmented_control("Begin from", list(bases), key=state.Cost.base.name, required=True)
     config = bases[base]
     height, width = config.tokens.image_size
     st.caption(
@@ -101,7 +103,7 @@ def _choose(bases: dict[str, ViTConfig]) -> tuple[str, ViTConfig]:
         f"tokens of width {config.dim}; {config.depth} layers of {config.heads} heads, MLP of "
         f"{config.hidden_dim}."
     )
-    return base, config
+    return config
 
 
 # -- counted ------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from model.tokens import TokenLayout
 from viz.pages.shared import open_models
 from viz.pages.shared.recorded_images import ShownImage, rollout_from
 from viz.pages.shared.session import Session
-from viz.pages.shared.view import View, prefix_name, to_address, token_name
+from viz.pages.shared.view import View, prefix_name, token_name, view_url_params
 from viz.pictures.lettering import percent
 from viz.pictures.overlay import Box, figure
 from viz.pictures.sheet import margins, sheet
@@ -28,7 +28,7 @@ EVEN = 1.25
 def show_export(session: Session) -> None:
     """The button behind which the files wait."""
     # A file is made when it is asked for, by a thread that has no session: all goes along.
-    told = session.look, session.view, open_models.model_title(session.bundle.name)
+    told = session.recorded, session.view, open_models.model_title(session.bundle.name)
     with st.popover("Export", icon=":material/download:"):
         st.download_button(
             "This map over the photo (PNG)",
@@ -46,7 +46,7 @@ def show_export(session: Session) -> None:
         )
         st.download_button(
             "The numbers (NPZ)",
-            partial(numbers, session.look, session.view),
+            partial(numbers, session.recorded, session.view),
             file_name(session, "attention", "npz"),
             "application/octet-stream",
             on_click="ignore",
@@ -61,31 +61,31 @@ def file_name(session: Session, kind: str, suffix: str) -> str:
     Args:
         kind: "map", which tells the layer and the head; or what it holds of all of them.
     """
-    look, view, photo = session.look, session.view, session.picture.sample
-    words = to_address(view, look.layers, look.numbers)
-    head = f"head{words['head']}" if isinstance(view.head, int) else words["head"]
+    recorded, view, photo = session.recorded, session.view, session.picture.sample
+    url_params = view_url_params(view, recorded.layers, recorded.numbers)
+    head = f"head{url_params['head']}" if isinstance(view.head, int) else url_params["head"]
     parts = ["saccade", samples.title(photo) if photo else "photo", session.bundle.name]
-    parts += [f"layer{words['layer']}", head] if kind == "map" else [kind]
-    return "-".join(filter(None, map(_safe, [*parts, words["from"]]))) + f".{suffix}"
+    parts += [f"layer{url_params['layer']}", head] if kind == "map" else [kind]
+    return "-".join(filter(None, map(_safe, [*parts, url_params["from"]]))) + f".{suffix}"
 
 
 def _safe(words: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", words.lower())[:LONGEST].strip("-")
 
 
-def map_picture(look: ShownImage, view: View, title: str) -> Image.Image:
+def map_picture(recorded: ShownImage, view: View, title: str) -> Image.Image:
     """The map that is open, lettered for a slide."""
-    record, tokens = look.records[view.layer], look.layers[view.layer].tokens
+    record, tokens = recorded.records[view.layer], recorded.layers[view.layer].tokens
     if record.windows:
-        rows = look.layer_maps(view.layer, view.query).reshape(record.shape[1], -1)
+        rows = recorded.layer_maps(view.layer, view.query).reshape(record.shape[1], -1)
     else:
         rows = record.weights(queries=[view.query])[0, :, 0].numpy()
     row = rows[view.head] if isinstance(view.head, int) else getattr(rows, view.head)(axis=0)
     chosen = row[tokens.patch_slice].reshape(tokens.grid)
     return figure(
-        look.frame,
+        recorded.frame,
         chosen,
-        caption=[f"{title} · {_where(look, view)}", *_reading(row, view, tokens)],
+        caption=[f"{title} · {_where(recorded, view)}", *_reading(row, view, tokens)],
         color_map=view.colors,
         opacity=view.opacity,
         top=float(rows[:, tokens.patch_slice].max()) if view.scaling == "layer" else None,
@@ -95,9 +95,9 @@ def map_picture(look: ShownImage, view: View, title: str) -> Image.Image:
     )
 
 
-def _where(look: ShownImage, view: View) -> str:
+def _where(recorded: ShownImage, view: View) -> str:
     head = f"head {view.head + 1}" if isinstance(view.head, int) else f"{view.head} of the heads"
-    return f"layer {look.numbers[view.layer] + 1}, {head}"
+    return f"layer {recorded.numbers[view.layer] + 1}, {head}"
 
 
 def _reading(row: np.ndarray, view: View, tokens: TokenLayout) -> list[str]:
@@ -129,19 +129,19 @@ def _box(query: int, tokens: TokenLayout) -> Box | None:
     return column / columns, row / rows, (column + 1) / columns, (row + 1) / rows
 
 
-def sheet_picture(look: ShownImage, view: View, title: str) -> Image.Image:
+def sheet_picture(recorded: ShownImage, view: View, title: str) -> Image.Image:
     """Every head of every layer, lettered for a slide."""
-    maps, tokens = look.maps(view.layer, view.query), look.layers[view.layer].tokens
-    room = (SHEET_WIDTH - margins(SMALLEST_CELL)[0]) // look.heads
+    maps, tokens = recorded.maps(view.layer, view.query), recorded.layers[view.layer].tokens
+    room = (SHEET_WIDTH - margins(SMALLEST_CELL)[0]) // recorded.heads
     return sheet(
-        look.frame,
+        recorded.frame,
         maps.reshape(*maps.shape[:2], -1),
         maps.shape[2:],
-        look.head_counts,
+        recorded.head_counts,
         cell=min(LARGEST_CELL, max(SMALLEST_CELL, room)),
         color_map=view.colors,
         opacity=view.opacity,
-        numbers=[number + 1 for number in look.numbers],
+        numbers=[number + 1 for number in recorded.numbers],
         asking=_box(view.query, tokens),
         caption=[
             f"{title} · from {token_name(view.query, tokens)} · each map up to its own maximum"
@@ -149,15 +149,15 @@ def sheet_picture(look: ShownImage, view: View, title: str) -> Image.Image:
     )
 
 
-def numbers(look: ShownImage, view: View) -> bytes:
+def numbers(recorded: ShownImage, view: View) -> bytes:
     """Every map from the asking token, and its rollout, as NPZ."""
-    tokens = look.layers[view.layer].tokens
-    arrays = {"maps": look.maps(view.layer, view.query)}
-    arrays["layers"] = np.array(look.numbers) + 1
-    if not look.windowed:
-        arrays["weights"] = look.rows(view.query)
-    if not look.no_rollout:
-        arrays["rollout"] = rollout_from(look, view.query, view.fusion, view.discard)
+    tokens = recorded.layers[view.layer].tokens
+    arrays = {"maps": recorded.maps(view.layer, view.query)}
+    arrays["layers"] = np.array(recorded.numbers) + 1
+    if not recorded.windowed:
+        arrays["weights"] = recorded.rows(view.query)
+    if not recorded.no_rollout:
+        arrays["rollout"] = rollout_from(recorded, view.query, view.fusion, view.discard)
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer, query=view.query, grid=tokens.grid, prefix=np.array(tokens.prefix, str), **arrays

@@ -28,9 +28,16 @@ from model.survey.head_survey import survey_heads
 from model.tokens import TokenLayout
 from viz.charts.scatter import head_scatter
 from viz.pages.shared import open_models
+from viz.pages.shared.address import write_address
 from viz.pages.shared.picture import MAX_MEGABYTES, MAX_SIDE, TYPES
-from viz.pages.shared.session import Session, begin, change_view, chosen_layers, write_address
-from viz.pages.shared.url_params import set_url_params, url_param
+from viz.pages.shared.session import (
+    Session,
+    begin_page,
+    change_view,
+    chosen_layers,
+    session_url_params,
+)
+from viz.pages.shared.state import Heads
 from viz.pages.shared.view import go_to_layer
 
 THIS, SAMPLES, OWN = "This photo", "The samples", "Many of yours"
@@ -156,40 +163,40 @@ def _surveys() -> tuple[LRUCache, threading.Lock]:
 
 def page() -> None:
     """The whole page, top to bottom."""
-    session = begin(
+    session = begin_page(
         "How far does each head look, and at what?",
         "Each mark is a head. Click one to open it on the photo in Explore.",
     )
     layout = session.bundle.tokens
-    scope, measure = _choose(layout.prefix)
+    scope, measure = _choose_measure(layout.prefix)
     measures = _measured(session, scope)
     if measures is not None:
         scores = score_kinds(
-            measures, [_attended(record, layout) for record in session.look.records]
+            measures, [_attended(record, layout) for record in session.recorded.records]
         )
         _show_scatter(session, measures, scores, measure)
         _show_kinds(session, scores)
-    write_address(session)
-    set_url_params(measure=(measure, "distance"), over=(scope if scope != OWN else THIS, THIS))
+    over = {} if scope == OWN else Heads.scope.url_params()  # a link cannot carry photos
+    write_address(session_url_params(session) | Heads.measure.url_params() | over)
 
 
-def _choose(prefix: tuple[str, ...]) -> tuple[str, str]:
+def _choose_measure(prefix: tuple[str, ...]) -> tuple[str, str]:
     registers = any(name.startswith("reg") for name in prefix)
     there = [
         name
         for name in MEASURES
         if (name != "registers" or registers) and (name != "cls" or _has_class_token(prefix))
     ]
-    url_param("over", THIS, [THIS, SAMPLES, OWN])
-    url_param("measure", "distance", there)
+    Heads.scope.begin([THIS, SAMPLES, OWN])
+    Heads.measure.begin(there)
     left, right = st.columns([2, 3], gap="large")
     with left:
         measure = st.selectbox(
-            "Measure", there, key="measure", format_func=lambda name: MEASURES[name][0]
+            "Measure", there, key=Heads.measure.name, format_func=lambda name: MEASURES[name][0]
         )
     with right:
         scope = st.segmented_control(
-            "Averaged over", [THIS, SAMPLES, OWN], key="over", required=True
+            "Averaged over", [THIS, SAMPLES, OWN], key=Heads.scope.name, required=True
         )
     return scope, measure
 
@@ -212,8 +219,8 @@ def _measured(session: Session, scope: str) -> dict[str, Tensor] | None:
     name = f"{bundle.name} {chosen_layers(bundle.name)}"
     if scope == THIS:
         return _remember(
-            (name, session.look.key),
-            lambda: measure_layers(session.look.records, bundle.tokens),
+            (name, session.recorded.key),
+            lambda: measure_layers(session.recorded.records, bundle.tokens),
         )
     if scope == SAMPLES:
         names = samples.names()
@@ -224,7 +231,7 @@ def _measured(session: Session, scope: str) -> dict[str, Tensor] | None:
         "Photos to average over",
         type=TYPES,
         accept_multiple_files=True,
-        key="many",
+        key=Heads.uploads.name,
         max_upload_size=MAX_MEGABYTES,
     )
     if not uploads:
@@ -290,7 +297,7 @@ def _show_scatter(
 ) -> None:
     _, title, unit, sentence = MEASURES[measure]
     view = session.view
-    windowed = session.look.windowed
+    windowed = session.recorded.windowed
     figure = head_scatter(
         measures[measure].numpy(),
         dominant_kind(scores),
@@ -302,9 +309,13 @@ def _show_scatter(
         numbers=_numbers(session),
     )
     # A fresh key forgets the last click, so that coming back does not open Explore again.
-    key = f"dots_{st.session_state.setdefault('clicks', 0)}"
     event = st.plotly_chart(
-        figure, key=key, on_select="rerun", selection_mode="points", config=BARE, alt=title
+        figure,
+        key=Heads.dots(Heads.clicks.get()),
+        on_select="rerun",
+        selection_mode="points",
+        config=BARE,
+        alt=title,
     )
     st.caption(f"{sentence} A mark's shape says what its head does most: see below for each kind.")
     if windowed:
@@ -321,7 +332,7 @@ def _show_scatter(
 
 def _numbers(session: Session) -> list[int]:
     """What the recorded layers are called: their place in the model, from one."""
-    return [number + 1 for number in session.look.numbers]
+    return [number + 1 for number in session.recorded.numbers]
 
 
 def _of_its_making(session: Session) -> str:
@@ -337,9 +348,9 @@ def _open(session: Session, layer: int, head: int) -> None:
 
     It opens from a patch: what a head is like is measured from the patches.
     """
-    st.session_state.clicks = st.session_state.get("clicks", 0) + 1
-    tokens = session.look.layers[layer].tokens
-    there = go_to_layer(session.view, layer, session.look.layers)
+    Heads.clicks.set(Heads.clicks.get() + 1)
+    tokens = session.recorded.layers[layer].tokens
+    there = go_to_layer(session.view, layer, session.recorded.layers)
     query = there.query if there.query >= len(tokens.prefix) else find_centre(tokens)
     change_view(layer=layer, head=head, query=query, held=True)
     st.switch_page("viz/pages/explore.py")
@@ -370,7 +381,7 @@ def _show_kind(session: Session, kind: str, best: list[tuple[int, int, float]]) 
     numbers = _numbers(session)
     for layer, head, score in best:
         label = f"Layer {numbers[layer]}, head {head + 1}: {score:.0%}"
-        if st.button(label, key=f"{kind}_{layer}_{head}", width="stretch"):
+        if st.button(label, key=Heads.found(kind, layer, head), width="stretch"):
             _open(session, layer, head)
     if not best:
         more = " more than chance" if kind in ABOVE_CHANCE else ""

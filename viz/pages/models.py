@@ -1,6 +1,7 @@
 """Models: which model is looking, how good it is, and how to open another."""
 
 import re
+from typing import Any
 
 import streamlit as st
 
@@ -9,8 +10,9 @@ from model.errors import NothingRecorded, NothingToShow
 from model.recorded_image import bytes_of_layers
 from model.zoo import catalogue
 from viz.pages import models_card, models_untrained
-from viz.pages.shared import open_models
-from viz.pages.shared.session import chosen_layers, model_choice, start
+from viz.pages.shared import address, open_models
+from viz.pages.shared.session import begin_session, chosen_layers, show_model_choice
+from viz.pages.shared.state import Models, Shared
 from viz.pages.shared.text import plain
 
 FILE_TYPES = ["safetensors", "pt", "pth", "bin"]
@@ -26,27 +28,27 @@ FILE_LEAD = (
     "and CLIP. Nothing in the file is run. What this project trains is a pair: choose the `.json` "
     "beside the file too, and nothing is guessed."
 )
-USUALLY = "As the layout usually has it"
+LAYOUT_DEFAULT = "As the layout usually has it"
 SCALINGS = {
-    USUALLY: None,
+    LAYOUT_DEFAULT: None,
     "By the square root of a head's width": "head",
     "By the square root of the whole width": "width",
     "By the square root of the whole width, after the softmax": "after_softmax",
 }
 ACTIVATIONS = {
-    USUALLY: None,
+    LAYOUT_DEFAULT: None,
     "GELU": "gelu",
     "QuickGELU (OpenAI's CLIP)": "quick_gelu",
     "ReLU": "relu",
 }
 POOLINGS = {
-    USUALLY: None,
+    LAYOUT_DEFAULT: None,
     "The class token": "cls",
     "The mean of the patches": "mean",
     "The mean of all tokens": "mean_all",
 }
 NORMALISATIONS = {
-    USUALLY: None,
+    LAYOUT_DEFAULT: None,
     "Mean and deviation 0.5 (CS231n, Google's ViTs)": ((0.5,) * 3, (0.5,) * 3),
     "ImageNet's (torchvision, DeiT, DINO)": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "CIFAR-10's": ((0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)),
@@ -60,23 +62,23 @@ _SIZE = re.compile(r"([1-9][0-9]{0,4})(?:\s*[x×*,]\s*([1-9][0-9]{0,4}))?", re.I
 
 def page() -> None:
     """The whole page, top to bottom."""
-    start()
+    begin_session()
     st.title("Which model is looking?")
     st.markdown("Choose a model, see what it is and how well it does, or open your own.")
     own_column, card_column = st.columns([2, 3], gap="large")
     with own_column:
-        model_choice()
+        show_model_choice()
         _open_another()
     with card_column:
-        bundle = _load(st.session_state.model)
+        bundle = _open_chosen(Shared.model.get())
         if bundle is not None:
             _show_summary(bundle)
     if bundle is not None:
         _show_more(bundle)
-    st.query_params["model"] = st.session_state.model
+    address.write_address(address.read_address() | address.MODEL.write(Shared.model.get()))
 
 
-def _load(name: str) -> zoo.Bundle | None:
+def _open_chosen(name: str) -> zoo.Bundle | None:
     try:
         return open_models.open_model_named(name)
     except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
@@ -89,7 +91,7 @@ def _load(name: str) -> zoo.Bundle | None:
 
 def _open_another() -> None:
     message = st.container()  # always there, so that the tab in front stays in front
-    if sentence := st.session_state.pop("not_opened", None):
+    if sentence := Models.not_opened.take():
         message.error(plain(sentence), icon=":material/error:")
     st.subheader("Open another")
     untrained, hub, own = st.tabs(["The same, untrained", "From a hub", "Your own file"])
@@ -99,7 +101,7 @@ def _open_another() -> None:
             "architecture and the picture, not from learning: compare before you read meaning "
             "into a map."
         )
-        name = st.session_state.model
+        name = Shared.model.get()
         st.button(
             "Open it untrained",
             on_click=_open_name,
@@ -109,8 +111,10 @@ def _open_another() -> None:
     with hub:
         st.markdown(HUB_LEAD)
         with st.form("hub", border=False):
-            st.text_input("Name", key="hub_name", placeholder="timm/deit_tiny_patch16_224")
-            st.checkbox("Random weights (nothing is fetched)", key="hub_random")
+            st.text_input(
+                "Name", key=Models.hub_name.name, placeholder="timm/deit_tiny_patch16_224"
+            )
+            st.checkbox("Random weights (nothing is fetched)", key=Models.hub_random.name)
             st.form_submit_button("Open", on_click=_open_hub)
     with own:
         st.markdown(FILE_LEAD)
@@ -118,7 +122,7 @@ def _open_another() -> None:
             st.file_uploader(
                 "File with weights",
                 type=[*FILE_TYPES, "json"],
-                key="own_file",
+                key=Models.files.name,
                 accept_multiple_files=True,
             )
             st.number_input(
@@ -126,30 +130,32 @@ def _open_another() -> None:
                 min_value=1,
                 max_value=64,
                 value=None,
-                key="own_heads",
+                key=Models.heads.name,
                 placeholder="as the layout usually has it",
                 help="No file says how many heads share a layer's width. Empty: 4 for CS231n, 8 "
                 "for D2L and einops, width / 64 otherwise.",
             )
             st.text_input(
                 "Size of the pictures in pixels",
-                key="own_side",
+                key=Models.side.name,
                 placeholder="as the file or the layout has it",
                 help="One side of a square, such as 224, or height x width, such as 192 x 256. "
                 "Needed where the pictures are not square, or where the positions are computed: "
                 "empty, CS231n's are 32 x 32.",
             )
-            st.selectbox("Normalisation of the pictures", list(NORMALISATIONS), key="own_norm")
+            st.selectbox(
+                "Normalisation of the pictures", list(NORMALISATIONS), key=Models.normalisation.name
+            )
             with st.expander("More"):
                 st.selectbox(
                     "Scaling of the scores",
                     list(SCALINGS),
-                    key="own_scaling",
+                    key=Models.scaling.name,
                     help="The einops tutorial divides by the square root of the whole width; its "
                     "first listing does so after the softmax. No file can tell.",
                 )
-                st.selectbox("Activation of the MLP", list(ACTIVATIONS), key="own_activation")
-                st.selectbox("Pooling: what is classified", list(POOLINGS), key="own_pooling")
+                st.selectbox("Activation of the MLP", list(ACTIVATIONS), key=Models.activation.name)
+                st.selectbox("Pooling: what is classified", list(POOLINGS), key=Models.pooling.name)
             st.form_submit_button("Open", on_click=_open_own)
 
 
@@ -157,29 +163,29 @@ def _open_name(name: str) -> None:
     try:
         open_models.open_by_name(name)
     except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
-        st.session_state.not_opened = str(problem)
+        Models.not_opened.set(str(problem))
         return
-    st.session_state.model = name
+    Shared.model.set(name)
 
 
 def _open_hub() -> None:
-    name = (st.session_state.hub_name or "").strip()
+    name = (Models.hub_name.get() or "").strip()
     hub, slash, _ = name.partition("/")
     # A path is no hub's name: nobody opens the server's own files from a browser.
     if not slash or hub not in catalogue.HUBS or name.lower().endswith(catalogue.SUFFIXES):
-        st.session_state.not_opened = (
+        Models.not_opened.set(
             "A hub's model has its hub's name first, as in timm/deit_tiny_patch16_224."
         )
         return
-    _open_name(name + (open_models.RANDOM if st.session_state.hub_random else ""))
+    _open_name(name + (open_models.RANDOM if Models.hub_random.get() else ""))
 
 
 def _open_own() -> None:
-    uploads = st.session_state.own_file
+    uploads = Models.files.get()
     cards = [upload.getvalue() for upload in uploads if upload.name.lower().endswith(".json")]
     weights = [upload for upload in uploads if not upload.name.lower().endswith(".json")]
     if len(weights) != 1 or len(cards) > 1:
-        st.session_state.not_opened = (
+        Models.not_opened.set(
             f"You chose {', '.join(upload.name for upload in uploads)}. Choose one file with "
             "weights, and at most one .json file with it: × beside a name removes it."
             if uploads
@@ -187,29 +193,31 @@ def _open_own() -> None:
         )
         return
     try:
-        name = open_models.open_file(weights[0].name, weights[0].getvalue(), *cards, **_said())
+        name = open_models.open_file(
+            weights[0].name, weights[0].getvalue(), *cards, **_given_facts()
+        )
     except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
-        st.session_state.not_opened = str(problem)
+        Models.not_opened.set(str(problem))
         return
-    st.session_state.model = name
+    Shared.model.set(name)
 
 
-def _said() -> dict[str, object]:
-    """What the form says of the file; raises ``zoo.ModelRejected`` for a size that is none."""
-    mean, std = NORMALISATIONS[st.session_state.own_norm] or (None, None)
-    said = {
-        "heads": st.session_state.own_heads,
+def _given_facts() -> dict[str, Any]:
+    """Read what the form says about the file; raises ``zoo.ModelRejected`` for a wrong size."""
+    mean, std = NORMALISATIONS[Models.normalisation.get()] or (None, None)
+    given = {
+        "heads": Models.heads.get(),
         "mean": mean,
         "std": std,
-        "img_size": _size(st.session_state.own_side),
-        "scale_by": SCALINGS[st.session_state.own_scaling],
-        "activation": ACTIVATIONS[st.session_state.own_activation],
-        "pool": POOLINGS[st.session_state.own_pooling],
+        "img_size": _parse_size(Models.side.get()),
+        "scale_by": SCALINGS[Models.scaling.get()],
+        "activation": ACTIVATIONS[Models.activation.get()],
+        "pool": POOLINGS[Models.pooling.get()],
     }
-    return {name: value for name, value in said.items() if value is not None}
+    return {name: value for name, value in given.items() if value is not None}
 
 
-def _size(text: str | None) -> int | tuple[int, int] | None:
+def _parse_size(text: str | None) -> int | tuple[int, int] | None:
     """ "224" -> 224, "192 x 256" -> (192, 256), nothing -> None."""
     if not (text or "").strip():
         return None
@@ -267,7 +275,7 @@ def _show_layers(bundle: zoo.Bundle) -> None:
         [layer + 1 for layer in sizes],
         selection_mode="multi",
         default=[layer + 1 for layer in chosen],
-        key=f"layers of {bundle.name}",
+        key=Models.recorded_layers(bundle.name).name,
         on_change=_take_layers,
         args=(bundle.name, len(sizes)),
     )
@@ -276,10 +284,10 @@ def _show_layers(bundle: zoo.Bundle) -> None:
 
 
 def _take_layers(name: str, count: int) -> None:
-    numbers = sorted(st.session_state[f"layers of {name}"])
+    numbers = sorted(Models.recorded_layers(name).get())
     chosen = tuple(number - 1 for number in numbers)
     everything = len(chosen) in (0, count)
-    st.session_state.setdefault("layers", {})[name] = None if everything else chosen
+    Shared.layers.set({**Shared.layers.get(), name: None if everything else chosen})
 
 
 page()

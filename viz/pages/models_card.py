@@ -13,6 +13,7 @@ from viz.charts.bars import share_bars
 from viz.charts.confusion import READABLE, class_bars, class_dots, confusion_grid, full_grid
 from viz.charts.learning_curve import learning_curve
 from viz.pages.shared import open_models
+from viz.pages.shared.state import Models
 from viz.pages.shared.text import plain
 from viz.pages.shared.view import prefix_name
 
@@ -224,7 +225,7 @@ def _show_all(counts: np.ndarray, classes: list[str]) -> None:
     st.plotly_chart(
         class_dots(counts, classes), key="class_dots", config=BARE, alt="Every class, best first"
     )
-    if st.toggle("Show the whole grid", key="whole_grid", persist_state="session"):
+    if st.toggle("Show the whole grid", key=Models.whole_grid.name, persist_state="session"):
         st.caption(
             "A row is a class, a column what its pictures were taken for, both in the order of "
             "the model's answers. The mouse names a dot."

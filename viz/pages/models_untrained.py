@@ -15,6 +15,7 @@ from viz.pages.shared import open_models, picture
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.recorded_images import ShownImage, recorded_image
 from viz.pages.shared.session import chosen_layers
+from viz.pages.shared.state import Models, Shared
 from viz.pages.shared.text import plain
 
 WHAT = (
@@ -37,13 +38,15 @@ def show_untrained(bundle: zoo.Bundle) -> None:
     """On demand: maps and answers of both, side by side."""
     st.subheader("What did training change?")
     st.markdown(WHAT)
-    if not st.toggle("Show it beside its untrained twin", key="twin", persist_state="session"):
+    if not st.toggle(
+        "Show it beside its untrained twin", key=Models.twin.name, persist_state="session"
+    ):
         return
-    picture.sample_choice()
-    shown = picture.current()
+    picture.show_sample_choice()
+    shown = picture.chosen_picture()
     try:
         other = open_models.open_model_named(bundle.name + open_models.RANDOM)
-        looks = [_look(each, shown) for each in (bundle, other)]
+        recorded = [_record(each, shown) for each in (bundle, other)]
     except (zoo.ModelNotFound, zoo.ModelRejected, NothingRecorded, NothingToShow) as problem:
         st.error(plain(str(problem)), icon=":material/error:")
         return
@@ -51,51 +54,57 @@ def show_untrained(bundle: zoo.Bundle) -> None:
         st.caption(LOCAL)
     left, right = st.columns([3, 2], gap="large")
     with left:
-        _show_maps(bundle, looks)
+        _show_maps(bundle, recorded)
     with right:
-        _show_guesses(looks)
+        _show_guesses(recorded)
 
 
-def _look(bundle: zoo.Bundle, shown: Picture) -> ShownImage:
+def _record(bundle: zoo.Bundle, shown: Picture) -> ShownImage:
     layers = chosen_layers(bundle.name.removesuffix(open_models.RANDOM))
     return recorded_image(bundle, shown.key, shown.image, layers)
 
 
-def _show_maps(bundle: zoo.Bundle, looks: list[ShownImage]) -> None:
-    if looks[0].windowed:
+def _show_maps(bundle: zoo.Bundle, recorded: list[ShownImage]) -> None:
+    if recorded[0].windowed:
         st.info(WINDOWED)
         return
     with torch.inference_mode():
-        maps = [attention_map(look.records[-1], bundle.tokens)[0] for look in looks]
+        maps = [attention_map(each.records[-1], bundle.tokens)[0] for each in recorded]
     notes = [f"The peak holds {float(found.max()):.1%} of the attention." for found in maps]
     cells = [
         Cell(title, title, "", "", [found.numpy()], notes=[note])
         for title, found, note in zip((TRAINED, UNTRAINED), maps, notes, strict=True)
     ]
-    view = st.session_state.get("view")
+    view = Shared.view.get()
     style = view.style if view else DrawStyle(opacity=0.85)
     row(
         row_payload(
-            cells, looks[0].photo, bundle.tokens.grid, "", style, hint=HINT, choosable=False
+            cells,
+            recorded[0].photo,
+            bundle.tokens.grid,
+            "",
+            style,
+            hint=HINT,
+            choosable=False,
         ),
-        key="twins",
+        key=Models.twins.name,
     )
     asking = "the class token" if "cls" in bundle.tokens.prefix else "all patches, in the mean"
     agreement = float(rank_correlation(*maps))
     st.caption(
-        f"Attention of layer {looks[0].numbers[-1] + 1}, from {asking}, mean over its heads. "
+        f"Attention of layer {recorded[0].numbers[-1] + 1}, from {asking}, mean over its heads. "
         f"Spread evenly, each of the {bundle.tokens.tokens} tokens would hold "
         f"{1 / bundle.tokens.tokens:.1%}. Rank correlation of the two maps: {agreement:.2f}, where "
         "1 is the same order of patches and 0 nothing in common."
     )
 
 
-def _show_guesses(looks: list[ShownImage]) -> None:
-    if not looks[0].guesses:
+def _show_guesses(recorded: list[ShownImage]) -> None:
+    if not recorded[0].guesses:
         return
     st.markdown("**What they answer**")
     columns = {
-        title: [f"{plain(name)}  {share:.1%}" for name, share in look.guesses]
-        for title, look in zip((TRAINED, UNTRAINED), looks, strict=True)
+        title: [f"{plain(name)}  {share:.1%}" for name, share in each.guesses]
+        for title, each in zip((TRAINED, UNTRAINED), recorded, strict=True)
     }
     st.table(columns, border="horizontal", hide_index=True)

@@ -16,8 +16,15 @@ from model.nets.vit import VisionTransformer
 from model.recorded_image import find_centre, find_same_place
 from model.tokens import patchify
 from viz.charts.heatmap import heatmap
-from viz.pages.shared.session import Session, begin, change_view, write_address
-from viz.pages.shared.url_params import set_url_params, url_param
+from viz.pages.shared import address
+from viz.pages.shared.session import (
+    Session,
+    begin_page,
+    change_view,
+    session_url_params,
+    shown_view,
+)
+from viz.pages.shared.state import Patches
 from viz.pictures.patches import as_colors, clickable, enlarge, join, mosaic
 
 BARE = {"displayModeBar": False}
@@ -37,52 +44,56 @@ NO_MISTAKE = " This model cannot make it: it does not cut the photo, so it rearr
 
 def page() -> None:
     """The whole page, top to bottom."""
-    session = begin(
+    session = begin_page(
         "What does a patch become before attention sees it?",
         "A vision transformer lays a grid over the photo and turns each square of it, a *patch*, "
         "into a list of numbers, its *token*. Choose a patch and follow it.",
     )
     bundle = session.bundle
-    patch = _choose(session)
+    patch = _choose_patch(session)
     prepared = bundle.prepare(session.picture.image)
     pixels = patchify(bundle.tokens.covered(prepared), bundle.tokens.patch)[0]
     _show_steps(session, prepared, pixels, patch)
     _show_mistake(bundle, prepared)
     kind = _show_filters(bundle)
-    write_address(session)
-    set_url_params(patch=(patch, _asking(session)), filters=(kind, COMPONENTS_KIND))
+    address.write_address(
+        session_url_params(session)
+        | address.PATCH.write_changed(patch, default=_asking_patch(session))
+        | Patches.filters.param.write_changed(kind)
+    )
 
 
 # -- the patch, which is also the one that asks on the other pages --------------------------------
 
 
-def _choose(session: Session) -> int:
-    """The fields in which a patch is chosen; its place in the sequence, from zero."""
-    state, tokens = st.session_state, session.bundle.tokens
-    word = st.query_params.get("patch", "")
-    number = len(word) < 7 and word.isascii() and word.isdecimal()
-    if "patch_of" not in state and number and int(word) < tokens.patches:
-        _hold(session, int(word))
-    patch = state.patch if state.get("patch_of") == _asked(session) else _asking(session)
-    place = tokens.position_of(len(tokens.prefix) + patch)
+def _choose_patch(session: Session) -> int:
+    """Show the fields in which a patch is chosen; return its place in the sequence, from zero."""
+    tokens = session.bundle.tokens
+    linked = address.PATCH.read(address.read_address())
+    if not Patches.chosen.is_set and linked is not None and linked < tokens.patches:
+        _hold(session, linked)
+    chosen, chosen_for = Patches.chosen.get() or (0, None)
+    patch = chosen if chosen_for == _asking_token(session) else _asking_patch(session)
+    row, column = divmod(patch, tokens.grid[1])
+    fields = (("Row", row, Patches.row), ("Column", column, Patches.column))
     with st.container(horizontal=True):
-        for name, at, count in zip(("Row", "Column"), place, tokens.grid, strict=True):
-            key = f"patch_{name.lower()}"
-            state[key] = at + 1
+        for (label, place, key), count in zip(fields, tokens.grid, strict=True):
+            key.set(place + 1)
             st.number_input(
-                name, 1, count, key=key, width=140, on_change=_take_place, args=(session,)
+                label, 1, count, key=key.name, width=140, on_change=_take_place, args=(session,)
             )
     return patch
 
 
-def _asked(session: Session) -> tuple[str, int]:
-    return session.bundle.name, st.session_state.view.query
+def _asking_token(session: Session) -> tuple[str, int]:
+    """Return the model and its token that asks on the other pages."""
+    return session.bundle.name, shown_view().query
 
 
-def _asking(session: Session) -> int:
-    """The patch that asks on the other pages; the one in the middle where CLS does."""
-    view, tokens = st.session_state.view, session.bundle.tokens
-    layer = session.look.layers[view.layer].tokens
+def _asking_patch(session: Session) -> int:
+    """Return the patch that asks on the other pages, or the one in the middle where CLS asks."""
+    view, tokens = shown_view(), session.bundle.tokens
+    layer = session.recorded.layers[view.layer].tokens
     on_photo = layer.position_of(view.query) is not None
     token = find_same_place(view.query, layer, tokens) if on_photo else find_centre(tokens)
     return token - len(tokens.prefix)
@@ -91,21 +102,21 @@ def _asking(session: Session) -> int:
 def _hold(session: Session, patch: int) -> None:
     """Choose a patch for all pages.
 
-    It is noted down besides, because a layer may have a coarser grid than the patches have.
+    The session keeps it besides, because a layer may have a coarser grid than the patches have.
     """
     tokens = session.bundle.tokens
-    layer = session.look.layers[st.session_state.view.layer].tokens
+    layer = session.recorded.layers[shown_view().layer].tokens
     change_view(query=find_same_place(len(tokens.prefix) + patch, tokens, layer), held=True)
-    st.session_state.patch, st.session_state.patch_of = patch, _asked(session)
+    Patches.chosen.set((patch, _asking_token(session)))
 
 
 def _take_place(session: Session) -> None:
-    state, columns = st.session_state, session.bundle.tokens.grid[1]
-    _hold(session, (state.patch_row - 1) * columns + state.patch_column - 1)
+    columns = session.bundle.tokens.grid[1]
+    _hold(session, (Patches.row.get() - 1) * columns + Patches.column.get() - 1)
 
 
 def _take_click(session: Session) -> None:
-    points = st.session_state.patch_clicked.selection.points
+    points = Patches.clicked.get().selection.points
     if points:  # none after a second click on the same one
         _hold(session, points[0]["point_index"])
 
@@ -157,7 +168,7 @@ def _show_grid(session: Session, tiles: np.ndarray, patch: int) -> None:
     st.plotly_chart(
         clickable(picture, grid, WIDTH),
         width="content",
-        key="patch_clicked",
+        key=Patches.clicked.name,
         config=BARE,
         on_select=partial(_take_click, session),
         selection_mode="points",
@@ -337,8 +348,8 @@ def _show_filters(bundle: Bundle) -> str:
     weight = filters.weight
     count, channels, height, width = weight.shape
     kinds = [COMPONENTS_KIND, RAW_KIND]
-    url_param("filters", COMPONENTS_KIND, kinds)
-    kind = st.segmented_control("Filters", kinds, key="filters", required=True)
+    Patches.filters.begin(kinds)
+    kind = st.segmented_control("Filters", kinds, key=Patches.filters.name, required=True)
     if kind == RAW_KIND:
         shown = weight[:RAW]
         sentence = f"The first {len(shown)} of {count} filters, each scaled to its own largest."

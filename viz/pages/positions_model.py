@@ -14,7 +14,7 @@ from viz.components.mounts import tiles
 from viz.components.tiles_payload import shown_tiles, tiles_payload
 from viz.pages.shared.open_models import RANDOM
 from viz.pages.shared.session import Session
-from viz.pages.shared.url_params import url_param
+from viz.pages.shared.state import Positions
 from viz.pages.shared.view import prefix_name
 from viz.pictures.patches import component_colors, enlarge
 
@@ -41,8 +41,8 @@ OTHERS = {
 }
 
 
-def show(session: Session) -> None:
-    """The tab."""
+def show_model_code(session: Session) -> None:
+    """Show the tab."""
     bundle = session.bundle
     code = find_position_code(bundle.net, bundle.tokens)
     if code.patches is None:
@@ -50,11 +50,6 @@ def show(session: Session) -> None:
         return
     _show_tiles(session, code)
     _show_more(code, bundle.tokens)
-
-
-def words() -> dict[str, tuple[object, object]]:
-    """What the address should say of this tab."""
-    return {"likeness": (st.session_state.get("likeness"), LIKENESSES[0])}
 
 
 def _show_tiles(session: Session, code: PositionCode) -> None:
@@ -74,11 +69,11 @@ def _show_tiles(session: Session, code: PositionCode) -> None:
             f"it adds here, on {layout.grid[0]} by {layout.grid[1]}: it stretches the code to the "
             "size of the photo (bicubic interpolation)."
         )
-    url_param("likeness", LIKENESSES[0], LIKENESSES)
+    Positions.likeness.begin(LIKENESSES)
     likeness = st.segmented_control(
         "Likeness",
         LIKENESSES,
-        key="likeness",
+        key=Positions.likeness.name,
         persist_state="session",
         required=True,
         help="The cosine compares directions only, from -1 to 1. The dot product also counts "
@@ -93,7 +88,7 @@ def _show_tiles(session: Session, code: PositionCode) -> None:
     }
     lowest = min(float(v.min()) for v in values.values())
     span = (min(0.0, np.floor(10 * lowest) / 10), 1.0) if cosine else None
-    tiles(tiles_payload(values, layout.grid, likeness.lower(), span), key="tiles")
+    tiles(tiles_payload(values, layout.grid, likeness.lower(), span), key=Positions.tiles.name)
 
 
 def _made(session: Session, code: PositionCode) -> str:

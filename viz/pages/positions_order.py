@@ -22,8 +22,8 @@ from model.analysis.token_order import (
 from model.bundle import Bundle
 from model.recorded_image import layer_maps
 from viz.pages.shared.session import Session
+from viz.pages.shared.state import Positions
 from viz.pages.shared.text import plain
-from viz.pages.shared.url_params import url_param
 from viz.pages.shared.view import token_name
 from viz.pictures.overlay import overlay
 from viz.pictures.patches import join
@@ -59,8 +59,8 @@ class Answer:
     maps: np.ndarray  # attention from the chosen token to each place, (heads, rows, columns)
 
 
-def show(session: Session) -> None:
-    """The tab."""
+def show_order(session: Session) -> None:
+    """Show the tab."""
     bundle = session.bundle
     code = find_position_code(bundle.net, bundle.tokens)
     st.caption(
@@ -68,18 +68,19 @@ def show(session: Session) -> None:
         "code the order of the patches is lost. Change the order or the code and compare."
     )
     ways = [SHUFFLE, WITHOUT, BOTH, SHIFT] if code.patches is not None else [SHUFFLE]
-    url_param("way", SHUFFLE, ways)
-    url_param("seed", 1, range(1, 1000))
+    Positions.way.begin(ways)
+    seed = Positions.seed.begin(range(1, 1000))
     controls = st.columns([3, 1], gap="large", vertical_alignment="bottom")
     with controls[0]:
         way = st.segmented_control(
-            "What to change", ways, key="way", required=True, persist_state="session"
+            "What to change", ways, key=Positions.way.name, required=True, persist_state="session"
         )
     with controls[1]:
         if st.button("Shuffle again", disabled=way not in (SHUFFLE, BOTH)):
-            st.session_state.seed += 1
+            seed += 1
+            Positions.seed.set(seed)
     before = _run(session, code, AS_IT_IS)
-    after = _run(session, code, way, st.session_state.seed if way in (SHUFFLE, BOTH) else 1)
+    after = _run(session, code, way, seed if way in (SHUFFLE, BOTH) else 1)
     left, right = st.columns(2, gap="large")
     with left:
         _show_answer(session, AS_IT_IS, before)
@@ -88,17 +89,11 @@ def show(session: Session) -> None:
     _show_numbers(session, code)
 
 
-def words() -> dict[str, tuple[object, object]]:
-    """What the address should say of this tab."""
-    usual = {"way": SHUFFLE, "seed": 1}
-    return {key: (st.session_state.get(key), value) for key, value in usual.items()}
-
-
-# A look's key stands for its model, its picture and the layers that are recorded.
+# The key of what was recorded stands for its model, its picture and the layers that are recorded.
 @cached(
     LRUCache(256),
     key=lambda session, code, way, seed=1: (
-        session.look.key,
+        session.recorded.key,
         session.view.layer,
         session.view.query,
         way,
@@ -108,7 +103,8 @@ def words() -> dict[str, tuple[object, object]]:
 )
 def _run(session: Session, code: PositionCode, way: str, seed: int = 1) -> Answer:
     """One forward pass, kept for everybody who asks the same."""
-    bundle, view, look, layout = session.bundle, session.view, session.look, session.bundle.tokens
+    bundle, view, recorded = session.bundle, session.view, session.recorded
+    layout = bundle.tokens
     net, order = bundle.net, torch.arange(layout.patches)
     images = bundle.prepare(session.picture.image)
     if way in (WITHOUT, BOTH):
@@ -121,7 +117,7 @@ def _run(session: Session, code: PositionCode, way: str, seed: int = 1) -> Answe
         net, images = with_shuffled_patches(net, images, layout, order)
     with torch.inference_mode(), AttentionRecorder(net) as recorder:
         logits = net(images)[0].float()
-    name, tokens = look.records[view.layer].name, look.layers[view.layer].tokens
+    name, tokens = recorded.records[view.layer].name, recorded.layers[view.layer].tokens
     record = next(record for record in recorder.records if record.name == name)
     query, first = view.query, len(tokens.prefix)
     if query >= first and tokens == layout:  # the same patch, wherever it is now
@@ -135,7 +131,7 @@ def _show_answer(
     bundle, view = session.bundle, session.view
     st.subheader(title)
     grid = bundle.tokens.grid
-    photo = _patches_in_order(session.look.frame, grid, answer.order)
+    photo = _patches_in_order(session.recorded.frame, grid, answer.order)
     one_head = isinstance(view.head, int)
     shown = answer.maps[view.head] if one_head else answer.maps.mean(0)
     picture = overlay(photo, shown, view.colors, 0.75)
@@ -145,11 +141,11 @@ def _show_answer(
     with right:
         st.image(picture, output_format="JPEG", width="stretch", alt=f"Attention: {title}")
     head = f"head {view.head + 1}" if one_head else "the mean of the heads"
-    tokens = session.look.layers[view.layer].tokens
+    tokens = session.recorded.layers[view.layer].tokens
     own = token_name(view.query, tokens)
     same = "patch" if tokens == bundle.tokens else "place"  # windows of a coarser grid stay
     place = "" if view.query < len(tokens.prefix) else f" (the same {same} in both pictures)"
-    number = session.look.numbers[view.layer] + 1
+    number = session.recorded.numbers[view.layer] + 1
     st.caption(f"Right: attention from {own}{place}, layer {number}, {head}.")
     _show_classes(bundle, answer, before)
 
@@ -169,12 +165,12 @@ def _show_classes(bundle: Bundle, answer: Answer, before: Answer | None) -> None
     chances = answer.logits.softmax(-1)
     lines = ["| Class | Probability |", "|:--|--:|"]
     if before is not None:
-        usual = before.logits.softmax(-1)
+        unchanged = before.logits.softmax(-1)
         lines = ["| Class | Probability | As it is |", "|:--|--:|--:|"]
     for index in chances.topk(min(CLASSES, len(chances))).indices.tolist():
         name = plain(bundle.classes[index])
         line = f"| {name} | {chances[index]:.1%} |"
-        lines.append(line if before is None else f"{line} {usual[index]:.1%} |")
+        lines.append(line if before is None else f"{line} {unchanged[index]:.1%} |")
     st.markdown("\n".join(lines))
 
 
@@ -225,7 +221,7 @@ def _pooling(bundle: Bundle) -> str:
 
 @cached(
     LRUCache(1024),
-    key=lambda session, code, keep: (session.look.key, keep),
+    key=lambda session, code, keep: (session.recorded.key, keep),
     condition=threading.Condition(),
 )
 def _over_shuffles(session: Session, code: PositionCode, keep: bool) -> float:

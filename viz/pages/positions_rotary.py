@@ -11,34 +11,36 @@ from model.nets.sinusoids import angles, frequencies
 from viz.charts.curves import curves
 from viz.charts.heatmap import heatmap, mark
 from viz.pages.shared.session import Session
-from viz.pages.shared.url_params import url_param
+from viz.pages.shared.state import Positions
 
 BARE = {"displayModeBar": False}
 BASES = [10.0, 100.0, 1000.0, 10000.0]
 WIDTHS = [8, 16, 32, 64, 128]
-LENGTH, WIDTH, BASE = 64, 32, 100.0
+LENGTH = 64
 CYCLIC = "Twilight"  # 0 and 360 degrees have one colour
 TURN = 2 * math.pi
 
 
-def show(session: Session) -> None:
-    """The tab."""
+def show_rotation(session: Session) -> None:
+    """Show the tab."""
     st.caption(
         "A *rotary code* adds nothing to a token. It takes queries and keys in pairs of "
         "dimensions and turns each pair by an angle that grows with the place, fast for the "
         "first pairs and slowly for the last. In a dot product only the difference of the two "
         "angles is left, so a score knows how far apart two tokens are (Su et al., 2021)."
     )
-    url_param("turned", WIDTH, WIDTHS)
-    url_param("turn_base", BASE, BASES)
+    Positions.turned_width.begin(WIDTHS)
+    Positions.turned_base.begin(BASES)
     controls = st.columns([1, 1, 2], gap="large")
     with controls[0]:
-        width = st.select_slider("Width of a head", WIDTHS, key="turned", persist_state="session")
+        width = st.select_slider(
+            "Width of a head", WIDTHS, key=Positions.turned_width.name, persist_state="session"
+        )
     with controls[1]:
         base = st.select_slider(
             "Base",
             BASES,
-            key="turn_base",
+            key=Positions.turned_base.name,
             format_func=lambda b: f"{b:,.0f}",
             persist_state="session",
         )
@@ -48,12 +50,6 @@ def show(session: Session) -> None:
     with right:
         _show_fall(width, base)
     _show_grid(session, width, base)
-
-
-def words() -> dict[str, tuple[object, object]]:
-    """What the address should say of this tab."""
-    usual = {"turned": WIDTH, "turn_base": BASE}
-    return {key: (st.session_state.get(key), value) for key, value in usual.items()}
 
 
 def _show_angles(width: int, base: float) -> None:

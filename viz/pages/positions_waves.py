@@ -12,21 +12,19 @@ from model.nets.sinusoids import angles, frequencies, wave_code, wave_code_2d
 from viz.charts.curves import curves
 from viz.charts.heatmap import heatmap, mark
 from viz.pages.shared.session import Session
-from viz.pages.shared.url_params import url_param, url_place
+from viz.pages.shared.state import Positions
 
-LENGTH, WIDTH, BASE = 64, 64, 10000.0
 LEAST, MOST = 2, 512
 SQUARE = 430  # pixels across of a chart with square cells
 BASES = [10.0, 100.0, 1000.0, 10000.0, 100000.0, 1000000.0]
-KEYS = ("length", "width", "base")
 
 
-def show(session: Session) -> None:
-    """The tab."""
+def show_waves(session: Session) -> None:
+    """Show the tab."""
     _check_link()
     controls, picture = st.columns([1, 3], gap="large")
     with controls:
-        length, width, base = _choose()
+        length, width, base = _choose_code()
     code = wave_code(length, width, base).numpy()
     with picture:
         _show_code(code, width, base)
@@ -38,29 +36,29 @@ def show(session: Session) -> None:
     _show_grid(session.bundle.tokens.grid, width, base)
 
 
-def words() -> dict[str, tuple[object, object]]:
-    """What the address should say of this tab."""
-    state = st.session_state
-    usual = dict(zip(KEYS, (LENGTH, WIDTH, BASE), strict=True))
-    usual |= _usual_choices(state.get("length", LENGTH), state.get("width", WIDTH))
-    return {key: (state.get(key), value) for key, value in usual.items()}
+def wave_url_params() -> dict[str, str]:
+    """Write the tab's settings into the parameters of an address."""
+    first, second, position = _default_choices(Positions.length.get(), Positions.width.get())
+    return (
+        Positions.length.url_params()
+        | Positions.width.url_params()
+        | Positions.base.url_params()
+        | Positions.first.url_params(first)
+        | Positions.second.url_params(second)
+        | Positions.position.url_params(position)
+    )
 
 
-def _usual_choices(length: int, width: int) -> dict[str, int]:
-    """What is first chosen in a code of this size: two of its dimensions and a position."""
-    return {
-        "first": min(4, width - 1),
-        "second": min(20, width - 1),
-        "position": (length - 1) // 2,
-    }
+def _default_choices(length: int, width: int) -> tuple[int, int, int]:
+    """Choose two dimensions and a position of a code of this size to begin with."""
+    return min(4, width - 1), min(20, width - 1), (length - 1) // 2
 
 
 def _check_link() -> None:
-    """Say what is wrong with a link's sizes, and begin with the usual ones instead."""
-    if "length" in st.session_state:
+    """Say what is wrong with the sizes of a link, and begin with the default ones instead."""
+    if Positions.length.is_set:
         return
-    length, width = url_param("length", LENGTH, _any), url_param("width", WIDTH, _any)
-    base = url_param("base", BASE, _any)
+    length, width, base = _begin_sizes()
     try:
         angles(length, width, base)
         if length < LEAST:
@@ -73,30 +71,34 @@ def _check_link() -> None:
             raise ValueError(f"This page has the bases {', '.join(f'{b:,.0f}' for b in BASES)}.")
     except ValueError as problem:
         st.warning(f"The link asks for what cannot be shown. {problem}", icon=":material/link_off:")
-        st.session_state.update(zip(KEYS, (LENGTH, WIDTH, BASE), strict=True))
+        Positions.length.set(Positions.length.default)
+        Positions.width.set(Positions.width.default)
+        Positions.base.set(Positions.base.default)
 
 
-def _any(_: object) -> bool:
-    return True
+def _begin_sizes() -> tuple[int, int, float]:
+    return Positions.length.begin(), Positions.width.begin(), Positions.base.begin()
 
 
-def _choose() -> tuple[int, int, float]:
-    for key, usual in zip(KEYS, (LENGTH, WIDTH, BASE), strict=True):
-        url_param(key, usual, _any)
-    length = st.slider("Length: positions", LEAST, MOST, key="length", persist_state="session")
+def _choose_code() -> tuple[int, int, float]:
+    """Show the sliders; return length, width and base."""
+    _begin_sizes()
+    length = st.slider(
+        "Length: positions", LEAST, MOST, key=Positions.length.name, persist_state="session"
+    )
     width = st.slider(
         "Width: dimensions",
         2,
         MOST,
         step=2,
-        key="width",
+        key=Positions.width.name,
         persist_state="session",
         help="Dimensions come in pairs, a sine and a cosine, so the width is even.",
     )
     base = st.select_slider(
         "Base",
         BASES,
-        key="base",
+        key=Positions.base.name,
         format_func=lambda b: f"{b:,.0f}",
         help=BASE_HELP,
         persist_state="session",
@@ -143,13 +145,17 @@ def _show_dimensions(code: np.ndarray, width: int, base: float) -> None:
     st.subheader("Two dimensions")
     first_place, second_place = st.columns(2)
     numbers = list(range(width))
-    usual = _usual_choices(len(code), width)
-    for key in ("first", "second"):
-        url_param(key, usual[key], numbers)
+    default_first, default_second, _ = _default_choices(len(code), width)
+    Positions.first.begin(numbers, default_first)
+    Positions.second.begin(numbers, default_second)
     with first_place:
-        first = st.selectbox("Dimension", numbers, key="first", persist_state="session")
+        first = st.selectbox(
+            "Dimension", numbers, key=Positions.first.name, persist_state="session"
+        )
     with second_place:
-        second = st.selectbox("and dimension", numbers, key="second", persist_state="session")
+        second = st.selectbox(
+            "and dimension", numbers, key=Positions.second.name, persist_state="session"
+        )
     frequency = frequencies(width, base)
     lines = {}
     for dimension in dict.fromkeys((first, second)):
@@ -163,8 +169,13 @@ def _show_dimensions(code: np.ndarray, width: int, base: float) -> None:
 
 def _show_dots(code: np.ndarray) -> None:
     st.subheader("One position against all others")
-    url_place("position", _usual_choices(*code.shape)["position"], len(code))
-    position = st.slider("Position", 0, len(code) - 1, key="position", persist_state="session")
+    *_, default = _default_choices(*code.shape)
+    # With another length Streamlit takes it for another slider, which would begin at 0 unless its
+    # value is set anew.
+    Positions.position.set(Positions.position.begin(range(len(code)), default))
+    position = st.slider(
+        "Position", 0, len(code) - 1, key=Positions.position.name, persist_state="session"
+    )
     dots = code @ code[position]
     st.plotly_chart(
         curves({"dot product": dots}, "Position", "Dot product", marked=position),

@@ -117,9 +117,9 @@ def test_a_link_opens_what_it_says(app, word, open_):
 )
 def test_where_no_class_token_decides_the_method_says_what_does(readers, read):
     size = attribution_settings.Size(2, 2, 2, class_token=False, prefix_too=readers[0] == 0)
-    assert read in attribution_settings.explained("gradient_rollout", size)[0].words
-    words, formula = attribution_settings.explained("attention_gradcam", size)
-    assert read in words.words and "cls" not in formula
+    assert read in attribution_settings.describe_method("gradient_rollout", size)[0].text
+    described, formula = attribution_settings.describe_method("attention_gradcam", size)
+    assert read in described.text and "cls" not in formula
 
 
 def test_beside_random_weights(app):

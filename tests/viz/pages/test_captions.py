@@ -2,6 +2,7 @@
 
 import io
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -251,7 +252,7 @@ def test_nothing_is_sent_again_while_one_steps_through(captioners):
     app = opened()
     before = app.get("bidi_component")[0].proto.bytes
     app.session_state["captions"] = {"view": {}}
-    app.session_state["caption_view"]["word"] = 5
+    app.session_state["caption_view"] = replace(app.session_state["caption_view"], word=5)
     app.run()
     assert app.get("bidi_component")[0].proto.bytes == before
     assert app.query_params["word"] == "6"

@@ -194,9 +194,9 @@ def test_cost_counts_and_measures():
     app.button[0].click().run()
     assert not app.exception
     assert len(times_in(app)) == 5
-    app.segmented_control(key="base").set_value("D2L").run()
+    app.segmented_control(key="cost_base").set_value("D2L").run()
     assert not times_in(app)
-    app.segmented_control(key="base").set_value("CS231n").run()
+    app.segmented_control(key="cost_base").set_value("CS231n").run()
     assert len(times_in(app)) == 5, "it is remembered"
 
 
@@ -293,4 +293,4 @@ def test_the_formulae_have_the_head(config, formula, monkeypatch):
 
 def test_an_unknown_base_is_this_model():
     app = open_page("cost", base="ViT-Z")
-    assert app.segmented_control(key="base").value == "This model"
+    assert app.segmented_control(key="cost_base").value == "This model"

@@ -5,17 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.recorded_image import Layer
+from model.recording.rollout import FUSIONS
 from model.tokens import TokenLayout
+from viz.pages.shared.address import SCALINGS
 from viz.pages.shared.view import (
-    FUSIONS,
-    SCALINGS,
     View,
     carry_over,
-    fit,
-    from_address,
+    fit_view,
     go_to_layer,
-    to_address,
     token_name,
+    view_from_address,
+    view_url_params,
 )
 from viz.pictures.colors import COLOR_MAPS
 
@@ -43,7 +43,7 @@ views = st.builds(
 
 @given(views)
 def test_a_link_opens_the_same_view(view):
-    assert from_address(to_address(view, MODEL), MODEL) == (view, [])
+    assert view_from_address(view_url_params(view, MODEL), MODEL) == (view, [])
 
 
 @given(views, st.permutations(range(9)).map(lambda order: sorted(order[:LAYERS])))
@@ -64,8 +64,8 @@ def test_a_view_goes_along_to_another_model_and_to_fewer_layers():
 
 @given(st.dictionaries(st.sampled_from([*View.__dataclass_fields__, "from"]), st.text()))
 def test_any_address_opens_some_valid_view(words):
-    view, notes = from_address(words, MODEL)
-    assert view == fit(view, MODEL)
+    view, notes = view_from_address(words, MODEL)
+    assert view == fit_view(view, MODEL)
     assert 0 <= view.opacity <= 1 and view.colors in COLOR_MAPS and view.fusion in FUSIONS
     assert all(note.endswith(".") for note in notes)
 
@@ -84,41 +84,41 @@ def test_any_address_opens_some_valid_view(words):
     ],
 )
 def test_a_wrong_link_opens_the_nearest_view_with_one_note(words, expected):
-    view, notes = from_address(words, MODEL)
+    view, notes = view_from_address(words, MODEL)
     assert view == replace(view, **expected)
     assert len(notes) == 1
 
 
 @given(views, st.sets(st.integers(0, 40), min_size=len(MODEL), max_size=len(MODEL)).map(sorted))
 def test_a_link_names_the_models_own_layer(view, numbers):
-    words = to_address(view, MODEL, numbers)
+    words = view_url_params(view, MODEL, numbers)
     assert words["layer"] == str(numbers[view.layer] + 1)
-    assert from_address(words, MODEL, numbers) == (view, [])
+    assert view_from_address(words, MODEL, numbers) == (view, [])
 
 
 def test_a_layer_that_is_not_recorded_opens_the_nearest():
-    view, notes = from_address({"layer": "9"}, MODEL, [1, 5, 7, 11])
+    view, notes = view_from_address({"layer": "9"}, MODEL, [1, 5, 7, 11])
     assert view.layer == 2 and notes == ["Layer 9 is not recorded here; showing layer 8."]
 
 
 def test_the_first_view_is_the_last_layer_from_cls():
-    view, notes = from_address({}, MODEL)
+    view, notes = view_from_address({}, MODEL)
     assert (view.layer, view.head, view.query, notes) == (3, "mean", 0, [])
 
 
 def test_without_cls_the_centre_patch_asks():
-    view, _ = from_address({}, [Layer(HEADS, PLAIN)])
+    view, _ = view_from_address({}, [Layer(HEADS, PLAIN)])
     assert PLAIN.position_of(view.query) == (1, 2)
 
 
 def test_a_smaller_model_keeps_what_it_can_of_a_view():
     view = View(layer=11, head=9, query=190)
-    assert fit(view, MODEL) == replace(view, layer=3, head=2, query=0)
+    assert fit_view(view, MODEL) == replace(view, layer=3, head=2, query=0)
 
 
 def test_the_browser_changes_only_what_a_view_has():
-    view = View.from_browser({"layer": 2, "revision": 9}, View(colors="magma"))
-    assert view == View(layer=2, colors="magma")
+    view = View.from_browser({"layer": 2, "revision": 9}, View(1, 0, colors="magma"))
+    assert view == View(2, 0, colors="magma")
 
 
 def test_tokens_are_named_as_people_count():
@@ -128,5 +128,5 @@ def test_tokens_are_named_as_people_count():
 
 
 def test_another_layer_is_entered_at_the_same_place():
-    view = fit(View(layer=1, query=23), STAGES)
+    view = fit_view(View(layer=1, query=23), STAGES)
     assert STAGES[0].tokens.position_of(go_to_layer(view, 0, STAGES).query) == (7, 11)

@@ -1,9 +1,10 @@
-"""Which captioner writes: the embedded ones, and those of a hub that somebody opened."""
+"""The choice of a captioner: an embedded one, or one of a hub that somebody opened."""
 
 import streamlit as st
 
 from model import zoo
-from viz.pages.shared import open_models
+from viz.pages.shared import address, open_models
+from viz.pages.shared.state import Captions
 from viz.pages.shared.text import plain
 
 HUB = "hf/"
@@ -16,11 +17,11 @@ HUB_LEAD = (
 
 
 def open_linked() -> list[str]:
-    """Offer the hub's captioner that a link names, if it is open here; notes if it is not.
+    """Offer the hub's captioner that a link names, if it is open here; return notes if it is not.
 
     Nothing is fetched because of a link.
     """
-    name = st.query_params.get("captioner", "")
+    name = Captions.captioner.param.read(address.read_address())
     if not name.startswith(HUB) or name in open_models.open_names("caption"):
         return []
     if not open_models.is_open(name, "caption"):
@@ -30,7 +31,7 @@ def open_linked() -> list[str]:
 
 
 def captioner_title(name: str) -> str:
-    """How the page calls a captioner."""
+    """Name a captioner as the pages do."""
     if name.startswith(HUB):
         return name
     try:
@@ -39,50 +40,50 @@ def captioner_title(name: str) -> str:
         return name
 
 
-def fitting(scenes: bool, chosen: str | None) -> str | None:
-    """A captioner that knows scenes alone, or one that does not: the chosen one if it is such, else
-    the first, if there is any."""
+def fitting_captioner(scenes: bool, chosen: str | None) -> str | None:
+    """Find a captioner that knows scenes alone, or one that does not.
+
+    The chosen one comes first, where it fits; None where none does.
+    """
     names = open_models.open_names("caption")
     for name in sorted(names, key=lambda name: name != chosen):
         try:
-            if open_models.open_model_named(name).knows_only_scenes == scenes:
+            if open_models.open_captioner(name).knows_only_scenes == scenes:
                 return name
         except (zoo.ModelNotFound, zoo.ModelRejected):
             continue
     return None
 
 
-def open_another() -> None:
+def show_hub_field() -> None:
     """Show the field in which a captioner of the hub is named."""
     with st.popover("Another captioner", icon=":material/add:"):
         st.markdown(HUB_LEAD)
         with st.form("open_captioner", border=False):
-            st.text_input("Name", key="hub_captioner", placeholder=EXAMPLE)
+            st.text_input("Name", key=Captions.hub_name.name, placeholder=EXAMPLE)
             st.checkbox(
                 "Random weights",
-                key="hub_captioner_random",
+                key=Captions.hub_random.name,
                 help="The same network before any training. Its words are noise.",
             )
-            st.form_submit_button("Open", on_click=_take)
+            st.form_submit_button("Open", on_click=_open_named)
 
 
-def not_opened() -> None:
-    """Say why the captioner that was asked for last did not open."""
-    if sentence := st.session_state.pop("captioner_not_opened", None):
+def show_refusal() -> None:
+    """Show why the captioner that was asked for last did not open."""
+    if sentence := Captions.not_opened.take():
         st.error(plain(sentence), icon=":material/error:")
 
 
-def _take() -> None:
-    name = (st.session_state.hub_captioner or "").strip()
+def _open_named() -> None:
+    name = (Captions.hub_name.get() or "").strip()
     if not name.startswith(HUB):
-        st.session_state.captioner_not_opened = (
-            f"A captioner of the hub is named hf/ORG/NAME, as in {EXAMPLE}."
-        )
+        Captions.not_opened.set(f"A captioner of the hub is named hf/ORG/NAME, as in {EXAMPLE}.")
         return
-    name += open_models.RANDOM if st.session_state.hub_captioner_random else ""
+    name += open_models.RANDOM if Captions.hub_random.get() else ""
     try:
         open_models.open_by_name(name, "caption")
     except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
-        st.session_state.captioner_not_opened = str(problem)
+        Captions.not_opened.set(str(problem))
         return
-    st.session_state.captioner = name
+    Captions.captioner.set(name)

@@ -11,9 +11,8 @@ from hashlib import sha256
 import numpy as np
 from cachetools import LRUCache, cached
 
-from model.bundle import Bundle
+from model.captioning.caption import Caption, CaptionBundle
 from model.datasets import scenes
-from viz.components.caption_payload import CaptionLike
 from viz.pages.shared.picture import Picture
 
 WORDS = 24  # of a caption that does not end by itself; the captioner may read fewer
@@ -44,7 +43,7 @@ class Question:
         return sha256(repr(self).encode()).hexdigest()[:16]
 
 
-def _size(caption: CaptionLike) -> int:
+def _size(caption: Caption) -> int:
     return 10_000 + sum(np.asarray(layer).nbytes for layer in (*caption.cross, *caption.self_))
 
 
@@ -53,8 +52,8 @@ def _size(caption: CaptionLike) -> int:
     key=lambda bundle, picture, question: question,
     condition=threading.Condition(),
 )
-def caption_of(bundle: Bundle, picture: Picture, question: Question) -> CaptionLike:
-    """The caption, or the judgement of one (see ``CaptionLike`` in ``viz.captions``)."""
+def caption_of(bundle: CaptionBundle, picture: Picture, question: Question) -> Caption:
+    """Let the captioner write a caption, or judge the typed one."""
     if question.typed is not None:
         return bundle.score(picture.image, question.typed)
     chance = {"temperature": question.temperature, "seed": question.draw}

@@ -24,154 +24,154 @@ SAME_FOR_EVERY_CLASS = ("attention", "rollout", "random_map")
 
 
 @dataclass(frozen=True)
-class Method:
+class MethodText:
     """A method in words. ``formula`` is LaTeX; ``source`` is (who and when, address)."""
 
     title: str
     group: str
     short: str
     formula: str
-    words: str
+    text: str
     source: tuple[str, str] | None = None
 
 
-VIT_EXPLAIN = Method(
+VIT_EXPLAIN = MethodText(
     title="As vit-explain draws it",
     group=ATTENTION,
     short="",
     formula=r"\hat A_l=\tfrac12\big(\operatorname{keep}_{<kept>}(F_l)+I\big),\\ "
     r"\hat A_l[i,j]\leftarrow\hat A_l[i,j]\,\Big/\,\textstyle\sum_k\hat A_l[j,k]",
-    words="The tool behind most published rollout pictures, with its faults: weak attention is "
+    text="The tool behind most published rollout pictures, with its faults: weak attention is "
     "discarded over the whole matrix, so a row may lose everything; column *j* is divided by "
     "the sum of row *j*, where rows were meant; and with gradients, layer *l* meets the "
     "gradient of layer *L* + 1 − *l*, taken before the softmax. For comparison with old figures.",
     source=("Gildenblat, 2020: vit-explain", "https://github.com/jacobgil/vit-explain"),
 )
 
-METHODS: dict[str, Method] = {
-    "attention": Method(
+METHODS: dict[str, MethodText] = {
+    "attention": MethodText(
         title="Attention",
         group=ATTENTION,
         short="What the deciding token attends to in one layer",
         formula=r"r_j=A_{<layer>}^{<head>}[\mathrm{cls},j]",
-        words="The row of one layer's attention map that belongs to the token from which the "
+        text="The row of one layer's attention map that belongs to the token from which the "
         "class is read. It says what this layer moves, not what the answer rests on: the other "
         "layers are left out, and it is the same map for every class.",
         source=("Vaswani et al., 2017", "https://arxiv.org/abs/1706.03762"),
     ),
-    "rollout": Method(
+    "rollout": MethodText(
         title="Rollout",
         group=ATTENTION,
         short="Attention multiplied down through the layers",
         formula=r"R=\hat A_{<last>}\cdots\hat A_{<first>},\\ "
         r"\hat A_l=\operatorname{rows}\big(<skip>\,I+<rest>\,\operatorname{<fusion>}_h "
         r"A_l^{(h)}\big)<discarded>",
-        words="Tokens mix in every layer, so by the last one a token is no longer one patch. "
+        text="Tokens mix in every layer, so by the last one a token is no longer one patch. "
         "Rollout follows the mixing back to the photo: it multiplies the layers' maps, each "
         "with a share *I* for the skip connection that carries a token past the attention. It "
         "knows nothing of the class either.",
         source=("Abnar and Zuidema, 2020", "https://arxiv.org/abs/2005.00928"),
     ),
-    "gradient_rollout": Method(
+    "gradient_rollout": MethodText(
         title="Gradient rollout",
         group=BOTH,
         short="Rollout of the attention that raises the score",
         formula=r"R=\hat A_L\cdots\hat A_{<first>},\\ \hat A_l=\operatorname{rows}\Big("
         r"<skip>\,I+<rest>\,\big[\operatorname{mean}_h A_l\odot"
         r"\tfrac{\partial y}{\partial A_l}\big]^+\Big)",
-        words="The gradient ∂*y*/∂*A* says how the score *y* of the class would change if a token "
+        text="The gradient ∂*y*/∂*A* says how the score *y* of the class would change if a token "
         "attended a little more. Multiplied with the attention itself, and with what lowers the "
         "score set to zero, it replaces attention in rollout. From here on the map depends on "
         "the class.",
         source=("Gildenblat, 2020", "https://jacobgil.github.io/deeplearning/vision-transformer-explainability"),
     ),
-    "chefer": Method(
+    "chefer": MethodText(
         title="Generic relevance",
         group=BOTH,
         short="Chefer's rule: relevance that grows layer by layer",
         formula=r"R=(I+C_L)\cdots(I+C_{<first>})-I,\\ C_l=\operatorname{mean}_h\big[A_l^{(h)}"
         r"\odot\tfrac{\partial y}{\partial A_l^{(h)}}\big]^+",
-        words="Each token begins as relevant to itself alone. Each layer adds what it moves in "
+        text="Each token begins as relevant to itself alone. Each layer adds what it moves in "
         "favour of the class, head by head, and nothing is rescaled, so layers in which the "
         "class gains much count for much. Drawn is what the patches gained, without what they "
         "began with.",
         source=("Chefer, Gur and Wolf, 2021 (ICCV)", "https://arxiv.org/abs/2103.15679"),
     ),
-    "attention_gradcam": Method(
+    "attention_gradcam": MethodText(
         title="Attention Grad-CAM",
         group=BOTH,
         short="The heads of one layer, weighted by what they do for the class",
         formula=r"r=\Big[\operatorname{mean}_h\,w_h\,A_{<layer>}^{(h)}[\mathrm{cls}]\Big]^+,\\ "
         r"w_h=\operatorname{mean}_j\tfrac{\partial y}{\partial A_{<layer>}^{(h)}[\mathrm{cls},j]}",
-        words="Grad-CAM weighs the channels of a convolutional network by their mean gradient. "
+        text="Grad-CAM weighs the channels of a convolutional network by their mean gradient. "
         "Here the heads of one layer are the channels: a head counts as far as the score would "
         "rise if it attended more to the patches.",
         source=("Chefer, Gur and Wolf, 2021 (CVPR)", "https://arxiv.org/abs/2012.09838"),
     ),
-    "legrad": Method(
+    "legrad": MethodText(
         title="LeGrad",
         group=BOTH,
         short="How sensitive each layer's own answer is to its attention",
         formula=r"r=\operatorname{mean}_{l\ge <first>}\ \operatorname{mean}_{h,i}\Big["
         r"\tfrac{\partial s_l}{\partial A_l^{(h)}[i]}\Big]^+",
-        words="The net is ended after each layer in turn: *s* is the class's score if layer *l* "
+        text="The net is ended after each layer in turn: *s* is the class's score if layer *l* "
         "were the last. The gradient with respect to that layer's attention alone, with the "
         "attention itself left out, is averaged over heads, queries and layers. The net's own "
         "pooling is kept: from a class token only its row counts, where the authors' CLIP takes "
         "the mean of all tokens.",
         source=("Bousselham et al., 2024", "https://arxiv.org/abs/2404.03214"),
     ),
-    "token_gradcam": Method(
+    "token_gradcam": MethodText(
         title="Grad-CAM on tokens",
         group=GRADIENT,
         short="Grad-CAM with the last layer's tokens as its feature maps",
         formula=r"r_n=\Big[\sum_d w_d\,F_{nd}\Big]^+,\\ "
         r"w_d=\operatorname{mean}_n\tfrac{\partial y}{\partial F_{nd}}",
-        words="*F* is what goes into the last attention layer: a number of channels for each "
+        text="*F* is what goes into the last attention layer: a number of channels for each "
         "patch, which laid out on the grid are feature maps like those of a convolutional "
         "network. Each channel is weighted by its mean gradient.",
         source=("Selvaraju et al., 2017", "https://arxiv.org/abs/1610.02391"),
     ),
-    "input_gradient": Method(
+    "input_gradient": MethodText(
         title="Input gradient",
         group=GRADIENT,
         short="How much the score changes with each pixel",
         formula=r"r=\operatorname{mean}_{\text{pixels}}\ \max_{\text{colours}}\Big|"
         r"\tfrac{\partial y}{\partial x}\Big|",
-        words="The oldest map: where would a small change of a pixel change the score most? It "
+        text="The oldest map: where would a small change of a pixel change the score most? It "
         "needs no attention and works for any network. It tells where the net is sensitive, "
         "which is not where the evidence lies, and it is noisy.",
         source=("Simonyan, Vedaldi and Zisserman, 2014", "https://arxiv.org/abs/1312.6034"),
     ),
-    "integrated_gradients": Method(
+    "integrated_gradients": MethodText(
         title="Integrated gradients",
         group=GRADIENT,
         short="The gradient along the way from an empty picture to this one",
         formula=r"r=\Big[\sum_{\text{patch}}(x-x_0)\int_0^1\tfrac{\partial y}{\partial x}"
         r"\big(x_0+t\,(x-x_0)\big)\,dt\Big]^+,\\ x_0:\ <baseline>,\ <steps>\text{ points}",
-        words="Gradients are collected along the straight line from an empty picture *x*₀ to the "
+        text="Gradients are collected along the straight line from an empty picture *x*₀ to the "
         "photo. Before negative ones are cut off they add up to the rise of the score, so each "
         "patch has its exact share of it; but the share depends on what counts as empty.",
         source=("Sundararajan, Taly and Yan, 2017", "https://arxiv.org/abs/1703.01365"),
     ),
-    "random_map": Method(
+    "random_map": MethodText(
         title="Random",
         group=COMPARISON,
         short="Numbers that know nothing",
         formula=r"r_j\sim\mathrm{uniform}(0,1),\qquad \text{seed }<seed>",
-        words="It looks at neither photo nor model. A method that does not do clearly better "
+        text="It looks at neither photo nor model. A method that does not do clearly better "
         "than this one, by a measure, has shown nothing by that measure.",
     ),
 }  # fmt: skip
 
 
-WORD_METHODS: dict[str, Method] = METHODS | {
-    "attention": Method(
+WORD_METHODS: dict[str, MethodText] = METHODS | {
+    "attention": MethodText(
         title="Cross-attention",
         group=ATTENTION,
         short="What the decoder attends to when it chooses the word",
         formula=r"r_j=A_{<layer>}^{<head>}[\mathrm{word},j]",
-        words="The row of one decoder layer's cross-attention from the place where the word is "
+        text="The row of one decoder layer's cross-attention from the place where the word is "
         "chosen. It says from which tokens of the memory that layer takes something. The encoder "
         "has mixed the patches before, and what the words bring along is left out.",
         source=("Xu et al., 2015", "https://arxiv.org/abs/1502.03044"),
@@ -182,7 +182,7 @@ WORD_METHODS: dict[str, Method] = METHODS | {
         formula=r"r=\hat d\,\hat A_{<last>}\cdots\hat A_{<first>},\\ "
         r"\hat A_l=\operatorname{rows}\big(<skip>\,I+<rest>\,\operatorname{<fusion>}_h "
         r"A_l^{(h)}\big)<discarded>",
-        words="The encoder mixes the patches, so a token of the memory is no longer one patch. "
+        text="The encoder mixes the patches, so a token of the memory is no longer one patch. "
         "Rollout follows the mixing back to the photo. It begins with *d*, what the word takes "
         "from the memory by the same rule in the decoder's own layers, and multiplies the "
         "encoder's maps below it. It knows the place of the word in the caption, and not which "
@@ -194,7 +194,7 @@ WORD_METHODS: dict[str, Method] = METHODS | {
         formula=r"r=\hat d\,\hat A_L\cdots\hat A_{<first>},\\ \hat A_l=\operatorname{rows}\Big("
         r"<skip>\,I+<rest>\,\big[\operatorname{mean}_h A_l\odot"
         r"\tfrac{\partial y}{\partial A_l}\big]^+\Big)",
-        words="The gradient ∂*y*/∂*A* says how the score *y* of the word would change if a token "
+        text="The gradient ∂*y*/∂*A* says how the score *y* of the word would change if a token "
         "attended a little more. Multiplied with the attention itself, and with what lowers the "
         "score set to zero, it replaces attention in rollout, in the encoder and in the decoder. "
         "From here on the map depends on which word was chosen.",
@@ -205,7 +205,7 @@ WORD_METHODS: dict[str, Method] = METHODS | {
         formula=r"R_{qi}\mathrel{+}=N(R_{qq})^{\!\top}\,C\,N(R_{ii}),\\ "
         r"R_{ii}=(I+C_L)\cdots(I+C_{<first>}),\quad C=\operatorname{mean}_h\big[A^{(h)}"
         r"\odot\tfrac{\partial y}{\partial A^{(h)}}\big]^+",
-        words="Three tables say what is relevant to what: patches to patches *ii*, words to words "
+        text="Three tables say what is relevant to what: patches to patches *ii*, words to words "
         "*qq*, patches to words *qi*. Self-attention adds to the first two; each cross-attention "
         "hands on what the patches and the words have gained so far (*N* leaves out what they "
         "began with). The map is the word's row of the third.",
@@ -214,14 +214,14 @@ WORD_METHODS: dict[str, Method] = METHODS | {
         METHODS["attention_gradcam"],
         short="The heads of one cross-attention, weighted by what they do for the word",
         formula=METHODS["attention_gradcam"].formula.replace("cls", "word"),
-        words="Grad-CAM weighs the channels of a convolutional network by their mean gradient. "
+        text="Grad-CAM weighs the channels of a convolutional network by their mean gradient. "
         "Here the heads of one layer's cross-attention are the channels: a head counts as far as "
         "the score would rise if it attended more to all patches alike. A word needs one place "
         "and not all of them, so this mean is often below zero, and the map empty.",
     ),
     "legrad": replace(
         METHODS["legrad"],
-        words="The encoder is ended after each layer in turn: *s* is the word's score if the "
+        text="The encoder is ended after each layer in turn: *s* is the word's score if the "
         "decoder were given layer *l*'s tokens as its memory. The gradient with respect to that "
         "layer's attention alone, with the attention itself left out, is averaged over heads, "
         "queries and layers.",
@@ -230,7 +230,7 @@ WORD_METHODS: dict[str, Method] = METHODS | {
         METHODS["token_gradcam"],
         title="Grad-CAM on memory",
         short="Grad-CAM with the memory's tokens as its feature maps",
-        words="*F* is the memory, which the encoder hands to the decoder: a number of channels "
+        text="*F* is the memory, which the encoder hands to the decoder: a number of channels "
         "for each patch, which laid out on the grid are feature maps like those of a "
         "convolutional network. Each channel is weighted by its mean gradient.",
     ),

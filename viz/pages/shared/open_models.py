@@ -6,16 +6,21 @@ One shelf for the whole server, bounded in bytes; a session holds the names of i
 import re
 import tempfile
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeGuard
 
 import streamlit as st
 from cachetools import LRUCache, cached
 
 from model import zoo
+from model.bundle import Bundle
+from model.captioning.caption import CaptionBundle
 from model.errors import CheckpointError
 from model.zoo import cards, catalogue
+from viz.pages.shared.state import Key, Shared
 from viz.pages.shared.text import plain
 
 SHELF_BYTES = 3 * 2**30
@@ -33,7 +38,7 @@ DIGITS = 20
 SHOWN_DIGITS = 6
 
 
-def parameter_count(bundle: zoo.Bundle) -> int:
+def parameter_count(bundle: Bundle) -> int:
     """How many numbers the model has learned, or would."""
     return sum(parameter.numel() for parameter in bundle.net.parameters())
 
@@ -42,7 +47,7 @@ _shelf: LRUCache = LRUCache(SHELF_BYTES, getsizeof=lambda bundle: 4 * parameter_
 
 
 @cached(_shelf, key=lambda name: name, condition=threading.Condition())
-def open_model_named(name: str) -> zoo.Bundle:
+def open_model_named(name: str) -> Bundle:
     """The model of this name, opened once for the whole server.
 
     Raises:
@@ -57,9 +62,22 @@ def open_model_named(name: str) -> zoo.Bundle:
     return replace(zoo.load(name.removesuffix(RANDOM), weights=weights), name=name)
 
 
+def open_captioner(name: str) -> CaptionBundle:
+    """Open the captioner of this name; raises as `open_model_named`, or where it is none."""
+    bundle = open_model_named(name)
+    if not writes_captions(bundle):
+        raise zoo.ModelRejected(f"{name} {ELSEWHERE['classify']}")
+    return bundle
+
+
+def writes_captions(bundle: Bundle) -> TypeGuard[CaptionBundle]:
+    """Say whether a model writes captions, as its card has it."""
+    return bundle.card.task == "caption"
+
+
 def open_names(task: str = "classify") -> list[str]:
     """What this session can choose from: the embedded models, then what it opened itself."""
-    return [*zoo.names(task), *_opened(task)]
+    return [*zoo.names(task), *_opened(task).get()]
 
 
 def is_open(name: str, task: str = "classify") -> bool:
@@ -118,7 +136,7 @@ def _on_disk(file_name: str) -> str:
     return (stem or "upload") + suffix
 
 
-def _load_pair(file_name: str, path: Path, card: bytes) -> zoo.Bundle:
+def _load_pair(file_name: str, path: Path, card: bytes) -> Bundle:
     """A checkpoint of this project. How well its card claims it does was measured by others, and
     is left out."""
     path.with_suffix(".json").write_bytes(card)
@@ -137,14 +155,15 @@ def _load_pair(file_name: str, path: Path, card: bytes) -> zoo.Bundle:
 
 def _offer(name: str, task: str = "classify") -> None:
     if name not in open_names(task):
-        _opened(task).append(name)
+        opened = _opened(task)
+        opened.set([*opened.get(), name])
 
 
-def _opened(task: str) -> list[str]:
-    return st.session_state.setdefault("opened" if task == "classify" else f"opened_{task}", [])
+def _opened(task: str) -> Key[Sequence[str]]:
+    return Shared.opened_captioners if task == "caption" else Shared.opened
 
 
-def _task(bundle: zoo.Bundle) -> str:
+def _task(bundle: Bundle) -> str:
     return bundle.card.task
 
 

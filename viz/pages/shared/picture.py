@@ -1,8 +1,8 @@
-"""Choosing a picture: one of the samples, or one's own.
+"""The choice of a picture: one of the samples, or one's own.
 
-Uploaded pictures are decoded once, made small enough to keep, and held in one bounded
-store for the whole server; the session keeps the key. What is uploaded stays on the
-server's memory and is never written to disk.
+Uploaded pictures are decoded once, made small enough to keep, and held in one bounded store for the
+whole server; the session keeps the key. An upload stays in the server's memory and is never written
+to disk.
 """
 
 import threading
@@ -17,12 +17,15 @@ from PIL import Image
 from model.datasets import samples
 from model.errors import ImageRejected
 from model.images import ENDINGS, open_picture
+from viz.pages.shared.state import Shared
 from viz.pages.shared.text import plain
+
+OWN = "own"
+"""What an address and the session call somebody's own photo."""
 
 STORE_BYTES = 512 * 2**20
 MAX_SIDE = 1024
 MAX_MEGABYTES = 64
-UPLOAD = "upload"  # the key of the upload field, by which the explorer finds it
 TYPES = list(ENDINGS)
 
 _store: LRUCache = LRUCache(STORE_BYTES, getsizeof=lambda image: 3 * image.width * image.height)
@@ -31,11 +34,16 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture and what tells it from others; ``sample`` is its name if it is one of ours."""
+    """A picture and the key that tells it from others; ``sample`` is its name among the samples."""
 
     key: str
     image: Image.Image
     sample: str | None = None
+
+    @property
+    def name_in_link(self) -> str:
+        """How an address names the picture."""
+        return self.sample or OWN
 
 
 @cache
@@ -44,84 +52,84 @@ def _sample(name: str) -> Picture:
     return Picture(sha256(image.tobytes()).hexdigest(), image, name)
 
 
-def start(name: str | None) -> str | None:
-    """Begin a session with a sample from the address; returns a note if there is none such."""
+def begin_photo(name: str | None) -> str | None:
+    """Begin a session with the sample that a link names; return a note if there is no such one."""
     known = samples.names()
-    st.session_state.photo = name if name in known else known[0]
+    Shared.photo.set(name if name in known else known[0])
     if name is None or name in known:
         return None
-    if name == "own":
+    if name == OWN:
         return "A link cannot carry somebody's own photo. This is one of the samples instead."
     return f"The link names an unknown sample photo; showing the {samples.title(known[0]).lower()}."
 
 
-def sample_choice() -> None:
+def show_sample_choice() -> None:
     """Show the samples, and beside them one's own photo once there is one."""
-    own = ["own"] if st.session_state.get("own") else []
-    st.session_state.sample = st.session_state.photo  # a widget forgets when its page is left
+    own = [OWN] if Shared.own.get() else []
+    Shared.sample.set(Shared.photo.get())  # a widget forgets when its page is left
     st.pills(
         "Photo",
         [*samples.names(), *own],
-        key="sample",
+        key=Shared.sample.name,
         required=True,
         wrap=True,
         on_change=_take_sample,
-        format_func=lambda name: "Your photo" if name == "own" else samples.title(name),
+        format_func=lambda name: "Your photo" if name == OWN else samples.title(name),
     )
 
 
 def _take_sample() -> None:
-    st.session_state.rejected = None
-    st.session_state.photo = st.session_state.sample
+    Shared.rejected.set(None)
+    Shared.photo.set(Shared.sample.get())
 
 
-def upload(paste: bool = False) -> None:
+def show_upload(paste: bool = False) -> None:
     """Show the upload field; `paste`: the page also takes a picture that is pasted."""
     st.file_uploader(
         "Your own: upload, drop or paste" if paste else "Your own: upload or drop",
-        key=UPLOAD,
+        key=Shared.upload.name,
         type=TYPES,
         on_change=_take_upload,
         max_upload_size=MAX_MEGABYTES,
     )
 
 
-def current() -> Picture:
-    """The picture that is chosen now; says above it why an upload was refused.
+def chosen_picture() -> Picture:
+    """Return the picture that is chosen now, and show why an upload was refused.
 
-    It says so as long as the refused file lies in the field, which a page forgets when it is left.
+    The sentence stays while the refused file lies in the field, which is empty on the next page.
     """
-    sentence = st.session_state.get("rejected")
-    if sentence and st.session_state.get("upload"):
+    sentence = Shared.rejected.get()
+    if sentence and Shared.upload.get():
         st.error(plain(sentence), icon=":material/error:")
-    choice = st.session_state.photo
-    if choice != "own":
+    choice, own = Shared.photo.get(), Shared.own.get()
+    if choice != OWN or own is None:
         return _sample(choice)
     with _lock:
-        image = _store.get(st.session_state.own)
+        image = _store.get(own)
     if image is None:
         st.info("Your photo had to make room for others; upload it again to see it.")
         return _sample(samples.names()[0])
-    if note := st.session_state.get("own_note"):
+    if note := Shared.own_note.get():
         st.caption(plain(note))
-    return Picture(st.session_state.own, image)
+    return Picture(own, image)
 
 
 def _take_upload() -> None:
-    """Open what was uploaded; if it is no picture, say why and keep the one there is."""
-    st.session_state.rejected = None
-    upload = st.session_state.upload
+    """Open the upload; if it is no picture, say why and keep the one there is."""
+    Shared.rejected.set(None)
+    upload = Shared.upload.get()
     if upload is None:
         return
     data = upload.getvalue()
     try:
         opened = open_picture(data, max_side=MAX_SIDE)
     except ImageRejected as problem:
-        st.session_state.rejected = f"{upload.name[:100]} was not taken. {problem}"
+        Shared.rejected.set(f"{upload.name[:100]} was not taken. {problem}")
         return
     key = sha256(data).hexdigest()
     with _lock:
         _store[key] = opened.image
-    st.session_state.own = key
-    st.session_state.own_note = opened.note
-    st.session_state.photo = "own"
+    Shared.own.set(key)
+    Shared.own_note.set(opened.note)
+    Shared.photo.set(OWN)

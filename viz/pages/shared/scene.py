@@ -1,4 +1,4 @@
-"""Choosing between photos and the drawn scenes that some captioners know alone."""
+"""The choice between photos and the drawn scenes that some captioners know alone."""
 
 from collections.abc import Mapping
 
@@ -7,10 +7,10 @@ from PIL import Image
 
 from model.captioning.caption import CaptionBundle
 from model.datasets import scenes
-from viz.pages.shared import captioner_choice
+from viz.pages.shared import address, captioner_choice
 from viz.pages.shared.captions_written import scene_of
 from viz.pages.shared.picture import Picture
-from viz.pages.shared.url_params import url_param
+from viz.pages.shared.state import Key, Scene, Shared
 
 STRANGE = (
     "This captioner was trained on drawn scenes alone. It names coloured shapes whatever the photo "
@@ -18,65 +18,71 @@ STRANGE = (
 )
 LEAST_SIDE = 480  # pixels
 MOST_SEEDS = 10**6
+SUBJECTS = {"scene": "A drawn scene", "photo": "A photo"}
+CaptionerKey = Key[str] | Key[str | None]
 
 
-def begin(words: Mapping[str, str]) -> None:
-    """Begin the session's scene from the words of an address, once.
+def begin_scene(url_params: Mapping[str, str]) -> None:
+    """Begin the session's scene from an address, once.
 
     Whoever links a photo, or has brought one, sees that.
     """
-    url_param("scene", 1, lambda seed: 0 <= seed < MOST_SEEDS)
-    if "subject" not in st.session_state:
-        photo = "photo" in words or st.session_state.get("own")
-        st.session_state.subject = "photo" if photo and "scene" not in words else "scene"
+    Scene.number.begin(lambda seed: 0 <= seed < MOST_SEEDS)
+    if not Scene.subject.is_set:
+        photo = address.PHOTO.name in url_params or Shared.own.get()
+        linked = Scene.number.param.name in url_params
+        Scene.subject.set("photo" if photo and not linked else "scene")
 
 
-def chosen(bundle: CaptionBundle, key: str) -> bool:
-    """Whether a captioner is shown a drawn scene; offers the choice where some captioner knows
-    scenes.
+def choose_subject(bundle: CaptionBundle, captioner: CaptionerKey) -> bool:
+    """Offer the choice between scenes and photos, where some captioner knows scenes.
 
-    ``key``: where the page keeps the captioner's name. Another choice may change that.
+    Args:
+        captioner: where the page keeps the captioner's name; another subject may change it.
+
+    Returns:
+        Whether a drawn scene is looked at.
     """
     if not bundle.knows_only_scenes:
-        if captioner_choice.fitting(True, st.session_state.get(key)) is None:
+        if captioner_choice.fitting_captioner(True, captioner.get()) is None:
             return False
-        st.session_state.subject = "photo"
+        Scene.subject.set("photo")
     subject = st.segmented_control(
         "Look at",
-        ["scene", "photo"],
-        key="subject",
+        list(SUBJECTS),
+        key=Scene.subject.name,
         required=True,
-        format_func={"scene": "A drawn scene", "photo": "A photo"}.get,
+        format_func=SUBJECTS.__getitem__,
         on_change=_take_subject,
-        args=(key,),
+        args=(captioner,),
         persist_state="session",
     )
     return subject == "scene"
 
 
-def _take_subject(key: str) -> None:
-    """Go over to a captioner that knows what is looked at, if there is one."""
-    state = st.session_state
-    if name := captioner_choice.fitting(state.subject == "scene", state.get(key)):
-        state[key] = name
+def _take_subject(captioner: CaptionerKey) -> None:
+    """Go over to a captioner that knows the subject, if there is one."""
+    scene = Scene.subject.get() == "scene"
+    if name := captioner_choice.fitting_captioner(scene, captioner.get()):
+        captioner.set(name)
 
 
-def current() -> tuple[Picture, scenes.Scene]:
-    """The scene that is chosen now, and the button for another."""
+def choose_scene() -> tuple[Picture, scenes.Scene]:
+    """Return the scene that is chosen now, and show the button for another."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.button("New scene", icon=":material/refresh:", type="primary", on_click=_next)
-        seed = st.session_state.scene
+        st.button("New scene", icon=":material/refresh:", type="primary", on_click=_go_to_next)
+        seed = Scene.number.get()
         scene = scene_of(seed)
         st.caption(f"Scene {seed}. What was drawn: {scene.caption}.")
     return Picture(f"scene {seed}", scene.image), scene
 
 
-def _next() -> None:
-    st.session_state.scene = (st.session_state.scene + 1) % MOST_SEEDS
+def _go_to_next() -> None:
+    Scene.number.set((Scene.number.get() + 1) % MOST_SEEDS)
 
 
 def enlarged(frame: Image.Image) -> Image.Image:
-    """Small pictures with their pixels as squares: JPEG and the browser would blur them."""
+    """Enlarge a small picture with its pixels as squares: JPEG and the browser would blur them."""
     times = LEAST_SIDE // max(frame.size)
     if times < 2:
         return frame

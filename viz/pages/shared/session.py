@@ -1,81 +1,86 @@
-"""What every page begins with: its question, the photo, the model, and the view.
+"""The beginning of every page: its question, the photo, the model, and the view of both.
 
 The choices are the same on every page, and in every page's address.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import streamlit as st
 
 from model import zoo
+from model.bundle import Bundle
 from model.errors import NothingRecorded, NothingToShow
-from viz.pages.shared import open_models, picture
+from viz.pages.shared import address, open_models, picture
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.recorded_images import ShownImage, recorded_image
+from viz.pages.shared.state import Shared
 from viz.pages.shared.text import plain
-from viz.pages.shared.view import View, carry_over, fit, from_address, to_address
+from viz.pages.shared.view import View, carry_over, fit_view, view_from_address, view_url_params
 
 
 @dataclass(frozen=True)
 class Session:
-    """What is on the table: a picture, a model, what it did with it, and the view of that."""
+    """What a page shows: a picture, a model, what was recorded of both, and the view of that."""
 
     picture: Picture
-    bundle: zoo.Bundle
-    look: ShownImage
+    bundle: Bundle
+    recorded: ShownImage
     view: View
 
 
-def begin(question: str, lead: str, paste: bool = False) -> Session:
-    """Show a page's heading and the row of choices; what was chosen.
+def begin_page(question: str, lead: str, paste: bool = False) -> Session:
+    """Show a page's heading and the row of choices; return what was chosen.
 
     Args:
         question: the question that the page answers.
         lead: what to do first, in one or two sentences of Markdown.
         paste: whether the page has an explorer, which takes a picture that is pasted.
     """
-    words = dict(st.query_params)
-    notes = start()
+    url_params = address.read_address()
+    notes = begin_session()
     st.title(question)
     st.markdown(lead)
-    bundle = open_model(_choose(paste))
-    return see(bundle, picture.current(), words, notes)
+    bundle = open_or_replace(_show_choices(paste))
+    return record_session(bundle, picture.chosen_picture(), url_params, notes)
 
 
-def see(
-    bundle: zoo.Bundle, shown: Picture, words: Mapping[str, str], notes: Sequence[str]
+def record_session(
+    bundle: Bundle, shown: Picture, url_params: Mapping[str, str], notes: Sequence[str]
 ) -> Session:
-    """A model's look at a picture, and the view of it.
+    """Record a model's attention over a picture, and find the view of it.
 
     Args:
-        words: of the address, from which the view begins.
+        url_params: the address, from which the view begins.
         notes: what could not be had, in sentences to show.
     """
-    look = _look(bundle, shown)
-    if "view" not in st.session_state:
-        st.session_state.view, more = from_address(words, look.layers, look.numbers)
+    recorded = _record(bundle, shown)
+    view = Shared.view.get()
+    if view is None:
+        view, more = view_from_address(url_params, recorded.layers, recorded.numbers)
+        Shared.view.set(view)
         notes = [*notes, *more]
     if notes:
         st.caption(" ".join(notes))
-    _carry_over(look)
-    return Session(shown, bundle, look, st.session_state.view)
+    return Session(shown, bundle, recorded, _follow_model(view, recorded))
 
 
-def _carry_over(look: ShownImage) -> None:
+def _follow_model(view: View, recorded: ShownImage) -> View:
     """Take the view along where the model is another one, or records other layers.
 
     The explorer has its own copy of the view, so it must hear of a change.
     """
-    state, now = st.session_state, (look.layers, look.numbers)
-    before = state.get("recorded", now)
-    view = fit(state.view, look.layers) if before == now else carry_over(state.view, before, now)
-    state.recorded = now
-    if view != state.view:
-        change_view(**vars(view))
+    now = (recorded.layers, recorded.numbers)
+    before = Shared.recorded.get() or now
+    fitted = fit_view(view, recorded.layers) if before == now else carry_over(view, before, now)
+    Shared.recorded.set(now)
+    if fitted != view:
+        change_view(**vars(fitted))
+    return fitted
 
 
-def _look(bundle: zoo.Bundle, shown: Picture) -> ShownImage:
+def _record(bundle: Bundle, shown: Picture) -> ShownImage:
     try:
         return recorded_image(bundle, shown.key, shown.image, chosen_layers(bundle.name))
     except (NothingRecorded, NothingToShow) as problem:
@@ -83,48 +88,58 @@ def _look(bundle: zoo.Bundle, shown: Picture) -> ShownImage:
         st.stop()
 
 
-def change_view(**changes: object) -> None:
+def shown_view() -> View:
+    """Return the view as it is now; there is one as soon as something was recorded."""
+    view = Shared.view.get()
+    if view is None:
+        raise LookupError("Nothing was recorded yet, so there is no view of it.")
+    return view
+
+
+def change_view(**changes: Any) -> None:
     """Change the view from Python: the explorer takes it over from its next payload."""
-    st.session_state.view = replace(st.session_state.view, **changes)
-    st.session_state.revision += 1
+    Shared.view.set(replace(shown_view(), **changes))
+    Shared.exchange.set(Shared.exchange.get().with_change())
 
 
-def write_address(session: Session) -> None:
-    """Let the address say what is shown; the last thing that a page does."""
-    words = {"photo": session.picture.sample or "own", "model": session.bundle.name}
-    look = session.look
-    st.query_params.from_dict(words | to_address(st.session_state.view, look.layers, look.numbers))
+def session_url_params(session: Session) -> dict[str, str]:
+    """Write what is shown into the parameters of an address: photo, model and view."""
+    recorded = session.recorded
+    return (
+        address.PHOTO.write(session.picture.name_in_link)
+        | address.MODEL.write(session.bundle.name)
+        | view_url_params(shown_view(), recorded.layers, recorded.numbers)
+    )
 
 
 def chosen_layers(model: str) -> tuple[int, ...] | None:
-    """Which layers of a model to record, from zero; None for all."""
-    return st.session_state.get("layers", {}).get(model)
+    """Return which layers of a model to record, from zero; None for all."""
+    return Shared.layers.get().get(model)
 
 
-def start(also: Sequence[str] = ()) -> list[str]:
-    """Begin a session from the address, once; notes for what could not be had.
+def begin_session(also: Sequence[str] = ()) -> list[str]:
+    """Begin a session from the address, once; return notes for what could not be had.
 
     Args:
         also: models that this page alone can show; a link to one of them is the page's affair.
     """
-    if "revision" in st.session_state:
+    if Shared.model.is_set:
         return []
-    words = dict(st.query_params)
-    st.session_state.revision = 0
-    notes = [note] if (note := picture.start(words.get("photo"))) else []
-    usual = zoo.names()[0]
-    model = words.get("model", usual)
-    if model in also:
-        model = usual
-    if not _offered(model):
-        notes.append(f"The link names a model that is not open here; {usual} takes its place.")
-        model = usual
-    st.session_state.model = model
+    url_params = address.read_address()
+    notes = [note] if (note := picture.begin_photo(address.PHOTO.read(url_params))) else []
+    default = zoo.names()[0]
+    model = address.MODEL.read(url_params)
+    if model is None or model in also:
+        model = default
+    if not _offer_linked(model):
+        notes.append(f"The link names a model that is not open here; {default} takes its place.")
+        model = default
+    Shared.model.set(model)
     return notes
 
 
-def _offered(model: str) -> bool:
-    """Whether a link's model can be chosen now; one that is open for others is offered here too."""
+def _offer_linked(model: str) -> bool:
+    """Offer the model that a link names, if it is open for somebody; say whether it is."""
     if not open_models.is_open(model):
         return False
     if model not in open_models.open_names():
@@ -135,8 +150,8 @@ def _offered(model: str) -> bool:
     return True
 
 
-def open_model(name: str) -> zoo.Bundle:
-    """The model; the first one and a sentence where it is gone or broken."""
+def open_or_replace(name: str) -> Bundle:
+    """Open a model, or the first one with a sentence where it is gone or broken."""
     try:
         return open_models.open_model_named(name)
     except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
@@ -144,29 +159,29 @@ def open_model(name: str) -> zoo.Bundle:
         return open_models.open_model_named(zoo.names()[0])
 
 
-def model_choice() -> str:
-    """The field in which a model is chosen; its name."""
-    st.session_state.model_choice = st.session_state.model  # a widget forgets between pages
+def show_model_choice() -> str:
+    """Show the field in which a model is chosen; return its name."""
+    Shared.model_choice.set(Shared.model.get())  # a widget forgets between pages
     st.selectbox(
         "Model",
         open_models.open_names(),
-        key="model_choice",
+        key=Shared.model_choice.name,
         format_func=open_models.model_title,
         on_change=_take_model,
     )
-    return st.session_state.model
+    return Shared.model.get()
 
 
 def _take_model() -> None:
-    st.session_state.model = st.session_state.model_choice
+    Shared.model.set(Shared.model_choice.get())
 
 
-def _choose(paste: bool) -> str:
-    """The row of choices; the name of the model."""
+def _show_choices(paste: bool) -> str:
+    """Show the row of choices; return the name of the model."""
     sample_column, model_column, upload_column = st.columns([4, 3, 4], gap="medium")
     with sample_column:
-        picture.sample_choice()
+        picture.show_sample_choice()
     with upload_column:
-        picture.upload(paste)
+        picture.show_upload(paste)
     with model_column:
-        return model_choice()
+        return show_model_choice()

@@ -1,0 +1,309 @@
+"""The session: every key with its type and its default, page by page.
+
+No other file touches ``st.session_state``. A new setting is one line here,
+
+    beams = Setting("beams", 1)
+
+and in its page `Captions.beams.begin(valid)` before the widget, ``key=Captions.beams.name`` in the
+widget, and `Captions.beams.url_params()` among what the page writes into the address.
+
+A session holds what somebody chose and the keys of what was computed, never the tensors.
+"""
+
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from viz.pages.shared.address import Param, read_address, reader_of
+from viz.pages.shared.exchange import Exchange
+from viz.pages.shared.view import CaptionView, LinkedCaptionView, Recorded, View
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Key(Generic[T]):
+    """One entry of the session; ``name`` is also the ``key`` of the widget that changes it."""
+
+    name: str
+    default: T
+
+    @property
+    def is_set(self) -> bool:
+        """Whether the session has a value of its own."""
+        return self.name in st.session_state
+
+    def get(self) -> T:
+        """Return the value, or the default where the session has none."""
+        return st.session_state.get(self.name, self.default)
+
+    def set(self, value: T) -> None:
+        """Keep a value."""
+        st.session_state[self.name] = value
+
+    def take(self) -> T:
+        """Return the value and forget it."""
+        return st.session_state.pop(self.name, self.default)
+
+
+@dataclass(frozen=True, eq=False)
+class Setting(Key[T]):
+    """A key that a link can begin, and that the address tells while it is not the default.
+
+    ``param_name`` is its name in the address, where that is not the key's own.
+    """
+
+    param_name: str = ""
+
+    @property
+    def param(self) -> Param[T]:
+        """The parameter of the address."""
+        return Param(self.param_name or self.name, self.default, reader_of(self.default))
+
+    def begin(
+        self, valid: Container[T] | Callable[[T], bool] | None = None, default: T | None = None
+    ) -> T:
+        """Return a valid value: the session's, or else the link's, or else the default.
+
+        Args:
+            valid: the values there are, or a test of one; None: any. The session's own value may
+                have become invalid, say with another model.
+            default: stands in for the setting's own default, say with another model.
+        """
+        default = self.default if default is None else default
+        value = self.get() if self.is_set else self._linked(default)
+        is_valid = valid if callable(valid) else lambda value: valid is None or value in valid
+        if not is_valid(value):
+            value = default
+        if not self.is_set or value != self.get():
+            self.set(value)
+        return value
+
+    def url_params(self, default: T | None = None) -> dict[str, str]:
+        """Write the entry of the address: none for the default, or before the setting has begun."""
+        return self.param.write_changed(self.get(), default) if self.is_set else {}
+
+    def _linked(self, default: T) -> T:
+        return replace(self.param, default=default).read(read_address())
+
+
+Component = Key[Mapping[str, Any]]
+"""What a browser component reports, by name."""
+
+
+class Shared:
+    """What stays from page to page: the photo, the model and the view of both."""
+
+    photo = Key("photo", "")
+    """A sample's name, or "own"."""
+    own = Key[str | None]("own", None)
+    """The key of the photo that somebody uploaded."""
+    own_note = Key[str]("own_note", "")
+    """What was changed as that photo was opened, in a sentence."""
+    rejected = Key[str | None]("rejected", None)
+    """Why the last upload was refused."""
+    sample = Key("sample", "")
+    upload = Key[UploadedFile | None]("upload", None)
+
+    model = Key("model", "")
+    model_choice = Key("model_choice", "")
+    opened = Key[Sequence[str]]("opened", ())
+    """Classifiers that this session opened, besides the embedded ones."""
+    opened_captioners = Key[Sequence[str]]("opened_caption", ())
+    layers = Key[Mapping[str, tuple[int, ...] | None]]("layers", {})
+    """Which layers of each model to record, from zero; None for all."""
+
+    view = Key[View | None]("view", None)
+    recorded = Key[Recorded | None]("recorded", None)
+    """The layers that the view was last fitted to."""
+    exchange = Key("exchange", Exchange())
+
+
+class Explore:
+    """The Explore page."""
+
+    explorer = Component("explorer", {})
+    sheet = Component("sheet", {})
+    rollout = Component("rollout", {})
+    fusion = Key("fusion", "mean")
+    discard = Key("discard", 0.0)
+
+
+class Scene:
+    """The drawn scene of the pages on which captioners write."""
+
+    number = Setting("scene", 1)
+    subject = Key("subject", "scene")
+    """Whether a scene is looked at, or a photo."""
+
+
+class Captions:
+    """The Captions page."""
+
+    captioner = Setting("captioner", "")
+    beams = Setting("beams", 1)
+    temperature = Setting("temperature", 1.0)
+    draw = Setting("draw", 0)
+    """Which of the captions by chance."""
+    typed = Key("typed", "")
+    given = Key[Sequence[str]]("given", ())
+    """Words with which the caption begins."""
+    given_about = Key[tuple[str, str] | None]("given_about", None)
+    """The captioner and the picture for which those words were chosen; None: any."""
+    beam = Key[tuple[str, int] | None]("beam", None)
+    """A question, and which of its beams is shown."""
+    linked = Key("caption_linked", LinkedCaptionView())
+    """What the link said of the view; set once, as the page's settings begin."""
+    view = Key[CaptionView | None]("caption_view", None)
+    view_captioner = Key("caption_by", "")
+    """The captioner to which the view was last fitted."""
+    sent = Key[tuple[str, CaptionView] | None]("caption_sent", None)
+    """The caption that the browser has, and the view with which it began."""
+    component = Component("captions", {})
+    hub_name = Key("hub_captioner", "")
+    hub_random = Key("hub_captioner_random", False)
+    not_opened = Key[str | None]("captioner_not_opened", None)
+
+
+class Attribution:
+    """The Attribution page; `MethodSettings` has what each method can be set to."""
+
+    explained = Key[str | None]("explained", None)
+    """The captioner that is explained; None: the model of all pages."""
+    target = Key[tuple[int, tuple[str, str]] | None]("target", None)
+    """A class, and the model and the picture for which it was chosen."""
+    likely_class = Key[int | None]("likely_class", None)
+    any_class = Key[int | None]("any_class", None)
+    word = Key[tuple[int, tuple[str, str]] | None]("word_of", None)
+    """A word's place, and the captioner and the picture for which it was chosen."""
+    word_choice = Key("word_choice", 0)
+    method = Setting("method", "chefer")
+    compare = Setting("compare", False)
+    row = Component("row", {})
+    large = Component("large", {})
+    model_size = Key[tuple[int, int, int, bool, bool, bool] | None]("settings_fit", None)
+    """The size of the model that was explained last (`attribution_settings.Size`)."""
+
+    box_on = Key("box_on", False)
+    box_across = Key("box_across", (25, 75))
+    box_down = Key("box_down", (25, 75))
+    box_picture = Key("box_of", "")
+    """The picture for which the box was drawn."""
+
+    background = Setting("background", "blurred")
+    class_scale = Setting("scale", "probability")
+    word_scale = Setting("word_scale", "logarithm")
+    measured = Key[tuple[object, ...] | None]("measured", None)
+    """The question whose curves somebody asked for."""
+
+
+class MethodSettings:
+    """The settings of the relevance methods. A layer is counted from one, and its default may be
+    the model's last one."""
+
+    attention_layer = Setting("attention_layer", 1)
+    attention_head = Setting("attention_head", "mean")
+    rollout_stop = Setting("rollout_stop", 1)
+    rollout_start = Setting("rollout_start", 1)
+    rollout_fusion = Setting("rollout_fusion", "mean")
+    rollout_residual = Setting("rollout_residual", 0.5)
+    rollout_discard = Setting("rollout_discard", 0.0)
+    rollout_compat = Setting("rollout_compat", False)
+    rollout_kept = Setting("rollout_kept", 0.9)
+    gradient_rollout_start = Setting("gradient_rollout_start", 1)
+    gradient_rollout_residual = Setting("gradient_rollout_residual", 0.5)
+    gradient_rollout_compat = Setting("gradient_rollout_compat", False)
+    gradient_rollout_kept = Setting("gradient_rollout_kept", 0.9)
+    chefer_start = Setting("chefer_start", 1)
+    attention_gradcam_layer = Setting("attention_gradcam_layer", 1)
+    legrad_start = Setting("legrad_start", 1)
+    integrated_gradients_baseline = Setting("integrated_gradients_baseline", "zeroed")
+    integrated_gradients_steps = Setting("integrated_gradients_steps", 10)
+    random_map_seed = Setting("random_map_seed", 0)
+
+
+class Positions:
+    """The Positions page, tab by tab."""
+
+    tab = Setting("tab", "Waves")
+    tab_before = Key[str | None]("tab_before", None)
+    """The tab that was open when the page was last drawn."""
+
+    length = Setting("length", 64)
+    width = Setting("width", 64)
+    base = Setting("base", 10000.0)
+    first = Setting("first", 4)
+    second = Setting("second", 20)
+    position = Setting("position", 31)
+
+    likeness = Setting("likeness", "Cosine")
+
+    turned_width = Setting("turned", 32)
+    turned_base = Setting("turn_base", 100.0)
+
+    tiles = Component("tiles", {})
+
+    way = Setting("way", "Shuffle the patches")
+    seed = Setting("seed", 1)
+
+
+class Heads:
+    """The Heads page."""
+
+    measure = Setting("measure", "distance")
+    scope = Setting("over", "This photo")
+    uploads = Key[Sequence[UploadedFile]]("many", ())
+    clicks = Key("clicks", 0)
+
+    @staticmethod
+    def dots(clicks: int) -> str:
+        """Name the chart anew after each click."""
+        return f"dots_{clicks}"
+
+    @staticmethod
+    def found(kind: str, layer: int, head: int) -> str:
+        """Name the button of a head that was found."""
+        return f"{kind}_{layer}_{head}"
+
+
+class Patches:
+    """The Patches page."""
+
+    filters = Setting("filters", "Principal components")
+    row = Key("patch_row", 1)
+    column = Key("patch_column", 1)
+    chosen = Key[tuple[int, tuple[str, int]] | None]("patch", None)
+    """A patch, and the model and the token for which it was chosen."""
+    clicked = Key[Any]("patch_clicked", None)
+
+
+class Cost:
+    """The Cost page."""
+
+    base = Setting("cost_base", "This model", param_name="base")
+
+
+class Models:
+    """The Models page."""
+
+    not_opened = Key[str | None]("not_opened", None)
+    hub_name = Key("hub_name", "")
+    hub_random = Key("hub_random", False)
+    files = Key[Sequence[UploadedFile]]("own_file", ())
+    heads = Key[int | None]("own_heads", None)
+    side = Key("own_side", "")
+    normalisation = Key("own_norm", "")
+    scaling = Key("own_scaling", "")
+    activation = Key("own_activation", "")
+    pooling = Key("own_pooling", "")
+    twin = Key("twin", False)
+    twins = Component("twins", {})
+    whole_grid = Key("whole_grid", False)
+
+    @staticmethod
+    def recorded_layers(model: str) -> Key[Sequence[int]]:
+        """Make the key of the layers to record of one model, from one."""
+        return Key(f"layers of {model}", ())
