@@ -19,9 +19,9 @@ from viz.pages.attribution_maps import map_of, trace_of
 from viz.pages.attribution_object import Place
 from viz.pages.attribution_settings import Size, method_texts
 from viz.pages.attribution_target import Case, case_url_params, choose_case
+from viz.pages.attribution_texts import CAN_TELL, SAME_FOR_EVERY_CLASS
 from viz.pages.shared import open_models
 from viz.pages.shared.address import write_address
-from viz.pages.shared.method_texts import CAN_TELL, SAME_FOR_EVERY_CLASS
 from viz.pages.shared.state import Attribution
 from viz.pages.shared.text import plain
 

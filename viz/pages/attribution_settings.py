@@ -14,7 +14,7 @@ from model.attribution.trace import Trace
 from model.attribution.word_trace import WordTrace
 from model.recording.rollout import FUSIONS
 from viz.pages.attribution_maps import Settings
-from viz.pages.shared.method_texts import (
+from viz.pages.attribution_texts import (
     METHODS,
     VIT_EXPLAIN,
     WORD_METHODS,

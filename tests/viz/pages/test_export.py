@@ -17,15 +17,17 @@ from viz.pages.shared import open_models
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.recorded_images import recorded_image
 from viz.pages.shared.session import Session
-from viz.pages.shared.view import View, fit
+from viz.pages.shared.view import View, fit_view
 
 TITLE = "A model"
 
 
 def session_of(model: str, sample: str = "coffee", **view: object) -> Session:
     image, bundle = samples.load(sample), open_models.open_model_named(model)
-    look = recorded_image(bundle, f"export {sample}", image, None)
-    return Session(Picture(sample, image, sample), bundle, look, fit(View(**view), look.layers))
+    recorded = recorded_image(bundle, f"export {sample}", image, None)
+    asked = View(**{"layer": 99, "query": -1} | view)  # the last layer, and the default token
+    fitted = fit_view(asked, recorded.layers)
+    return Session(Picture(sample, image, sample), bundle, recorded, fitted)
 
 
 def drawn_by(monkeypatch, name: str, session: Session) -> dict[str, object]:
@@ -39,13 +41,13 @@ def drawn_by(monkeypatch, name: str, session: Session) -> dict[str, object]:
     make = {"figure": explore_export.map_picture, "sheet": explore_export.sheet_picture}[name]
     with monkeypatch.context() as patch:
         patch.setattr(explore_export, name, listen)
-        asked["picture"] = make(session.look, session.view, TITLE)
+        asked["picture"] = make(session.recorded, session.view, TITLE)
     return asked
 
 
 def test_where_cls_takes_most_a_map_says_so(monkeypatch):
     session = session_of("cifar10", "chelsea", layer=3, head=7, query=0)
-    row = session.look.records[3].weights(queries=[0])[0, 7, 0]
+    row = session.recorded.records[3].weights(queries=[0])[0, 7, 0]
     assert row.argmax() == 0
     _, reading, _ = drawn_by(monkeypatch, "figure", session)["caption"]
     assert reading.startswith("From CLS · of the patches most to row ")
@@ -54,7 +56,7 @@ def test_where_cls_takes_most_a_map_says_so(monkeypatch):
 def test_a_map_says_what_it_is_and_frames_the_patch_that_asks(monkeypatch):
     session = session_of("photos", layer=4, head=2, query=1 + 6 * 16 + 4)
     asked = drawn_by(monkeypatch, "figure", session)
-    maps = session.look.layer_maps(4, session.view.query)[2]
+    maps = session.recorded.layer_maps(4, session.view.query)[2]
     row, column = np.unravel_index(maps.argmax(), maps.shape)
     title, reading, shares = asked["caption"]
     assert title == "A model · layer 5, head 3"
@@ -89,13 +91,13 @@ def test_without_prefix_tokens_there_is_no_share_of_theirs(monkeypatch):
     session = session_of("cs231n-cifar10", layer=0, head=1, query=0, scaling="layer")
     asked = drawn_by(monkeypatch, "figure", session)
     assert len(asked["caption"]) == 2
-    assert asked["top"] == pytest.approx(session.look.layer_maps(0, 0).max())
+    assert asked["top"] == pytest.approx(session.recorded.layer_maps(0, 0).max())
 
 
 def test_an_even_map_is_called_even(monkeypatch):
     session = session_of("cs231n-cifar10", layer=0, head=1, query=0)
     even = torch.full((1, 4, 1, 16), 1 / 16)
-    record = type(session.look.records[0])
+    record = type(session.recorded.records[0])
     monkeypatch.setattr(record, "weights", lambda self, heads=None, queries=None: even)
     reading = drawn_by(monkeypatch, "figure", session)["caption"][1]
     assert "almost evenly, most to row 1, column 1: 6.2 %, 1.0 × an even share" in reading
@@ -140,11 +142,11 @@ def test_names_of_files_are_safe_whatever_the_model_is_called(name):
         assert len(file) < 120
 
 
-def test_the_numbers_are_those_of_the_look():
+def test_the_numbers_are_those_of_the_recording():
     session = session_of("d2l-fashion-mnist", query=5)
-    arrays = np.load(io.BytesIO(explore_export.numbers(session.look, session.view)))
-    np.testing.assert_array_equal(arrays["maps"], session.look.maps(1, 5))
-    np.testing.assert_array_equal(arrays["weights"], session.look.rows(5))
+    arrays = np.load(io.BytesIO(explore_export.numbers(session.recorded, session.view)))
+    np.testing.assert_array_equal(arrays["maps"], session.recorded.maps(1, 5))
+    np.testing.assert_array_equal(arrays["weights"], session.recorded.rows(5))
     assert arrays["layers"].tolist() == [1, 2] and arrays["prefix"].tolist() == ["cls"]
     assert arrays["rollout"].sum() == pytest.approx(1, abs=1e-5)
 
@@ -167,9 +169,9 @@ def test_a_model_of_windows_has_its_pictures_too(monkeypatch):
 def test_the_button_offers_three_files():
     def script():
         from viz.pages.explore_export import show_export
-        from viz.pages.shared.session import begin
+        from viz.pages.shared.session import begin_page
 
-        show_export(begin("A question?", "A lead."))
+        show_export(begin_page("A question?", "A lead."))
 
     app = AppTest.from_function(script, default_timeout=60).run()
     assert not app.exception
