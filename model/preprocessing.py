@@ -133,7 +133,7 @@ def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
 
 
 @cache
-@torch.inference_mode(False)  # for any later use, whoever asks first
+@torch.inference_mode(False)  # the first caller may be in inference mode, a later one not
 def _of_channels(values: tuple[float, ...], device: torch.device) -> Tensor:
     """Make a tensor (C, 1, 1) on a device once: a copy at each step would wait for the others."""
     return torch.tensor(values, device=device).view(-1, 1, 1)

@@ -51,6 +51,7 @@ MODULES = {
 # Classes and functions whose word meant two things, or nothing to a newcomer.
 NAMES = {
     *("Look", "Reading", "Trail", "WritingNet", "attention_gradcam", "look_at", "note_down"),
+    *("as_float", "begin_attention", "begin_positions", "points_at_objects", "why_no_rollout"),
     *("readers", "readout", "recall", "recall_place", "teach", "usual_query", "why_not"),
 }
 

@@ -6,7 +6,7 @@
 - CIFAR-10 as published: `cifar-10-batches-py/`
 - Fashion-MNIST as published: `FashionMNIST/raw/`
 - Tiny ImageNet as published: `wnids.txt`, `words.txt`, `train/`, `val/`
-- one folder a class: `train/cat/*.jpg`, `test/cat/*.jpg`
+- a folder for each class: `train/cat/*.jpg`, `test/cat/*.jpg`
 """
 
 from __future__ import annotations

@@ -1,12 +1,4 @@
-"""Sample photos, taken from packages that are installed anyway, so no network is needed.
-
->>> names()
-['chelsea', 'coffee', 'officer', 'astronaut', 'rocket']
->>> load("chelsea").size
-(451, 300)
->>> title("chelsea"), credit("chelsea")
-('Cat', 'Chelsea the cat, by Stéfan van der Walt (CC0)')
-"""
+"""Open sample photos from packages that are installed anyway, so no network is needed."""
 
 from dataclasses import dataclass
 from importlib.resources import files
@@ -49,23 +41,57 @@ _SAMPLES = {
 
 
 def names() -> list[str]:
-    """List the names that `load` takes, the default photo first."""
+    """List the names that `load` takes, the default photo first.
+
+    >>> names()
+    ['chelsea', 'coffee', 'officer', 'astronaut', 'rocket']
+    """
     return list(_SAMPLES)
 
 
 def load(name: str) -> Image.Image:
-    """Open a sample photo as an RGB image, at its own size. ValueError for an unknown name."""
+    """Open a sample photo as an RGB image, at its own size.
+
+        >>> load("chelsea").size  # width, height
+        (451, 300)
+
+    Args:
+        name: one of `names()`.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
     sample = _sample(name)
     return open_image(files(sample.package).joinpath(sample.file).read_bytes())
 
 
 def title(name: str) -> str:
-    """Name in one word what the photo shows. ValueError for an unknown name."""
+    """Name in one word what a photo shows.
+
+        >>> title("chelsea")
+        'Cat'
+
+    Args:
+        name: one of `names()`.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
     return _sample(name).title
 
 
 def credit(name: str) -> str:
-    """Name the photo's subject, its maker and its licence. ValueError for an unknown name."""
+    """Name the subject of a photo, its maker and its licence.
+
+        >>> credit("chelsea")
+        'Chelsea the cat, by Stéfan van der Walt (CC0)'
+
+    Args:
+        name: one of `names()`.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
     return _sample(name).credit
 
 

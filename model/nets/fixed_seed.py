@@ -1,4 +1,4 @@
-"""The same random weights every time, whatever other threads draw meanwhile."""
+"""Make the same random weights every time, also while other threads draw random numbers."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ Net = TypeVar("Net", bound=nn.Module)
 def with_fixed_seed(make: Callable[[], Net]) -> Net:
     """Make a net with the same random weights every time.
 
-    Random numbers drawn elsewhere, in this thread or another, do not change, nor do they change
-    these.
+    Random numbers drawn elsewhere, in this thread or another, neither change nor are changed.
 
     Args:
-        make: Builds the net on the CPU.
+        make: builds the net on the CPU.
 
     Returns:
-        What `make` returns.
+        The net that `make` returns.
 
     Example:
         >>> first, second = (with_fixed_seed(lambda: nn.Linear(2, 2)) for _ in range(2))
@@ -36,8 +35,8 @@ def with_fixed_seed(make: Callable[[], Net]) -> Net:
 class _FixedRandomNumbers(TorchDispatchMode):
     """Draw random numbers on the CPU from a generator of seed 0, which only this thread has.
 
-    torch's default generator is one for the whole process: of two threads that seed it, or of one
-    that seeds it and one that draws, neither gets what it would alone.
+    torch's default generator is one for the whole process. Two threads that seed it, or one that
+    seeds it and one that draws, disturb each other.
     """
 
     def __init__(self) -> None:
@@ -62,7 +61,7 @@ class _FixedRandomNumbers(TorchDispatchMode):
 
 
 def _on_cpu(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    """Tell whether an operation fills a tensor on the CPU, and not, say, a mere shape."""
+    """Whether an operation fills a tensor on the CPU, rather than, for example, only a shape."""
     tensors = [value for value in args if isinstance(value, Tensor)]
     device = tensors[0].device if tensors else kwargs.get("device") or "cpu"
     return torch.device(device).type == "cpu"

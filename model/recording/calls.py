@@ -61,7 +61,7 @@ def method_call(net: nn.Module) -> ModuleCall | None:
 
 
 def _frames() -> Iterator[FrameType]:
-    """Walk the stack of this thread outwards, from whoever called the caller."""
+    """Walk the stack of this thread outwards, from the frame that called our caller."""
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         yield frame

@@ -1,4 +1,4 @@
-"""Bring the dimensions of recorded tensors, in whatever order, to (B, H, N, d).
+"""Bring recorded tensors from the model's order of dimensions to (B, H, N, d).
 
 Models write a map as (B·H, Q, K), (B, H, windows, Q, K), (H, B, Q, K) or (B, Q, H, K). The number
 of heads that the module declares, and the batch sizes that the net was given, decide which.

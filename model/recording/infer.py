@@ -143,7 +143,7 @@ def _shifted(windows: Windows, call: ModuleCall, roll: Roll | None) -> Windows:
                 down, across = (-int(shift) for shift in roll.shifts)
                 return Windows(windows.grid, windows.size, (down, across), padded_last)
     down, across = _pair(getattr(call.module, "shift_size", 0)) or (0, 0)
-    # A side that is one window has nothing to shift, whatever the module's attribute.
+    # A side that is one window has nothing to shift, even where the module's attribute says so.
     rows, columns = windows.counts
     shift = (down if rows > 1 else 0, across if columns > 1 else 0)
     return Windows(windows.grid, windows.size, shift)

@@ -128,7 +128,14 @@ class AttentionRecorder:
     def plan(cls, net: nn.Module, *args: Any, **kwargs: Any) -> list[tuple[str, int]]:
         """List the name and the bytes of each record that `net(*args, **kwargs)` would make.
 
-        Costs as little as `estimate`, and raises the same errors.
+        It costs as little as `estimate`, and raises the same errors.
+
+            >>> import torch
+            >>> from model.vit import build
+            >>> net = build("vit", img_size=32, dim=48, depth=2, heads=3)
+            >>> with torch.no_grad():
+            ...     AttentionRecorder.plan(net, torch.randn(1, 3, 32, 32))
+            [('blocks.0.attention', 1920), ('blocks.1.attention', 1920)]
         """
         records = cls._dry_run(net, None, args, kwargs).records
         return [(record.name, record.nbytes) for record in records]

@@ -3,7 +3,7 @@
 Abnar & Zuidema 2020, "Quantifying Attention Flow in Transformers". With A_l the heads of layer
 l fused into one N x N matrix and Ahat_l = (residual · I + (1 - residual) · A_l) / row sum,
 rollout is R = Ahat_L ... Ahat_1. One query needs one row of R only: r <- r Ahat_l from the last
-layer to the first, O(L · N²) instead of O(L · N³), exact, and no N x N matrix is ever whole.
+layer to the first, O(L · N²) instead of O(L · N³), exact, and never a whole N x N matrix.
 """
 
 from __future__ import annotations

@@ -100,10 +100,10 @@ class Tap(TorchFunctionMode):
         if not calls:
             self.elsewhere += 1
             return
-        batch = output.shape[:-2]  # queries may be shared by a batch (latents), or keys by heads
-        query = query.expand(*batch, *query.shape[-2:])
+        leading = output.shape[:-2]  # a batch may share its queries (latents), or heads their keys
+        query = query.expand(*leading, *query.shape[-2:])
         if not enable_gqa:
-            key, value = (t.expand(*batch, *t.shape[-2:]) for t in (key, value))
+            key, value = (t.expand(*leading, *t.shape[-2:]) for t in (key, value))
         order = find_order((*output.shape[:-1], key.shape[-2]), origin)
         if order or query.ndim != 4:
             if attn_mask is not None:
