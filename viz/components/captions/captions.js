@@ -1,5 +1,5 @@
 // A caption word by word: where the decoder looked for each word, and on which words it built.
-// One payload holds every layer, head and word, so stepping through them asks nobody.
+// One payload holds every layer, head and word, so stepping through them needs no server.
 
 import { peakOf } from "../shared/attention.js";
 import { Component, mountable } from "../shared/component.js";
