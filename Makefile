@@ -1,21 +1,60 @@
-# make run: set up once, then open the app.  make test: set up once, then run every test.
+# `make help` lists the targets. Each sets up what it needs in .venv first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+JS := viz/components
+# Browser tests wait as often as they work: one worker more than cores, and no more than memory.
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n < 5 ? n + 1 : 5)))
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=
+TOTAL := $(BIN)/coverage report --format=total
 
-.PHONY: run test lint clean
+.DEFAULT_GOAL := help
+.PHONY: help run test test-all check style types docs javascript lint coverage figures clean
 
-run: $(VENV)/app
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/app ## Open the app
 	$(BIN)/streamlit run app.py
 
-test: $(VENV)/dev
+test: check ## Run every check, and every test but the slow ones; print the coverage
+	$(PYTEST) -m "not slow"
+	@$(MAKE) --no-print-directory figures
+
+test-all: check ## Run every check and every test, with the slow ones
+	$(PYTEST)
+	@$(MAKE) --no-print-directory figures
+
+check: $(VENV)/dev ## Check style, types, API reference and JavaScript
+	@$(MAKE) --no-print-directory -j2 types style docs javascript
+
+style: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
 
-lint: $(VENV)/dev
+types: $(VENV)/dev ## Check the types
+	$(BIN)/mypy
+
+docs: $(VENV)/dev ## Write the API reference into docs/api
+	$(BIN)/python docs/build_api.py
+
+javascript: ## Lint the JavaScript, where npm is installed
+	@if command -v npm >/dev/null; then \
+	  cd $(JS) && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent; } && \
+	  npm run --silent lint; \
+	else echo "There is no npm on this machine: the JavaScript is not linted."; fi
+
+lint: $(VENV)/dev ## Sort imports, mend what can be mended, format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	@if [ -d $(JS)/node_modules ]; then npm --prefix $(JS) run --silent format; fi
+
+coverage: ## List the lines that no test reached, after make test
+	@$(BIN)/coverage report --show-missing --skip-covered
+
+figures:
+	@echo "Coverage: model/ $$($(TOTAL) --include='model/*') %," \
+	  "viz/ without its pages $$($(TOTAL) --include='viz/*' --omit='viz/pages/*') %"
 
 $(VENV)/app: requirements.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
@@ -26,5 +65,5 @@ $(VENV)/dev: requirements-dev.txt $(VENV)/app
 	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
-clean:
-	rm -rf $(VENV)
+clean: ## Remove what was set up or made
+	rm -rf $(VENV) $(JS)/node_modules docs/api .coverage .mypy_cache .pytest_cache .ruff_cache

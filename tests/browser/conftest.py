@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -81,29 +81,69 @@ def browser():
         browser.close()
 
 
-@pytest.fixture
-def open_page(browser, server):
-    """Call it with an address's query to get a page that has settled."""
-    contexts = []
+@pytest.fixture(scope="session")
+def window(browser):
+    """One window for all pages, which keeps what the app's pages load each time."""
+    return browser.new_context()
 
-    def open_(query: str = "", width: int = 1440, height: int = 1000, scheme: str = "light"):
-        context = browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(30_000)
-        page.goto(f"{server}/{query}")
+
+@pytest.fixture
+def visit(window, server):
+    """Call it with an address to get its page, which may still be loading."""
+    pages = []
+
+    def visit_(address: str = "", width: int = 1440, height: int = 1000, scheme: str = "light"):
+        page = window.new_page()
+        pages.append(page)
+        page.errors = []
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.set_default_timeout(60_000)
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme=scheme)
+        page.goto(f"{server}/{address}")
+        return page
+
+    yield visit_
+    for page in pages:
+        page.close()
+    assert not any(page.errors for page in pages)
+
+
+@pytest.fixture
+def open_page(visit):
+    """Call it with an address's query to get Explore, settled."""
+
+    def open_(query: str = "", **look):
+        page = visit(query, **look)
         settle(page)
         return page
 
-    yield open_
-    for context in contexts:
-        context.close()
+    return open_
 
 
 def settle(page) -> None:
     """Wait until the script has run and the explorer has drawn."""
     page.locator(".explorer .readout .from").filter(has_text="From").wait_for()
-    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
+    wait_until_idle(page)
     page.wait_for_timeout(150)
+
+
+def wait_until_idle(page) -> None:
+    """Wait until no script of the page runs."""
+    page.wait_for_selector(
+        '[data-testid="stApp"][data-test-script-state="notRunning"]', state="attached"
+    )
+
+
+def count_messages(page) -> None:
+    """Count from now on what the page sends to the server, in `window.sentToServer`."""
+    page.evaluate(
+        """() => {
+            window.sentToServer = 0;
+            const send = WebSocket.prototype.send;
+            WebSocket.prototype.send = function (data) {
+                window.sentToServer += 1;
+                return send.call(this, data);
+            };
+        }"""
+    )

@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from tests.browser.conftest import count_messages, wait_until_idle
+
 pytestmark = pytest.mark.browser
 
 SAME_FOR_ALL_CLASSES = {"attention", "rollout", "random_map"}
@@ -14,29 +16,19 @@ cells => Object.fromEntries(cells.map(cell =>
 
 
 @pytest.fixture
-def open_attribution(browser, server):
-    contexts = []
-
-    def open_(query: str = "?photo=coffee", width: int = 1440, scheme: str = "light"):
-        context = browser.new_context(
-            viewport={"width": width, "height": 1000}, color_scheme=scheme
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.goto(f"{server}/attribution{query}")
+def open_attribution(visit):
+    def open_(query: str = "?photo=coffee", **look):
+        page = visit(f"attribution{query}", **look)
         settle(page)
         return page
 
-    yield open_
-    for context in contexts:
-        context.close()
+    return open_
 
 
 def settle(page) -> None:
     """Wait until the row of maps is drawn and the script has ended."""
     page.locator(".row .cell").nth(9).wait_for()
-    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
+    wait_until_idle(page)
     page.wait_for_timeout(300)
 
 
@@ -75,16 +67,7 @@ def test_another_class_changes_every_map_that_depends_on_the_class(open_attribut
 def test_the_mouse_marks_one_patch_in_every_map(open_attribution):
     page = open_attribution()
     before = pictures(page)
-    page.evaluate(
-        """() => {
-            window.sentToServer = 0;
-            const send = WebSocket.prototype.send;
-            WebSocket.prototype.send = function (data) {
-                window.sentToServer += 1;
-                return send.call(this, data);
-            };
-        }"""
-    )
+    count_messages(page)
     page.mouse.move(*middle(page, "chefer"))
     page.wait_for_timeout(200)
     during = pictures(page)

@@ -10,6 +10,7 @@ from PIL import Image
 from model import zoo
 from model.datasets import samples, scenes
 from model.zoo.checkpoints import DIRECTORY
+from tests.browser.conftest import count_messages, wait_until_idle
 from viz.pages.shared.captions_written import scene_of
 
 pytestmark = [
@@ -18,45 +19,23 @@ pytestmark = [
         not (DIRECTORY / "scenes-captioner.safetensors").is_file(), reason="none is trained"
     ),
 ]
-COUNT_MESSAGES = """() => {
-    window.sentToServer = 0;
-    const send = WebSocket.prototype.send;
-    WebSocket.prototype.send = function (data) {
-        window.sentToServer += 1;
-        return send.call(this, data);
-    };
-}"""
 STRENGTHS = "nodes => nodes.map(node => Number(node.style.getPropertyValue('--strength')))"
 
 
 @pytest.fixture
-def open_captions(browser, server):
-    contexts = []
-
-    def open_(query: str = "?scene=5", width: int = 1440, scheme: str = "light"):
-        context = browser.new_context(
-            viewport={"width": width, "height": 1000}, color_scheme=scheme
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.errors = []
-        page.on("pageerror", lambda error: page.errors.append(str(error)))
-        page.set_default_timeout(60_000)
-        page.goto(f"{server}/captions{query}")
+def open_captions(visit):
+    def open_(query: str = "?scene=5", **look):
+        page = visit(f"captions{query}", **look)
         settle(page)
         return page
 
-    yield open_
-    for context in contexts:
-        for page in context.pages:
-            assert page.errors == []
-        context.close()
+    return open_
 
 
 def settle(page) -> None:
     """Wait until there is a caption and the script has ended."""
     page.locator(".captions .word").first.wait_for()
-    page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
+    wait_until_idle(page)
     page.wait_for_timeout(250)
 
 
@@ -102,7 +81,7 @@ def test_stepping_through_the_words_changes_the_map_and_asks_nobody(open_caption
     assert len(caption) >= 4
     page.locator(".word").first.click()
     page.wait_for_timeout(600)
-    page.evaluate(COUNT_MESSAGES)
+    count_messages(page)
     seen = [pixels(page)]
     for i in range(1, len(caption)):
         page.locator(".word").nth(i).hover()

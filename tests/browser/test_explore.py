@@ -9,7 +9,7 @@ from PIL import Image
 from model import zoo
 from model.datasets import samples
 from model.recording.recorder import AttentionRecorder
-from tests.browser.conftest import settle
+from tests.browser.conftest import count_messages, settle, wait_until_idle
 
 pytestmark = pytest.mark.browser
 
@@ -56,16 +56,7 @@ def test_hover_draws_without_the_server(open_page, own_photo):
     uploaded = pixels(page)
     assert uploaded != before
 
-    page.evaluate(
-        """() => {
-            window.sentToServer = 0;
-            const send = WebSocket.prototype.send;
-            WebSocket.prototype.send = function (data) {
-                window.sentToServer += 1;
-                return send.call(this, data);
-            };
-        }"""
-    )
+    count_messages(page)
     seen = {uploaded}
     for x in (0.1, 0.5, 0.9):
         page.mouse.move(*point(page, x, 0.4))
@@ -384,7 +375,7 @@ def test_every_page_opens_on_the_same_photo(open_page):
     for name in [*names[::-1], "Explore"]:
         page.get_by_role("link", name=name).click()
         page.wait_for_timeout(1500)
-        page.wait_for_selector('[data-testid="stApp"][data-test-script-state="notRunning"]')
+        wait_until_idle(page)
         assert not page.locator('[data-testid="stException"]').count(), name
     settle(page)
     assert "photo=coffee" in page.url

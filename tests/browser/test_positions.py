@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from tests.browser.conftest import wait_until_idle
+
 pytestmark = pytest.mark.browser
 
 TABS = {
@@ -18,38 +20,28 @@ PAGES = {
     "patches": "What the patch step looks for",
     "cost": "The formulae",
 }
-IDLE = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 
 
 @pytest.fixture
-def visit(browser, server):
+def open_at(visit):
     """Call it with a page's path to get that page, once it has run and shows a heading."""
-    contexts = []
 
-    def visit_(path: str, heading: str, width: int = 1440, scheme: str = "light"):
-        context = browser.new_context(
-            viewport={"width": width, "height": 1000}, color_scheme=scheme
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(30_000)
-        page.goto(f"{server}/{path}")
+    def open_(path: str, heading: str, **look):
+        page = visit(path, **look)
         wait_for(page, heading)
         return page
 
-    yield visit_
-    for context in contexts:
-        context.close()
+    return open_
 
 
 def wait_for(page, heading: str) -> None:
     page.get_by_role("heading", name=heading).wait_for()
-    page.wait_for_selector(IDLE, state="attached")
+    wait_until_idle(page)
     page.wait_for_timeout(400)
 
 
-def test_each_tab_opens_and_says_so_in_the_address(visit):
-    page = visit("positions", TABS["Waves"])
+def test_each_tab_opens_and_says_so_in_the_address(open_at):
+    page = open_at("positions", TABS["Waves"])
     for tab, heading in list(TABS.items())[1:]:
         page.get_by_role("tab", name=tab).click()
         wait_for(page, heading)
@@ -61,8 +53,8 @@ def test_each_tab_opens_and_says_so_in_the_address(visit):
     wait_for(page, TABS["Does order matter?"])
 
 
-def test_hover_tells_value_frequency_and_wavelength(visit):
-    page = visit("positions", TABS["Waves"])
+def test_hover_tells_value_frequency_and_wavelength(open_at):
+    page = open_at("positions", TABS["Waves"])
     label = page.locator(".js-plotly-plot .hoverlayer").first
     area = page.locator(".js-plotly-plot .nsewdrag").first
     for x in range(200, 240):  # a chart that is still being drawn does not see the mouse come
@@ -73,8 +65,8 @@ def test_hover_tells_value_frequency_and_wavelength(visit):
     assert "frequency" in label.text_content() and "value" in label.text_content()
 
 
-def test_the_mouse_over_a_tile_enlarges_it_in_every_code(visit):
-    page = visit("positions?tab=This+model%27s+code", TABS["This model's code"])
+def test_the_mouse_over_a_tile_enlarges_it_in_every_code(open_at):
+    page = open_at("positions?tab=This+model%27s+code", TABS["This model's code"])
     page.locator("canvas.mosaic").nth(2).wait_for()
     large = page.locator("canvas.large")
     before = [large.nth(i).evaluate("canvas => canvas.toDataURL()") for i in range(3)]
@@ -91,8 +83,8 @@ def test_the_mouse_over_a_tile_enlarges_it_in_every_code(visit):
     page.get_by_text(re.compile(r"Cosine with row 1, column 1: -?\d\.\d\d")).wait_for()
 
 
-def test_a_click_on_a_dot_opens_explore_on_that_head(visit):
-    page = visit("heads", PAGES["heads"])
+def test_a_click_on_a_dot_opens_explore_on_that_head(open_at):
+    page = open_at("heads", PAGES["heads"])
     dot = page.locator(".scatterlayer .point").first
     box = dot.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -109,16 +101,16 @@ def test_a_click_on_a_dot_opens_explore_on_that_head(visit):
     assert "/heads" in page.url, "an old click does not open Explore again"
 
 
-def test_cost_is_measured_when_asked(visit):
-    page = visit("cost?base=CS231n", PAGES["cost"])
+def test_cost_is_measured_when_asked(open_at):
+    page = open_at("cost?base=CS231n", PAGES["cost"])
     page.get_by_role("button", name="Measure").click()
     page.get_by_text("Milliseconds").wait_for()
 
 
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (800, "dark")])
-def test_nothing_is_cut_off(visit, name, width, scheme):
-    page = visit(name, PAGES[name], width, scheme)
+def test_nothing_is_cut_off(open_at, name, width, scheme):
+    page = open_at(name, PAGES[name], width=width, scheme=scheme)
     overflow = page.evaluate(
         "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
     )
@@ -140,8 +132,8 @@ def to_the_right(page, slider: str) -> None:
     page.locator(f'input[type="range"][aria-label^="{slider}"]').press("ArrowRight")
 
 
-def test_another_width_of_a_head_turns_it_otherwise(visit):
-    page = visit("positions?tab=Rotation", TABS["Rotation"])
+def test_another_width_of_a_head_turns_it_otherwise(open_at):
+    page = open_at("positions?tab=Rotation", TABS["Rotation"])
     chart = page.locator(".js-plotly-plot").first
     before = chart.screenshot()
     to_the_right(page, "Width of a head")
@@ -150,8 +142,8 @@ def test_another_width_of_a_head_turns_it_otherwise(visit):
     assert chart.screenshot() != before
 
 
-def test_another_shuffle_shows_another_order_of_the_patches(visit):
-    page = visit("positions?tab=Does+order+matter%3F", TABS["Does order matter?"])
+def test_another_shuffle_shows_another_order_of_the_patches(open_at):
+    page = open_at("positions?tab=Does+order+matter%3F", TABS["Does order matter?"])
     before = pictures(page, 4)
     page.get_by_role("button", name="Shuffle again").click()
     page.wait_for_function("location.search.includes('seed=2')")
@@ -160,8 +152,8 @@ def test_another_shuffle_shows_another_order_of_the_patches(visit):
     assert same == [True, True, False, False]
 
 
-def test_the_next_patch_is_taken_apart(visit):
-    page = visit("patches?from=r1c6", PAGES["patches"])
+def test_the_next_patch_is_taken_apart(open_at):
+    page = open_at("patches?from=r1c6", PAGES["patches"])
     before = pictures(page, 2)
     page.get_by_label("Column", exact=True).press("ArrowUp")
     page.wait_for_function("location.search.includes('from=r1c7')")

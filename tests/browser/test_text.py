@@ -10,10 +10,8 @@ NAME = (
 )
 
 
-def test_what_somebody_typed_is_shown_letter_by_letter(browser, server):
-    page = browser.new_page()
-    page.set_default_timeout(30_000)
-    page.goto(f"{server}/models")
+def test_what_somebody_typed_is_shown_letter_by_letter(visit):
+    page = visit("models")
     page.get_by_role("tab", name="hub").click()
     page.get_by_label("Name", exact=True).fill(f"hf/a/{NAME}")
     page.get_by_role("tabpanel").get_by_role("button", name="Open", exact=True).click()
@@ -21,4 +19,3 @@ def test_what_somebody_typed_is_shown_letter_by_letter(browser, server):
     alert.wait_for()
     assert NAME in alert.inner_text().replace("\u2060", "")
     assert alert.locator("a, img, em, del, code, .katex").count() == 0
-    page.close()
