@@ -10,6 +10,9 @@ from model.images.pared import Pared
 from model.images.sentences import damaged, too_large, too_many
 
 _RUNS_OF_8_BITS, _RUNS_OF_4_BITS = 1, 2
+_SINGLES = [bytes((value,)) for value in range(256)]
+_PAIRS = [bytes((value >> 4, value & 15)) for value in range(256)]
+_UPPER, _LOWER = (bytes(pair[i] for pair in _PAIRS) for i in (0, 1))
 
 
 def pare(data: bytes) -> Pared:
@@ -54,7 +57,7 @@ def _unpack(data: bytes, at: int, width: int, height: int, four: bool) -> bytes:
         count, value = data[at], data[at + 1]
         at += 2
         if count:
-            run = _nibbles(bytes((value,)) * (count + 1 >> 1)) if four else bytes((value,)) * count
+            run = _PAIRS[value] * (count + 1 >> 1) if four else _SINGLES[value] * count
         elif value == 0:
             x, y = 0, y + 1
             if y >= height:
@@ -85,4 +88,6 @@ def _unpack(data: bytes, at: int, width: int, height: int, four: bool) -> bytes:
 
 def _nibbles(packed: bytes) -> bytes:
     """Take two pixels from each byte."""
-    return bytes(half for byte in packed for half in (byte >> 4, byte & 15))
+    out = bytearray(2 * len(packed))
+    out[::2], out[1::2] = packed.translate(_UPPER), packed.translate(_LOWER)
+    return bytes(out)

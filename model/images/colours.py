@@ -44,7 +44,7 @@ def to_rgb(image: Image.Image, scaling: Scaling | None = None) -> Image.Image:
     if isinstance(transparent, tuple) and max(transparent) > 255:
         # a transparent colour in 16 bits, while Pillow keeps the upper 8 of each channel
         image.info["transparency"] = tuple(value >> 8 for value in transparent)
-    layered = image.convert("RGBA")
+    layered = image if image.mode == "RGBA" else image.convert("RGBA")
     picture = Image.new("RGB", image.size, "white")
     picture.paste(layered, mask=layered.getchannel("A"))
     return picture

@@ -21,7 +21,7 @@ NO_PLUG_IN, TOO_LARGE, DAMAGED = 3, 4, 5
 MEMORY = 600_000_000
 
 
-def main(kind: str, max_pixels: int, max_side: int, seconds: int, path: str) -> int:
+def main(kind: str, max_pixels: int, max_side: int, seconds: float, path: str) -> int:
     """Decode standard input to standard output."""
     sys.path[:] = path.split(os.pathsep)
     from PIL import Image as images
@@ -62,17 +62,18 @@ def _plug_in(kind: str) -> type[ImageFile]:
     return HeifImageFile
 
 
-def _bound(seconds: int) -> None:
+def _bound(seconds: float) -> None:
     """Bound memory and processor time from here on, where the system can."""
     try:
         import resource
+        import signal
 
         with open("/proc/self/statm", encoding="ascii") as file:
             used = int(file.read().split()[0]) * resource.getpagesize()
     except (ImportError, OSError):
         return
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    signal.setitimer(signal.ITIMER_PROF, seconds)  # its signal ends the process
 
 
 def _upright_rgb(image: Image, max_side: int) -> Image:
@@ -98,5 +99,4 @@ def _kept_exif(image: Image, other: Image) -> Image:
 
 if __name__ == "__main__":
     _, kind, *numbers, path = sys.argv
-    max_pixels, max_side, seconds = map(int, numbers)
-    sys.exit(main(kind, max_pixels, max_side, seconds, path))
+    sys.exit(main(kind, int(numbers[0]), int(numbers[1]), float(numbers[2]), path))

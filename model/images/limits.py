@@ -13,7 +13,7 @@ MAX_REDUCIBLE_PIXELS = 220_000_000
 """Largest picture of a format that can be decoded at a fraction of its size: JPEG and TIFF."""
 MAX_ASPECT = 20
 
-MAX_SECONDS = 2.0
+MAX_SECONDS = 1.8
 """Processor time for one file. Legitimate files of the largest size take about one second."""
 
 MAX_SEGMENTS = 4_000
@@ -28,7 +28,7 @@ MAX_CHUNKS = 25_000
 """Chunks of a PNG."""
 MAX_SUB_BLOCKS = 1_000_000
 """Sub-blocks of a GIF, which hold up to 255 bytes each."""
-MAX_RUNS = 3_000_000
+MAX_RUNS = 1_500_000
 """Runs of equal pixels in a BMP."""
 MAX_TAGS = 1_000
 MAX_STRIPS = 100_000

@@ -29,9 +29,9 @@ class Pared:
 class Watch:
     """Processor time of this thread for one file; `check` raises once it is spent."""
 
-    def __init__(self, kind: str, seconds: float = MAX_SECONDS) -> None:
+    def __init__(self, kind: str) -> None:
         self.kind = kind
-        self.end = time.thread_time() + seconds
+        self.end = time.thread_time() + MAX_SECONDS
 
     def check(self) -> None:
         """Raise ImageRejected if the time is over."""

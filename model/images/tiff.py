@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from PIL import Image, TiffImagePlugin
+from PIL import Image, JpegImagePlugin, TiffImagePlugin
 
 from model.errors import ImageRejected
 from model.images import tiff_samples
 from model.images.colours import to_rgb
+from model.images.jpeg import pare
 from model.images.limits import MAX_PIXELS, MAX_RAW_PARTS
 from model.images.pared import Watch, WatchedFile
-from model.images.sentences import AGAIN, damaged, too_many
+from model.images.sentences import AGAIN, damaged, pixels, too_many
 from model.images.tiff_directory import (
     COMPRESSION,
+    JPEG_TABLES,
     LENGTH,
     ORIENTATION,
+    PHOTOMETRIC,
     ROWS,
-    STRIP_OFFSETS,
-    TILE_LENGTH,
-    TILE_OFFSETS,
-    TILE_WIDTH,
-    WIDTH,
     Directory,
+    Tags,
     write_tiff,
 )
 
-_OLD_JPEG = 6
+_OLD_JPEG, _JPEG = 6, 7
+_GREY, _RGB, _YCBCR = 1, 2, 6
+_NO_YCBCR = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0"
+"""A JPEG segment that says that the colours are stored as they are."""
+_PIXELS_AT_ONCE = 4_000_000
 
 
 def open_tiff(
@@ -48,6 +51,9 @@ def open_tiff(
         return tiff_samples.open_samples(directory, factor, bands, value_range, watch)
     if factor == 1:
         return _whole(directory, watch), ""
+    known = directory.one(PHOTOMETRIC, 1) in (_GREY, _RGB, _YCBCR) and directory.planes == 1
+    if directory.one(COMPRESSION, 1) == _JPEG and known:
+        return _by_jpegs(directory, factor, watch), ""
     return _by_parts(directory, factor, watch), ""
 
 
@@ -64,10 +70,13 @@ def _check(directory: Directory) -> None:
         raise ImageRejected(f"This TIFF is built of tiles larger than the picture. {AGAIN}")
 
 
-def _decode(data: bytes, watch: Watch) -> Image.Image:
+def _decode(data: bytes, watch: Watch, factor: int = 1) -> Image.Image:
     with TiffImagePlugin.TiffImageFile(WatchedFile(data, watch)) as image:
         image.load()
-        return to_rgb(image)
+        if image.mode == "RGB" and factor > 1:
+            return image.reduce(factor)
+        picture = to_rgb(image)
+        return picture.reduce(factor) if factor > 1 else picture
 
 
 def _whole(directory: Directory, watch: Watch) -> Image.Image:
@@ -82,38 +91,54 @@ def _whole(directory: Directory, watch: Watch) -> Image.Image:
 
 
 def _by_parts(directory: Directory, factor: int, watch: Watch) -> Image.Image:
-    """Decode one tile or strip after the other, each as a small TIFF, and make it smaller."""
-    if directory.planes > 1:
-        raise ImageRejected(
-            f"This TIFF is large and stores its colours apart, which is not read here. {AGAIN}"
-        )
-    (width, height), (part_width, part_height) = directory.size, directory.part_size
-    small = Image.new("RGB", (-(-width // factor), -(-height // factor)))
+    """Decode some rows of tiles or strips after the other, as small TIFFs, and reduce each."""
+    (width, height), part_height = directory.size, directory.part_size[1]
     columns, rows = directory.grid
-    for index in range(columns * rows):
+    at_once = max(1, _PIXELS_AT_ONCE // (width * part_height))
+    if part_height % factor:
+        at_once = -(-at_once // factor) * factor
+    if width * min(height, at_once * part_height) > MAX_PIXELS:
+        raise ImageRejected(
+            f"This TIFF of {pixels(directory.size)} is stored in pieces of "
+            f"{pixels(directory.part_size)}; at most {MAX_PIXELS // 1_000_000} megapixels are "
+            "unpacked at once. Save it in tiles, or as JPEG."
+        )
+    small = Image.new("RGB", (-(-width // factor), -(-height // factor)))
+    for first in range(0, rows, at_once):
         watch.check()
-        left, top = index % columns * part_width, index // columns * part_height
-        rest = min(part_height, height - top)
-        first = -top % factor  # rows to skip until one that belongs to the small picture
-        if part_height % factor and first >= rest:
-            continue
-        part = _part(directory, index, rest, watch)
-        part = part.crop((0, 0, min(part_width, width - left), rest))
-        if part_height % factor == 0 and left % factor == 0:
-            part = part.reduce(factor)
-        else:
-            size = (-(-part.width // factor), -(-(rest - first) // factor))
-            box = (0, first, part.width, rest)
-            part = part.resize(size, Image.Resampling.NEAREST, box)
-        small.paste(part, (left // factor, (top + first) // factor))
+        top = first * part_height
+        changes: Tags = {LENGTH: (min(height - top, at_once * part_height),), ROWS: (part_height,)}
+        parts = [
+            directory.part_bytes(plane * columns * rows + index)
+            for plane in range(directory.planes)
+            for index in range(first * columns, min(rows, first + at_once) * columns)
+        ]
+        small.paste(
+            _decode(write_tiff(directory, changes, parts), watch, factor), (0, top // factor)
+        )
     return small
 
 
-def _part(directory: Directory, index: int, rows: int, watch: Watch) -> Image.Image:
-    width, height = directory.part_size
-    rows = height if directory.tiled else rows
-    changes: dict[int, tuple[int, ...]] = {
-        **{WIDTH: (width,), LENGTH: (rows,), ROWS: (rows,)},
-        **{TILE_WIDTH: (), TILE_LENGTH: (), TILE_OFFSETS: (), STRIP_OFFSETS: ()},
-    }
-    return _decode(write_tiff(directory, changes, directory.part_bytes(index)), watch)
+def _by_jpegs(directory: Directory, factor: int, watch: Watch) -> Image.Image:
+    """Decode tiles or strips that are JPEGs, each at a fraction of its size."""
+    (width, height), (part_width, part_height) = directory.size, directory.part_size
+    if (part_width % factor and part_width < width) or part_height % factor:
+        return _by_parts(directory, factor, watch)
+    small = Image.new("RGB", (-(-width // factor), -(-height // factor)))
+    columns, rows = directory.grid
+    tables = bytes(directory.tags.get(JPEG_TABLES, ())).removesuffix(b"\xff\xd9")
+    heading = tables or b"\xff\xd8"
+    if directory.one(PHOTOMETRIC, 1) != _YCBCR:
+        heading += _NO_YCBCR
+    for index in range(columns * rows):
+        watch.check()
+        pared = pare(heading + directory.part_bytes(index)[2:])
+        with JpegImagePlugin.JpegImageFile(WatchedFile(pared.data, watch)) as image:
+            if image.width > part_width or image.height > part_height:
+                raise ImageRejected(damaged("TIFF"))
+            image.draft(None, (image.width // factor, image.height // factor))
+            image.load()
+            part = image if image.mode == "RGB" else to_rgb(image)
+            place = index % columns * part_width, index // columns * part_height
+            small.paste(part, (place[0] // factor, place[1] // factor))
+    return small

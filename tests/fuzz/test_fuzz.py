@@ -1,0 +1,33 @@
+"""A few of the files that `python -m tests.fuzz` makes by the thousand."""
+
+import random
+
+import pytest
+
+from tests.fuzz.__main__ import KINDS, fuzz, main
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.filterwarnings("ignore")
+def test_a_small_run_finds_nothing_but_opened_and_refused(kind):
+    totals = fuzz(kind, count=150, seed=0, largest=50_000)
+    assert totals.ends["other"] == 0
+    assert totals.ends["opened"] and totals.ends["refused"]
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_seed_makes_the_same_file_again(kind):
+    for seed in range(30):
+        files = [KINDS[kind].make_case(random.Random(seed), 5_000) for _ in range(2)]
+        assert files[0] == files[1]
+
+
+def test_the_command_counts_what_misbehaves(monkeypatch, capsys):
+    def fail(data):
+        raise OverflowError("a number of a file")
+
+    monkeypatch.setattr(KINDS["pictures"], "open_case", fail)
+    assert main(["--count", "3", "--seed", "5", "pictures"]) == 1
+    printed = capsys.readouterr()
+    assert "3 other" in printed.out and "seeds 5 to 7" in printed.out
+    assert "seed 6" in printed.err
