@@ -66,7 +66,8 @@ def scale_samples(samples: NDArray[np.generic], scaling: Scaling) -> tuple[Image
 
     Samples of whole numbers are shown by the narrowest of 8, 10, 12, 14 and 16 bits that holds
     them all, floats from 0 to the narrowest of 1, 255 and 65535, and from the lowest to the
-    highest value where none does. The note names a range that the samples themselves decided.
+    highest value where none does. Holes (NaN and infinite values) count for nothing and are shown
+    as the lowest value. The note names a range that the samples themselves decided.
     """
     single = samples.shape[2] == 1
     low, high, note = _range(samples, scaling)
@@ -74,6 +75,7 @@ def scale_samples(samples: NDArray[np.generic], scaling: Scaling) -> tuple[Image
     for rows, values in _blocks(samples):
         values -= low
         values *= 255.0 / (high - low or 1.0)
+        np.nan_to_num(values, copy=False, nan=0.0)
         np.clip(values, 0, 255, out=values)
         np.rint(values, out=values)
         grey[rows] = values
@@ -84,10 +86,22 @@ def scale_samples(samples: NDArray[np.generic], scaling: Scaling) -> tuple[Image
 
 
 def _blocks(samples: NDArray[np.generic]) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Walk through the rows, some at a time, as finite floats."""
+    """Walk through the rows, some at a time, as floats; what is infinite is not a number."""
     for top in range(0, len(samples), _ROWS_AT_ONCE):
         rows = slice(top, top + _ROWS_AT_ONCE)
-        yield rows, np.nan_to_num(samples[rows].astype(np.float32), posinf=0.0, neginf=0.0)
+        values = samples[rows].astype(np.float32)
+        if samples.dtype.kind == "f":
+            values[~np.isfinite(values)] = np.nan
+        yield rows, values
+
+
+def _extremes(samples: NDArray[np.generic]) -> tuple[float, float]:
+    """The lowest and the highest value, holes apart; zeros if there is none."""
+    low, high = np.inf, -np.inf
+    for _, values in _blocks(samples):
+        low = min(low, float(np.fmin.reduce(values, axis=None, initial=np.inf)))
+        high = max(high, float(np.fmax.reduce(values, axis=None, initial=-np.inf)))
+    return (low, high) if low <= high else (0.0, 0.0)
 
 
 def _range(samples: NDArray[np.generic], scaling: Scaling) -> tuple[float, float, str]:
@@ -96,8 +110,7 @@ def _range(samples: NDArray[np.generic], scaling: Scaling) -> tuple[float, float
     if given is not None and given != "data":
         black, white = _given_range(given)
         return black, white, ""
-    extremes = [(float(values.min()), float(values.max())) for _, values in _blocks(samples)]
-    low, high = min(a for a, _ in extremes), max(b for _, b in extremes)
+    low, high = _extremes(samples)
     if given == "data":
         return low, high, ""
     if scaling.bits:

@@ -14,16 +14,20 @@ STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS, STRIP_BYTES, MAX_VALUE = 273, 274, 27
 PLANAR, PREDICTOR, PALETTE = 284, 317, 320
 TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_BYTES = 322, 323, 324, 325
 EXTRA_SAMPLES, SAMPLE_FORMAT = 338, 339
+_HOLE = 42113
+"""GDAL's tag for the value that stands for no value, written as text."""
+_SUBFILE, _SUB_DIRECTORIES, _DNG = 254, 330, 50706
 JPEG_TABLES = 347
 
 _NEEDED = {  # tag -> the most values that it may hold
     **dict.fromkeys((WIDTH, LENGTH, COMPRESSION, PHOTOMETRIC, FILL_ORDER, ORIENTATION, SAMPLES), 1),
+    **{_SUBFILE: 1, _SUB_DIRECTORIES: 100, _DNG: 4, _HOLE: 64},
     **dict.fromkeys((ROWS, PLANAR, PREDICTOR, TILE_WIDTH, TILE_LENGTH, 332), 1),
     **dict.fromkeys((BITS, MAX_VALUE, EXTRA_SAMPLES, SAMPLE_FORMAT), MAX_BANDS),
     **dict.fromkeys((STRIP_OFFSETS, STRIP_BYTES, TILE_OFFSETS, TILE_BYTES), MAX_STRIPS),
     **{PALETTE: 3 * 65536, JPEG_TABLES: 65536, 292: 1, 293: 1, 529: 3, 530: 2, 531: 1, 532: 6},
 }
-_FORMATS = {1: "B", 3: "H", 4: "I", 5: "II", 7: "B", 16: "Q"}
+_FORMATS = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 7: "B", 16: "Q"}
 _STRIPS = (STRIP_OFFSETS, STRIP_BYTES, TILE_OFFSETS, TILE_BYTES)
 
 _SHORT = {BITS, COMPRESSION, PHOTOMETRIC, SAMPLES, SAMPLE_FORMAT, EXTRA_SAMPLES, PREDICTOR}
@@ -85,6 +89,14 @@ class Directory:
         (width, height), (part_width, part_height) = self.size, self.part_size
         return -(-width // part_width), -(-height // part_height)
 
+    @property
+    def hole(self) -> float | None:
+        """The value that stands for no value, if the file names one."""
+        try:
+            return float(bytes(self.tags.get(_HOLE, ())).strip(b"\0 "))
+        except ValueError:
+            return None
+
     def part_bytes(self, index: int) -> bytes:
         """The stored bytes of one tile or strip."""
         offsets = self.tags[TILE_OFFSETS if self.tiled else STRIP_OFFSETS]
@@ -132,6 +144,9 @@ def _unpack(form: str, data: bytes, at: int) -> tuple[int, ...]:
 
 def _check(directory: Directory) -> None:
     """Refuse a directory whose numbers do not belong together."""
+    raw = directory.one(_SUBFILE, 0) & 1 and _SUB_DIRECTORIES in directory.tags
+    if raw or _DNG in directory.tags or directory.data[8:10] == b"CR":
+        raise ImageRejected("This is a camera's raw picture. Export it as JPEG or PNG.")
     part_width, part_height = directory.part_size
     if not all(directory.size):
         raise ImageRejected(damaged("TIFF", size=directory.size))
@@ -158,7 +173,7 @@ def write_tiff(directory: Directory, changes: Tags, parts: bytes | list[bytes]) 
     """
     parts = [parts] if isinstance(parts, bytes) else parts
     order, tags = directory.order, directory.tags | changes
-    for tag in (*_STRIPS, ORIENTATION):
+    for tag in (*_STRIPS, ORIENTATION, _HOLE, _SUBFILE, _SUB_DIRECTORIES):
         tags.pop(tag, None)
     tiled = TILE_WIDTH in tags and bool(tags[TILE_WIDTH])
     offsets, place = [], 8

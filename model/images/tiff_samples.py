@@ -58,7 +58,7 @@ def needed(directory: Directory) -> bool:
     if photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO):
         return bits > 8 or bands > 1 + min(alpha, 1) or (bands > 1 and bits != 8)
     if photometric == _RGB:
-        return bands not in (3, 4) or bits not in (8, 16) or (bits == 16 and directory.planes > 1)
+        return bands not in (3, 4) or bits not in (8, 16) or (bits == 16 and bands == 3)
     return photometric == _CMYK and bands not in (4, 5)
 
 
@@ -77,6 +77,8 @@ def open_samples(
     while math.prod(size) // factor**2 * len(chosen) * itemsize > MAX_SAMPLE_BYTES:
         factor *= 2
     samples = _read(directory, chosen, factor, watch)
+    if (hole := directory.hole) is not None and samples.dtype == np.float32:
+        samples[samples == np.float32(hole)] = np.nan
     grey = directory.one(PHOTOMETRIC, 0) in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
     scaling = Scaling(
         bits=_bits(directory) if _format(directory) == _UNSIGNED else 0,
@@ -207,7 +209,7 @@ def _part(directory: Directory, index: int, rows: int, watch: Watch) -> NDArray[
     if predictor == 2:
         native = samples.view(directory.order + f"u{kind.itemsize}")
         native = native.astype(native.dtype.newbyteorder("="))
-        native = np.add.accumulate(native, axis=1, dtype=native.dtype)
+        np.add.accumulate(native, axis=1, dtype=native.dtype, out=native)
         return native.view(kind.newbyteorder("="))
     if predictor != 1:
         raise ImageRejected(damaged("TIFF"))

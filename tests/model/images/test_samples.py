@@ -166,3 +166,41 @@ def test_a_deep_tiff_above_the_bound_keeps_every_second_sample(monkeypatch):
     monkeypatch.setattr(tiff_samples, "MAX_SAMPLE_BYTES", 6_000)
     shown = grey(open_image(data))
     assert np.abs(shown - values[::2, ::2].astype(float) * 255).max() <= 0.5001
+
+
+@pytest.mark.parametrize("hole", [np.nan, np.inf, -9999.0])
+def test_holes_do_not_decide_the_range(hole):
+    values = np.linspace(-3, 5, 64, dtype=np.float32).reshape(8, 8)
+    exact = (values.astype(float) + 3) / 8 * 255
+    values[0, 3] = hole
+    text = [(42113, 2, 0, "-9999", True)] if hole == -9999.0 else []
+    opened = open_picture(written(values, extratags=text))
+    shown = grey(opened.image)
+    assert shown[0, 3] == 0
+    assert np.abs(np.delete(shown - exact, 3)).max() <= 0.5001
+    assert "from -3 to 5" in opened.note
+
+
+def test_nothing_but_holes_is_black():
+    assert grey(open_image(written(np.full((8, 8), np.nan, np.float32)))).max() == 0
+
+
+def test_deep_colours_use_the_bits_that_they_use():
+    values = CHANCE.integers(0, 4096, (16, 16, 3)).astype(np.uint16)
+    values[0, 0] = 4095
+    opened = np.asarray(open_image(written(values, photometric="rgb")))
+    assert np.abs(opened - values.astype(float) * 255 / 4095).max() <= 0.5001
+
+
+def test_deep_colours_with_transparency_lie_on_white():
+    values = np.zeros((8, 8, 4), np.uint16)
+    values[4:, :, 3] = 65535
+    data = written(values, photometric="rgb", extrasamples=["unassalpha"])
+    assert [grey(open_image(data))[row, 0] for row in (0, 7)] == [255, 0]
+
+
+def test_raw_pictures_are_named():
+    body = np.zeros(16, np.uint8).tobytes()
+    for more in ({"t50706": (1, [1, 4, 0, 0])}, {"t254": (4, [1]), "t330": (4, [8])}):
+        with pytest.raises(ImageRejected, match="raw picture"):
+            open_image(tiff(grey_tags(4, 4, 16, **more), body))
