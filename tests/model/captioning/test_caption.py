@@ -114,15 +114,15 @@ def test_given_words_are_continued(shelf):
 def test_words_by_chance(shelf):
     bundle = shelve(shelf)
     torch.manual_seed(0)
-    said = {bundle.caption(photo(), temperature=3.0, max_words=6).text for _ in range(6)}
-    assert len(said) > 1
+    sampled = {bundle.caption(photo(), temperature=3.0, max_words=6).text for _ in range(6)}
+    assert len(sampled) > 1
     caption = bundle.caption(photo(), beams=2, temperature=3.0, max_words=6)
     assert "temperature" in caption.note
     assert caption.text == bundle.caption(photo(), beams=2, max_words=6).text
 
 
 @pytest.mark.parametrize(
-    ("text", "words", "told"),
+    ("text", "words", "note"),
     [
         ("A red circle.", ["a", "red", "circle"], ""),
         ("", [], "no words"),
@@ -134,11 +134,11 @@ def test_words_by_chance(shelf):
         ("x" * 100_000, ["x" * 2000], "cut"),
     ],
 )
-def test_typed_captions(shelf, text, words, told):
+def test_typed_captions(shelf, text, words, note):
     bundle = shelve(shelf)
     caption = bundle.score(photo(), text)
-    assert caption.words == words and told in caption.note
-    assert bool(caption.note) == bool(told)
+    assert caption.words == words and note in caption.note
+    assert bool(caption.note) == bool(note)
     assert caption.unknown == [i for i, word in enumerate(words) if word not in WORDS]
     check(caption, bundle)
     assert all(np.isfinite(caption.logprobs))
@@ -201,9 +201,9 @@ def test_the_words_of_a_typed_caption():
 
 def test_a_word_that_is_not_known_is_taken_apart_where_its_parts_are(shelf):
     bundle = shelve(shelf, vocabulary=(*SPECIAL, "a", "dog", "s", "ball", "on"))
-    told = bundle.score(photo(), "a dog's ball on/a 🐕 dog’s x-y")
-    assert told.words == ["a", "dog", "s", "ball", "on", "a", "🐕", "dog", "s", "x-y"]
-    assert told.unknown == [6, 9]
+    scored = bundle.score(photo(), "a dog's ball on/a 🐕 dog’s x-y")
+    assert scored.words == ["a", "dog", "s", "ball", "on", "a", "🐕", "dog", "s", "x-y"]
+    assert scored.unknown == [6, 9]
 
 
 def test_a_seed_draws_the_same_words_again(shelf):

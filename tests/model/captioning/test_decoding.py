@@ -69,12 +69,12 @@ def test_enough_beams_find_the_very_best():
         with torch.inference_mode():
             scores = {}
             for pair in itertools.product(words, repeat=2):
-                said = pair[: pair.index(END)] if END in pair else pair
-                logprobs = net.teacher_force(memory, torch.tensor([[START, *said]]))[0].log_softmax(
-                    -1
-                )
-                scores[said] = sum(float(logprobs[i, w]) for i, w in enumerate((*said, END)))
-        best_of_all = max(scores, key=lambda said: scores[said] / (len(said) + 1) ** 0.7)
+                ended = pair[: pair.index(END)] if END in pair else pair
+                logprobs = net.teacher_force(memory, torch.tensor([[START, *ended]]))[
+                    0
+                ].log_softmax(-1)
+                scores[ended] = sum(float(logprobs[i, w]) for i, w in enumerate((*ended, END)))
+        best_of_all = max(scores, key=lambda ended: scores[ended] / (len(ended) + 1) ** 0.7)
         assert best.finished and best.words == best_of_all
 
 

@@ -68,18 +68,18 @@ class Spy:
         return self.net.begin(memory), [()] * len(memory)
 
     def advance(self, words, state):
-        cache, told = state.state if isinstance(state, Selected) else state
+        cache, histories = state.state if isinstance(state, Selected) else state
         with AttentionRecorder(self.net) as recorder:
             logits, cache = self.net.advance(words, cache)
-        told = [(*before, *row) for before, row in zip(told, words.tolist(), strict=True)]
-        for row, said in enumerate(told):
+        histories = [(*before, *row) for before, row in zip(histories, words.tolist(), strict=True)]
+        for row, written in enumerate(histories):
             for place in range(words.shape[1]):
-                prefix = said[: len(said) - words.shape[1] + place + 1]
+                prefix = written[: len(written) - words.shape[1] + place + 1]
                 self.maps[prefix] = {
                     kind: [r.weights()[row, :, place] for r in recorder.records if r.kind == kind]
                     for kind in ("cross", "self")
                 }
-        return logits, Selected((cache, told))
+        return logits, Selected((cache, histories))
 
 
 class Selected:
@@ -89,8 +89,8 @@ class Selected:
         self.state = state
 
     def select(self, rows):
-        cache, told = self.state
-        return Selected((cache.select(rows), [told[row] for row in rows.tolist()]))
+        cache, histories = self.state
+        return Selected((cache.select(rows), [histories[row] for row in rows.tolist()]))
 
 
 @BOTH
@@ -105,9 +105,9 @@ def test_maps_recorded_while_decoding_are_those_of_a_full_pass(shelf, kind, beam
             best = beam_search(spy, memory_of(bundle, photo), beams, 9)[0]
             full = theirs(model, bundle, photo, best.words)
             assert len(full.cross_attentions) == len(full.attentions) == 2
-            told = (START, *best.words)
+            words = (START, *best.words)
             for i in range(len(best.words)):
-                step = spy.maps[told[: i + 1]]
+                step = spy.maps[words[: i + 1]]
                 for layer in range(2):
                     cross, own = full.cross_attentions[layer][0], full.attentions[layer][0]
                     assert cross.shape[-1] == bundle.tokens.tokens == 17
@@ -146,16 +146,16 @@ def test_one_beam_is_greedy_and_transformers_own_greedy(shelf, kind):
             assert ours.words == greedy(bundle.net, memory, 9)[0]
             silent = [int(bundle.net.theirs[n]) for n in range(4) if n != END]
             silent = [n for n in silent if n != int(bundle.net.theirs[END])]
-            said = model.generate(
+            generated = model.generate(
                 pixel_values=pixels,
                 max_new_tokens=9,
                 do_sample=False,
                 **({"suppress_tokens": silent} if silent else {}),
             )[0].tolist()
             words = bundle.net.theirs[torch.tensor([START, *ours.words])].tolist()
-            assert said[: len(words)] == words
+            assert generated[: len(words)] == words
             if ours.finished:
-                assert said[len(words)] == int(bundle.net.theirs[END])
+                assert generated[len(words)] == int(bundle.net.theirs[END])
                 ends += 1
             words_seen += len(ours.words)
     assert ends and words_seen > 20
@@ -206,9 +206,9 @@ def test_a_caption_read_back_is_the_one_that_was_written(shelf, kind, beams):
         assert again.words == caption.words and not again.unknown
         assert np.allclose(again.logprobs, caption.logprobs, atol=1e-5)
         for text, logprob in caption.beams:
-            told = bundle.score(photo, text)
-            assert told.text == text
-            assert told.logprobs.sum() >= logprob - 1e-4
+            scored = bundle.score(photo, text)
+            assert scored.text == text
+            assert scored.logprobs.sum() >= logprob - 1e-4
         on = bundle.caption(photo, start=caption.words[:3], max_words=12)
         if beams == 1:
             assert on.words == caption.words
@@ -229,8 +229,8 @@ def test_every_token_has_a_word_of_its_own(shelf, kind):
         assert tokenizer.encode(["a", word])[1][1:] == [number]
     vocabulary = bundle.net.config.vocabulary
     assert vocabulary[:4] == SPECIAL and bundle.vocabulary == vocabulary[4:]
-    told = {t for t, a in zip(bundle.net.theirs.tolist(), ~bundle.net.silent, strict=True) if a}
-    assert sorted(told) == list(range(bundle.net.decoder.config.vocab_size))
+    answers = {t for t, a in zip(bundle.net.theirs.tolist(), ~bundle.net.silent, strict=True) if a}
+    assert sorted(answers) == list(range(bundle.net.decoder.config.vocab_size))
 
 
 def test_words_of_byte_level_tokens(shelf):
@@ -278,8 +278,8 @@ def test_what_a_page_needs_of_the_bundle(shelf, kind):
     many = bundle.caption(photo, start=["a"] * 80)
     assert "Only the first" in many.note and len(many.words) == bundle.net.config.max_words
     torch.manual_seed(0)
-    said = {bundle.caption(photo, temperature=5.0, max_words=6).text for _ in range(4)}
-    assert len(said) > 1
+    sampled = {bundle.caption(photo, temperature=5.0, max_words=6).text for _ in range(4)}
+    assert len(sampled) > 1
 
 
 @BOTH

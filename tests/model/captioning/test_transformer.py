@@ -169,7 +169,7 @@ def test_padding_has_no_vector():
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "word"),
     [
         ({"decoder": "oracle"}, "oracle"),
         ({"memory": "none"}, "none"),
@@ -179,8 +179,8 @@ def test_padding_has_no_vector():
         ({"encoder": ENCODER | {"num_classes": 10}}, "num_classes=0"),
     ],
 )
-def test_configs_that_make_no_captioner(changes, told):
-    with pytest.raises(ValueError, match=told):
+def test_configs_that_make_no_captioner(changes, word):
+    with pytest.raises(ValueError, match=word):
         CaptionerConfig(**{"encoder": ENCODER, "vocabulary": SPECIAL} | changes)
 
 
