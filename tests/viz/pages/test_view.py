@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from model.recorded_image import Layer
 from model.recording.rollout import FUSIONS
 from model.tokens import TokenLayout
-from viz.pages.shared.address import SCALINGS
+from viz.pages.shared.address import HEADS_FUSED, SCALINGS
 from viz.pages.shared.view import (
     View,
     carry_over,
@@ -28,7 +28,7 @@ STAGES = [Layer(3, TokenLayout(grid=(8, 12))), Layer(6, TokenLayout(grid=(4, 6))
 views = st.builds(
     View,
     layer=st.integers(0, LAYERS - 1),
-    head=st.integers(0, HEADS - 1) | st.sampled_from(FUSIONS),
+    head=st.integers(0, HEADS - 1) | st.sampled_from(HEADS_FUSED),
     query=st.integers(0, TOKENS.tokens - 1),
     held=st.booleans(),
     opacity=st.integers(0, 20).map(lambda n: n / 20),

@@ -156,8 +156,13 @@ Head = int | str
 """One head, counted from zero, or how the heads are fused."""
 
 
+HEADS_FUSED = ("mean", "max", "min")
+"""What the explorer draws besides one head: `fusedRow` in attention.js knows these, whatever other
+fusions rollout has."""
+
+
 def _parse_head(text: str) -> Head:
-    return text if text in FUSIONS else parse_count(text) - 1
+    return text if text in HEADS_FUSED else parse_count(text) - 1
 
 
 def _parse_head_or_mean(text: str) -> Head:
