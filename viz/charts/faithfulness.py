@@ -30,7 +30,7 @@ def colors_of(names: Sequence[str], knows_nothing: str) -> dict[str, str]:
 
 def score_curves(
     curves: Mapping[str, tuple[Sequence[float], float]],
-    shares: Sequence[float],
+    shares: Sequence[float] | np.ndarray,
     title: str,
     x_title: str,
     y_title: str,

@@ -8,6 +8,7 @@ from model import zoo
 from model.attribution.metrics.agreement import agreement, rank_correlation
 from model.attribution.registry import METHODS as NAMES
 from model.attribution.registry import why_unsuitable
+from model.bundle import Bundle
 from viz.charts.faithfulness import agreement_table
 from viz.components import mounts
 from viz.components.mounts import row
@@ -53,9 +54,9 @@ def page() -> None:
     with place:
         _show_row(case, grid, maps, method, size, compare, marked)
         attribution_object.show_box(case, marked)
-    maps = {name: found for name, found in maps.items() if not isinstance(found, str)}
-    attribution_scores.show_scores(case, maps, method, size, marked)
-    _show_agreement(maps, size)
+    drawn = {name: found for name, found in maps.items() if not isinstance(found, str)}
+    attribution_scores.show_scores(case, drawn, method, size, marked)
+    _show_agreement(drawn, size)
     st.subheader("What such a map can and cannot tell")
     st.markdown(CAN_TELL)
     write_address(
@@ -71,12 +72,12 @@ def page() -> None:
 # -- the maps -------------------------------------------------------------------------------------
 
 
-def _map(bundle: zoo.Bundle, case: Case, method: str, size: Size) -> np.ndarray | str:
+def _map(bundle: Bundle, case: Case, method: str, size: Size) -> np.ndarray | str:
     chosen = settings.model_settings(method, size)
     return map_of(bundle, case.picture.key, case.picture.image, case.target, method, chosen)
 
 
-def _untrained(case: Case) -> zoo.Bundle | None:
+def _untrained(case: Case) -> Bundle | None:
     """The same model with random weights; None where there is no other."""
     name = case.bundle.name
     if name.endswith(open_models.RANDOM):
@@ -111,11 +112,15 @@ def _show_row(
     cells = []
     for name, found in maps.items():
         text = method_texts(size)[name]
+        notes = [_note(found, marked, _is_same(name, size))]
+        drawn: list[np.ndarray] = []
+        if not isinstance(found, str):
+            drawn.append(found)
+            twin = _map(other, case, name, size) if other else ""
+            if not isinstance(twin, str):
+                drawn.append(twin)
+                notes.append(_agreement_note(found, twin))
         missing = found if isinstance(found, str) else ""
-        drawn, notes = [] if missing else [found], [_note(found, marked, _is_same(name, size))]
-        if other and not missing:
-            drawn.append(_map(other, case, name, size))
-            notes.append(_agreement_note(*drawn))
         title = settings.method_title(name, size)
         cells.append(Cell(name, title, text.short, text.group, drawn, missing, notes))
     payload = row_payload(
@@ -126,7 +131,7 @@ def _show_row(
         case.style,
         (TRAINED, UNTRAINED) if other else ("",),
         HINT,
-        box=marked and marked.box,
+        box=marked.box if marked else None,
     )
     row(payload, on_choose=_take_method, key=Attribution.row.name)
 
@@ -182,7 +187,7 @@ def _show_large(
         "unit": "of the map",
         "caption": "" if total else f"This map is zero everywhere: nothing speaks for {case.name}.",
         "alt": f"{title}, {about}",
-        "box": marked and marked.box,
+        "box": marked.box if marked else None,
     }
     st.caption(f"{title}, {plain(about)}")
     mounts.overlay(

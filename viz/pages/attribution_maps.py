@@ -14,12 +14,12 @@ from cachetools import LRUCache, cached
 from PIL import Image
 from torch import nn
 
-from model import zoo
 from model.attribution.metrics import faithfulness
 from model.attribution.metrics.faithfulness import Curve
 from model.attribution.registry import explain
 from model.attribution.trace import Trace, trace_class
 from model.attribution.word_trace import trace_word
+from model.bundle import Bundle
 from model.captioning.words import NextWord, Word
 from model.errors import MethodUnsuitable
 
@@ -34,19 +34,24 @@ Settings = tuple[tuple[str, Any], ...]
 """A method's settings, sorted, so that they can be part of a key."""
 
 
-def _key(bundle: zoo.Bundle, key: str, image: Image.Image, *rest: Any) -> tuple:
+Key = tuple[object, ...]
+
+
+def _key(bundle: Bundle, key: str, image: Image.Image, *rest: object) -> Key:
     return bundle.name, key, *rest
 
 
-_answers = LRUCache(4096)
-_traces = LRUCache(CACHE_BYTES, getsizeof=lambda trace: trace.nbytes)
-_maps = LRUCache(64 * 2**20, getsizeof=lambda found: getattr(found, "nbytes", 1024))
-_curves = LRUCache(4096)
+_answers: LRUCache[Key, np.ndarray] = LRUCache(4096)
+_traces: LRUCache[Key, Trace] = LRUCache(CACHE_BYTES, getsizeof=lambda trace: trace.nbytes)
+_maps: LRUCache[Key, np.ndarray | str] = LRUCache(
+    64 * 2**20, getsizeof=lambda found: getattr(found, "nbytes", 1024)
+)
+_curves: LRUCache[Key, "Measured"] = LRUCache(4096)
 
 
 @cached(_answers, key=_key, condition=threading.Condition())
-def probabilities(bundle: zoo.Bundle, key: str, image: Image.Image) -> np.ndarray:
-    """Of every class, (classes,) float32.
+def probabilities(bundle: Bundle, key: str, image: Image.Image) -> np.ndarray:
+    """Compute the probability of every class, (classes,) float32.
 
     Args:
         key: what tells this picture from others, such as the sha256 of its file.
@@ -55,18 +60,19 @@ def probabilities(bundle: zoo.Bundle, key: str, image: Image.Image) -> np.ndarra
         return bundle.net(bundle.prepare(image))[0].float().softmax(-1).numpy()
 
 
-def trace_of(bundle: zoo.Bundle, key: str, image: Image.Image, target: Target) -> Trace:
-    """One pass forward and back from the score of a class or a word."""
+def trace_of(bundle: Bundle, key: str, image: Image.Image, target: Target) -> Trace:
+    """Trace the score of a class or a word: one pass forward, and one back."""
     net = NextWord(bundle.net, target.before) if isinstance(target, Word) else bundle.net
-    return replace(_netless_trace(bundle, key, image, target), net=net)
+    return replace(_trace_without_net(bundle, key, image, target), net=net)
 
 
 @cached(_traces, key=_key, condition=threading.Condition())
-def _netless_trace(bundle: zoo.Bundle, key: str, image: Image.Image, target: Target) -> Trace:
-    """A trace that keeps no model alive which the shelf has long let go."""
+def _trace_without_net(bundle: Bundle, key: str, image: Image.Image, target: Target) -> Trace:
+    """Trace without keeping the net, which `open_models` may have closed long before."""
     images = bundle.prepare(image)
+    trace: Trace
     if isinstance(target, Word):
-        trace = trace_word(bundle.net, images, bundle.patch_layout, target)
+        trace = trace_word(bundle.net, images, bundle.net.patch_layout, target)
     else:
         trace = trace_class(bundle.net, images, bundle.tokens, target)
     return replace(trace, net=nn.Identity())
@@ -74,14 +80,14 @@ def _netless_trace(bundle: zoo.Bundle, key: str, image: Image.Image, target: Tar
 
 @cached(_maps, key=_key, condition=threading.Condition())
 def map_of(
-    bundle: zoo.Bundle,
+    bundle: Bundle,
     key: str,
     image: Image.Image,
     target: Target,
     method: str,
     settings: Settings,
 ) -> np.ndarray | str:
-    """A method's map (rows, columns), or a sentence why it makes no sense on this model."""
+    """Compute a method's map (rows, columns); a sentence where it makes no sense on this model."""
     trace = trace_of(bundle, key, image, target)
     try:
         return explain(trace, method, **dict(settings))[0].numpy()
@@ -91,7 +97,7 @@ def map_of(
 
 @dataclass(frozen=True)
 class Measured:
-    """How the score of a target falls and rises by a map: log-probabilities at ``SHARES``.
+    """How the score of a target falls and rises along a map: log-probabilities at ``SHARES``.
 
     ``positive`` and ``negative`` are Chefer's perturbation test, where the background is zeroed.
     """
@@ -104,7 +110,7 @@ class Measured:
 
 @cached(_curves, key=_key, condition=threading.Condition())
 def curves_of(
-    bundle: zoo.Bundle,
+    bundle: Bundle,
     key: str,
     image: Image.Image,
     target: Target,
@@ -112,7 +118,7 @@ def curves_of(
     settings: Settings,
     kind: str,
 ) -> Measured:
-    """Deletion and insertion by a method's map. Raises MethodUnsuitable where there is none."""
+    """Measure deletion and insertion along a map. Raises MethodUnsuitable where there is none."""
     relevance = map_of(bundle, key, image, target, method, settings)
     if isinstance(relevance, str):
         raise MethodUnsuitable(relevance)
@@ -129,6 +135,6 @@ def curves_of(
 
 
 def _tenths(curve: Curve) -> Curve:
-    """Chefer's test looks at every tenth."""
+    """Keep every tenth, as Chefer's test does."""
     step = (len(SHARES) - 1) // 10
     return Curve(curve.shares[::step], curve.logprob[:, ::step], curve.answered[:, ::step])

@@ -56,7 +56,7 @@ def _choose_curves(case: Case) -> tuple[str, bool, bool]:
     Attribution.background.begin(BACKGROUNDS)
     scale_setting.begin(SCALES)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        kind = st.segmented_control(
+        st.segmented_control(
             "What a patch is replaced by",
             list(BACKGROUNDS),
             key=Attribution.background.name,
@@ -64,7 +64,7 @@ def _choose_curves(case: Case) -> tuple[str, bool, bool]:
             format_func=BACKGROUNDS.__getitem__,
             persist_state="session",
         )
-        scale = st.segmented_control(
+        st.segmented_control(
             "Drawn as",
             list(SCALES),
             key=scale_setting.name,
@@ -73,10 +73,11 @@ def _choose_curves(case: Case) -> tuple[str, bool, bool]:
             help=SCALE_HELP,
             persist_state="session",
         )
+        kind = Attribution.background.get()
         question = case.bundle.name, case.picture.key, case.target, kind
         if st.button("Measure all methods", type="primary"):
             Attribution.measured.set(question)
-    return kind, scale == "logarithm", Attribution.measured.get() == question
+    return kind, scale_setting.get() == "logarithm", Attribution.measured.get() == question
 
 
 def _scale(case: Case) -> Setting[str]:
@@ -113,9 +114,11 @@ def _show_curves(
             values = getattr(measured, which)
             values = values if logarithms else np.exp(values)
             lines[titles[name]] = values, _area(values)
-        order = sorted(lines, key=lambda title, t=lines: t[title][1], reverse=which == "insertion")
+        best_first = sorted(
+            lines.items(), key=lambda line: line[1][1], reverse=which == "insertion"
+        )
         figure = score_curves(
-            {title: lines[title] for title in order},
+            dict(best_first),
             SHARES,
             f"{which.title()}, best method first",
             f"Patches {ending}",

@@ -21,6 +21,7 @@ from viz.pages.attribution_texts import (
     MethodText,
     written_out,
 )
+from viz.pages.shared.rollout_texts import DISCARD_HELP, FUSION_HELP
 from viz.pages.shared.state import Attribution, MethodSettings, Setting
 
 COMPAT = "vit-explain"
@@ -35,17 +36,9 @@ MOVED_WITHOUT_CLASS_TOKEN = (
     "is nearly the same for each, and left out."
 )
 HEAD_HELP = "One head, or the mean, max or min over all heads of the layer."
-FUSION_HELP = (
-    "Rollout needs one map a layer. The mean is the paper's choice; max keeps what any head "
-    "looks at, min only what all heads look at."
-)
 SKIP_HELP = (
     "How much of each token the skip connection carries past the attention. Half is the paper's "
     "choice; the model itself has no such fixed share."
-)
-DISCARD_HELP = (
-    "Sets the smallest weights of each row to zero before multiplying. It sharpens the picture "
-    "and throws information away: compare before you believe it."
 )
 THEIR_DISCARD_HELP = "vit-explain's share of the whole matrix that is set to zero."
 GROW_HELP = "Rollout as if the answer were read after this layer: move it to see the map grow."

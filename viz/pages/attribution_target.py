@@ -197,7 +197,7 @@ def _class_case(session: Session) -> Case:
             wrap=True,
             on_change=_take_class,
             args=(Attribution.likely_class, about),
-            format_func=lambda i: f"{plain(class_name(bundle, i))}  {_percent(likely[i])}",
+            format_func=lambda i: f"{plain(class_name(bundle, i))}  {_percent(float(likely[i]))}",
         )
     with other_column:
         st.selectbox(
@@ -295,7 +295,7 @@ def _choose_word(caption: Caption, named: dict[int, Drawn], about: About) -> int
     if chosen_for != about or place >= count:
         place = _default_word(caption.words, named)
     Attribution.word_choice.set(place)
-    return st.pills(
+    st.pills(
         "For which word of its caption, and how sure it was",
         range(count),
         key=Attribution.word_choice.name,
@@ -307,6 +307,7 @@ def _choose_word(caption: Caption, named: dict[int, Drawn], about: About) -> int
             f"{plain(caption.words[i])}  {_percent(float(np.exp(caption.logprobs[i])))}"
         ),
     )
+    return Attribution.word_choice.get()
 
 
 def _take_word(about: About) -> None:
@@ -322,10 +323,9 @@ def _default_word(words: Sequence[str], named: dict[int, Drawn]) -> int:
 
 def _named(caption: Caption, drawn: scenes.Scene) -> dict[int, Drawn]:
     """Find what each word names, of the things that are there."""
-    return {
-        word: Drawn(
-            " ".join(drawn.objects[number].words),
-            tuple(edge / scenes.SIDE for edge in drawn.objects[number].box),
-        )
-        for word, number, _ in scenes.find_named_objects(caption.words, drawn)
-    }
+    named = {}
+    for word, number, _ in scenes.find_named_objects(caption.words, drawn):
+        thing = drawn.objects[number]
+        left, top, right, bottom = (edge / scenes.SIDE for edge in thing.box)
+        named[word] = Drawn(" ".join(thing.words), (left, top, right, bottom))
+    return named

@@ -5,8 +5,8 @@ from typing import Any
 import streamlit as st
 
 from model.bundle import Bundle
-from viz.pages.models_card import LINES, show_training
 from viz.pages.shared.text import plain
+from viz.pages.shared.training_facts import LINES, show_training
 
 SHARES = {
     "captions_right": "Captions right in every word",

@@ -89,14 +89,15 @@ def _bases(bundle: Bundle) -> dict[str, ViTConfig]:
     """List the configurations to begin from, the default first."""
     own = getattr(bundle.net, "config", None)
     # DeiT may have two heads
-    plain = isinstance(own, ViTConfig) and not hasattr(bundle.net, "head_dist")
-    return ({OWN: own} if plain else {}) | SIZES
+    if isinstance(own, ViTConfig) and not hasattr(bundle.net, "head_dist"):
+        return {OWN: own} | SIZES
+    return SIZES
 
 
 def _choose_base(bases: dict[str, ViTConfig]) -> ViTConfig:
     state.Cost.base.begin(bases, default=next(iter(bases)))
-    base = st.segmented_control("Begin from", list(bases), key=state.Cost.base.name, required=True)
-    config = bases[base]
+    st.segmented_control("Begin from", list(bases), key=state.Cost.base.name, required=True)
+    config = bases[state.Cost.base.get()]
     height, width = config.tokens.image_size
     st.caption(
         f"{width} × {height} pixels, patches of {config.patch_size}: {config.tokens.tokens} "
@@ -302,8 +303,8 @@ def _head_formula(config: ViTConfig) -> str:
     parts = [f"{twice} D E"] if projected else []
     if config.num_classes:
         parts.append("2 E K" if projected else f"{twice} D K")
-    told = f" with $E$ = {projected}, the projection's width" if projected else ""
-    return f"${' + '.join(parts)}${told}" if parts else "none here"
+    meaning = f" with $E$ = {projected}, the projection's width" if projected else ""
+    return f"${' + '.join(parts)}${meaning}" if parts else "none here"
 
 
 def _show_formulae(config: ViTConfig) -> None:

@@ -10,10 +10,10 @@ from model.bundle import Bundle
 from model.recording.rollout import FUSIONS
 from viz.components import mounts
 from viz.components.payload import pack
-from viz.pages.attribution_settings import DISCARD_HELP, FUSION_HELP
 from viz.pages.explore_export import show_export
 from viz.pages.shared.address import write_address
 from viz.pages.shared.recorded_images import ShownImage, layer_payload, rollout_from, sinks_of
+from viz.pages.shared.rollout_texts import DISCARD_HELP, FUSION_HELP
 from viz.pages.shared.session import (
     Session,
     begin_page,

@@ -3,6 +3,7 @@
 import io
 import re
 from functools import partial
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -28,18 +29,18 @@ EVEN = 1.25
 def show_export(session: Session) -> None:
     """The button behind which the files wait."""
     # A file is made when it is asked for, by a thread that has no session: all goes along.
-    told = session.recorded, session.view, open_models.model_title(session.bundle.name)
+    shown = session.recorded, session.view, open_models.model_title(session.bundle.name)
     with st.popover("Export", icon=":material/download:"):
         st.download_button(
             "This map over the photo (PNG)",
-            lambda: _png(map_picture(*told)),
+            lambda: _png(map_picture(*shown)),
             file_name(session, "map", "png"),
             "image/png",
             on_click="ignore",
         )
         st.download_button(
             "Every head of every layer (PNG)",
-            lambda: _png(sheet_picture(*told)),
+            lambda: _png(sheet_picture(*shown)),
             file_name(session, "heads", "png"),
             "image/png",
             on_click="ignore",
@@ -152,7 +153,7 @@ def sheet_picture(recorded: ShownImage, view: View, title: str) -> Image.Image:
 def numbers(recorded: ShownImage, view: View) -> bytes:
     """Every map from the asking token, and its rollout, as NPZ."""
     tokens = recorded.layers[view.layer].tokens
-    arrays = {"maps": recorded.maps(view.layer, view.query)}
+    arrays: dict[str, Any] = {"maps": recorded.maps(view.layer, view.query)}
     arrays["layers"] = np.array(recorded.numbers) + 1
     if not recorded.windowed:
         arrays["weights"] = recorded.rows(view.query)

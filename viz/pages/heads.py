@@ -1,7 +1,7 @@
 """Heads: how far does each head look, and at what?"""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TypeVar
 
@@ -9,6 +9,7 @@ import streamlit as st
 import torch
 from cachetools import LRUCache
 from PIL import Image
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 from torch import Tensor
 
 from model.analysis.head_measures import (
@@ -45,6 +46,8 @@ BEST = 3
 NOTICEABLE = 0.05
 BARE = {"displayModeBar": False}
 Found = TypeVar("Found")
+Photo = Image.Image | Callable[[], Image.Image]
+"""A photo, or a function that opens one."""
 
 MEASURES = {
     "distance": (
@@ -169,7 +172,7 @@ def page() -> None:
     )
     layout = session.bundle.tokens
     scope, measure = _choose_measure(layout.prefix)
-    measures = _measured(session, scope)
+    measures = _measure_heads(session, scope)
     if measures is not None:
         scores = score_kinds(
             measures, [_attended(record, layout) for record in session.recorded.records]
@@ -195,10 +198,10 @@ def _choose_measure(prefix: tuple[str, ...]) -> tuple[str, str]:
             "Measure", there, key=Heads.measure.name, format_func=lambda name: MEASURES[name][0]
         )
     with right:
-        scope = st.segmented_control(
+        st.segmented_control(
             "Averaged over", [THIS, SAMPLES, OWN], key=Heads.scope.name, required=True
         )
-    return scope, measure
+    return Heads.scope.get(), measure
 
 
 def _has_class_token(prefix: tuple[str, ...]) -> bool:
@@ -213,19 +216,19 @@ def _attended(record: AttentionRecord, layout: TokenLayout) -> TokenLayout:
 # -- measuring ----------------------------------------------------------------------------------
 
 
-def _measured(session: Session, scope: str) -> dict[str, Tensor] | None:
+def _measure_heads(session: Session, scope: str) -> dict[str, Tensor] | None:
     """The measures of every head over the photos of this choice; None while there are none."""
     bundle = session.bundle
     name = f"{bundle.name} {chosen_layers(bundle.name)}"
     if scope == THIS:
-        return _remember(
+        return _compute_once(
             (name, session.recorded.key),
             lambda: measure_layers(session.recorded.records, bundle.tokens),
         )
     if scope == SAMPLES:
         names = samples.names()
-        return _remember(
-            (name, *names), lambda: _surveyed(session, [samples.load(each) for each in names])
+        return _compute_once(
+            (name, *names), lambda: _survey(session, [samples.load(each) for each in names])
         )[0]
     uploads = st.file_uploader(
         "Photos to average over",
@@ -241,13 +244,13 @@ def _measured(session: Session, scope: str) -> dict[str, Tensor] | None:
         )
         return None
     keys = sorted(upload.file_id for upload in uploads)
-    measures, refused = _remember((name, *keys), lambda: _surveyed(session, _opened(uploads)))
+    measures, refused = _compute_once((name, *keys), lambda: _survey(session, _openers(uploads)))
     if refused:
         st.warning(f"{len(refused)} could not be opened. {refused[0]}", icon=":material/error:")
     return measures
 
 
-def _remember(key: tuple[str, ...], make: Callable[[], Found]) -> Found:
+def _compute_once(key: tuple[str, ...], make: Callable[[], Found]) -> Found:
     surveys, lock = _surveys()
     with lock:
         if key in surveys:
@@ -259,22 +262,23 @@ def _remember(key: tuple[str, ...], make: Callable[[], Found]) -> Found:
     return found
 
 
-def _opened(uploads: list) -> list[Callable[[], Image.Image]]:
+def _openers(uploads: list[UploadedFile]) -> list[Photo]:
     return [partial(_open_upload, upload) for upload in uploads]
 
 
-def _open_upload(upload) -> Image.Image:
+def _open_upload(upload: UploadedFile) -> Image.Image:
     return open_image(upload.getvalue(), max_side=MAX_SIDE)
 
 
-def _surveyed(session: Session, photos: list) -> tuple[dict[str, Tensor] | None, list[str]]:
-    """Over photos, or functions that open one; with a progress bar, and one photo at a time.
+def _survey(session: Session, photos: list[Photo]) -> tuple[dict[str, Tensor] | None, list[str]]:
+    """Measure every head over photos, one at a time, with a progress bar.
 
     Returns the measures, None if no photo could be opened, and why each of the others could not.
     """
-    bar, refused = st.progress(0.0, "Measuring"), []
+    bar = st.progress(0.0, "Measuring")
+    refused: list[str] = []
 
-    def images():
+    def images() -> Iterator[Image.Image]:
         for photo in photos:
             try:
                 yield photo() if callable(photo) else photo

@@ -14,6 +14,7 @@ from viz.pages.shared import address, open_models
 from viz.pages.shared.session import begin_session, chosen_layers, show_model_choice
 from viz.pages.shared.state import Models, Shared
 from viz.pages.shared.text import plain
+from viz.pages.shared.training_facts import show_training
 
 FILE_TYPES = ["safetensors", "pt", "pth", "bin"]
 HUB_LEAD = (
@@ -219,7 +220,7 @@ def _given_facts() -> dict[str, Any]:
 
 def _parse_size(text: str | None) -> int | tuple[int, int] | None:
     """ "224" -> 224, "192 x 256" -> (192, 256), nothing -> None."""
-    if not (text or "").strip():
+    if not text or not text.strip():
         return None
     found = _SIZE.fullmatch(text.strip())
     if not found:
@@ -246,7 +247,7 @@ def _show_more(bundle: zoo.Bundle) -> None:
     if not bundle.name.endswith(open_models.RANDOM):
         models_untrained.show_untrained(bundle)
     models_card.show_mixups(bundle.card)
-    models_card.show_training(bundle.card)
+    show_training(bundle.card)
     _show_layers(bundle)
 
 

@@ -6,28 +6,18 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from model import zoo
+from model.bundle import Bundle
 from model.card import Card, OwnFileCard
 from model.evaluate import confusion
 from viz.charts.bars import share_bars
 from viz.charts.confusion import READABLE, class_bars, class_dots, confusion_grid, full_grid
-from viz.charts.learning_curve import learning_curve
 from viz.pages.shared import open_models
 from viz.pages.shared.state import Models
 from viz.pages.shared.text import plain
+from viz.pages.shared.training_facts import LINES
 from viz.pages.shared.view import prefix_name
 
-LINES = "horizontal"
 BARE = {"displayModeBar": False}
-MADE_OF = {
-    "data": "Data",
-    "data_licence": "Licence of the data",
-    "licence": "Licence of the weights",
-    "seed": "Random seed",
-    "epochs": "Epochs",
-    "went_on_from": "Went on from",
-    "teachers": "Learned from",
-}
 ECE = (
     "Expected calibration error: pictures are grouped by how sure the model is of its answer, and "
     "within a group, how sure it is should be how often it is right. This is the mean distance "
@@ -54,12 +44,12 @@ POOLINGS = {
     "cls_and_mean": "the class token beside the mean of the patches",
 }
 TRAINING = ("training_pictures", "training_seconds")
-TOLD = {"test_accuracy", "top5", "ece", "test_pictures", *TRAINING, *MAPS, *YARDSTICKS}
+SHOWN_APART = {"test_accuracy", "top5", "ece", "test_pictures", *TRAINING, *MAPS, *YARDSTICKS}
 MOST_MIXUPS = 10
 INK = {"light": "#1f2328", "dark": "#e6e8ea"}
 
 
-def show_facts(bundle: zoo.Bundle) -> None:
+def show_facts(bundle: Bundle) -> None:
     """What the network is: size, picture, patches, classes."""
     rows, columns = bundle.tokens.grid
     height, width = bundle.image_size
@@ -80,23 +70,23 @@ def _turn(height: int, width: int) -> str:
     return "" if height == width else " (height x width)"
 
 
-def _layers(bundle: zoo.Bundle) -> dict[str, str]:
+def _layers(bundle: Bundle) -> dict[str, str]:
     config = getattr(bundle.net, "config", None)
-    if not hasattr(config, "heads"):
+    if config is None or not hasattr(config, "heads"):
         return {}
     heads = f"{config.heads} head{'s' if config.heads > 1 else ''}"
     assumed = _assumed(bundle, "heads", what="their number assumed")
     return {"Layers": f"{config.depth}, each with {heads}{assumed}"}
 
 
-def _classes(bundle: zoo.Bundle) -> str:
+def _classes(bundle: Bundle) -> str:
     if bundle.classes:
         return f"{len(bundle.classes):,}{_assumed(bundle, 'classes', what='their names assumed')}"
     unnamed = getattr(getattr(bundle.net, "config", None), "num_classes", 0)
     return f"{unnamed:,}, without names" if unnamed else "none"
 
 
-def _read_off(bundle: zoo.Bundle) -> dict[str, str]:
+def _read_off(bundle: Bundle) -> dict[str, str]:
     """Of a file without a card: by what it was read, and what had to be assumed."""
     card = bundle.card
     if not isinstance(card, OwnFileCard):
@@ -113,7 +103,7 @@ def _read_off(bundle: zoo.Bundle) -> dict[str, str]:
     return facts | ({"Left out of the file": plain(card.left_out)} if card.left_out else {})
 
 
-def _assumed(bundle: zoo.Bundle, *settings: str, what: str = "assumed") -> str:
+def _assumed(bundle: Bundle, *settings: str, what: str = "assumed") -> str:
     """What follows a fact that nobody told and the file does not tell either."""
     card = bundle.card
     assumed = isinstance(card, OwnFileCard) and set(settings) & set(card.assumed)
@@ -137,7 +127,7 @@ def show_figures(card: Card) -> None:
         st.markdown(f"**What it is bad at.** {plain(weak)}")
     if any(name in metrics for name in MAPS):
         _show_pointing(metrics)
-    if rest := {name: value for name, value in metrics.items() if name not in TOLD}:
+    if rest := {name: value for name, value in metrics.items() if name not in SHOWN_APART}:
         st.table({name.replace("_", " "): _number(value) for name, value in rest.items()})
 
 
@@ -202,7 +192,7 @@ def show_mixups(card: Card) -> None:
 
 def _show_grid(counts: np.ndarray, classes: list[str]) -> None:
     st.plotly_chart(
-        confusion_grid(counts, classes, INK.get(st.context.theme.type, INK["light"])),
+        confusion_grid(counts, classes, INK[st.context.theme.type or "light"]),
         key="confusion",
         config=BARE,
         alt="What the pictures of each class were taken for, in percent",
@@ -244,49 +234,3 @@ def _show_most_frequent(counts: np.ndarray, classes: list[str]) -> None:
         "How often": [f"{mixup.times:,} of {mixup.pictures:,}" for mixup in found],
     }
     st.table(rows, border=LINES, hide_index=True)
-
-
-# -- how it was made ------------------------------------------------------------------------------
-
-
-def show_training(card: Card) -> None:
-    """Data, licences, seed, curve and command; nothing where the card does not say."""
-    curve, facts = card.curve, _made_of(card)
-    if not facts:
-        return
-    st.subheader("How was it made?")
-    left, right = st.columns(2, gap="large")
-    with left:
-        if len(curve) > 1:
-            _show_curve(curve, "words" if card.task == "caption" else "pictures")
-    with right:
-        st.table(facts, border=LINES)
-    if command := card.command:
-        commands = [*card.commands_first, command]
-        st.code("\n".join(commands), language="sh", wrap_lines=True)
-    if note := card.note:
-        st.caption(plain(note))
-
-
-def _made_of(card: Card) -> dict[str, str]:
-    known = {title: getattr(card, key) for key, title in MADE_OF.items()}
-    facts = {title: plain(str(value)) for title, value in known.items() if value is not None}
-    if pictures := card.metrics.get("training_pictures"):
-        facts["Training pictures"] = f"{pictures:,}"
-    if seconds := card.metrics.get("training_seconds"):
-        on = f" on {plain(card.machine)}" if card.machine is not None else ""
-        facts["Training time"] = f"{seconds / 60:,.0f} minutes{on}"
-    return facts
-
-
-def _show_curve(curve: list[dict[str, Any]], of: str) -> None:
-    columns = {f"training {of}": "accuracy", f"test {of}": "test_accuracy"}
-    lines = {
-        title: [(row["epoch"], row[key]) for row in curve if key in row]
-        for title, key in columns.items()
-    }
-    st.plotly_chart(learning_curve(lines), key="curve", config=BARE, alt="Accuracy by epoch")
-    st.caption(
-        "Training pictures are cropped, mixed or partly erased where the recipe says so, so they "
-        "can be the harder ones. In the last epochs of some recipes they are no longer mixed."
-    )

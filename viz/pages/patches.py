@@ -2,11 +2,13 @@
 
 import threading
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import streamlit as st
 import torch
 from cachetools import LRUCache, cached
+from PIL import Image
 from torch import Tensor, nn
 
 from model.analysis.patch_filters import find_patch_filters
@@ -132,7 +134,7 @@ def _show_steps(session: Session, prepared: Tensor, pixels: Tensor, patch: int) 
         with st.container(width=WIDTH):
             st.subheader("1. Image")
             height, width = bundle.image_size
-            _picture(join(tiles, (rows, columns)), "The photo as the model takes it")
+            _show_picture(join(tiles, (rows, columns)), "The photo as the model takes it")
             st.caption(f"Cut and resized to {width} × {height} pixels, each channel normalised.")
         with st.container(width=WIDTH):
             st.subheader("2. Grid")
@@ -140,7 +142,7 @@ def _show_steps(session: Session, prepared: Tensor, pixels: Tensor, patch: int) 
         with st.container(width=WIDTH):
             row, column = divmod(patch, columns)
             st.subheader("A patch")
-            _picture(enlarge(join(tiles[patch : patch + 1], (1, 1)), 160), "The patch", 160)
+            _show_picture(enlarge(join(tiles[patch : patch + 1], (1, 1)), 160), "The patch", 160)
             _show_numbers(bundle, prepared, pixels, patch)
             place = f"Row {row + 1}, column {column + 1} of the grid"
             more = _made_of(bundle, prepared)
@@ -148,7 +150,7 @@ def _show_steps(session: Session, prepared: Tensor, pixels: Tensor, patch: int) 
     st.subheader("3. Sequence")
     in_a_line = min(len(tiles), IN_A_LINE)
     scale = max(1, round(STRIP / (in_a_line * tiles.shape[2])))
-    _picture(mosaic(tiles, in_a_line, scale, marked=patch), "The patches one by one")
+    _show_picture(mosaic(tiles, in_a_line, scale, marked=patch), "The patches one by one")
     st.caption(
         f"The rows of the grid one after another: {len(tiles)} patches, numbered from 1. From "
         "here on nothing but the position code tells what was above what."
@@ -162,7 +164,7 @@ def _show_grid(session: Session, tiles: np.ndarray, patch: int) -> None:
     picture = mosaic(tiles, grid[1], scale, marked=patch)
     about = _about_grid(session.bundle)
     if not 1 < len(tiles) <= MOST_CLICKABLE:
-        _picture(picture, "The photo cut into patches")
+        _show_picture(picture, "The photo cut into patches")
         st.caption(about)
         return
     st.plotly_chart(
@@ -214,7 +216,9 @@ def _tiles(bundle: Bundle, pixels: Tensor) -> np.ndarray:
     return colors[..., :3] if channels >= 3 else colors[..., :1].repeat(3, axis=-1)
 
 
-def _picture(picture, alt: str, width: int | str = "stretch") -> None:
+def _show_picture(
+    picture: Image.Image, alt: str, width: int | Literal["stretch"] = "stretch"
+) -> None:
     st.image(enlarge(picture, SIDE), output_format="PNG", width=width, alt=alt)
 
 
@@ -332,7 +336,7 @@ def _show_mistake(bundle: Bundle, prepared: Tensor) -> None:
             st.code(code, language="python", wrap_lines=True)
             cells = _tiles(bundle, patches)
             scale = max(1, round(SIDE / (layout.grid[1] * cells.shape[2])))
-            _picture(mosaic(cells, layout.grid[1], scale), alt, SIDE)
+            _show_picture(mosaic(cells, layout.grid[1], scale), alt, SIDE)
 
 
 # -- filters ------------------------------------------------------------------------------------
@@ -349,7 +353,8 @@ def _show_filters(bundle: Bundle) -> str:
     count, channels, height, width = weight.shape
     kinds = [COMPONENTS_KIND, RAW_KIND]
     Patches.filters.begin(kinds)
-    kind = st.segmented_control("Filters", kinds, key=Patches.filters.name, required=True)
+    st.segmented_control("Filters", kinds, key=Patches.filters.name, required=True)
+    kind = Patches.filters.get()
     if kind == RAW_KIND:
         shown = weight[:RAW]
         sentence = f"The first {len(shown)} of {count} filters, each scaled to its own largest."

@@ -48,13 +48,13 @@ def show_model_code(session: Session) -> None:
     if code.patches is None:
         st.info(OTHERS[code.kind])
         return
-    _show_tiles(session, code)
-    _show_more(code, bundle.tokens)
+    _show_tiles(session, code, code.patches)
+    _show_more(code, code.patches, bundle.tokens)
 
 
-def _show_tiles(session: Session, code: PositionCode) -> None:
+def _show_tiles(session: Session, code: PositionCode, patches: Tensor) -> None:
     st.subheader("Which places are alike?")
-    layout, width = session.bundle.tokens, code.patches.shape[1]
+    layout, width = session.bundle.tokens, patches.shape[1]
     made = _made(session, code)
     also = "".join(f" {ALSO[kind]}" for kind in code.other_kinds)
     st.caption(
@@ -70,7 +70,7 @@ def _show_tiles(session: Session, code: PositionCode) -> None:
             "size of the photo (bicubic interpolation)."
         )
     Positions.likeness.begin(LIKENESSES)
-    likeness = st.segmented_control(
+    st.segmented_control(
         "Likeness",
         LIKENESSES,
         key=Positions.likeness.name,
@@ -79,9 +79,11 @@ def _show_tiles(session: Session, code: PositionCode) -> None:
         help="The cosine compares directions only, from -1 to 1. The dot product also counts "
         "how long the codes are; some tools draw it under the name of the other.",
     )
+    likeness = Positions.likeness.get()
     cosine = likeness == LIKENESSES[0]
     chosen, _ = shown_tiles(layout.grid)
-    codes = _beside(code, _began_as_waves(session, code))
+    own = "This model's" if code.kind == "learned" else "This model's (waves)"
+    codes = {own: patches} | _codes_to_compare(patches, _began_as_waves(session, code))
     values = {
         title: similarity(vectors[chosen], vectors, cosine).numpy()
         for title, vectors in codes.items()
@@ -106,34 +108,33 @@ def _began_as_waves(session: Session, code: PositionCode) -> bool:
     return code.kind == "learned" and mimetic_init.uses_mimetic_init(session.bundle.net)
 
 
-def _beside(code: PositionCode, from_waves: bool) -> dict[str, Tensor]:
-    """The model's code and those to compare it with, (patches, D) each, by their titles."""
-    positions, width = code.patches.shape
-    own = "This model's" if code.kind == "learned" else "This model's (waves)"
-    codes = {own: code.patches}
+def _codes_to_compare(patches: Tensor, from_waves: bool) -> dict[str, Tensor]:
+    """Make codes to compare the model's own with, (patches, D) each, by their titles."""
+    positions, width = patches.shape
+    codes = {}
     try:
         codes["Waves of the same width"] = wave_code(positions, width + width % 2).float()
     except ValueError as problem:
         st.info(f"Waves are not drawn beside this code. {problem}")
     chance = "Random, as most codes begin" if from_waves else "Random, as before training"
-    codes[chance] = random_code(positions, width, float(code.patches.std()))
+    codes[chance] = random_code(positions, width, float(patches.std()))
     return codes
 
 
-def _show_more(code: PositionCode, layout: TokenLayout) -> None:
+def _show_more(code: PositionCode, patches: Tensor, layout: TokenLayout) -> None:
     with st.container(horizontal=True, gap="large"):
         for show_part in (
-            lambda: _show_norms(code, layout),
-            lambda: _show_components(code, layout),
-            lambda: _show_prefix(code),
+            lambda: _show_norms(patches, layout),
+            lambda: _show_components(patches, layout),
+            lambda: _show_prefix(code, patches),
         ):
             with st.container(width=PART):
                 show_part()
 
 
-def _show_norms(code: PositionCode, layout: TokenLayout) -> None:
+def _show_norms(patches: Tensor, layout: TokenLayout) -> None:
     st.subheader("Length")
-    norms = code.patches.norm(dim=1)
+    norms = patches.norm(dim=1)
     _map(norms.reshape(layout.grid).numpy(), "length", "norms")
     st.caption(
         f"The length (Euclidean norm) of each patch's code: {norms.min():.2f} to "
@@ -141,9 +142,9 @@ def _show_norms(code: PositionCode, layout: TokenLayout) -> None:
     )
 
 
-def _show_components(code: PositionCode, layout: TokenLayout) -> None:
+def _show_components(patches: Tensor, layout: TokenLayout) -> None:
     st.subheader("Principal components")
-    _, coordinates, shares = principal_components(code.patches, 3)
+    _, coordinates, shares = principal_components(patches, 3)
     picture = component_colors(coordinates.numpy(), layout.grid)
     st.image(
         enlarge(picture, 284),
@@ -151,14 +152,14 @@ def _show_components(code: PositionCode, layout: TokenLayout) -> None:
         output_format="PNG",
         alt="The three leading principal components of the code as red, green and blue",
     )
-    told = ", ".join(f"{share:.0%}" for share in shares)
+    held = ", ".join(f"{share:.0%}" for share in shares)
     st.caption(
         "*Principal components* are the directions in which the codes differ most. The first "
-        f"three are drawn as red, green and blue; they hold {told} of the variance."
+        f"three are drawn as red, green and blue; they hold {held} of the variance."
     )
 
 
-def _show_prefix(code: PositionCode) -> None:
+def _show_prefix(code: PositionCode, patches: Tensor) -> None:
     names = [prefix_name(name) for name in code.prefix]
     st.subheader(" and ".join(names) if names else "Tokens that are no patch")
     if not names:
@@ -167,13 +168,13 @@ def _show_prefix(code: PositionCode) -> None:
     vectors = {name: vector for name, vector in zip(names, code.prefix.values(), strict=True)}
     lines = []
     for name, vector in vectors.items():
-        cosines = similarity(vector[None], code.patches)[0]
+        cosines = similarity(vector[None], patches)[0]
         lines.append(
             f"| {name} | {vector.norm():.2f} | {cosines.min():.2f} to {cosines.max():.2f} |"
         )
     st.markdown("\n".join(["| Token | Length | Cosine with patches |", "|:--|--:|--:|", *lines]))
     st.caption(
-        f"The patches' codes are {code.patches.norm(dim=1).mean():.2f} long on average. A token "
+        f"The patches' codes are {patches.norm(dim=1).mean():.2f} long on average. A token "
         "that stands nowhere in the photo has a code too: it tells the token from the patches."
     )
 

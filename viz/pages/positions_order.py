@@ -72,9 +72,10 @@ def show_order(session: Session) -> None:
     seed = Positions.seed.begin(range(1, 1000))
     controls = st.columns([3, 1], gap="large", vertical_alignment="bottom")
     with controls[0]:
-        way = st.segmented_control(
+        st.segmented_control(
             "What to change", ways, key=Positions.way.name, required=True, persist_state="session"
         )
+    way = Positions.way.get()
     with controls[1]:
         if st.button("Shuffle again", disabled=way not in (SHUFFLE, BOTH)):
             seed += 1
@@ -132,15 +133,16 @@ def _show_answer(
     st.subheader(title)
     grid = bundle.tokens.grid
     photo = _patches_in_order(session.recorded.frame, grid, answer.order)
-    one_head = isinstance(view.head, int)
-    shown = answer.maps[view.head] if one_head else answer.maps.mean(0)
+    if isinstance(view.head, int):
+        shown, head = answer.maps[view.head], f"head {view.head + 1}"
+    else:
+        shown, head = answer.maps.mean(0), "the mean of the heads"
     picture = overlay(photo, shown, view.colors, 0.75)
     left, right = st.columns(2)
     with left:
         st.image(photo, output_format="JPEG", width="stretch", alt=f"The patches: {title}")
     with right:
         st.image(picture, output_format="JPEG", width="stretch", alt=f"Attention: {title}")
-    head = f"head {view.head + 1}" if one_head else "the mean of the heads"
     tokens = session.recorded.layers[view.layer].tokens
     own = token_name(view.query, tokens)
     same = "patch" if tokens == bundle.tokens else "place"  # windows of a coarser grid stay
@@ -216,7 +218,7 @@ def _pooling(bundle: Bundle) -> str:
         "mean": "This model classifies the mean of its patches, which has no order. ",
         "mean_all": "This model classifies the mean of its tokens, which has no order. ",
         "cls": "This model classifies its CLS token, which looks at a set of patches. ",
-    }.get(pool, "")
+    }.get(pool or "", "")
 
 
 @cached(

@@ -91,10 +91,10 @@ def _show_grid(session: Session, width: int, base: float) -> None:
     tokens = session.bundle.tokens
     code = find_position_code(session.bundle.net, tokens)
     rotary = code.kind == "rotary" or "rotary" in code.other_kinds
-    own = rotary and code.angles is not None
-    angle = code.angles if own else grid_angles(tokens.grid, width, base).float()
-    st.subheader("On the grid of this model" if own else "On a grid of patches")
-    if own:
+    own = code.angles if rotary else None
+    angle = grid_angles(tokens.grid, width, base).float() if own is None else own
+    st.subheader("On a grid of patches" if own is None else "On the grid of this model")
+    if own is not None:
         st.caption("The angles are this model's own; width and base above do not change them.")
     elif rotary:
         st.caption(

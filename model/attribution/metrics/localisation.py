@@ -33,7 +33,9 @@ def mass_mask(maps: Tensor, mass: float = 0.6) -> Tensor:
     return torch.zeros_like(chosen).scatter_(1, order, chosen).view(maps.shape)
 
 
-def box_mask(boxes: Tensor, size: Sequence[int], grid: Sequence[int], least: float = 0.5) -> Tensor:
+def box_mask(
+    boxes: Tensor, size: Sequence[float], grid: Sequence[int], least: float = 0.5
+) -> Tensor:
     """Mask the patches whose area a box covers by `least` or more: bool (B, rows, columns).
 
     `boxes` (B, 4): left, top, right, bottom in pixels of a picture of `size` (height, width),

@@ -1,4 +1,4 @@
-"""What captioners said of pictures, computed once for everybody who asks the same.
+"""Captions, computed once for everybody who asks the same question.
 
 One cache for the whole server, bounded in bytes; sessions hold keys.
 """
@@ -27,7 +27,7 @@ DESCRIBING = (
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of a captioner about a picture: to tell, to go on, or to judge."""
+    """A question to a captioner about a picture: to write, to go on, or to judge a caption."""
 
     captioner: str
     picture: str  # its key
@@ -56,21 +56,21 @@ def caption_of(bundle: CaptionBundle, picture: Picture, question: Question) -> C
     """Let the captioner write a caption, or judge the typed one."""
     if question.typed is not None:
         return bundle.score(picture.image, question.typed)
-    chance = {"temperature": question.temperature, "seed": question.draw}
     return bundle.caption(
         picture.image,
         beams=question.beams,
-        start=question.given,
+        temperature=question.temperature,
         max_words=max(WORDS, len(question.given) + MORE),
-        **(chance if question.temperature else {}),
+        start=question.given,
+        seed=question.draw if question.temperature else None,
     )
 
 
 def scene_of(seed: int) -> scenes.Scene:
-    """A drawn scene that no captioner was trained on."""
+    """Draw a scene that no captioner was trained on."""
     return scenes.draw_scene(scenes.UNSEEN + seed)
 
 
 def first_telling(words: Sequence[str]) -> int:
-    """The place of the first word that may name a thing; 0 for none."""
+    """Find the place of the first word that may name a thing; 0 if none does."""
     return next((place for place, word in enumerate(words) if word not in DESCRIBING), 0)

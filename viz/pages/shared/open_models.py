@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import streamlit as st
 from cachetools import LRUCache, cached
@@ -39,16 +39,19 @@ SHOWN_DIGITS = 6
 
 
 def parameter_count(bundle: Bundle) -> int:
-    """How many numbers the model has learned, or would."""
+    """Count the numbers that the model has learned, or would learn."""
     return sum(parameter.numel() for parameter in bundle.net.parameters())
 
 
-_shelf: LRUCache = LRUCache(SHELF_BYTES, getsizeof=lambda bundle: 4 * parameter_count(bundle))
+_shelf: LRUCache[str, Bundle] = LRUCache(
+    SHELF_BYTES, getsizeof=lambda bundle: 4 * parameter_count(bundle)
+)
+_condition = threading.Condition()
 
 
-@cached(_shelf, key=lambda name: name, condition=threading.Condition())
+@cached(_shelf, key=lambda name: name, condition=_condition)
 def open_model_named(name: str) -> Bundle:
-    """The model of this name, opened once for the whole server.
+    """Open the model of this name, once for the whole server.
 
     Raises:
         zoo.ModelNotFound: if there is none, or an uploaded one had to make room.
@@ -76,13 +79,13 @@ def writes_captions(bundle: Bundle) -> TypeGuard[CaptionBundle]:
 
 
 def open_names(task: str = "classify") -> list[str]:
-    """What this session can choose from: the embedded models, then what it opened itself."""
+    """List what this session can choose from: the embedded models, then those it opened itself."""
     return [*zoo.names(task), *_opened(task).get()]
 
 
 def is_open(name: str, task: str = "classify") -> bool:
-    """Whether a link may ask for this model: nothing is fetched because of a link."""
-    with open_model_named.cache_condition:
+    """Say whether a link may ask for this model: nothing is fetched because of a link."""
+    with _condition:
         bundle = _shelf.get(name)
     if bundle is not None and _task(bundle) != task:
         return False
@@ -104,32 +107,32 @@ def open_by_name(name: str, task: str = "classify") -> None:
     _offer(name, task)
 
 
-def open_file(file_name: str, data: bytes, card: bytes | None = None, **said: object) -> str:
-    """Open uploaded weights and offer them in this session; the name under which.
+def open_file(file_name: str, data: bytes, card: bytes | None = None, **given: Any) -> str:
+    """Open uploaded weights and offer them in this session; return the name of the model.
 
     Args:
-        card: of a checkpoint of this project; it knows all that could be ``said``.
-        said: what the file cannot tell, as ``zoo.load`` takes it: heads, mean, std, img_size...
+        card: of a checkpoint of this project; then nothing has to be given.
+        given: what the file cannot tell, as ``zoo.load`` takes it: heads, mean, std, img_size...
 
     Raises:
         zoo.ModelRejected: with a sentence, if this is no model that can be read.
     """
     digest = sha256(data)
-    digest.update(card or repr(sorted(said.items())).encode())
+    digest.update(card or repr(sorted(given.items())).encode())
     # Nobody guesses the digits, nor makes a file that takes the place of another one's.
     name = f"{OWN}{Path(file_name).name[:60]} {digest.hexdigest()[:DIGITS]}"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / _on_disk(file_name)
         path.write_bytes(data)
-        bundle = zoo.load(path, **said) if card is None else _load_pair(file_name, path, card)
-    with open_model_named.cache_condition:
+        bundle = zoo.load(path, **given) if card is None else _load_pair(file_name, path, card)
+    with _condition:
         _shelf[name] = replace(bundle, name=name)
     _offer(name)
     return name
 
 
 def _on_disk(file_name: str) -> str:
-    """An uploaded file's name as far as any folder can have it; sentences about the file use it."""
+    """Shorten an uploaded file's name to what any folder can have; sentences about it use that."""
     name = Path(file_name)
     stem = re.sub(r"[^\w.-]", "_", name.stem)[:40].lstrip(".")
     suffix = re.sub(r"[^\w.]", "", name.suffix)[:16]
@@ -137,8 +140,8 @@ def _on_disk(file_name: str) -> str:
 
 
 def _load_pair(file_name: str, path: Path, card: bytes) -> Bundle:
-    """A checkpoint of this project. How well its card claims it does was measured by others, and
-    is left out."""
+    """Load a checkpoint of this project, without the figures that its card claims: others measured
+    them."""
     path.with_suffix(".json").write_bytes(card)
     try:
         task = cards.read_card(path).task
@@ -168,7 +171,7 @@ def _task(bundle: Bundle) -> str:
 
 
 def model_title(name: str) -> str:
-    """How the pages call a model."""
+    """Name a model as the pages do."""
     if name.endswith(RANDOM):
         return UNTRAINED + model_title(name.removesuffix(RANDOM))
     if name.startswith(OWN):

@@ -1,7 +1,7 @@
-"""What models did with pictures, computed once and shared by everybody who looks at the same.
+"""Recorded images: attention computed once, and shared by everybody who looks at the same picture.
 
-A class of students looks at the same few pictures, so the recordings live in one cache
-for the whole server, bounded in bytes. A session holds keys only.
+A class of students looks at the same few pictures, so the recordings live in one cache for the
+whole server, bounded in bytes. A session holds keys only.
 """
 
 import threading
@@ -13,8 +13,8 @@ import torch
 from cachetools import LRUCache, cached
 from PIL import Image
 
-from model import recorded_image as looking
 from model.bundle import Bundle
+from model.recorded_image import RecordedImage, find_sinks, record_image
 from model.recording.recorder import AttentionRecord
 from model.recording.rollout import rollout
 from viz.components.payload import photo_bytes
@@ -23,8 +23,8 @@ CACHE_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True)
-class ShownImage(looking.RecordedImage):
-    """A look with a key to know it by, and its photo as JPEG for the browser."""
+class ShownImage(RecordedImage):
+    """A recorded image with the key that tells it from others, and its photo as JPEG."""
 
     key: str
     photo: bytes
@@ -36,12 +36,14 @@ class ShownImage(looking.RecordedImage):
         return sum(record.nbytes for record in self.records) + 3 * width * height + len(self.photo)
 
 
-def _key(bundle: Bundle, key: str, image: Image.Image, layers: tuple[int, ...] | None):
+def _key(
+    bundle: Bundle, key: str, image: Image.Image, layers: tuple[int, ...] | None = None
+) -> tuple[object, ...]:
     return bundle.name, key, layers
 
 
 @cached(
-    LRUCache(CACHE_BYTES, getsizeof=lambda look: look.nbytes),
+    LRUCache(CACHE_BYTES, getsizeof=lambda shown: shown.nbytes),
     key=_key,
     condition=threading.Condition(),
 )
@@ -49,30 +51,33 @@ def recorded_image(
     bundle: Bundle, key: str, image: Image.Image, layers: tuple[int, ...] | None = None
 ) -> ShownImage:
     """Record an image once for everybody; ``key`` is the sha256 of the picture's file."""
-    look = looking.record_image(bundle, image, layers)
+    recorded = record_image(bundle, image, layers)
     token = sha256(f"{bundle.name} {key} {layers}".encode()).hexdigest()[:16]
-    return ShownImage(**vars(look), key=token, photo=photo_bytes(look.frame))
+    return ShownImage(**vars(recorded), key=token, photo=photo_bytes(recorded.frame))
 
 
-@cached(LRUCache(4096), key=lambda look, layer: (look.key, layer), condition=threading.Condition())
-def sinks_of(look: ShownImage, layer: int) -> list[tuple[int, float]]:
-    """As ``model.recorded_image.find_sinks``, of one layer of a look."""
+@cached(
+    LRUCache(4096), key=lambda shown, layer: (shown.key, layer), condition=threading.Condition()
+)
+def sinks_of(shown: ShownImage, layer: int) -> list[tuple[int, float]]:
+    """Find the attention sinks of one layer, as ``model.recorded_image.find_sinks``."""
     with torch.inference_mode():
-        return looking.find_sinks(look.records[layer])
+        return find_sinks(shown.records[layer])
 
 
 def layer_payload(record: AttentionRecord) -> tuple[dict[str, object], dict[str, np.ndarray]]:
-    """What the browser needs to draw any row of a layer: header entries, and arrays.
+    """Prepare what the browser needs to draw any row of a layer.
 
-    Queries and keys where the record has them; finished maps where a model wrote its own
-    softmax, or attends within windows.
+    Returns:
+        Header entries, and arrays: queries and keys where the record has them; finished maps where
+        a model wrote its own softmax, or attends within windows.
     """
     if record.windows:
         windows = record.windows
         slots = windows.join(torch.arange(windows.count * windows.area).view(windows.count, -1))
         arrays = {"maps": record.weights().half().numpy(), "slots": slots.numpy().astype(np.uint32)}
         return {"kind": "windows", "area": windows.area}, arrays
-    if record.query is None:
+    if record.query is None or record.key is None:
         return {"kind": "maps"}, {"maps": record.weights()[0].half().numpy()}
     tensors = {"query": record.query[0], "key": record.key[0]}
     if record.bias is not None:
@@ -84,10 +89,10 @@ def layer_payload(record: AttentionRecord) -> tuple[dict[str, object], dict[str,
 
 @cached(
     LRUCache(64 * 2**20, getsizeof=lambda row: row.nbytes),
-    key=lambda look, query, fusion, discard: (look.key, query, fusion, discard),
+    key=lambda shown, query, fusion, discard: (shown.key, query, fusion, discard),
     condition=threading.Condition(),
 )
-def rollout_from(look: ShownImage, query: int, fusion: str, discard: float) -> np.ndarray:
-    """Attention rollout from one token: (tokens,) float32, summing to one."""
+def rollout_from(shown: ShownImage, query: int, fusion: str, discard: float) -> np.ndarray:
+    """Compute attention rollout from one token: (tokens,) float32, summing to one."""
     with torch.inference_mode():
-        return rollout(look.records, query=query, fusion=fusion, discard=discard)[0].numpy()
+        return rollout(shown.records, query=query, fusion=fusion, discard=discard)[0].numpy()
