@@ -15,7 +15,7 @@ import zipfile
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -33,7 +33,7 @@ NUMBERS = "attention.npz"  # written last: its presence says that the picture is
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; 0 if every picture was drawn, 1 with a sentence otherwise."""
+    """Run the command; return 0 if every picture was drawn, and 1 with a sentence otherwise."""
     options = _parser().parse_args(arguments)
     from model import zoo
     from model.captioning.caption import CaptionBundle
@@ -41,8 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     from model.zoo import checkpoints
 
     # The same model with which the app opens; without any, loading says what is missing.
-    usual = next(iter(zoo.names()), checkpoints.DEFAULTS[0])
-    name = usual if options.model is None else options.model
+    default = next(iter(zoo.names()), checkpoints.DEFAULTS[0])
+    name = default if options.model is None else options.model
     try:
         bundle = zoo.load(name, heads=options.heads, weights=options.weights)
         if isinstance(bundle, CaptionBundle):
@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _made_with(bundle: Bundle, options: argparse.Namespace) -> str:
-    """What the files depend on, the picture apart."""
+    """Describe all that the files depend on, the picture apart."""
     chosen = {name: value for name, value in vars(options).items() if name not in ("image", "out")}
     weights = {"model": bundle.name, "sha256": bundle.card.sha256}
     return json.dumps(chosen | weights, sort_keys=True)
@@ -109,66 +109,69 @@ def _pictures(path: Path) -> list[Path]:
 
 
 def _draw(path: Path, bundle: Bundle, options: argparse.Namespace, out: Path, made: str) -> None:
-    """Write one picture's files; ValueError with a sentence if it cannot be."""
+    """Write the files of one picture. Raises ValueError with a sentence where that fails."""
     from model.images import open_image
     from model.recorded_image import record_image
 
-    seen = record_image(bundle, open_image(path))
-    tokens = seen.layers[-1].tokens
-    query = _token(options.query, tokens)
-    maps = seen.maps(-1, query)
-    paint = partial(overlay, seen.frame, color_map=options.colors, opacity=options.opacity)
+    recorded = record_image(bundle, open_image(path))
+    tokens = recorded.layers[-1].tokens
+    query = _parse_query(options.query, tokens)
+    maps = recorded.maps(-1, query)
+    paint = partial(overlay, recorded.frame, color_map=options.colors, opacity=options.opacity)
     out.mkdir(parents=True, exist_ok=True)
     _clear(out)
     style = {"color_map": options.colors, "opacity": options.opacity}
     flat = maps.reshape(*maps.shape[:2], -1)
-    sheet(seen.frame, flat, maps.shape[2:], seen.head_counts, **style).save(out / "heads.png")
+    sheet(recorded.frame, flat, maps.shape[2:], recorded.head_counts, **style).save(
+        out / "heads.png"
+    )
     for layer, heads in enumerate(maps, start=1):
         paint(weights=heads.mean(0)).save(out / f"layer-{layer:02d}-mean.png")
-    arrays = {"maps": maps, "query": query, "prefix": np.array(tokens.prefix, str), "made": made}
-    if not seen.windowed:
-        arrays["weights"] = seen.rows(query)
-    if not seen.no_rollout:
-        row = _rollout(seen, query, options)
+    arrays: dict[str, Any] = {"maps": maps, "query": query, "made": made}
+    arrays["prefix"] = np.array(tokens.prefix, str)
+    if not recorded.windowed:
+        arrays["weights"] = recorded.rows(query)
+    if not recorded.no_rollout:
+        row = _rollout(recorded, query, options)
         paint(weights=row[tokens.patch_slice].reshape(tokens.grid)).save(out / "rollout.png")
         arrays["rollout"] = row
     _save(out / NUMBERS, arrays)
 
 
 def _clear(out: Path) -> None:
-    """Remove what another model left that has more layers, or a rollout where this has none."""
+    """Remove the files of a model that was drawn before, which may have more layers."""
     if (out / NUMBERS).exists():
         for left in (out / NUMBERS, out / "rollout.png", *out.glob("layer-[0-9]*-mean.png")):
             left.unlink(missing_ok=True)
 
 
-def _rollout(seen: RecordedImage, query: int, options: argparse.Namespace) -> np.ndarray:
+def _rollout(recorded: RecordedImage, query: int, options: argparse.Namespace) -> np.ndarray:
     from model.recording.rollout import rollout
 
-    rows = rollout(seen.records, query=query, fusion=options.fusion, discard=options.discard)
+    rows = rollout(recorded.records, query=query, fusion=options.fusion, discard=options.discard)
     return rows[0].numpy()
 
 
-def _token(word: str | None, tokens: TokenLayout) -> int:
+def _parse_query(text: str | None, tokens: TokenLayout) -> int:
     from model.recorded_image import default_query
 
-    if word is None:
+    if text is None:
         return default_query(tokens)
-    if word in tokens.prefix:
-        return tokens.prefix.index(word)
+    if text in tokens.prefix:
+        return tokens.prefix.index(text)
     try:
-        row, column = map(int, word.split(","))
+        row, column = map(int, text.split(","))
         return tokens.index_of(row - 1, column - 1)
     except (ValueError, IndexError):
         names = "".join(f"{name}, or " for name in tokens.prefix)
         rows, columns = tokens.grid
         raise ValueError(
-            f"--query {word}: give {names}ROW,COLUMN from 1,1 to {rows},{columns}."
+            f"--query {text}: give {names}ROW,COLUMN from 1,1 to {rows},{columns}."
         ) from None
 
 
-def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Whole or not at all, because the file says that the picture is done."""
+def _save(path: Path, arrays: dict[str, Any]) -> None:
+    """Write the file whole or not at all, because it says that the picture is done."""
     unfinished = path.with_suffix(".part")
     with unfinished.open("wb") as file:
         np.savez_compressed(file, **arrays)

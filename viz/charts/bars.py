@@ -1,4 +1,4 @@
-"""Two parts of a whole, as stacked bars."""
+"""Bar charts: the two parts of a cost, and shares beside what they are compared with."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from viz.charts.heatmap import MARGIN
 def cost_bars(
     linear: Mapping[str, float], quadratic: Mapping[str, float], title: str, height: int = 300
 ) -> go.Figure:
-    """A bar for each name, its linear part and its quadratic part one after the other."""
+    """Draw a bar for each name, its linear part first and then its quadratic part."""
     figure = go.Figure()
     for name, part, color in (("Linear", linear, 0), ("Quadratic", quadratic, 1)):
         figure.add_bar(
@@ -36,7 +36,7 @@ def cost_bars(
 def share_bars(
     shares: Mapping[str, float], yardsticks: Mapping[str, float], height: int | None = None
 ) -> go.Figure:
-    """Shares from 0 to 1 as bars in percent, and below them in grey what they are held against."""
+    """Draw shares from 0 to 1 as bars in percent, and yardsticks for them in grey below."""
     figure = go.Figure()
     for part, color in ((shares, COLORS[0]), (yardsticks, "#8a8f98")):
         figure.add_bar(

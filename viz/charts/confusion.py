@@ -21,12 +21,12 @@ GOOD, BAD, GREY = "#3b6fd4", "#d9822b", "#8a8f98"
 
 
 def confusion_grid(counts: np.ndarray, classes: Sequence[str], ink: str = "#1f2328") -> go.Figure:
-    """A grid of a few classes, each cell with its share of the row's pictures in percent.
+    """Draw a grid of a few classes, each cell with its share of the row's pictures in percent.
 
     Args:
         ink: the colour of the numbers, which lie over the page's own colour.
     """
-    share, told = _shares(counts), _told(counts, classes)
+    share, texts = _shares(counts), _hover_texts(counts, classes)
     diagonal = np.eye(len(classes), dtype=bool)
     figure = go.Figure()
     for shown, colors in ((~diagonal & (counts > 0), MISTAKE), (diagonal, RIGHT)):
@@ -38,7 +38,7 @@ def confusion_grid(counts: np.ndarray, classes: Sequence[str], ink: str = "#1f23
             showscale=False,
             xgap=2,
             ygap=2,
-            text=told,
+            text=texts,
             hovertemplate="%{text}<extra></extra>",
             hoverongaps=False,
         )
@@ -62,8 +62,8 @@ def confusion_grid(counts: np.ndarray, classes: Sequence[str], ink: str = "#1f23
 
 
 def full_grid(counts: np.ndarray, classes: Sequence[str], height: int = 720) -> go.Figure:
-    """Every cell of a grid of many classes that is not zero, as a dot that the mouse names."""
-    told = _told(counts, classes)
+    """Draw each cell above zero of a grid of many classes, as a dot that the mouse names."""
+    texts = _hover_texts(counts, classes)
     figure = go.Figure()
     diagonal = np.eye(len(classes), dtype=bool)
     share = _shares(counts)
@@ -76,7 +76,7 @@ def full_grid(counts: np.ndarray, classes: Sequence[str], height: int = 720) -> 
         figure.add_scatter(
             x=columns,
             y=rows,
-            text=told[shown],
+            text=texts[shown],
             name=name,
             mode="markers",
             marker={"size": 5, "symbol": "square", **colored},
@@ -90,13 +90,13 @@ def full_grid(counts: np.ndarray, classes: Sequence[str], height: int = 720) -> 
 
 
 def class_dots(counts: np.ndarray, classes: Sequence[str], height: int = 300) -> go.Figure:
-    """Every class as a dot, from the one most often named rightly to the one least often."""
+    """Draw every class as a dot, from the one most often named rightly to the least often."""
     order, accuracy = _best_first(counts)
     figure = go.Figure(
         go.Scatter(
             x=np.arange(1, len(order) + 1),
             y=accuracy[order],
-            text=_told(counts, classes).diagonal()[order],
+            text=_hover_texts(counts, classes).diagonal()[order],
             mode="markers",
             marker={"size": 7, "color": GOOD, "opacity": 0.85},
             hovertemplate="%{text}<extra></extra>",
@@ -109,7 +109,7 @@ def class_dots(counts: np.ndarray, classes: Sequence[str], height: int = 300) ->
 
 
 def class_bars(counts: np.ndarray, classes: Sequence[str], most: int = 8) -> go.Figure:
-    """The `most` best and as many worst classes as named bars, the best on top."""
+    """Draw the `most` best and as many worst classes as named bars, the best on top."""
     order, accuracy = _best_first(counts)
     best, worst = order[: min(most, len(order) // 2)], order[len(order) // 2 :][-most:]
     chosen = np.concatenate((best, worst))
@@ -123,7 +123,7 @@ def class_bars(counts: np.ndarray, classes: Sequence[str], most: int = 8) -> go.
             text=[f"{accuracy[i]:.0%}" for i in chosen],
             textposition="outside",
             cliponaxis=False,
-            hovertext=_told(counts, classes).diagonal()[chosen],
+            hovertext=_hover_texts(counts, classes).diagonal()[chosen],
             hovertemplate="%{hovertext}<extra></extra>",
         )
     )
@@ -134,20 +134,20 @@ def class_bars(counts: np.ndarray, classes: Sequence[str], most: int = 8) -> go.
 
 
 def _bare(figure: go.Figure) -> go.Figure:
-    """Without grid lines, the first row on top."""
+    """Remove the grid lines, and put the first row on top."""
     figure.update_xaxes(showgrid=False, zeroline=False)
     figure.update_yaxes(showgrid=False, zeroline=False, autorange="reversed")
     return figure
 
 
 def _by_share(share: np.ndarray) -> dict[str, object]:
-    """Stronger for a larger part of the class; the weakest still to be seen."""
+    """Colour markers by their share of the class; the weakest is still visible."""
     colors = [[0, "rgba(217, 130, 43, 0.3)"], [1, "rgb(196, 80, 20)"]]
     return {"color": share, "colorscale": colors, "cmin": 0, "cmax": share.max(initial=0) or 1}
 
 
 def _best_first(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Classes in order, without those that have no pictures; and every class's accuracy."""
+    """Order the classes that have pictures, and compute every class's accuracy."""
     accuracy = _shares(counts).diagonal()
     order = np.argsort(-accuracy, kind="stable")
     return order[counts.sum(1)[order] > 0], accuracy
@@ -157,13 +157,13 @@ def _shares(counts: np.ndarray) -> np.ndarray:
     return counts / np.maximum(counts.sum(1, keepdims=True), 1)
 
 
-def _told(counts: np.ndarray, classes: Sequence[str]) -> np.ndarray:
-    """What the mouse is told over each cell; nothing over cells of zero beside the diagonal."""
-    told = np.full(counts.shape, "", dtype=object)
+def _hover_texts(counts: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """Write what the mouse shows over each cell; nothing over zeros beside the diagonal."""
+    texts = np.full(counts.shape, "", dtype=object)
     pictures = counts.sum(1)
     for row, column in zip(*(counts + np.eye(len(counts), dtype=int)).nonzero(), strict=True):
         what = "named rightly" if row == column else f"taken for {classes[column]}"
         times = f"{counts[row, column]:,} of {pictures[row]:,}"
         part = counts[row, column] / max(pictures[row], 1)
-        told[row, column] = f"{classes[row]}, {what}: {times} ({part:.1%})"
-    return told
+        texts[row, column] = f"{classes[row]}, {what}: {times} ({part:.1%})"
+    return texts

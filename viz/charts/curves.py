@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from viz.charts.heatmap import MARGIN
 
 COLORS = ("#3b6fd4", "#d9822b", "#2a9d6f", "#b8559f", "#7a7f87", "#c8b02a")
-"""Told apart also with colour blindness, on white and on black."""
+"""Distinct also with colour blindness, on white and on black."""
 
 DASHES = ("solid", "dash", "dot", "dashdot")
 
@@ -21,7 +21,7 @@ def curves(
     first: int = 0,
     marked: int | None = None,
 ) -> go.Figure:
-    """Named lines over first, first + 1, ...
+    """Draw named lines over first, first + 1, ...
 
     Args:
         marked: a position to draw a thin line at.

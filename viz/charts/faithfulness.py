@@ -1,4 +1,4 @@
-"""Charts about maps: curves of deletion and insertion, and how far methods agree."""
+"""Charts of faithfulness: curves of deletion and insertion, and how far methods agree."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,7 +22,7 @@ GREY = "#8a8f98"
 
 
 def colors_of(names: Sequence[str], knows_nothing: str) -> dict[str, str]:
-    """A colour for each name, grey for the one that knows nothing."""
+    """Choose a colour for each name, grey for the one that knows nothing."""
     others = [name for name in names if name != knows_nothing]
     found = {name: COLORS[i % len(COLORS)] for i, name in enumerate(others)}
     return found | {knows_nothing: GREY}
@@ -39,7 +39,7 @@ def score_curves(
     height: int = 560,
     logarithms: bool = False,
 ) -> go.Figure:
-    """Named curves over shares of the patches, drawn together, each area in the legend.
+    """Draw named curves over shares of the patches, with each area in the legend.
 
     Args:
         curves: name -> (values, area).
@@ -80,12 +80,12 @@ def score_curves(
 
 
 def agreement_table(values: np.ndarray, names: Sequence[str], height: int = 460) -> go.Figure:
-    """Rank correlations (M, M) as a coloured table, its numbers written in."""
+    """Draw rank correlations (M, M) as a coloured table with its numbers."""
     values = np.asarray(values, dtype=np.float32)
     text = [["" if np.isnan(v) else f"{v:z.2f}" for v in line] for line in values]
     figure = go.Figure(
         go.Heatmap(
-            z=np.where(np.isnan(values), None, values),
+            z=np.where(np.isnan(values), np.array(None), values),
             x=list(names),
             y=list(names),
             zmin=-1,

@@ -19,7 +19,7 @@ def heatmap(
     height: int = 380,
     scale_title: str = "",
 ) -> go.Figure:
-    """A map of (rows, columns) values, the first row on top.
+    """Draw a map of (rows, columns) values, the first row on top.
 
     Args:
         hover: what a cell says, in plotly's terms: %{x}, %{y}, %{z}, %{customdata[0]}.

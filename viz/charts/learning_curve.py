@@ -11,7 +11,7 @@ from viz.charts.heatmap import MARGIN
 def learning_curve(
     lines: Mapping[str, Sequence[tuple[int, float]]], height: int = 280
 ) -> go.Figure:
-    """Named lines of (epoch, share from 0 to 1); each may have epochs of its own."""
+    """Draw named lines of (epoch, share from 0 to 1); each may have epochs of its own."""
     figure = go.Figure()
     for index, (name, points) in enumerate(lines.items()):
         epochs, shares = zip(*points, strict=True) if points else ((), ())

@@ -19,19 +19,19 @@ def head_scatter(
     names: Mapping[str, str],
     y_title: str,
     unit: str,
-    usual: float | None = None,
+    uniform: float | None = None,
     chosen: tuple[int, int] | None = None,
     height: int = 470,
     numbers: Sequence[int] | None = None,
 ) -> go.Figure:
-    """A dot a head: its layer across, its value up, its kind as colour and shape.
+    """Draw a dot for each head: its layer across, its value up, its kind as colour and shape.
 
     Args:
         values: (layers, heads), NaN where there is no head.
         kinds: the kind of each head, or None.
         names: what each kind is called; also the order of the legend.
         unit: written behind a value on hover, such as " px".
-        usual: the value of a head that attends to everything alike, as a dotted line.
+        uniform: the value of a head that attends to everything alike, as a dotted line.
         chosen: layer and head to circle, from zero: places in `values`.
         numbers: what each layer is called, where only some of a model's are here; 1, 2, 3...
             if None.
@@ -70,9 +70,9 @@ def head_scatter(
                 f"{unit}<br>{name}<extra></extra>"
             ),
         )
-    if usual is not None:
+    if uniform is not None:
         figure.add_hline(
-            y=usual,
+            y=uniform,
             line={"width": 1, "color": "#8a8f98", "dash": "dot"},
             annotation={"text": "uniform attention", "font": {"size": 11}},
             annotation_position="bottom right",

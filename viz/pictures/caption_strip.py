@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -26,7 +27,7 @@ def strip(
     opacity: float = 0.75,
     smooth: bool = False,
 ) -> Image.Image:
-    """The photo, then the map of each word over it, each scaled to its own maximum.
+    """Draw the photo, then the map of each word over it, each scaled to its own maximum.
 
     Args:
         maps: (words, rows, columns), non-negative.
@@ -40,8 +41,8 @@ def strip(
     _check(maps, words)
     size = (cell, max(1, round(cell * photo.height / photo.width)))
     small = photo.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-    style = {"color_map": color_map, "opacity": opacity, "smooth": smooth}
-    pictures = [small, *(overlay(small, weights, **style) for weights in maps)]
+    draw_map = partial(overlay, small, color_map=color_map, opacity=opacity, smooth=smooth)
+    pictures = [small, *map(draw_map, maps)]
     titles = ["", *words]
     notes = ["", *(f"{100 * p:.0f} %" for p in (() if probabilities is None else probabilities))]
     label = 40 if probabilities is not None else 24
@@ -74,7 +75,7 @@ def animation(
     opacity: float = 0.75,
     smooth: bool = False,
 ) -> bytes:
-    """One frame a word, the caption under the photo with that word picked out; loops for ever.
+    """Animate a caption: one frame a word, the caption below with that word marked; it loops.
 
     Args:
         maps: (words, rows, columns), non-negative.
@@ -91,12 +92,10 @@ def animation(
     if kind not in KINDS:
         raise ValueError(f"An animation is one of {', '.join(KINDS)}, not {kind!r}.")
     scale = side / max(photo.size)
-    size = tuple(max(1, round(length * scale)) for length in photo.size)
+    size = max(1, round(scale * photo.width)), max(1, round(scale * photo.height))
     base = photo.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-    style = {"color_map": color_map, "opacity": opacity, "smooth": smooth}
-    frames = [
-        _with_words(overlay(base, weights, **style), words, now) for now, weights in enumerate(maps)
-    ]
+    draw_map = partial(overlay, base, color_map=color_map, opacity=opacity, smooth=smooth)
+    frames = [_with_words(draw_map(weights), words, now) for now, weights in enumerate(maps)]
     durations = [milliseconds] * (len(frames) - 1) + [3 * milliseconds]
     buffer = io.BytesIO()
     more = {"disposal": 1} if kind == "gif" else {"quality": 88, "allow_mixed": True}
@@ -113,15 +112,16 @@ def animation(
 
 
 def _with_words(picture: Image.Image, words: Sequence[str], now: int) -> Image.Image:
-    """The picture above the caption, whose word number ``now`` is picked out."""
+    """Put the caption below the picture, with word number ``now`` marked."""
     letters, line, margin = font(18), 28, 10
     space = letters.getlength(" ")
-    places, x, y = [], margin, 0
+    places: list[tuple[str, float, int, float]] = []
+    x, y = float(margin), 0
     for word in words:
         word = _cut(word, 18, picture.width - 2 * margin)
         width = letters.getlength(word)
         if x > margin and x + width > picture.width - margin:
-            x, y = margin, y + line
+            x, y = float(margin), y + line
         places.append((word, x, y, width))
         x += width + space
     canvas = Image.new("RGB", (picture.width, picture.height + y + line + margin), WHITE)
@@ -144,7 +144,7 @@ def _check(maps: np.ndarray, words: Sequence[str]) -> None:
 
 
 def _cut(text: str, size: int, width: float) -> str:
-    """The text, shortened to a width in pixels."""
+    """Shorten the text to a width in pixels."""
     letters = font(size)
     text = " ".join(text.split())[:80]  # a line break would need a place of its own
     if letters.getlength(text) <= width:

@@ -24,7 +24,7 @@ GAMMA = 0.75
 
 @cache
 def lookup_table(name: str) -> np.ndarray:
-    """The 256 colours of a map, (256, 3) uint8, from low to high.
+    """Return the 256 colours of a map, (256, 3) uint8, from low to high.
 
     Raises:
         ValueError: if ``name`` is not one of ``COLOR_MAPS``.

@@ -9,7 +9,7 @@ SIDE = 128
 
 
 def eye() -> Image.Image:
-    """RGBA, 32 pixels square, drawn larger for smooth edges."""
+    """Draw the eye: RGBA, 32 pixels square, drawn larger for smooth edges."""
     large = Image.new("RGBA", (SIDE, SIDE))
     draw = ImageDraw.Draw(large)
     draw.rounded_rectangle((0, 0, SIDE - 1, SIDE - 1), radius=SIDE // 5, fill=BLUE)

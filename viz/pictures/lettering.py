@@ -1,4 +1,4 @@
-"""Words on pictures: letters for any script, lines that fit, and parts below one another."""
+"""Text on pictures: letters for many scripts, lines that fit, and parts below one another."""
 
 import re
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ WHITE, INK, MUTED = (255, 255, 255), (31, 35, 40), (90, 96, 102)
 
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib and knows more scripts than Pillow's own font."""
+    """Load DejaVu Sans, which comes with matplotlib and has more scripts than Pillow's own font."""
     return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)
 
 
 def percent(share: float) -> str:
-    """A share as the pages write it: 0.62 %, 1.9 %, 43.0 %."""
+    """Write a share as the pages do: 0.62 %, 1.9 %, 43.0 %."""
     return f"{100 * share:.{2 if share < 0.00995 else 1}f} %"
 
 
@@ -33,7 +33,7 @@ def text(
     muted: tuple[int, int, int] = MUTED,
     background: tuple[int, int, int] = WHITE,
 ) -> Image.Image:
-    """Lines of text, broken where they are too long; the first one stands out."""
+    """Draw lines of text, broken where they are too long; the first one stands out."""
     letters, step = font(size), round(1.4 * size)
     written = [
         (part, muted if number else ink)
@@ -48,7 +48,7 @@ def text(
 
 
 def _broken(line: str, letters: ImageFont.FreeTypeFont, width: int) -> list[str]:
-    """A line in parts that fit: between words, or in long names after a stroke or a hyphen."""
+    """Break a line where parts fit: between words, or in long names after a stroke or hyphen."""
     parts = [""]
     line = re.sub("[ \t\r\n]+", " ", line).replace(" %", "\u00a0%")
     for piece in re.findall("[^ /_-]{0,30}[/_-]? ?", line):
@@ -59,7 +59,7 @@ def _broken(line: str, letters: ImageFont.FreeTypeFont, width: int) -> list[str]
 
 
 def stack(parts: Sequence[Image.Image]) -> Image.Image:
-    """Pictures one below the other on white, with a margin."""
+    """Lay pictures one below the other on white, with a margin."""
     width = max(part.width for part in parts) + 2 * MARGIN
     height = sum(part.height for part in parts) + MARGIN * (len(parts) + 1)
     picture, top = Image.new("RGB", (width, height), WHITE), MARGIN

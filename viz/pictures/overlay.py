@@ -65,16 +65,16 @@ def figure(
     lines: bool = False,
     unit: str = "of the attention",
 ) -> Image.Image:
-    """`overlay` as a slide needs it: large, with its colour scale and a caption, on white.
+    """Draw an `overlay` for a slide: large, with its colour scale and a caption, on white.
 
     Args:
         caption: lines of text; the first is the title.
         asking: the patch to frame, from which the model looks.
         lines: draw the grid between the patches.
-        unit: of what the values are shares.
+        unit: what the values are shares of, such as "of the attention".
     """
     scale = SIDE / max(photo.size)
-    size = tuple(max(1, round(side * scale)) for side in photo.size)
+    size = max(1, round(scale * photo.width)), max(1, round(scale * photo.height))
     large = photo.convert("RGB").resize(size, Image.Resampling.LANCZOS)
     picture = overlay(large, weights, color_map, opacity, top, smooth)
     if lines:
@@ -106,7 +106,7 @@ def frame(picture: Image.Image, box: Box, at: Box | None = None) -> None:
 
 
 def _draw_grid(picture: Image.Image, grid: tuple[int, int]) -> None:
-    """Lines between the patches, as faint as on the page; none where they would hide the photo."""
+    """Draw faint lines between the patches; none where they would hide the photo."""
     rows, columns = grid
     width, height = picture.size
     if width / columns < 8:
@@ -123,7 +123,7 @@ def _draw_grid(picture: Image.Image, grid: tuple[int, int]) -> None:
 
 
 def _color_scale(width: int, color_map: str, high: str) -> Image.Image:
-    """The colours from nothing to the map's maximum."""
+    """Draw the colours from nothing to the map's maximum."""
     letters, height = font(TEXT), round(1.4 * TEXT)
     picture = Image.new("RGB", (width, height), WHITE)
     bar = Image.fromarray(lookup_table(color_map)[None]).resize((width // 2, TEXT))

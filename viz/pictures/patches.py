@@ -1,4 +1,4 @@
-"""Pictures of patches: cut apart, in a row, read in the wrong order; and of filters."""
+"""Pictures of patches, cut apart and joined again, and of filters."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -15,10 +15,10 @@ def mosaic(
     gap: int = GAP,
     marked: int | None = None,
 ) -> Image.Image:
-    """Tiles (N, height, width, 3) uint8 in rows of ``columns``, with transparent gaps.
+    """Lay tiles (N, height, width, 3) uint8 in rows of ``columns``, with transparent gaps.
 
     Args:
-        scale: pixels of the picture a pixel of a tile.
+        scale: how many pixels of the picture show one pixel of a tile.
         marked: a tile to outline.
     """
     count, height, width, _ = tiles.shape
@@ -40,7 +40,7 @@ def mosaic(
 
 
 def clickable(picture: Image.Image, grid: tuple[int, int], width: int, gap: int = GAP) -> go.Figure:
-    """A `mosaic` of a grid as a chart, ``width`` pixels wide, that says which tile was clicked.
+    """Make a `mosaic` of a grid into a chart, ``width`` pixels wide, that knows the clicked tile.
 
     The tiles are the points of its one trace, row by row.
     """
@@ -74,7 +74,7 @@ def clickable(picture: Image.Image, grid: tuple[int, int], width: int, gap: int 
 
 
 def join(tiles: np.ndarray, grid: tuple[int, int]) -> Image.Image:
-    """Tiles (N, height, width, 3) uint8 as the picture that they make on a grid, without gaps."""
+    """Join tiles (N, height, width, 3) uint8 into the picture that they make on a grid."""
     rows, columns = grid
     _, height, width, _ = tiles.shape
     cells = tiles.reshape(rows, columns, height, width, 3).transpose(0, 2, 1, 3, 4)
@@ -82,13 +82,15 @@ def join(tiles: np.ndarray, grid: tuple[int, int]) -> Image.Image:
 
 
 def enlarge(picture: Image.Image, side: int) -> Image.Image:
-    """Make the longer side at least ``side`` pixels, by whole factors, without blending."""
+    """Enlarge the longer side to at least ``side`` pixels, by a whole factor, without blending."""
     factor = max(1, -(-side // max(picture.size)))
-    return picture.resize((picture.width * factor, picture.height * factor), Image.NEAREST)
+    return picture.resize(
+        (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
+    )
 
 
 def as_colors(filters: np.ndarray) -> np.ndarray:
-    """Filters (N, C, height, width) as tiles (N, height, width, 3) uint8; zero is mid-grey.
+    """Draw filters (N, C, height, width) as tiles (N, height, width, 3) uint8; zero is mid-grey.
 
     Each is scaled to its own largest weight. One channel is drawn grey; of more than three the
     first three are drawn.
@@ -101,7 +103,7 @@ def as_colors(filters: np.ndarray) -> np.ndarray:
 
 
 def component_colors(coordinates: np.ndarray, grid: tuple[int, int]) -> Image.Image:
-    """The three leading coordinates (N, 3) as red, green and blue, one pixel a patch."""
+    """Draw the three leading coordinates (N, 3) as red, green and blue, one pixel a patch."""
     low, high = coordinates.min(axis=0), coordinates.max(axis=0)
     scaled = (coordinates - low) / np.where(high > low, high - low, 1)
     if scaled.shape[1] < 3:

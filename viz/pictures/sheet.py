@@ -11,6 +11,9 @@ from viz.pictures.overlay import Box, frame
 
 SMALLEST_TEXT = 12
 
+Color = tuple[int, int, int]
+"""Red, green and blue, from 0 to 255."""
+
 
 def quantise(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scale each map to its own maximum in 8 bits, small enough to send at every click.
@@ -28,7 +31,7 @@ def quantise(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def margins(cell: int) -> tuple[int, int]:
-    """Pixels kept free at the left and at the top for the names of layers and heads."""
+    """Return the pixels kept free at the left and at the top for the names of layers and heads."""
     size = _text_size(cell)
     return 6 * size, 2 * size
 
@@ -42,7 +45,7 @@ def sheet(
     gap: int = 4,
     color_map: str = "viridis",
     opacity: float = 0.75,
-    background: tuple[int, int, int] = (255, 255, 255),
+    background: Color = (255, 255, 255),
     numbers: Sequence[int] | None = None,
     asking: Box | None = None,
     caption: Sequence[str] = (),
@@ -61,7 +64,7 @@ def sheet(
     """
     layers, heads, _ = weights.shape
     size = (cell, max(1, round(cell * photo.height / photo.width)))
-    cells = _cells(photo, weights, grid, size, color_map, opacity)
+    cells = _draw_cells(photo, weights, grid, size, color_map, opacity)
     left, top = margins(cell)
     across, down = size[0] + gap, size[1] + gap
     picture = Image.new("RGB", (left + heads * across, top + layers * down), background)
@@ -72,16 +75,23 @@ def sheet(
                 frame(small, asking)
             picture.paste(small, (left + head * across, top + layer * down))
     ink = (90, 90, 90) if sum(background) > 384 else (190, 190, 190)
-    _name(picture, numbers or range(1, layers + 1), heads, size, gap, ink)
+    _write_names(picture, numbers or range(1, layers + 1), heads, size, gap, ink)
     if not caption:
         return picture
-    style = {"ink": ink, "muted": ink, "background": background}
-    size = _text_size(cell)
-    return _above(picture, text(caption, picture.width - 2 * size, size, **style), size)
+    margin = _text_size(cell)
+    lines = text(caption, picture.width - 2 * margin, margin, ink, ink, background)
+    return _add_below(picture, lines, margin, background)
 
 
-def _cells(photo, weights, grid, size, color_map, opacity) -> np.ndarray:
-    """Every map over the photo: (layers, heads, height, width, 3) uint8."""
+def _draw_cells(
+    photo: Image.Image,
+    weights: np.ndarray,
+    grid: tuple[int, int],
+    size: tuple[int, int],
+    color_map: str,
+    opacity: float,
+) -> np.ndarray:
+    """Draw every map over the photo: (layers, heads, height, width, 3) uint8."""
     base = subdue(np.asarray(photo.convert("RGB").resize(size, Image.Resampling.LANCZOS)))
     maps, _ = quantise(weights)
     values = _enlarge(maps.reshape(*weights.shape[:2], *grid), size)
@@ -102,7 +112,14 @@ def _text_size(cell: int) -> int:
     return max(SMALLEST_TEXT, cell // 8)
 
 
-def _name(picture, numbers, heads, size, gap, ink) -> None:
+def _write_names(
+    picture: Image.Image,
+    numbers: Sequence[int],
+    heads: int,
+    size: tuple[int, int],
+    gap: int,
+    ink: Color,
+) -> None:
     """Write the heads above their columns, and the layers before their rows."""
     draw, letters = ImageDraw.Draw(picture), font(_text_size(size[0]))
     (width, height), (left, top) = size, margins(size[0])
@@ -114,10 +131,12 @@ def _name(picture, numbers, heads, size, gap, ink) -> None:
         draw.text((left / 2, y), f"Layer {number}", ink, letters, anchor="mm")
 
 
-def _above(picture: Image.Image, caption: Image.Image, margin: int) -> Image.Image:
-    """A picture with a caption below it, on the caption's own background."""
+def _add_below(
+    picture: Image.Image, caption: Image.Image, margin: int, background: Color
+) -> Image.Image:
+    """Add a caption below a picture."""
     height = picture.height + caption.height + 2 * margin
-    both = Image.new("RGB", (picture.width, height), caption.getpixel((0, 0)))
+    both = Image.new("RGB", (picture.width, height), background)
     both.paste(picture, (0, 0))
     both.paste(caption, (margin, picture.height + margin))
     return both
