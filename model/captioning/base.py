@@ -75,7 +75,7 @@ class CaptionerConfig:
 class DecoderOutput:
     """A captioner's output for a given caption, for each word and for the end.
 
-    Row i of a map is the attention that chose word i. Column j of `self_` is <start> for j = 0,
+    Row i of a map is the attention that chose word i. Column j of `self_` is `<start>` for j = 0,
     and else word j - 1. A recurrent decoder has no self-attention.
     """
 
@@ -146,12 +146,12 @@ class CaptioningModel(nn.Module, ABC, Generic[State]):
     def advance(self, words: Tensor, state: State) -> tuple[Tensor, State]:
         """Return logits (B, N, V) after each of `words` (B, N), and the state after them.
 
-        The first words, <start> among them, may come together, the later ones one by one.
+        The first words, `<start>` among them, may come together, the later ones one by one.
         Raises ValueError for more words than the captioner takes.
         """
 
     def forward(self, images: Tensor, words: Tensor) -> Tensor:
-        """Images (B, C, H, W), words (B, N) from <start> on -> logits of the next (B, N, V)."""
+        """Images (B, C, H, W), words (B, N) from `<start>` on -> logits of the next (B, N, V)."""
         return self.teacher_force(self.encode_image(images), words)
 
     def teacher_force(self, memory: Tensor, words: Tensor) -> Tensor:
@@ -167,7 +167,7 @@ class CaptioningModel(nn.Module, ABC, Generic[State]):
 
         Args:
             memory: The memory (B, M, D).
-            words: <start> and the words.
+            words: `<start>` and the words.
             state: The state after these words, recorded from the beginning. A model whose states
                 keep no queries decodes the words once more.
         """

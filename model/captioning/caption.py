@@ -30,12 +30,12 @@ class Caption:
     """A caption and how it came about. Everything is aligned with `words`.
 
     Attributes:
-        words: The words, without <start> and <end>.
+        words: The words, without `<start>` and `<end>`.
         text: The words in one line.
         logprobs: (words,), natural logarithms of the probability of each word, given those before.
         alternatives: The likeliest words for each place, with their probabilities.
         cross: Cross-attention, per decoder layer (heads, words, memory tokens); rows sum to one.
-        self_: Self-attention, per layer (heads, words, 1 + words), <start> first; rows sum to one.
+        self_: Self-attention likewise, (heads, words, 1 + words), `<start>` first; rows sum to one.
         beams: Text and log-probability of each caption that a search found, the best first.
         unknown: Indices of words that the captioner does not know.
         note: What was cut or replaced, in sentences.
@@ -178,7 +178,7 @@ class CaptionBundle(Bundle[CaptioningModel[Any]]):
 
         Args:
             image: A photo of any size and mode.
-            text: Any text. Words that the captioner does not know count as <unknown>; a text that
+            text: Any text. Words that the captioner does not know count as `<unknown>`; a text that
                 is too long is cut, with a note.
 
         Returns:
@@ -265,7 +265,7 @@ class CaptionBundle(Bundle[CaptioningModel[Any]]):
 
 
 def _with_start(ids: Sequence[int]) -> Tensor:
-    """Words of one caption -> (1, 1 + words), <start> first"""
+    """Words of one caption -> (1, 1 + words), `<start>` first"""
     return torch.tensor([[START, *ids]])
 
 

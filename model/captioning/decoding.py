@@ -143,7 +143,7 @@ def sample(
 def _begin(
     net: AutoregressiveDecoder[State], memory: Tensor, given: Sequence[int], record: bool
 ) -> tuple[Tensor, State, float]:
-    """Decode <start> and the given words.
+    """Decode `<start>` and the given words.
 
     Returns log-probabilities of the next word, the state, and the given words' log-probability.
     """

@@ -144,7 +144,7 @@ class Captioner(CaptioningNet[DecoderCache]):
     def advance(self, words: Tensor, state: DecoderCache) -> tuple[Tensor, DecoderCache]:
         """Return logits (B, N, V) after each of `words` (B, N), and the cache with these words.
 
-        The first words, <start> among them, may come together, the later ones one by one.
+        The first words, `<start>` among them, may come together, the later ones one by one.
         Raises ValueError for more words than there are positions.
         """
         end = state.words + words.shape[1]

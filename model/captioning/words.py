@@ -16,7 +16,7 @@ from model.recording.recorder import AttentionRecord
 
 @dataclass(frozen=True)
 class Word:
-    """A word and the words before it, as numbers in the captioner's vocabulary, without <start>."""
+    """A word and the words before it, as the captioner's numbers, without `<start>`."""
 
     before: tuple[int, ...]
     number: int

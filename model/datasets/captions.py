@@ -131,7 +131,7 @@ def plain_words(text: str) -> list[str]:
 def word_ids(
     texts: Sequence[str], vocabulary: Sequence[str], longest: int
 ) -> tuple[Tensor, Tensor]:
-    """Number the words of captions, as inputs from <start> on and as targets up to <end>.
+    """Number the words of captions, as inputs from `<start>` on and as targets up to `<end>`.
 
         >>> inputs, targets = word_ids(["a dog", "cat"], (*SPECIAL, "a", "cat", "dog"), longest=20)
         >>> inputs  # 1 is <start>, 0 is <pad>
@@ -141,7 +141,7 @@ def word_ids(
         tensor([[4, 6, 2],
                 [5, 2, 0]])
 
-    Captions are cut to `longest` words and filled up with <pad>. Both results are int64 (B, N).
+    Captions are cut to `longest` words and filled up with `<pad>`. Both results are int64 (B, N).
     """
     number = {word: i for i, word in enumerate(vocabulary) if i >= len(SPECIAL)}
     rows = [[number.get(word, UNKNOWN) for word in plain_words(text)[:longest]] for text in texts]
