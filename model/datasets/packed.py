@@ -65,8 +65,7 @@ def write_pictures(file: Path, images: Tensor) -> None:
 
 
 def _save_arrays(file: Path, arrays: dict[str, np.ndarray]) -> None:
-    # numpy types its keyword `allow_pickle`, and mypy cannot know that no array has that name
-    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # none is named allow_pickle
 
 
 def _read_file(file: Path, limit: int | None) -> Split:
