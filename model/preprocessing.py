@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -126,7 +127,22 @@ def resize_batch(images: Tensor, config: ViTConfig) -> Tensor:
     return images
 
 
-def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+class ChannelStatistics(Protocol):
+    """Mean and standard deviation of each channel, for values from 0 to 1."""
+
+    @property
+    def mean(self) -> Sequence[float]: ...
+
+    @property
+    def std(self) -> Sequence[float]: ...
+
+
+def prepare_batch(images: Tensor, config: ViTConfig, channels: ChannelStatistics) -> Tensor:
+    """Turn uint8 pictures (B, C, h, w) into a net's input: resized and normalised."""
+    return normalise(resize_batch(images, config), channels.mean, channels.std)
+
+
+def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Subtract the mean of each channel from images (B, C, H, W), and divide by its deviation."""
     means, deviations = (_of_channels(tuple(values), images.device) for values in (mean, std))
     return (images - means) / deviations

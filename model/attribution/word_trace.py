@@ -10,11 +10,13 @@ can write next (`NextWord`). So a word has a score, curves and gradients just as
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from model.attribution.trace import Trace, class_score, copy_sharing_weights, trace_backward
+from model.captioning.base import CaptioningModel
 from model.captioning.words import NextWord, Word, cross_attention_layers, decoder_start
 from model.recording.recorder import AttentionRecorder
 from model.tokens import TokenLayout
@@ -50,7 +52,9 @@ class WordTrace(Trace):
         return row
 
 
-def trace_word(net: nn.Module, images: Tensor, layout: TokenLayout, word: Word) -> WordTrace:
+def trace_word(
+    net: CaptioningModel[Any], images: Tensor, layout: TokenLayout, word: Word
+) -> WordTrace:
     """Run a captioner on images up to a word, and backward from the logit of that word.
 
     Images of a batch do not mix: each gets the trace that it would get alone.

@@ -70,6 +70,9 @@ class CaptionedPhotos:
         return [word for word, count in counts.most_common() if count >= rarest]
 
 
+CaptionData = DrawnScenes | CaptionedPhotos
+
+
 def read_captioned_photos(
     folder: Path, split: str, limit: int | None = None, each: int = 1
 ) -> CaptionedPhotos:

@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from model.evaluate.arguments import count, device
 
@@ -24,13 +25,14 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if found.get("differences") else 0
 
 
-def _classify(options: argparse.Namespace) -> dict:
+def _classify(options: argparse.Namespace) -> dict[str, Any]:
     from model.evaluate import classify, confusion
+    from model.nets.vit import VisionTransformer
     from model.zoo import checkpoints
 
     file = checkpoints.find_checkpoint(options.name)
     net, card = checkpoints.load_checkpoint(file)
-    if card.task != "classify":
+    if not isinstance(net, VisionTransformer):
         raise ValueError(f"{options.name} does not classify; its task is {card.task}.")
     figures, counts = classify.measure_classifier(
         net, card, options.data, options.limit, options.device
@@ -42,7 +44,7 @@ def _classify(options: argparse.Namespace) -> dict:
     return {"name": card.name or file.stem} | figures
 
 
-def _check(options: argparse.Namespace) -> dict:
+def _check(options: argparse.Namespace) -> dict[str, Any]:
     from model.evaluate import check
     from model.zoo import checkpoints
 

@@ -1,4 +1,4 @@
-"""Kinds of values on a command line, for argparse: `type=arguments.count`."""
+"""Types of command-line values, for argparse: `type=arguments.count`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from argparse import ArgumentTypeError
 
 
 def count(text: str) -> int:
-    """A whole number from 1 on."""
+    """Read a whole number from 1 on."""
     if not (text.isascii() and text.isdigit() and int(text)):
         raise ArgumentTypeError(f"{text!r} is not a whole number from 1 on.")
     return int(text)
 
 
 def share(text: str) -> float:
-    """A number from 0 to 1."""
+    """Read a number from 0 to 1."""
     try:
         number = float(text)
     except ValueError:
@@ -24,7 +24,7 @@ def share(text: str) -> float:
 
 
 def device(text: str) -> str:
-    """ "cpu", or "cuda" where torch can use one."""
+    """Read a device: "cpu", or "cuda" where torch finds one."""
     if text not in ("cpu", "cuda"):
         raise ArgumentTypeError(f"{text!r} is neither cpu nor cuda.")
     if text == "cuda":

@@ -1,17 +1,17 @@
-"""Score every relevance method over many pictures.
+"""Score every attribution method over many pictures.
 
 `python -m model.evaluate attribution NAME --data DIR --limit 500 --out FILE.jsonl`
 
 For a captioner of drawn scenes there is no DIR: see `model.evaluate.attribution_words`. One line
-of the file is one picture; run again, it goes on where it was stopped. The table over all of them
-is printed at the end and lies beside the file, as Markdown and as JSON.
+of the file is one picture; a second run goes on where the first was stopped. The table over all
+pictures is printed at the end, and written beside the file as Markdown and as JSON.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -27,7 +27,7 @@ from model.captioning.caption import CaptionBundle
 from model.datasets import pictures
 from model.evaluate import attribution_words
 from model.evaluate.arguments import count, device
-from model.evaluate.attribution_scores import STEPS, Photo, Task, attribution_scores
+from model.evaluate.attribution_scores import STEPS, Photo, Task, score_methods
 
 COLUMNS = {
     "deletion": "deletion ↓",
@@ -44,7 +44,7 @@ COLUMNS = {
 
 
 def add_attribution_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes."""
+    """Add the options of `python -m model.evaluate attribution`."""
     parser.set_defaults(measure=run_attribution)
     parser.add_argument("name", help="a model's name, as model.zoo.load takes it")
     parser.add_argument("--data", type=Path, help="folder of the data set; none for drawn scenes")
@@ -61,30 +61,30 @@ def add_attribution_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_attribution(options: argparse.Namespace) -> dict[str, Any]:
-    """Run the command; the table over all pictures. Raises ValueError with a sentence."""
+    """Run the command and return the summary over all pictures. Raises ValueError."""
     name = Path(options.name).stem if options.name.endswith(".safetensors") else options.name
     out = options.out or Path(f"attribution-{name.replace('/', '-')}.jsonl")
-    task = _task(options)
-    done = _begin(out, task.head)
+    task = _make_task(options)
+    done = _start_or_resume(out, task.head)
     with out.open("a", encoding="utf-8") as file:
         for number in tqdm(range(task.pictures), unit="picture"):
             if number in done:
                 continue
             file.write(json.dumps({"photo": number} | task.score(number)) + "\n")
             file.flush()
-    lines = [line for line in _lines(out)[1:] if line["photo"] < task.pictures]
-    summary = task.head | summarise(lines)
-    text = table(summary)
+    lines = [line for line in _read_lines(out)[1:] if line["photo"] < task.pictures]
+    summary = task.head | summarise_scores(lines)
+    text = format_table(summary)
     out.with_suffix(".md").write_text(text, encoding="utf-8")
     out.with_suffix(".json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     print(text)
     return summary
 
 
-def _task(options: argparse.Namespace) -> Task:
+def _make_task(options: argparse.Namespace) -> Task:
     bundle = zoo.load(options.name)
     if isinstance(bundle, CaptionBundle):
-        return attribution_words.task(options, bundle)
+        return attribution_words.word_task(options, bundle)
     if options.data is None:
         raise ValueError(f"{options.name} is a classifier: name a folder of photos with --data.")
     untrained = zoo.load(options.name, weights="random")
@@ -106,7 +106,7 @@ def _task(options: argparse.Namespace) -> Task:
 
 
 def read_photos(folder: Path, bundle: Bundle, limit: int | None) -> list[Photo]:
-    """The test pictures of a data set."""
+    """Read the test pictures of a data set."""
     split = pictures.read_split(folder, "test", min(bundle.image_size)).first(limit)
     boxes = [None] * len(split) if split.boxes is None else split.boxes.tolist()
     images = (image.permute(1, 2, 0).squeeze(-1).numpy() for image in split.images)
@@ -123,13 +123,13 @@ def read_photos(folder: Path, bundle: Bundle, limit: int | None) -> list[Photo]:
 def score_photo(
     bundle: Bundle, untrained: Bundle, photo: Photo, target: str, seed: int
 ) -> dict[str, Any]:
-    """Every score of every method that makes sense on this model."""
+    """Compute every score of every method that suits this model."""
     device = next(bundle.net.parameters()).device
     images = bundle.prepare(photo.image).to(device)
-    with torch.no_grad():  # some nets keep tensors of their first pass, which must serve any later
+    with torch.no_grad():  # some nets keep tensors of their first pass for later ones
         answer = int(bundle.net(images)[0].argmax())
-    explained = answer if target == "prediction" else _class_of(bundle, photo.label)
-    found = attribution_scores(
+    explained = answer if target == "prediction" else _class_index(bundle, photo.label)
+    found = score_methods(
         lambda model: trace_class(model.net, images, model.tokens, explained),
         (bundle, untrained),
         photo,
@@ -144,7 +144,7 @@ def score_photo(
     }
 
 
-def _class_of(bundle: Bundle, label: str) -> int:
+def _class_index(bundle: Bundle, label: str) -> int:
     if bundle.classes is None or label not in bundle.classes:
         raise ValueError(
             f"{bundle.name} has no class “{label}”. Give data that it was trained on, or explain "
@@ -156,8 +156,11 @@ def _class_of(bundle: Bundle, label: str) -> int:
 # -- all photos -----------------------------------------------------------------------------------
 
 
-def summarise(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Means over the photos, or over all their words (of the times: medians), a method each."""
+def summarise_scores(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Average the scores of each method over the photos, or over all their words.
+
+    Times are medians.
+    """
     targets = [target for line in lines for target in line.get("words", [line])]
     methods: dict[str, dict[str, float]] = {}
     for name in targets[0]["methods"] if targets else ():
@@ -186,14 +189,14 @@ def summarise(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def table(summary: dict[str, Any]) -> str:
-    """The summary as Markdown."""
+def format_table(summary: dict[str, Any]) -> str:
+    """Write the summary as Markdown."""
     methods = summary["methods"]
     columns = [c for c in COLUMNS if any(c in scores for scores in methods.values())]
     rows = [
         ["method", *(COLUMNS[c] for c in columns)],
         ["---", *("---:" for _ in columns)],
-        *([name, *(_cell(c, s.get(c)) for c in columns)] for name, s in methods.items()),
+        *([name, *(_format_cell(c, s.get(c)) for c in columns)] for name, s in methods.items()),
     ]
     text = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     what = (
@@ -215,7 +218,7 @@ def table(summary: dict[str, Any]) -> str:
     return f"{text}\n\n{'; '.join(notes)}.\n"
 
 
-def _cell(column: str, value: float | None) -> str:
+def _format_cell(column: str, value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:.1f}" if column == "milliseconds" else f"{value:.3f}"
@@ -224,27 +227,26 @@ def _cell(column: str, value: float | None) -> str:
 # -- the file -------------------------------------------------------------------------------------
 
 
-def _begin(out: Path, head: dict[str, Any]) -> set[int]:
-    """Start the file, or see which photos it has; ValueError where it is of another run."""
+def _start_or_resume(out: Path, head: dict[str, Any]) -> set[int]:
+    """Start the file, or list the photos it has. ValueError if it belongs to another run."""
     if not out.exists() or out.stat().st_size == 0:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(head) + "\n", encoding="utf-8")
         return set()
-    lines = _lines(out)
+    lines = _read_lines(out)
     if not lines or lines[0] != head:
         raise ValueError(f"{out} is of another run. Delete it, or name another file with --out.")
-    # A line that was cut short when the run was stopped is left out, and its photo done again.
+    # A line cut short when the run was stopped is left out, and its photo is scored again.
     out.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     return {line["photo"] for line in lines[1:]}
 
 
-def _lines(file: Path) -> list[dict[str, Any]]:
-    return list(_whole(file.read_text(encoding="utf-8").splitlines()))
-
-
-def _whole(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
-    for line in lines:
+def _read_lines(file: Path) -> list[dict[str, Any]]:
+    """Read the lines of a file up to the first that is cut short."""
+    lines: list[dict[str, Any]] = []
+    for line in file.read_text(encoding="utf-8").splitlines():
         try:
-            yield json.loads(line)
+            lines.append(json.loads(line))
         except ValueError:
-            return
+            break
+    return lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from PIL import Image
@@ -23,82 +23,97 @@ from model.attribution.metrics.localisation import (
 from model.attribution.registry import METHODS, explain, why_unsuitable
 from model.attribution.trace import Trace
 from model.bundle import Bundle
-from model.evaluate.pointing import edges, shares
+from model.evaluate.pointing import box_edges, box_shares
 
 STEPS = 10  # Chefer's test wants tenths
 MASS = 0.6
 
+AnyBundle = TypeVar("AnyBundle", bound=Bundle)
+
 
 @dataclass(frozen=True)
 class Photo:
-    """A picture of a data set; `box` is left, top, right, bottom with the last pixels inside."""
+    """A picture of a data set, with its label and the object's box."""
 
     image: Image.Image
     label: str
     box: Sequence[int] | None
+    """Left, top, right and bottom, the last pixels inside; None if unknown."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is measured: `score` makes the file's line for each of the pictures, from 0."""
+    """One run over many pictures."""
 
-    head: dict[str, Any]  # the file's first line, which tells this run from others
+    head: dict[str, Any]
+    """The file's first line, which tells this run from others."""
     pictures: int
+    """How many pictures there are."""
     score: Callable[[int], dict[str, Any]]
+    """Makes the file's line for a picture, by its number from 0."""
 
 
-def attribution_scores(
-    trace_of: Callable[[Bundle], Trace],
-    models: tuple[Bundle, Bundle],
+def score_methods(
+    trace_of: Callable[[AnyBundle], Trace],
+    models: tuple[AnyBundle, AnyBundle],
     photo: Photo,
     target: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Of one photo and one target, a class or the number of a word: what a line tells of it.
+    """Score every method on one photo and one target.
 
-    `models`: the one that is explained, and the same one with random weights. `trace_of` makes a
-    trace of either.
+    Args:
+        trace_of: traces the target in a model.
+        models: the model to explain, and the same model with random weights.
+        photo: the picture, with its box where that is known.
+        target: a class, or the number of a word.
+        seed: of the random map.
+
+    Returns:
+        The time of the pass, the chance of hitting the box, and each method's scores.
     """
     bundle, untrained = models
     device = next(bundle.net.parameters()).device
-    started = _now(device)
+    started = _seconds(device)
     trace = trace_of(bundle)
-    seconds = _now(device) - started
-    maps, times = _maps(trace, seed)
+    seconds = _seconds(device) - started
+    maps, times = _time_maps(trace, seed)
     found: dict[str, dict[str, float]] = {name: {} for name in maps}
     for columns in (
-        _faithful(trace, maps, target),
-        _on_the_object(bundle, photo, maps),
-        _like_untrained(trace_of(untrained), maps, seed),
+        _measure_faithfulness(trace, maps, target),
+        _measure_localisation(bundle, photo, maps),
+        _compare_with_untrained(trace_of(untrained), maps, seed),
         [{"milliseconds": 1000 * value} for value in times],
     ):
         for name, values in zip(maps, columns, strict=True):
             found[name] |= values
     return {
         "pass_milliseconds": 1000 * seconds,
-        "box": _chance(bundle, photo),
+        "box": _measure_chance(bundle, photo),
         "methods": found,
     }
 
 
-def _maps(trace: Trace, seed: int) -> tuple[dict[str, Tensor], list[float]]:
+def _time_maps(trace: Trace, seed: int) -> tuple[dict[str, Tensor], list[float]]:
     maps, times = {}, []
     for name in METHODS:
         if why_unsuitable(trace, name):
             continue
-        started = _now(trace.images.device)
+        started = _seconds(trace.images.device)
         maps[name] = explain(trace, name, **_settings(name, seed))
-        times.append(_now(trace.images.device) - started)
+        times.append(_seconds(trace.images.device) - started)
     return maps, times
 
 
 def _settings(name: str, seed: int) -> dict[str, int]:
-    """Another random map for each photo."""
+    """Give the random map another seed for each photo."""
     return {"seed": seed} if name == "random_map" else {}
 
 
-def _faithful(trace: Trace, maps: dict[str, Tensor], target: int) -> list[dict[str, float]]:
-    """All methods' curves in one go: the same photo, once a method."""
+def _measure_faithfulness(
+    trace: Trace, maps: dict[str, Tensor], target: int
+) -> list[dict[str, float]]:
+    """Draw the curves of all methods at once: a batch that holds the photo once per method."""
     together = torch.cat(list(maps.values()))
     copies = trace.images.expand(len(together), -1, -1, -1)
 
@@ -118,13 +133,15 @@ def _faithful(trace: Trace, maps: dict[str, Tensor], target: int) -> list[dict[s
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
-def _on_the_object(bundle: Bundle, photo: Photo, maps: dict[str, Tensor]) -> list[dict[str, float]]:
+def _measure_localisation(
+    bundle: Bundle, photo: Photo, maps: dict[str, Tensor]
+) -> list[dict[str, float]]:
     placed = _box_in_frame(bundle, photo)
     if placed is None:
         return [{}] * len(maps)
     box, size = placed
     together = torch.cat(list(maps.values())).cpu()
-    boxes = edges(box).expand(len(together), -1)
+    boxes = box_edges(box).expand(len(together), -1)
     hits = peak_inside(together, boxes, size)
     overlaps = iou(mass_mask(together, MASS), box_mask(boxes, size, together.shape[1:]))
     return [
@@ -133,31 +150,33 @@ def _on_the_object(bundle: Bundle, photo: Photo, maps: dict[str, Tensor]) -> lis
     ]
 
 
-def _like_untrained(other: Trace, maps: dict[str, Tensor], seed: int) -> list[dict[str, float]]:
-    """How far a map is that of the same model with random weights; 1 would be damning."""
+def _compare_with_untrained(
+    untrained: Trace, maps: dict[str, Tensor], seed: int
+) -> list[dict[str, float]]:
+    """Correlate each map with the map of the untrained model; 1 means that training is ignored."""
     found = []
     for name, values in maps.items():
-        map_ = explain(other, name, **_settings(name, seed))
-        value = float(rank_correlation(values, map_))
+        other = explain(untrained, name, **_settings(name, seed))
+        value = float(rank_correlation(values, other))
         found.append({"untrained": value} if value == value else {})  # no order, no correlation
     return found
 
 
-def _chance(bundle: Bundle, photo: Photo) -> dict[str, float] | None:
-    """How often a random point, and the middle of the photo, lie in the box."""
+def _measure_chance(bundle: Bundle, photo: Photo) -> dict[str, float] | None:
+    """Compute how often a random point, and the middle of the photo, lie in the box."""
     placed = _box_in_frame(bundle, photo)
     if placed is None:
         return None
     box, (height, width) = placed
     middle = torch.tensor([[width / 2, height / 2]])
     return {
-        "chance": float(shares(box, (height, width))),
-        "centre": float(points_inside(middle, edges(box))),
+        "chance": float(box_shares(box, (height, width))),
+        "centre": float(points_inside(middle, box_edges(box))),
     }
 
 
 def _box_in_frame(bundle: Bundle, photo: Photo) -> tuple[Tensor, tuple[int, int]] | None:
-    """The box (1, 4) in the part of the photo that the patches cover, and that part's size.
+    """Move the box (1, 4) into the part of the photo that patches cover; also return its size.
 
     None where no box is known, or it lies outside.
     """
@@ -171,7 +190,7 @@ def _box_in_frame(bundle: Bundle, photo: Photo) -> tuple[Tensor, tuple[int, int]
     return torch.tensor([box]) - torch.tensor([left, top, left, top]), (bottom - top, right - left)
 
 
-def _now(device: torch.device) -> float:
+def _seconds(device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()

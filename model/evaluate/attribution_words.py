@@ -1,10 +1,10 @@
-"""Score every relevance method over the words of captions of drawn scenes.
+"""Score every attribution method over the words of captions of drawn scenes.
 
 `python -m model.evaluate attribution scenes-captioner --limit 500 --out FILE.jsonl`
 
-A scene's boxes are known, and so is what each word of its caption means. Explained is every word
-of the model's own caption that names the colour or the shape of an object that is there, or
-`--words` of them, drawn by chance; the map should lie on that object.
+A scene's boxes are known, and so is the meaning of each word of its caption. The run explains every
+word of the model's own caption that names the colour or the shape of an object that is there, or
+a random `--words` of them. The map should lie on that object.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from model import zoo
 from model.attribution.word_trace import trace_word
 from model.captioning.caption import CaptionBundle
 from model.datasets import scenes
-from model.evaluate.attribution_scores import STEPS, Photo, Task, attribution_scores
+from model.evaluate.attribution_scores import STEPS, Photo, Task, score_methods
 
 NAMING = ("colour", "shape")
 
 
-def task(options: argparse.Namespace, bundle: CaptionBundle) -> Task:
-    """Scenes that the captioner has not seen. Raises ValueError for other captioners."""
+def word_task(options: argparse.Namespace, bundle: CaptionBundle) -> Task:
+    """Prepare a run over scenes that are new to the captioner. ValueError for other captioners."""
     if options.data is not None:
         raise ValueError("The scenes for a captioner are drawn as they are needed: no --data.")
     if not bundle.knows_only_scenes:
@@ -34,6 +34,8 @@ def task(options: argparse.Namespace, bundle: CaptionBundle) -> Task:
     if options.device != "cpu":
         raise ValueError("Words are explained on the processor alone: leave --device out.")
     untrained = zoo.load(options.name, weights="random")
+    if not isinstance(untrained, CaptionBundle):
+        raise ValueError(f"{options.name} writes no captions without its training.")
     head = {
         "model": options.name,
         "sha256": bundle.card.sha256,
@@ -54,8 +56,7 @@ def task(options: argparse.Namespace, bundle: CaptionBundle) -> Task:
 def score_scene(
     bundle: CaptionBundle, untrained: CaptionBundle, number: int, most: int = 0
 ) -> dict[str, Any]:
-    """Every score of every method, for each word that names a colour or a shape rightly, or for
-    `most` of them."""
+    """Score every method on each word that names a colour or a shape rightly, or on `most`."""
     scene = scenes.draw_scene(scenes.UNSEEN + number)
     caption = bundle.caption(scene.image)
     named = [
@@ -88,7 +89,7 @@ def _score_word(
     word = bundle.word(words, place)
     left, top, right, bottom = scene.objects[thing].box
     photo = Photo(scene.image, words[place], (left, top, right - 1, bottom - 1))
-    return attribution_scores(
+    return score_methods(
         lambda model: trace_word(model.net, images, model.patch_layout, word),
         models,
         photo,

@@ -1,4 +1,4 @@
-"""How good captions are, and whether a word's attention lies on what the word names."""
+"""Measure captions, and whether a word's attention lies on the object that the word names."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,18 +16,19 @@ from tqdm import tqdm
 
 from model import zoo
 from model.captioning import decoding
+from model.captioning.base import CaptioningNet
 from model.captioning.caption import CaptionBundle
 from model.datasets import captions, scenes
 from model.evaluate import caption_scores
 from model.evaluate.arguments import count
-from model.preprocessing import normalise, resize_batch
+from model.preprocessing import prepare_batch
 from model.zoo import checkpoints
 
 SCENES = 1000
 
 
 def add_caption_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `python -m model.evaluate caption` takes."""
+    """Add the options of `python -m model.evaluate caption`."""
     parser.set_defaults(measure=run_caption)
     parser.add_argument("name", help="a shipped captioner, or its .safetensors file")
     parser.add_argument(
@@ -39,16 +41,16 @@ def add_caption_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_caption(options: argparse.Namespace) -> dict:
-    """The figures of `python -m model.evaluate caption`. Raises ValueError."""
+def run_caption(options: argparse.Namespace) -> dict[str, Any]:
+    """Run `python -m model.evaluate caption` and return its figures. Raises ValueError."""
     file = checkpoints.find_checkpoint(options.name)
     bundle = zoo.load(file)
     if not isinstance(bundle, CaptionBundle):
         raise ValueError(f"{options.name} writes no captions; its task is {bundle.card.task}.")
     if bundle.knows_only_scenes:
-        figures = scenes_figures(bundle, options.limit or SCENES, beams=options.beams)
+        figures = measure_on_scenes(bundle, options.limit or SCENES, beams=options.beams)
     else:
-        figures = photo_figures(bundle, options.data, options.limit, options.beams)
+        figures = measure_on_photos(bundle, options.data, options.limit, options.beams)
     if options.write and options.limit is None:
         how = "" if options.beams == 1 else f"_beam{options.beams}"
         written = {f"{name}{how}": value for name, value in figures.items()}
@@ -57,18 +59,21 @@ def run_caption(options: argparse.Namespace) -> dict:
     return {"name": file.stem, "beams": options.beams} | figures
 
 
-def scenes_figures(
+def measure_on_scenes(
     bundle: CaptionBundle, count: int, first: int = scenes.UNSEEN, beams: int = 1
 ) -> dict[str, float]:
-    """Figures on the scenes number `first` and on.
+    """Measure a captioner on `count` drawn scenes, from scene number `first` on.
 
-    `captions_right`: every object with size and colour, and every relation. `pointing_KIND`: of
-    the words of that kind (size, colour, shape) that name an object of the scene, how many have
-    the peak of their attention (last layer, mean of the heads) in its box; `pointing_chance`: a
-    place chosen blindly would hit so many; `pointing_centre`: the middle of the picture would. None
-    of these for a memory of one.
+    `captions_right`: the share of captions with every object, its size and colour, and every
+    relation right. `pointing_KIND`: the share of words of that kind (size, colour, shape) whose
+    attention (last layer, mean of the heads) peaks in the box of the object that they name.
+    `pointing_chance` and `pointing_centre`: the same for a random place, and for the middle of the
+    picture. A memory of one vector has no pointing.
     """
-    right, hits, blind, centre = [], defaultdict(list), [], []
+    right: list[bool] = []
+    hits: dict[str, list[bool]] = defaultdict(list)
+    blind: list[float] = []
+    centre: list[bool] = []
     middle = scenes.SIDE / 2
     for number in tqdm(range(first, first + count), disable=not sys.stderr.isatty(), leave=False):
         scene = scenes.draw_scene(number)
@@ -89,38 +94,39 @@ def scenes_figures(
     return {name: round(value, 4) for name, value in figures.items()}
 
 
-def photo_figures(
+def measure_on_photos(
     bundle: CaptionBundle, folder: Path | None, limit: int | None = None, beams: int = 1
 ) -> dict[str, float]:
-    """Figures on the test photos in `folder`: those of `caption_scores.scores`, and, for greedy
-    captions, those of two baselines: the commonest training caption for all photos
-    (`commonest_...`), and the caption of the most similar training photo (`nearest_...`).
+    """Score captions of the test photos in `folder` by `caption_scores.score_captions`.
 
+    Greedy captions are compared with two baselines: the most frequent training caption for all
+    photos (`commonest_...`), and the caption of the most similar training photo (`nearest_...`).
     Raises ValueError where there are no photos.
     """
     if folder is None:
         raise ValueError("Give the folder of the photos and captions with --data.")
     net, test = bundle.net, captions.read_captioned_photos(folder, "test", limit)
-    prepare = preparation(bundle)
-    memory = caption_scores.memories(net, test.images, prepare)
-    figures = caption_scores.caption_scores(_written(bundle, memory, beams), test.captions)
+    prepare = make_prepare(bundle)
+    memory = caption_scores.encode_images(net, test.images, prepare)
+    figures = caption_scores.score_captions(_write_captions(bundle, memory, beams), test.captions)
     if beams == 1:
         train = captions.read_captioned_photos(folder, "train", limit)
-        common = [caption_scores.commonest(train)] * len(test)
+        common = [caption_scores.commonest_caption(train)] * len(test)
         # A part of the training photos at a time: their memories together are large.
         means = [
-            caption_scores.memories(net, part, prepare).mean(1) for part in train.images.split(500)
+            caption_scores.encode_images(net, part, prepare).mean(1)
+            for part in train.images.split(500)
         ]
-        near = caption_scores.nearest(train, torch.cat(means), memory.mean(1))
+        near = caption_scores.nearest_captions(train, torch.cat(means), memory.mean(1))
         for name, texts in {"commonest": common, "nearest": near}.items():
-            found = caption_scores.caption_scores(texts, test.captions)
+            found = caption_scores.score_captions(texts, test.captions)
             figures |= {f"{name}_{kind}": found[kind] for kind in ("bleu1", "bleu4", "cider")}
     rounded = {name: round(value, 4) for name, value in figures.items()}
     return {"test_photos": len(test)} | rounded
 
 
-def _written(bundle: CaptionBundle, memory: Tensor, beams: int) -> list[str]:
-    """The captions of many photos, of which `memory` (N, M, D) is what their words look at."""
+def _write_captions(bundle: CaptionBundle, memory: Tensor, beams: int) -> list[str]:
+    """Write a caption for each photo, given their memory (N, M, D)."""
     net, longest = bundle.net, bundle.net.config.max_words
     if beams == 1:
         rows = decoding.greedy(net, memory, longest)
@@ -130,10 +136,14 @@ def _written(bundle: CaptionBundle, memory: Tensor, beams: int) -> list[str]:
     return [" ".join(net.config.vocabulary[i] for i in row) for row in rows]
 
 
-def preparation(bundle: CaptionBundle) -> Callable[[Tensor], Tensor]:
-    """What makes the captioner's input of uint8 images (B, C, H, W)."""
+def make_prepare(bundle: CaptionBundle) -> Callable[[Tensor], Tensor]:
+    """Make the function that turns uint8 images (B, C, H, W) into the captioner's input."""
+    encoder = own_captioner(bundle).config.encoder
+    return lambda images: prepare_batch(images, encoder, bundle)
 
-    def prepare(images: Tensor) -> Tensor:
-        return normalise(resize_batch(images, bundle.net.config.encoder), bundle.mean, bundle.std)
 
-    return prepare
+def own_captioner(bundle: CaptionBundle) -> CaptioningNet[Any]:
+    """Return the net of one of our own captioners. Raises ValueError for a hub's."""
+    if not isinstance(bundle.net, CaptioningNet):
+        raise ValueError(f"{bundle.name} is not a captioner that this project trained.")
+    return bundle.net

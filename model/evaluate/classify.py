@@ -1,22 +1,23 @@
-"""How often a classifier is right, how well it knows so, and whether it looks at the object."""
+"""Measure a classifier: accuracy, calibration, and whether it looks at the object."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from model.card import Card
 from model.datasets import pictures
 from model.errors import CheckpointError
 from model.evaluate.pointing import pointing_game
 from model.evaluate.predictions import predict
-from model.preprocessing import normalise, resize_batch
+from model.nets.vit import VisionTransformer
+from model.preprocessing import prepare_batch
 
 
 def measure_classifier(
-    net: nn.Module,
+    net: VisionTransformer,
     card: Card,
     folder: Path,
     limit: int | None = None,
@@ -24,8 +25,19 @@ def measure_classifier(
 ) -> tuple[dict[str, float], Tensor]:
     """Measure a classifier on the test pictures of the data set in `folder`.
 
-    Returns the figures, with four decimals, and the `confusion`. The card gives the normalisation
-    and the classes in the net's order; CheckpointError where it does not. Raises DataError, too.
+    Args:
+        net: the classifier; it is set to eval mode and moved to the device.
+        card: its normalisation, and its classes in the net's order.
+        folder: the data set, in any form that `model.datasets` reads.
+        limit: use only the first pictures.
+        device: "cpu" or "cuda".
+
+    Returns:
+        The figures by name, with four decimals, and the table of `count_confusion`.
+
+    Raises:
+        CheckpointError: the card has no classes or no normalisation.
+        DataError: the data is missing, damaged, or has other classes.
     """
     if card.classes is None or card.normalisation is None:
         raise CheckpointError(
@@ -34,23 +46,22 @@ def measure_classifier(
         )
     split = pictures.read_split(folder, "test", min(net.tokens.image_size), limit)
     split = split.with_classes(card.classes)
-    values = card.normalisation
+    channels = card.normalisation
     net.to(device)
-    logits = predict(net, split, values, device).cpu()
-    figures = classification(logits, split.labels)
+    logits = predict(net, split, channels, device).cpu()
+    figures = classification_figures(logits, split.labels)
     if split.boxes is not None:
 
         def prepare(photos: Tensor) -> Tensor:
-            images = resize_batch(photos.to(device), net.config)
-            return normalise(images, values.mean, values.std)
+            return prepare_batch(photos.to(device), net.config, channels)
 
         figures |= pointing_game(net, split.images, split.boxes, prepare)
     figures = {name: round(value, 4) for name, value in figures.items()}
-    return figures | {"test_pictures": len(split)}, confusion(logits, split.labels)
+    return figures | {"test_pictures": len(split)}, count_confusion(logits, split.labels)
 
 
-def classification(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """`test_accuracy` (top-1), `top5` where there are more than five classes, and `ece`.
+def classification_figures(logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """Compute `test_accuracy` (top-1), `top5` for more than five classes, and `ece`.
 
     `logits` (N, classes), `labels` (N,).
     """
@@ -64,8 +75,11 @@ def classification(logits: Tensor, labels: Tensor) -> dict[str, float]:
 
 
 def calibration_error(logits: Tensor, labels: Tensor, bins: int = 15) -> float:
-    """Expected calibration error: mean of |accuracy − confidence| over equally wide bins of the
-    confidence, each weighted by its share of the pictures. Guo et al. 2017.
+    """Compute the expected calibration error of logits (N, classes).
+
+    It is the mean of |accuracy − confidence| over equally wide bins of the confidence, each bin
+    weighted by its share of the pictures. Guo et al. 2017, "On Calibration of Modern Neural
+    Networks".
     """
     confidence, answer = logits.double().softmax(1).max(1)
     right = (answer == labels).double()
@@ -74,8 +88,8 @@ def calibration_error(logits: Tensor, labels: Tensor, bins: int = 15) -> float:
     return (gap.abs().sum() / len(labels)).item()
 
 
-def confusion(logits: Tensor, labels: Tensor) -> Tensor:
-    """int64 (classes, classes): pictures of the row's class that were taken for the column's."""
+def count_confusion(logits: Tensor, labels: Tensor) -> Tensor:
+    """Count the pictures of the row's class taken for the column's: int64 (classes, classes)."""
     classes = logits.shape[1]
     pairs = labels * classes + logits.argmax(1)
     return torch.bincount(pairs, minlength=classes**2).view(classes, classes)

@@ -1,7 +1,7 @@
-"""Which classes were taken for which: the counts of a test, and how a card keeps them.
+"""The confusion matrix of a classifier, and how a card stores it.
 
-Counts are whole numbers (classes, classes): pictures of the row's class that were taken for the
-column's.
+It holds whole numbers (classes, classes): the pictures of the row's class that were taken for the
+column's class.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-DENSE_CLASSES = 20  # with more, nearly all counts are zero, and a card names the others only
+DENSE_CLASSES = 20  # with more classes nearly all counts are zero, and a card stores the rest
 
 
 class Mixup(NamedTuple):
-    """`times` of the `pictures` of class `true` were taken for class `taken` (indices)."""
+    """`times` of the `pictures` of class `true` were taken for class `taken` (class indices)."""
 
     true: int
     taken: int
@@ -24,10 +24,10 @@ class Mixup(NamedTuple):
 
 
 def pack_confusion(counts: np.ndarray) -> list[list[int]] | list[str]:
-    """Counts as a card keeps them: plain rows, or "column:count column:count" for each class.
+    """Write a confusion matrix for a card: plain rows, or "column:count column:count" per class.
 
-    The second form is that of LIBSVM's files, with columns counted from zero. It is used beyond
-    `DENSE_CLASSES` classes: 40,000 numbers would drown a card.
+    The second form is LIBSVM's file format, with columns counted from zero. It serves more than
+    `DENSE_CLASSES` classes, for 40,000 numbers would drown a card.
     """
     if len(counts) <= DENSE_CLASSES:
         return counts.tolist()
@@ -35,9 +35,9 @@ def pack_confusion(counts: np.ndarray) -> list[list[int]] | list[str]:
 
 
 def unpack_confusion(kept: Sequence[Sequence[int]] | Sequence[str], classes: int) -> np.ndarray:
-    """The counts (classes, classes), int64, of what a card keeps in either form.
+    """Read the confusion matrix (classes, classes), int64, that a card stores in either form.
 
-    Raises ValueError where that is no such table.
+    Raises ValueError where it is no such table.
     """
     try:
         rows = [_row(row, classes) for row in kept]
@@ -64,10 +64,10 @@ def _row(row: Sequence[int] | str, classes: int) -> np.ndarray:
     return counts
 
 
-def mixups(counts: np.ndarray, most: int) -> list[Mixup]:
-    """The `most` mix-ups that happened to the largest part of a class's pictures.
+def find_mixups(counts: np.ndarray, most: int) -> list[Mixup]:
+    """Find the `most` mix-ups that happened to the largest share of a class's pictures.
 
-    Of equal ones those of the class with more pictures come first, then those of the first class.
+    Among equals, the class with more pictures comes first, then the first class.
     """
     pictures = counts.sum(1)
     wrong = counts.copy()

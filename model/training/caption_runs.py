@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from model.evaluate.caption_glance import Data
+from model.datasets.captions import CaptionData
 from model.training import captioning, loop
 from model.training.recipe import CaptionRecipe
 from model.training.self_critical import SelfCriticalRun
@@ -14,8 +14,8 @@ from model.training.self_critical import SelfCriticalRun
 
 def train_captioner(
     net: nn.Module,
-    train_data: Data,
-    test_data: Data,
+    train_data: CaptionData,
+    test_data: CaptionData,
     recipe: CaptionRecipe,
     device: str = "cpu",
     state: Path | None = None,

@@ -16,14 +16,13 @@ from model.captioning.base import CaptionerConfig
 from model.captioning.build import build_captioner as build_captioner
 from model.captioning.build import config_as_dict
 from model.datasets import captions, scenes
-from model.datasets.captions import DrawnScenes
+from model.datasets.captions import CaptionData, DrawnScenes
 from model.datasets.vocabulary import SPECIAL
 from model.errors import DataError, RecipeError
 from model.evaluate import caption
 from model.evaluate.caption_glance import (
     TEST_SCENES,
-    Data,
-    batch_ids,
+    encode_captions,
     glance,
     word_accuracy,
     word_loss,
@@ -37,7 +36,7 @@ from model.zoo import checkpoints
 
 def read_caption_data(
     recipe: CaptionRecipe, folder: Path | None, limit: int | None
-) -> tuple[Data, Data]:
+) -> tuple[CaptionData, CaptionData]:
     """Training and validation data. Raises DataError."""
     if recipe.pictures:
         count = min(recipe.pictures, limit or recipe.pictures)
@@ -50,7 +49,7 @@ def read_caption_data(
     return train, captions.read_captioned_photos(folder, "val", limit)
 
 
-def build_for_recipe(recipe: CaptionRecipe, data: Data, folder: Path) -> nn.Module:
+def build_for_recipe(recipe: CaptionRecipe, data: CaptionData, folder: Path) -> nn.Module:
     """The captioner of the recipe for the words of the data; `folder` may hold its start.
 
     Raises RecipeError, or ValueError for values that make no model.
@@ -124,7 +123,7 @@ def _stretched(code: Tensor, old: TokenLayout, new: TokenLayout) -> Tensor:
 class CaptionRun(loop.ClassifierRun):
     """An epoch of captions; saving, resuming, optimiser and average are those of any run."""
 
-    def _place(self, data: Data) -> Data:
+    def _place(self, data: CaptionData) -> CaptionData:
         """Batches are moved one by one."""
         return data
 
@@ -173,7 +172,7 @@ class CaptionRun(loop.ClassifierRun):
         return self.net.advance(inputs, ready)[0]
 
     def _ids(self, texts: list[str]) -> tuple[Tensor, Tensor]:
-        return batch_ids(self.net, texts, self.device)
+        return encode_captions(self.net, texts, self.device)
 
     def _test(self) -> dict[str, float]:
         return glance(self.shown, self.test_data, self.recipe.data, self.device)
@@ -183,7 +182,7 @@ def ship_captioner(
     net: nn.Module,
     file: Path,
     recipe: CaptionRecipe,
-    test_data: Data,
+    test_data: CaptionData,
     curve: list,
     command: str,
     device: str = "cpu",
@@ -198,7 +197,7 @@ def ship_captioner(
         card["went_on_from"] = recipe.start
     checkpoints.save_checkpoint(net, file, card)
     if isinstance(test_data, DrawnScenes):
-        card["metrics"] |= caption.scenes_figures(zoo.load(file), len(test_data))
+        card["metrics"] |= caption.measure_on_scenes(zoo.load(file), len(test_data))
         checkpoints.save_checkpoint(net, file, card)
     return card
 

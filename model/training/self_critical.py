@@ -19,6 +19,7 @@ from model.captioning import decoding
 from model.datasets.captions import CaptionedPhotos, plain_words
 from model.datasets.vocabulary import END, PAD, SPECIAL, START, UNKNOWN
 from model.evaluate import caption_glance
+from model.preprocessing import prepare_batch
 from model.training import captioning
 from model.training.cider import Cider
 from model.training.recipe import CaptionRecipe
@@ -49,9 +50,8 @@ class SelfCriticalRun(captioning.CaptionRun):
         """What the encoder makes of each photo, (N, M, D) in half precision."""
         self.net.eval()
         bar = tqdm(images.split(50), desc="looking", disable=not sys.stderr.isatty(), leave=False)
-        prepared = (
-            caption_glance.prepared(self.net, x, self.recipe.data, self.device) for x in bar
-        )
+        config = self.net.config.encoder
+        prepared = (prepare_batch(x.to(self.device), config, self.recipe.data) for x in bar)
         return torch.cat([self.net.image_features(x).half() for x in prepared])
 
     def _freeze_encoder(self, frozen: bool) -> None:

@@ -227,7 +227,7 @@ def _show_all(counts: np.ndarray, classes: list[str]) -> None:
 
 def _show_most_frequent(counts: np.ndarray, classes: list[str]) -> None:
     st.markdown("**The most frequent mix-ups**")
-    found = confusion.mixups(counts, MOST_MIXUPS)
+    found = confusion.find_mixups(counts, MOST_MIXUPS)
     rows = {
         "Class": [plain(classes[mixup.true]) for mixup in found],
         "Taken for": [plain(classes[mixup.taken]) for mixup in found],

@@ -13,7 +13,7 @@ from model import zoo
 from model.attribution.registry import METHODS, explain
 from model.attribution.trace import trace_class
 from model.evaluate.__main__ import main
-from model.evaluate.attribution import read_photos, score_photo, table
+from model.evaluate.attribution import format_table, read_photos, score_photo
 from model.evaluate.attribution_scores import Photo, _box_in_frame
 from model.nets.vit import build
 from model.zoo import checkpoints
@@ -143,6 +143,6 @@ def test_the_table_leaves_out_what_is_not_known():
         "pass_milliseconds": 1.5,
         "methods": {"chefer": {"deletion": 0.25}, "rollout": {"milliseconds": 12.34}},
     }
-    text = table(summary)
+    text = format_table(summary)
     assert "| chefer | 0.250 |  |" in text and "| rollout |  | 12.3 |" in text
     assert "pointing" not in text

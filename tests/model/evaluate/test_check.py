@@ -174,11 +174,11 @@ def test_captions_of_scenes_are_measured_with_as_many_beams_as_the_card_says(
 ):
     asked = []
 
-    def scenes_figures(bundle, count, beams):
+    def measure_on_scenes(bundle, count, beams):
         asked.append((bundle.name, count, beams))
         return {"test_scenes": count, "captions_right": 0.25 * beams}
 
-    monkeypatch.setattr(caption, "scenes_figures", scenes_figures)
+    monkeypatch.setattr(caption, "measure_on_scenes", measure_on_scenes)
     figures = {"test_scenes": 40, "captions_right": 0.25}
     beams = {"test_scenes_beam3": 30, "captions_right_beam3": 0.75}
     ship_captioner(shipped, "scenes drawn by the project", **figures, **beams)
@@ -209,11 +209,11 @@ def test_float16_may_cost_two_thousandths_of_the_words(shipped, data, capsys, lo
 
 
 def test_captions_of_photos_are_measured_on_their_folder(shipped, data, capsys, monkeypatch):
-    def photo_figures(bundle, folder, beams):
+    def measure_on_photos(bundle, folder, beams):
         assert folder == data / "flickr8k"
         return {"cider": 0.4}
 
-    monkeypatch.setattr(caption, "photo_figures", photo_figures, raising=False)
+    monkeypatch.setattr(caption, "measure_on_photos", measure_on_photos, raising=False)
     ship_captioner(shipped, "Flickr8k", cider=0.4)
     assert main(["check", "--data", str(data)]) == 1  # no such folder: nothing was checked
     (data / "flickr8k").mkdir()

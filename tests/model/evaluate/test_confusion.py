@@ -3,7 +3,13 @@ import json
 import numpy as np
 import pytest
 
-from model.evaluate.confusion import DENSE_CLASSES, Mixup, mixups, pack_confusion, unpack_confusion
+from model.evaluate.confusion import (
+    DENSE_CLASSES,
+    Mixup,
+    find_mixups,
+    pack_confusion,
+    unpack_confusion,
+)
 
 
 def counts_of(classes, pictures=2000, seed=0):
@@ -58,6 +64,6 @@ def test_anything_else_is_a_sentence(kept):
 
 def test_mixups_by_their_part_of_the_class():
     counts = np.array([[5, 5, 0], [30, 60, 10], [0, 1, 0]])
-    assert mixups(counts, 2) == [Mixup(2, 1, 1, 1), Mixup(0, 1, 5, 10)]
-    assert mixups(counts, 9)[2:] == [Mixup(1, 0, 30, 100), Mixup(1, 2, 10, 100)]
-    assert mixups(np.diag([3, 4]), 5) == []
+    assert find_mixups(counts, 2) == [Mixup(2, 1, 1, 1), Mixup(0, 1, 5, 10)]
+    assert find_mixups(counts, 9)[2:] == [Mixup(1, 0, 30, 100), Mixup(1, 2, 10, 100)]
+    assert find_mixups(np.diag([3, 4]), 5) == []

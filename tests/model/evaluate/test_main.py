@@ -7,8 +7,8 @@ import torch
 
 from model.attribution.metrics.localisation import peak_inside, points_inside
 from model.evaluate.__main__ import main
-from model.evaluate.classify import calibration_error, classification, confusion
-from model.evaluate.pointing import attention_maps, edges, pointing_game, shares
+from model.evaluate.classify import calibration_error, classification_figures, count_confusion
+from model.evaluate.pointing import attention_maps, box_edges, box_shares, pointing_game
 from model.nets.vit import build
 from model.recording.recorder import AttentionRecorder
 from model.zoo import cards, checkpoints
@@ -22,10 +22,10 @@ def net_for(**overrides):
 
 def test_accuracy_counts_the_best_and_the_best_five():
     logits = torch.arange(7.0).repeat(4, 1)  # the best is 6, then 5, 4, 3, 2
-    figures = classification(logits, torch.tensor([6, 2, 1, 6]))
+    figures = classification_figures(logits, torch.tensor([6, 2, 1, 6]))
     assert figures["test_accuracy"] == 0.5
     assert figures["top5"] == 0.75
-    assert "top5" not in classification(logits[:, :5], torch.tensor([4, 4, 0, 1]))
+    assert "top5" not in classification_figures(logits[:, :5], torch.tensor([4, 4, 0, 1]))
 
 
 def test_calibration_against_a_plain_loop():
@@ -50,7 +50,7 @@ def test_calibration_of_the_sure():
 
 def test_confusion_counts_rows_for_columns():
     logits = torch.eye(3)[[0, 0, 2, 1]]
-    assert confusion(logits, torch.tensor([0, 1, 2, 1])).tolist() == [
+    assert count_confusion(logits, torch.tensor([0, 1, 2, 1])).tolist() == [
         [1, 0, 0],
         [1, 1, 0],
         [0, 0, 1],
@@ -60,8 +60,8 @@ def test_confusion_counts_rows_for_columns():
 def test_boxes_include_their_last_pixels_and_no_more():
     boxes = torch.tensor([[0, 0, 63, 63], [0, 0, 9, 9], [0, 0, 9, 9]], dtype=torch.int16)
     points = torch.tensor([[32.0, 32.0], [9.5, 9.5], [10.0, 1.0]])
-    assert points_inside(points, edges(boxes)).tolist() == [True, True, False]
-    assert shares(boxes[:1], (64, 64)).tolist() == [1.0]
+    assert points_inside(points, box_edges(boxes)).tolist() == [True, True, False]
+    assert box_shares(boxes[:1], (64, 64)).tolist() == [1.0]
 
 
 def test_blind_points_hit_as_often_as_boxes_are_large():
@@ -70,11 +70,11 @@ def test_blind_points_hit_as_often_as_boxes_are_large():
     corners = torch.randint(0, 16, (200, 2, 2), generator=random).sort(1).values
     boxes = (corners * 4 + torch.tensor([[0], [3]])).flatten(1).short()  # whole patches of 4 pixels
     hits = [
-        peak_inside(torch.eye(256)[i].view(1, 16, 16), edges(box[None]), (64, 64)).item()
+        peak_inside(torch.eye(256)[i].view(1, 16, 16), box_edges(box[None]), (64, 64)).item()
         for box in boxes[:20]
         for i in range(256)
     ]
-    assert sum(hits) / len(hits) == pytest.approx(shares(boxes[:20], (64, 64)).mean().item())
+    assert sum(hits) / len(hits) == pytest.approx(box_shares(boxes[:20], (64, 64)).mean().item())
 
 
 @pytest.mark.parametrize("pool", ["cls", "mean"])

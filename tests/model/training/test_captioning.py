@@ -16,6 +16,7 @@ from model.errors import DataError, RecipeError
 from model.evaluate import caption as evaluate
 from model.evaluate import caption_glance, caption_scores
 from model.evaluate.__main__ import main as evaluation
+from model.preprocessing import prepare_batch
 from model.tokens import TokenLayout
 from model.training import caption_runs, captioning, recipe
 from model.training.__main__ import main
@@ -176,7 +177,7 @@ class Perfect:
 
 
 def test_a_perfect_captioner_is_right_and_points():
-    figures = evaluate.scenes_figures(Perfect(), 5, first=0)
+    figures = evaluate.measure_on_scenes(Perfect(), 5, first=0)
     assert figures["captions_right"] == 1
     assert [figures[f"pointing_{kind}"] for kind in scenes.KINDS] == [1, 1, 1]
     boxes = [
@@ -189,7 +190,10 @@ def test_a_perfect_captioner_is_right_and_points():
 
 def test_one_vector_for_the_whole_picture_points_nowhere(monkeypatch):
     monkeypatch.setattr(Perfect, "memory_of_one", True)
-    assert evaluate.scenes_figures(Perfect(), 2, first=0) == {"test_scenes": 2, "captions_right": 1}
+    assert evaluate.measure_on_scenes(Perfect(), 2, first=0) == {
+        "test_scenes": 2,
+        "captions_right": 1,
+    }
 
 
 @pytest.fixture
@@ -223,7 +227,7 @@ def test_several_captions_of_a_photo_at_once(folder):
     net = captioning.build_for_recipe(r, data, folder).eval()
     run = captioning.CaptionRun(net, data, data, r, "cpu")
     inputs, _ = run._ids(texts)
-    prepared = caption_glance.prepared(net, images, r.data, "cpu")
+    prepared = prepare_batch(images, net.config.encoder, r.data)
     one_by_one = [
         net(prepared[i // 2][None], inputs[i][None])[0].detach() for i in range(len(texts))
     ]
@@ -408,21 +412,21 @@ def test_scores_are_those_of_their_formulae():
         ["a man in a small boat on the water", "fishing"],
     ]
     shown = [[text.capitalize() + " ." for text in texts] for texts in references]
-    figures = caption_scores.caption_scores([text.upper() for text in written], shown)
+    figures = caption_scores.score_captions([text.upper() for text in written], shown)
     for n in (1, 2, 3, 4):
         assert figures[f"bleu{n}"] == pytest.approx(by_hand_bleu(written, references, n), abs=1e-6)
     assert figures["distinct"] == 2
-    same = caption_scores.caption_scores(["a dog runs over grass"], [["a dog runs over grass"]])
+    same = caption_scores.score_captions(["a dog runs over grass"], [["a dog runs over grass"]])
     assert same["bleu4"] == pytest.approx(1, abs=1e-6) and same["rouge_l"] == pytest.approx(1)
 
 
 def test_baselines():
     texts = [["A dog.", "Some dog"], ["a cat", "a dog"], ["a bird", "a cow"]]
     train = captions.CaptionedPhotos(torch.zeros(3, 3, 8, 8, dtype=torch.uint8), texts)
-    assert caption_scores.commonest(train) == "a dog"
+    assert caption_scores.commonest_caption(train) == "a dog"
     features = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
     asked = torch.tensor([[-3.0, -2.0], [0.1, 2.0]])
-    assert caption_scores.nearest(train, features, asked) == ["a bird", "a cat"]
+    assert caption_scores.nearest_captions(train, features, asked) == ["a bird", "a cat"]
 
 
 def test_figures_of_photos(tmp_path, folder, monkeypatch, capsys):
