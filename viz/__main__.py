@@ -110,10 +110,13 @@ def _pictures(path: Path) -> list[Path]:
 
 def _draw(path: Path, bundle: Bundle, options: argparse.Namespace, out: Path, made: str) -> None:
     """Write the files of one picture. Raises ValueError with a sentence where that fails."""
-    from model.images import open_image
+    from model.images import open_picture
     from model.recorded_image import record_image
 
-    recorded = record_image(bundle, open_image(path))
+    opened = open_picture(path)
+    if opened.note:
+        tqdm.write(f"{path.name}: {opened.note}", file=sys.stderr)
+    recorded = record_image(bundle, opened.image)
     tokens = recorded.layers[-1].tokens
     query = _parse_query(options.query, tokens)
     maps = recorded.maps(-1, query)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import struct
+
 from model.errors import ImageRejected
-from model.images.limits import MAX_SEGMENTS, MAX_SUB_BLOCKS
+from model.images.limits import MAX_PIXELS, MAX_SEGMENTS, MAX_SUB_BLOCKS
 from model.images.pared import Pared
-from model.images.sentences import damaged, too_many, truncated
+from model.images.sentences import damaged, too_large, too_many, truncated
 
 _EXTENSION, _FRAME, _GRAPHIC_CONTROL = 0x21, 0x2C, 0xF9
 
@@ -25,6 +27,7 @@ def pare(data: bytes) -> Pared:
             if data[start + 1 : start + 2] == bytes((_GRAPHIC_CONTROL,)):
                 control = data[start:at] if at - start == 8 else b""
         elif code == _FRAME and at + 10 <= len(data):
+            _check_size(data[6:10], data[at + 1 : at + 9])
             at += 10 + _palette_bytes(data[at + 9]) + 1
             at, _ = _after_sub_blocks(data, at, MAX_SUB_BLOCKS - sub_blocks)
             return Pared(b"".join((*kept, control, memoryview(data)[start:at], b";")))
@@ -33,6 +36,15 @@ def pare(data: bytes) -> Pared:
         else:
             raise ImageRejected(damaged("GIF"))
     raise ImageRejected(too_many("GIF", "blocks", MAX_SEGMENTS, MAX_SEGMENTS))
+
+
+def _check_size(canvas: bytes, frame: bytes) -> None:
+    """Refuse what is too large before Pillow takes memory for it."""
+    left, top, width, height = struct.unpack("<4H", frame)
+    whole = struct.unpack("<2H", canvas)
+    size = max(whole[0], left + width), max(whole[1], top + height)
+    if size[0] * size[1] > MAX_PIXELS:
+        raise ImageRejected(too_large(size, reducible=False))
 
 
 def _palette_bytes(flags: int) -> int:

@@ -85,8 +85,6 @@ def _whole(directory: Directory, watch: Watch) -> Image.Image:
     if directory.one(COMPRESSION, 1) == 1 and count > MAX_RAW_PARTS:
         raise ImageRejected(too_many("TIFF", "strips or tiles", count, MAX_RAW_PARTS))
     parts = [directory.part_bytes(index) for index in range(count)]
-    if sum(map(len, parts)) > len(directory.data):
-        raise ImageRejected(damaged("TIFF"))  # parts that share their bytes would be unpacked often
     return _decode(write_tiff(directory, {}, parts), watch)
 
 

@@ -159,9 +159,12 @@ def _check(directory: Directory) -> None:
         raise ImageRejected(
             too_many("TIFF", "strips or tiles", columns * rows * directory.planes, MAX_STRIPS)
         )
-    lengths = directory.tags.get(TILE_BYTES if directory.tiled else STRIP_BYTES, parts)
-    if min(len(parts), len(lengths)) < columns * rows * directory.planes:
+    count = columns * rows * directory.planes
+    lengths = directory.tags.get(TILE_BYTES if directory.tiled else STRIP_BYTES, ())
+    if len(parts) < count or (len(lengths) < count and (lengths or count > 1)):
         raise ImageRejected(damaged("TIFF"))
+    if sum(lengths[:count]) > 2 * len(directory.data):
+        raise ImageRejected(damaged("TIFF"))  # parts that share their bytes are unpacked often
 
 
 def write_tiff(directory: Directory, changes: Tags, parts: bytes | list[bytes]) -> bytes:

@@ -281,6 +281,24 @@ def test_a_pasted_or_dropped_photo_is_taken(open_page, own_photo, how):
     settle(page)
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "note"), [("phone.jfif", "JPEG", ""), ("cells.tif", "TIFF", "12 of 16 bits")]
+)
+def test_photos_of_phones_and_microscopes_are_taken(open_page, tmp_path, name, kind, note):
+    path = tmp_path / name
+    picture = samples.load("coffee")
+    if kind == "JPEG":
+        picture = picture.resize((8064, 6048))
+    else:
+        picture = Image.fromarray(np.asarray(picture.convert("L")).astype(np.uint16) * 16)
+    picture.save(path, kind)
+    page = open_page()
+    upload(page, path)
+    page.get_by_text("Your photo").wait_for()
+    settle(page)
+    assert note in page.inner_text("body")
+
+
 def test_a_file_that_is_no_picture_leaves_the_photo(open_page, tmp_path):
     page = open_page("?photo=rocket")
     before = pixels(page)

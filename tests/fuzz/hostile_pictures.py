@@ -275,6 +275,18 @@ def webp_of_frames(size: int) -> bytes:
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
+def webp_that_claims(size: int) -> bytes:
+    header = bytes(4) + (13_000).to_bytes(3, "little") * 2
+    body = b"WEBP" + riff(b"VP8X", header) + encoded(smooth(16, 16), "WEBP")[12:]
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def gif_that_claims(size: int) -> bytes:
+    data = encoded(Image.new("P", (8, 8)), "GIF")
+    at = data.index(b",\0\0\0\0") + 5
+    return data[:at] + struct.pack("<HH", 65_535, 65_535) + data[at + 4 :]
+
+
 def large_webp(size: int) -> bytes:
     side = 5_000 if size > 4_000_000 else 500
     return encoded(Image.new("RGBA", (side, side), (9, 9, 9, 99)), "WEBP", lossless=True, method=0)
@@ -362,6 +374,19 @@ def tiff_of_strips_that_share(size: int) -> bytes:
     offsets, lengths = np.full(count, 8), np.full(count, min(size, 5_000))
     tags = grey_tags(5_000, count, 1, t273=(4, offsets), t279=(4, lengths), t278=(4, [1]))
     return tiff(tags, bytes(min(size, 5_000)))
+
+
+def tiff_of_long_strips_that_share(size: int) -> bytes:
+    """Strips that all are the whole file."""
+    count = 5_000
+    offsets, lengths = np.full(count, 8), np.full(count, size)
+    tags = grey_tags(5_000, count, 1, t273=(4, offsets), t279=(4, lengths), t278=(4, [1]))
+    return tiff(tags, bytes(size))
+
+
+def tiff_of_strips_without_lengths(size: int) -> bytes:
+    tags = grey_tags(5_000, 5_000, 1, t273=(4, np.full(5_000, 8)), t278=(4, [1]))
+    return tiff({tag: held for tag, held in tags.items() if tag != 279}, bytes(size))
 
 
 def tiff_of_packed_strips_that_share(size: int) -> bytes:

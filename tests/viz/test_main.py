@@ -1,6 +1,7 @@
 """`python -m viz`: attention as files."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -127,3 +128,21 @@ def test_opacity_is_a_share(tmp_path, capsys, opacity):
 def test_an_empty_folder_says_so(tmp_path, capsys):
     assert main([str(tmp_path), "--model", NAME, "--out", str(tmp_path / "out")]) == 1
     assert "no picture" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["a.jfif", "b.JPE", "c.mpo", "no_ending"])
+def test_a_folder_s_pictures_are_those_that_the_app_takes(tmp_path, name, capsys):
+    samples.load("coffee").save(tmp_path / name, "JPEG")
+    (tmp_path / f"._{name}").write_bytes(b"what macOS leaves on foreign disks")
+    (tmp_path / "notes").write_text("no picture, and no ending")
+    out = tmp_path / "out"
+    assert main([str(tmp_path), "--model", NAME, "--out", str(out)]) == 0
+    assert [path.name for path in out.iterdir()] == [Path(name).stem]
+
+
+def test_what_was_chosen_to_show_a_picture_is_said(tmp_path, capsys):
+    grey = np.asarray(samples.load("coffee").convert("L")).astype(np.uint16) * 16
+    Image.fromarray(grey).save(tmp_path / "cells.tif")
+    command = [str(tmp_path / "cells.tif"), "--model", NAME, "--out", str(tmp_path / "out")]
+    assert main(command) == 0
+    assert "cells.tif: The values use 12 of 16 bits" in capsys.readouterr().err
