@@ -46,6 +46,12 @@ def spans() -> Iterator[tuple[str, str]]:
             yield page, " ".join(span.split())
 
 
+def renamed() -> list[str]:
+    """The names in the last columns of the changelog's tables."""
+    rows = re.findall(r"^\| .* \| (.*) \|$", text_of("CHANGELOG.md"), re.MULTILINE)
+    return [name for row in rows for name in re.findall(r"`([\w.]+)`", row) if "." in name]
+
+
 def commands() -> Iterator[tuple[str, str]]:
     """Every command, in the prose and in blocks of shell."""
     for page in PAGES:
@@ -216,6 +222,11 @@ def test_the_readme_is_short_and_every_page_can_be_found_from_it():
     assert len(readme.splitlines()) <= 150
     for page in PAGES:
         assert page == "README.md" or f"({page})" in readme, page
+
+
+@pytest.mark.parametrize("name", renamed())
+def test_the_changelog_gives_names_that_exist(name):
+    assert is_defined(name)
 
 
 def docstrings() -> Iterator[tuple[str, str]]:
