@@ -247,3 +247,13 @@ def test_what_a_docstring_refers_to_exists():
         if not (exists(reference) if reference.endswith(SUFFIXES) else is_defined(reference))
     ]
     assert not wrong
+
+
+def test_the_reference_shows_every_word_of_a_docstring():
+    """A bare <word> would be taken for HTML, and vanish."""
+    wrong = []
+    for where, text in docstrings():
+        examples = r"^ *(>>>|\.\.\.) .*$"
+        bare = re.sub(r"`+[^`]*`+", "", re.sub(examples, "", text, flags=re.MULTILINE))
+        wrong += [f"{where}: {tag}" for tag in re.findall(r"<[a-z/]+>", bare)]
+    assert not wrong

@@ -57,7 +57,7 @@ def encode_captions(
 
 
 def word_loss(logits: Tensor, outputs: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Compute the mean cross-entropy of logits (B, N, V) at the words (B, N) except <pad>."""
+    """Compute the mean cross-entropy of logits (B, N, V) at the words (B, N) except `<pad>`."""
     return F.cross_entropy(
         logits.flatten(0, 1).float(), outputs.flatten(), ignore_index=PAD, label_smoothing=smoothing
     )
