@@ -121,7 +121,7 @@ def advantage(worth: Tensor, each: int) -> Tensor:
 def draw_captions(
     net: nn.Module, memory: Tensor, rows: Tensor, max_words: int
 ) -> list[tuple[int, ...]]:
-    """Sample a caption for each of `rows` of memory (B, M, D), its `<end>` included if it has one."""
+    """Sample a caption for each of `rows` of memory (B, M, D), with its `<end>` if it ends."""
     words = torch.full((len(rows), 1), START, device=memory.device)
     state, written = net.begin(memory).select(rows), []
     for _ in range(max_words + 1):
