@@ -13,6 +13,8 @@ from PIL import Image
 from model.errors import ImageRejected
 
 _ROWS_AT_ONCE = 256
+_PARTS_OF_SCALE = 8
+"""Values that span less than this part of a scale would all look alike on it."""
 _USUAL_BITS = (8, 10, 12, 14, 16)
 
 
@@ -66,8 +68,8 @@ def scale_samples(samples: NDArray[np.generic], scaling: Scaling) -> tuple[Image
 
     Samples of whole numbers are shown by the narrowest of 8, 10, 12, 14 and 16 bits that holds
     them all, floats from 0 to the narrowest of 1, 255 and 65535, and from the lowest to the
-    highest value where none does. Holes (NaN and infinite values) count for nothing and are shown
-    as the lowest value. The note names a range that the samples themselves decided.
+    highest value where none does or they fill little of it. Holes (NaN and infinite values) count
+    for nothing and are shown as the lowest value. The note names a range that the samples themselves decided.
     """
     single = samples.shape[2] == 1
     low, high, note = _range(samples, scaling)
@@ -115,11 +117,20 @@ def _range(samples: NDArray[np.generic], scaling: Scaling) -> tuple[float, float
         return low, high, ""
     if scaling.bits:
         return _range_of_bits(low, high, scaling)
-    scales = (1.0, 255.0, 65535.0) if samples.dtype.kind == "f" else (255.0, 65535.0)
-    full = next((scale for scale in scales if low >= 0 and high <= scale), None)
-    if full is not None:
+    if (full := _usual_scale(low, high)) is not None:
         return 0.0, full, ""
     return low, high, f"Values from {low:,.6g} to {high:,.6g} are shown from black to white."
+
+
+def _usual_scale(low: float, high: float) -> float | None:
+    """The white of 0..1, 0..255 or 0..65535 if the values fill a good part of it."""
+    if low < 0:
+        return None
+    for full in (1.0, 255.0, 65535.0):
+        if high <= full:
+            fills = full == 1.0 or low == high or high - low >= full / _PARTS_OF_SCALE
+            return full if fills else None
+    return None
 
 
 def _range_of_bits(low: float, high: float, scaling: Scaling) -> tuple[float, float, str]:

@@ -67,13 +67,15 @@ def _bound(seconds: float) -> None:
     try:
         import resource
         import signal
-
+    except ImportError:  # Windows
+        return
+    signal.setitimer(signal.ITIMER_PROF, seconds)  # its signal ends the process
+    try:
         with open("/proc/self/statm", encoding="ascii") as file:
             used = int(file.read().split()[0]) * resource.getpagesize()
-    except (ImportError, OSError):
+    except OSError:
         return
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
-    signal.setitimer(signal.ITIMER_PROF, seconds)  # its signal ends the process
 
 
 def _upright_rgb(image: Image, max_side: int) -> Image:

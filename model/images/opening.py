@@ -40,6 +40,7 @@ _FORMATS = {
 }
 _FACTORS = (1, 2, 4, 8)
 _BLOCK = 16_384
+_NO_RANGE = "A range of values can be chosen in a TIFF, or a PNG of 16-bit grey; this is neither."
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,8 @@ def _decode(
     if bands is not None:
         raise ImageRejected(f"Bands can be chosen in a TIFF; this is a {kind}.")
     if kind in ("AVIF", "HEIF"):
+        if value_range is not None:
+            raise ImageRejected(_NO_RANGE)
         return decoder_process.decode(data, kind, max_side), 1, ""
     pare, plug_in = _FORMATS[kind]
     pared = pare(data)
@@ -165,6 +168,8 @@ def _to_rgb(
     image: ImageFile.ImageFile, pared: Pared, value_range: tuple[float, float] | str | None
 ) -> tuple[Image.Image, str]:
     if not image.mode.startswith("I"):
+        if value_range is not None:
+            raise ImageRejected(_NO_RANGE)
         return to_rgb(image), ""
     stated = (1 << pared.significant_bits) - 1
     return scale_grey(image, Scaling(16, stated, value_range))

@@ -181,6 +181,22 @@ def test_holes_do_not_decide_the_range(hole):
     assert "from -3 to 5" in opened.note
 
 
+@pytest.mark.parametrize(("low", "high"), [(280, 310), (20, 30), (-1000, 3000), (0, 9000.5)])
+def test_values_that_fill_little_of_a_scale_are_shown_by_their_range(low, high):
+    """Kelvin, degrees, Hounsfield units: on 0..65535 they would all be black."""
+    values = np.linspace(low, high, 64, dtype=np.float32).reshape(8, 8)
+    opened = open_picture(written(values))
+    wide = high == 9000.5
+    assert (grey(opened.image).max() == 255) != wide
+    assert bool(opened.note) != wide
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF"])
+def test_a_range_of_a_photo_is_not_chosen(kind):
+    with pytest.raises(ImageRejected, match="this is neither"):
+        open_image(encoded(Image.new("RGB", (8, 8)), kind), value_range=(0, 100))
+
+
 def test_nothing_but_holes_is_black():
     assert grey(open_image(written(np.full((8, 8), np.nan, np.float32)))).max() == 0
 
