@@ -69,7 +69,8 @@ def scale_samples(samples: NDArray[np.generic], scaling: Scaling) -> tuple[Image
     Samples of whole numbers are shown by the narrowest of 8, 10, 12, 14 and 16 bits that holds
     them all, floats from 0 to the narrowest of 1, 255 and 65535, and from the lowest to the
     highest value where none does or they fill little of it. Holes (NaN and infinite values) count
-    for nothing and are shown as the lowest value. The note names a range that the samples themselves decided.
+    for nothing and are shown as the lowest value. The note names a range that the samples
+    themselves decided.
     """
     single = samples.shape[2] == 1
     low, high, note = _range(samples, scaling)
