@@ -36,10 +36,10 @@ HINT = (
 
 
 def page() -> None:
-    """The whole page, top to bottom."""
+    """Show the whole page, top to bottom."""
     case = choose_case()
     method = Attribution.method.begin(NAMES)
-    place, compare = st.container(), _compare_switch(case)
+    place, compare = st.container(), _show_compare_switch(case)
     trace = trace_of(case.bundle, case.picture.key, case.picture.image, case.target)
     # Of the whole model, also where the other pages record a part of it.
     size, grid = settings.size_of(trace), trace.layout.grid
@@ -50,7 +50,7 @@ def page() -> None:
         _show_method(method, size, suits=why_unsuitable(trace, method) is None)
     with left:
         _show_large(case, grid, method, size, marked)
-    maps = {name: _map(case.bundle, case, name, size) for name in NAMES}
+    maps = {name: _method_map(case.bundle, case, name, size) for name in NAMES}
     with place:
         _show_row(case, grid, maps, method, size, compare, marked)
         attribution_object.show_box(case, marked)
@@ -72,13 +72,13 @@ def page() -> None:
 # -- the maps -------------------------------------------------------------------------------------
 
 
-def _map(bundle: Bundle, case: Case, method: str, size: Size) -> np.ndarray | str:
+def _method_map(bundle: Bundle, case: Case, method: str, size: Size) -> np.ndarray | str:
     chosen = settings.model_settings(method, size)
     return map_of(bundle, case.picture.key, case.picture.image, case.target, method, chosen)
 
 
-def _untrained(case: Case) -> Bundle | None:
-    """The same model with random weights; None where there is no other."""
+def _open_untrained(case: Case) -> Bundle | None:
+    """Open the same model with random weights; None where there is none."""
     name = case.bundle.name
     if name.endswith(open_models.RANDOM):
         return None
@@ -88,7 +88,7 @@ def _untrained(case: Case) -> Bundle | None:
         return None
 
 
-def _compare_switch(case: Case) -> bool:
+def _show_compare_switch(case: Case) -> bool:
     Attribution.compare.begin()
     return st.toggle(
         "Beside the same model with random weights",
@@ -108,15 +108,15 @@ def _show_row(
     compare: bool,
     marked: Place | None,
 ) -> None:
-    other = _untrained(case) if compare else None
+    other = _open_untrained(case) if compare else None
     cells = []
     for name, found in maps.items():
         text = method_texts(size)[name]
-        notes = [_note(found, marked, _is_same(name, size))]
+        notes = [_cell_note(found, marked, _is_same(name, size))]
         drawn: list[np.ndarray] = []
         if not isinstance(found, str):
             drawn.append(found)
-            twin = _map(other, case, name, size) if other else ""
+            twin = _method_map(other, case, name, size) if other else ""
             if not isinstance(twin, str):
                 drawn.append(twin)
                 notes.append(_agreement_note(found, twin))
@@ -136,7 +136,7 @@ def _show_row(
     row(payload, on_choose=_take_method, key=Attribution.row.name)
 
 
-def _note(found: np.ndarray | str, marked: Place | None, same: bool) -> str:
+def _cell_note(found: np.ndarray | str, marked: Place | None, same: bool) -> str:
     if isinstance(found, str):
         return ""
     if not found.any():
@@ -147,7 +147,7 @@ def _note(found: np.ndarray | str, marked: Place | None, same: bool) -> str:
 
 
 def _is_same(method: str, size: Size) -> bool:
-    """Whether the map does not depend on what is explained."""
+    """Say whether the map is the same whatever is explained."""
     return method in SAME_FOR_EVERY_CLASS and not size.words
 
 
@@ -173,7 +173,7 @@ def _show_method(method: str, size: Size, suits: bool) -> None:
 def _show_large(
     case: Case, grid: tuple[int, int], method: str, size: Size, marked: Place | None
 ) -> None:
-    found = _map(case.bundle, case, method, size)
+    found = _method_map(case.bundle, case, method, size)
     if isinstance(found, str):
         st.info(found)
         return

@@ -1,4 +1,4 @@
-"""Maps and scores of one picture, computed when asked for and shared by everybody who asks.
+"""Maps and scores of one picture, computed on demand and shared by everybody who asks.
 
 A class of students looks at the same few photos, so traces, maps and curves live in caches for
 the whole server, bounded in bytes or in number. A session holds keys only.
@@ -54,7 +54,7 @@ def probabilities(bundle: Bundle, key: str, image: Image.Image) -> np.ndarray:
     """Compute the probability of every class, (classes,) float32.
 
     Args:
-        key: what tells this picture from others, such as the sha256 of its file.
+        key: tells this picture from others, for example the sha256 of its file.
     """
     with torch.no_grad():  # some nets keep tensors of their first pass, which must serve any later
         return bundle.net(bundle.prepare(image))[0].float().softmax(-1).numpy()

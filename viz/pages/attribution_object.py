@@ -35,23 +35,23 @@ class Place:
 
     @property
     def mask(self) -> torch.Tensor:
-        """Patches of which the box covers half or more, (1, rows, columns)."""
+        """The patches that the box covers by half or more, (1, rows, columns)."""
         return box_mask(self._boxes, WHOLE, self.grid)
 
     @property
     def covered(self) -> int:
-        """How many patches those are."""
+        """The number of these patches."""
         return int(self.mask.sum())
 
     @property
     def share(self) -> float:
-        """How often a point chosen blindly lies inside."""
+        """The probability that a point chosen blindly lies inside."""
         left, top, right, bottom = self.box
         return (right - left) * (bottom - top)
 
     @property
     def chance(self) -> float:
-        """The overlap that a map has by chance."""
+        """The IoU that a map has by chance."""
         return chance_iou(self.covered, self.grid[0] * self.grid[1])
 
     @property
@@ -59,17 +59,17 @@ class Place:
         return torch.tensor([self.box], dtype=torch.float64)
 
     def hit(self, relevance: np.ndarray) -> bool:
-        """The pointing game."""
+        """Play the pointing game: does the highest patch lie in the box?"""
         return bool(peak_inside(torch.from_numpy(relevance)[None], self._boxes, WHOLE))
 
     def overlap(self, relevance: np.ndarray) -> float | None:
-        """IoU with as many of the highest patches; None where the box covers no patch."""
+        """Compute the IoU of the box and as many of the highest patches; None for no patch."""
         if not self.covered:
             return None
         return float(iou_at_share(torch.from_numpy(relevance)[None], self.mask))
 
     def verdict(self, relevance: np.ndarray) -> str:
-        """Say both in a few words."""
+        """Write hit or miss and the IoU in a few words."""
         overlap = self.overlap(relevance)
         hit = "hit" if self.hit(relevance) else "miss"
         return hit if overlap is None else f"{hit}, IoU {overlap:.2f}"
@@ -93,7 +93,7 @@ def show_box(case: Case, place: Place | None) -> None:
         with st.expander("Where is the object?"):
             _show_sliders(place)
     if place is not None:
-        st.caption(_meaning(place))
+        st.caption(_explain_scores(place))
     elif case.scene:
         st.caption(f"{case.plain_name} names nothing that was drawn, so there is no box to hit.")
 
@@ -146,7 +146,7 @@ def _locate_drawn(case: Case, grid: tuple[int, int]) -> Place | None:
     return Place(case.drawn.box, grid, f"the {case.drawn.name}, which {case.plain_name} names")
 
 
-def _meaning(place: Place) -> str:
+def _explain_scores(place: Place) -> str:
     hit = (
         f"The dashed box is {place.what}. *Hit*: the map's highest patch has its middle inside; a "
         f"place chosen blindly does so in {place.share:.0%} of all cases."

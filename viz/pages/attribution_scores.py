@@ -40,19 +40,19 @@ def show_scores(
     kind, logarithms, asked = _choose_curves(case)
     if not asked:
         return
-    curves = _measure(case, list(maps), size, kind)
+    curves = _measure_methods(case, list(maps), size, kind)
     _show_curves(case, curves, method, size, logarithms)
     _show_table(case, curves, maps, size, kind, marked)
 
 
 def scores_url_params(case: Case) -> dict[str, str]:
     """Write the choices into the parameters of an address."""
-    return Attribution.background.url_params() | _scale(case).url_params()
+    return Attribution.background.url_params() | _scale_setting(case).url_params()
 
 
 def _choose_curves(case: Case) -> tuple[str, bool, bool]:
     """Show the choices: the background, whether to draw logarithms, and whether to measure."""
-    scale_setting = _scale(case)
+    scale_setting = _scale_setting(case)
     Attribution.background.begin(BACKGROUNDS)
     scale_setting.begin(SCALES)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
@@ -80,15 +80,15 @@ def _choose_curves(case: Case) -> tuple[str, bool, bool]:
     return kind, scale_setting.get() == "logarithm", Attribution.measured.get() == question
 
 
-def _scale(case: Case) -> Setting[str]:
-    """Words and classes have a scale each.
+def _scale_setting(case: Case) -> Setting[str]:
+    """Choose the setting of the scale: words and classes have one each.
 
     A caption's score is a sum of logarithms, so a word's part in it is one.
     """
     return Attribution.class_scale if case.word is None else Attribution.word_scale
 
 
-def _measure(case: Case, methods: list[str], size: Size, kind: str) -> dict[str, Measured]:
+def _measure_methods(case: Case, methods: list[str], size: Size, kind: str) -> dict[str, Measured]:
     bar, curves, shown = st.progress(0.0), {}, case.picture
     for done, name in enumerate(methods):
         bar.progress(done / len(methods), f"Measuring: {settings.method_title(name, size)}")
@@ -143,7 +143,7 @@ def _show_table(
     kind: str,
     marked: Place | None,
 ) -> None:
-    """One line a method: the areas, Chefer's test, and where the object is."""
+    """Show one line a method: the areas, Chefer's test, and the scores of the object's box."""
     columns: dict[str, list] = {"Method": [settings.method_title(name, size) for name in curves]}
     areas = {"Deletion ↓": "deletion", "Insertion ↑": "insertion"}
     for title, which in areas.items():

@@ -195,12 +195,12 @@ def _compat(setting: Setting[bool]) -> Control[bool]:
 
 
 def _as_meant(control: Control[T]) -> Control[T]:
-    """A setting of the method as it was meant, not as vit-explain has it."""
+    """Make the control act for the method as it was meant, not as vit-explain draws it."""
     return replace(control, acts=lambda values: not values["compat"])
 
 
 def _as_theirs(control: Control[T]) -> Control[T]:
-    """A setting of the method as vit-explain has it."""
+    """Make the control act for the method as vit-explain draws it."""
     return replace(control, acts=lambda values: values["compat"])
 
 

@@ -53,7 +53,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Case:
-    """A picture, a model, and what of its answer is to be explained."""
+    """A picture, a model, and the part of its answer to explain."""
 
     bundle: Bundle
     picture: Picture

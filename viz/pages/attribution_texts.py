@@ -1,4 +1,4 @@
-"""What the pages say about each relevance method: name, formula, words, source.
+"""What the Attribution page says about each method: name, formula, text, source.
 
 Keys are the names in ``model.attribution.registry.METHODS``. In a formula ``<name>`` stands
 for a setting and is replaced by its value, so that a setting is seen where it acts.
@@ -25,7 +25,7 @@ SAME_FOR_EVERY_CLASS = ("attention", "rollout", "random_map")
 
 @dataclass(frozen=True)
 class MethodText:
-    """A method in words. ``formula`` is LaTeX; ``source`` is (who and when, address)."""
+    """A method in words: ``formula`` is LaTeX, and ``source`` is (who and when, address)."""
 
     title: str
     group: str
@@ -235,11 +235,11 @@ WORD_METHODS: dict[str, MethodText] = METHODS | {
         "convolutional network. Each channel is weighted by its mean gradient.",
     ),
 }
-"""The same methods where the score is that of a captioner's word."""
+"""The same methods for the score of a captioner's word."""
 
 
 def written_out(formula: str, settings: Mapping[str, str]) -> str:
-    """The formula with each ``<setting>`` replaced by its value, in the accent colour.
+    """Write the values of settings in place of each ``<setting>`` of a formula, in colour.
 
     A double backslash in it begins a new line.
     """

@@ -15,7 +15,7 @@ from model.datasets import scenes
 from viz.components import mounts
 from viz.components.caption_payload import MEMORY_OF_ONE, Objects, caption_payload
 from viz.components.payload import photo_bytes
-from viz.pages import captioner_card
+from viz.pages import captions_card
 from viz.pages.shared import address, captioner_choice, open_models, picture, scene
 from viz.pages.shared.captions_written import Question, caption_of, first_telling
 from viz.pages.shared.picture import Picture
@@ -66,7 +66,7 @@ ADDITIVE = (
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownCaption:
     """The caption on the page, and the model's own one, which differs where somebody typed."""
 
     question: Question  # what the caption answers
@@ -77,7 +77,7 @@ class Shown:
 
 
 def page() -> None:
-    """The whole page, top to bottom."""
+    """Show the whole page, top to bottom."""
     notes = begin_session()
     st.title("Which patches chose each word?")
     st.markdown(
@@ -108,7 +108,7 @@ def page() -> None:
     with st.container(horizontal=True):
         _show_meaning(bundle, shown.caption)
         _show_export(bundle, photo, shown.caption, view)
-        captioner_card.show_card(bundle)
+        captions_card.show_card(bundle)
         captioner_choice.show_hub_field()
     address.write_address(_url_params(photo, drawn is not None, view))
 
@@ -232,7 +232,7 @@ def _start_again() -> None:
 # -- the caption ----------------------------------------------------------------------------------
 
 
-def _ask_captioner(bundle: CaptionBundle, photo: Picture) -> Shown:
+def _ask_captioner(bundle: CaptionBundle, photo: Picture) -> ShownCaption:
     """Return the model's caption, one of its beams, or its judgement of the typed one."""
     question = _question(bundle, photo)
     own = caption_of(bundle, photo, question)
@@ -241,17 +241,17 @@ def _ask_captioner(bundle: CaptionBundle, photo: Picture) -> Shown:
         judged = replace(question, typed=typed[:MOST_TYPED])
         caption = caption_of(bundle, photo, judged)
         if caption.words:
-            return Shown(judged, caption, own, typed=True)
+            return ShownCaption(judged, caption, own, typed=True)
         st.info("There is no word in what you typed; this is the model's own caption.")
     asked, beam = Captions.beam.get() or ("", 0)
     if asked == question.key and 0 < beam < len(own.beams):
         judged = replace(question, typed=own.beams[beam][0])
-        return Shown(judged, caption_of(bundle, photo, judged), own, beam)
-    return Shown(question, own, own)
+        return ShownCaption(judged, caption_of(bundle, photo, judged), own, beam)
+    return ShownCaption(question, own, own)
 
 
 def _question(bundle: CaptionBundle, photo: Picture) -> Question:
-    """Ask for the model's own caption, as the settings say."""
+    """Describe the question for the model's own caption, as the settings have it."""
     about, beams = (bundle.name, photo.key), Captions.beams.get()
     if Captions.given_about.get() not in (None, about):
         Captions.given.set([])  # words were chosen for another picture
@@ -263,9 +263,9 @@ def _question(bundle: CaptionBundle, photo: Picture) -> Question:
 
 
 def _show_caption(
-    bundle: CaptionBundle, photo: Picture, shown: Shown, objects: Objects, begun: CaptionView
+    bundle: CaptionBundle, photo: Picture, shown: ShownCaption, objects: Objects, begun: CaptionView
 ) -> None:
-    """Mount the caption; nothing is sent again until there is another one."""
+    """Mount the caption; the browser gets a new payload only for another caption."""
     payload = caption_payload(
         shown.caption,
         photo_bytes(scene.enlarged(bundle.frame(photo.image))),
@@ -290,7 +290,7 @@ def _show_caption(
     )
 
 
-def _fit_view(shown: Shown, objects: Objects) -> tuple[CaptionView, CaptionView]:
+def _fit_view(shown: ShownCaption, objects: Objects) -> tuple[CaptionView, CaptionView]:
     """Find the nearest view that this caption has, and the view with which the browser began it."""
     caption, now = shown.caption, shown.question.key
     sent, view = Captions.sent.get(), Captions.view.get()
@@ -323,7 +323,7 @@ def _telling_word(words: Sequence[str], objects: Objects) -> int:
     return next(shapes, first_telling(words))
 
 
-def _summary(shown: Shown) -> str:
+def _summary(shown: ShownCaption) -> str:
     """Say how sure the model is, and what was cut or replaced, in sentences of plain text."""
     caption = shown.caption
     if not caption.words:

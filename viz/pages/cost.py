@@ -31,29 +31,29 @@ MOST_PARAMETERS = 400e6
 UNSTEADY = 0.25
 """From this share of the median between its quartiles on, a time is not to be relied on."""
 PATIENCE = 0.5
-"""Seconds after which a page that waits looks whether anybody still looks at it."""
+"""Seconds after which a waiting page checks whether its reader has left."""
 
 NO_PATCH = " The patch cannot be doubled here: a stem, or an image that it would not tile."
 
 
 @st.cache_resource(show_spinner=False)
 def _timings() -> tuple[LRUCache, threading.Lock]:
-    """What was measured, and its lock: for the whole server.
+    """Return the measured times and their lock, one pair for the whole server.
 
     Each is all variants of one configuration, since only what was measured together compares. A
-    page's file is run anew at every click, so what is to outlast that is no global of it.
+    page's file is run anew at every click, so it cannot be a global of the page.
     """
     return LRUCache(256), threading.Lock()
 
 
 @st.cache_resource(show_spinner=False)
 def _stopwatch() -> threading.Lock:
-    """Held while something is measured: two at once would spoil each other's times."""
+    """Return the lock to hold while measuring: two at once would spoil each other's times."""
     return threading.Lock()
 
 
 def page() -> None:
-    """The whole page, top to bottom."""
+    """Show the whole page, top to bottom."""
     notes = begin_session()
     st.title("What does a vision transformer cost, and what if something is doubled?")
     st.markdown(
@@ -179,7 +179,9 @@ def _show_times(variants: dict[str, ViTConfig], costs: dict[str, Cost]) -> None:
         timings = known.get(config)
     place = st.empty()
     if st.button("Measure again" if timings else "Measure", icon=":material/timer:"):
-        timings = _measure({name: c for name, c in variants.items() if _is_small(costs[name])})
+        timings = _measure_variants(
+            {name: c for name, c in variants.items() if _is_small(costs[name])}
+        )
         with lock:
             known[config] = timings
     with place.container():
@@ -196,19 +198,19 @@ def _show_times(variants: dict[str, ViTConfig], costs: dict[str, Cost]) -> None:
                 icon=":material/timer_off:",
             )
         else:
-            _time_table(costs, timings)
+            _show_time_table(costs, timings)
 
 
 def _milliseconds(time: float) -> str:
     return f"{time:,.1f}" if time >= 10 else f"{time:.2f}"
 
 
-def _measure(variants: dict[str, ViTConfig]) -> dict[str, Timing]:
-    """Measure once nobody else does, and show how long it takes."""
+def _measure_variants(variants: dict[str, ViTConfig]) -> dict[str, Timing]:
+    """Wait until nobody else measures, then measure and show the progress."""
     bar = st.progress(0.0, "Measuring")
 
     def report(name: str, share: float, left: float | None) -> None:
-        bar.progress(min(share, 1.0), f"Measuring: {name}{_left(left)}")
+        bar.progress(min(share, 1.0), f"Measuring: {name}{_time_left(left)}")
 
     stopwatch = _stopwatch()
     while not stopwatch.acquire(timeout=PATIENCE):
@@ -220,14 +222,14 @@ def _measure(variants: dict[str, ViTConfig]) -> dict[str, Timing]:
         bar.empty()
 
 
-def _left(seconds: float | None) -> str:
+def _time_left(seconds: float | None) -> str:
     if seconds is None:
         return ", for the first time"
     return f", about {seconds:.0f} seconds left" if seconds > 3 else ", a few seconds left"
 
 
-def _time_table(costs: dict[str, Cost], timings: dict[str, Timing]) -> None:
-    """A line for each variant, of which some may not have been measured."""
+def _show_time_table(costs: dict[str, Cost], timings: dict[str, Timing]) -> None:
+    """Show a line for each variant, also for those that were not measured."""
     base = timings["as it is"]
     lines = [
         "| Milliseconds | Everything else | softmax(Q Kᵀ) V | Together | Middle half of the runs |",
@@ -297,7 +299,7 @@ def _bytes(value: float) -> str:
 
 
 def _head_formula(config: ViTConfig) -> str:
-    """What is done once a photo, after the layers: a projection to E numbers, and the classes."""
+    """Write the operations after the layers: a projection to E numbers, and the classes."""
     projected = config.projection
     twice = 2 * config.pooled_dim // config.dim  # two vectors may be pooled
     parts = [f"{twice} D E"] if projected else []

@@ -30,7 +30,7 @@ UNSURE = "It knows these classes alone, so it names one of them whatever the pho
 
 
 def page() -> None:
-    """The whole page, top to bottom."""
+    """Show the whole page, top to bottom."""
     session = begin_page(
         "Where does this patch look?",
         "Move the mouse over the photo: each patch shows what it attends to, in the head you "
@@ -56,7 +56,7 @@ def page() -> None:
 
 
 def _show_explorer(recorded: ShownImage, bundle: Bundle, view: View) -> None:
-    """Mount the explorer; the browser says what it has, and only the rest is sent."""
+    """Mount the explorer, and send only what the browser lacks."""
     tokens = recorded.layers[view.layer].tokens
     exchange = Shared.exchange.get()
     header: dict[str, Any] = {
@@ -83,7 +83,7 @@ def _show_explorer(recorded: ShownImage, bundle: Bundle, view: View) -> None:
 
 
 def _show_size(session: Session) -> None:
-    """What the model is given of the photo, which is less than is drawn."""
+    """Say how much of the photo the model gets, which is less than the page draws."""
     height, width = session.bundle.image_size
     image = session.picture.image
     left, top, right, bottom = session.bundle.frame_box(image)
@@ -95,7 +95,7 @@ def _show_size(session: Session) -> None:
 
 
 def _show_sinks(recorded: ShownImage, view: View) -> None:
-    """Point out the tokens that everybody in this layer looks at."""
+    """Name the attention sinks of this layer."""
     tokens = recorded.layers[view.layer].tokens
     named = [
         f"{token_name(token, tokens)} draws {share:.0%} of the attention, "
@@ -151,7 +151,7 @@ def _show_sheet(recorded: ShownImage, view: View) -> None:
 
 
 def _prefix_shares(recorded: ShownImage, view: View) -> list[tuple[str, list[float]]]:
-    """What each token that is no patch gets from the query, in every head of every layer."""
+    """List the attention from the query to each prefix token, in every head of every layer."""
     prefix = recorded.layers[view.layer].tokens.prefix
     if not prefix:
         return []

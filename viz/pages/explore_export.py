@@ -1,4 +1,4 @@
-"""What Explore shows, as files to keep: a map and a sheet for a slide, and the numbers."""
+"""The files that Explore exports: a map and a sheet for a slide, and the numbers."""
 
 import io
 import re
@@ -27,20 +27,20 @@ EVEN = 1.25
 
 
 def show_export(session: Session) -> None:
-    """The button behind which the files wait."""
+    """Show the button that offers the files."""
     # A file is made when it is asked for, by a thread that has no session: all goes along.
     shown = session.recorded, session.view, open_models.model_title(session.bundle.name)
     with st.popover("Export", icon=":material/download:"):
         st.download_button(
             "This map over the photo (PNG)",
-            lambda: _png(map_picture(*shown)),
+            lambda: _as_png(map_picture(*shown)),
             file_name(session, "map", "png"),
             "image/png",
             on_click="ignore",
         )
         st.download_button(
             "Every head of every layer (PNG)",
-            lambda: _png(sheet_picture(*shown)),
+            lambda: _as_png(sheet_picture(*shown)),
             file_name(session, "heads", "png"),
             "image/png",
             on_click="ignore",
@@ -57,10 +57,10 @@ def show_export(session: Session) -> None:
 
 
 def file_name(session: Session, kind: str, suffix: str) -> str:
-    """Such as saccade-cat-photos-layer7-head3-r7c5.png: what is in it, in safe characters.
+    """Name a file by its content, such as saccade-cat-photos-layer7-head3-r7c5.png.
 
     Args:
-        kind: "map", which tells the layer and the head; or what it holds of all of them.
+        kind: "map", which has one layer and head, or a word for all of them.
     """
     recorded, view, photo = session.recorded, session.view, session.picture.sample
     url_params = view_url_params(view, recorded.layers, recorded.numbers)
@@ -75,7 +75,7 @@ def _safe(words: str) -> str:
 
 
 def map_picture(recorded: ShownImage, view: View, title: str) -> Image.Image:
-    """The map that is open, lettered for a slide."""
+    """Draw the open map with its caption, for a slide."""
     record, tokens = recorded.records[view.layer], recorded.layers[view.layer].tokens
     if record.windows:
         rows = recorded.layer_maps(view.layer, view.query).reshape(record.shape[1], -1)
@@ -86,12 +86,12 @@ def map_picture(recorded: ShownImage, view: View, title: str) -> Image.Image:
     return figure(
         recorded.frame,
         chosen,
-        caption=[f"{title} · {_where(recorded, view)}", *_reading(row, view, tokens)],
+        caption=[f"{title} · {_where(recorded, view)}", *_describe_row(row, view, tokens)],
         color_map=view.colors,
         opacity=view.opacity,
         top=float(rows[:, tokens.patch_slice].max()) if view.scaling == "layer" else None,
         smooth=view.smooth,
-        asking=_box(view.query, tokens),
+        asking=_patch_box(view.query, tokens),
         lines=view.lines,
     )
 
@@ -101,8 +101,8 @@ def _where(recorded: ShownImage, view: View) -> str:
     return f"layer {recorded.numbers[view.layer] + 1}, {head}"
 
 
-def _reading(row: np.ndarray, view: View, tokens: TokenLayout) -> list[str]:
-    """What the page says of a row: where it looks from and most to, and what is not on the map."""
+def _describe_row(row: np.ndarray, view: View, tokens: TokenLayout) -> list[str]:
+    """Describe a row as the page does: its token, the strongest patch, and the prefix tokens."""
     patches = row[tokens.patch_slice]
     best = len(tokens.prefix) + int(patches.argmax())
     even = "almost evenly, " if 0 < patches.max() < EVEN * patches.mean() else ""
@@ -121,8 +121,8 @@ def _reading(row: np.ndarray, view: View, tokens: TokenLayout) -> list[str]:
     return lines
 
 
-def _box(query: int, tokens: TokenLayout) -> Box | None:
-    """Where the asking patch lies, as shares of the photo; None for a token without a place."""
+def _patch_box(query: int, tokens: TokenLayout) -> Box | None:
+    """Return the box of the asking patch as shares of the photo; None for a prefix token."""
     place = tokens.position_of(query)
     if place is None:
         return None
@@ -131,7 +131,7 @@ def _box(query: int, tokens: TokenLayout) -> Box | None:
 
 
 def sheet_picture(recorded: ShownImage, view: View, title: str) -> Image.Image:
-    """Every head of every layer, lettered for a slide."""
+    """Draw every head of every layer with a caption, for a slide."""
     maps, tokens = recorded.maps(view.layer, view.query), recorded.layers[view.layer].tokens
     room = (SHEET_WIDTH - margins(SMALLEST_CELL)[0]) // recorded.heads
     return sheet(
@@ -143,7 +143,7 @@ def sheet_picture(recorded: ShownImage, view: View, title: str) -> Image.Image:
         color_map=view.colors,
         opacity=view.opacity,
         numbers=[number + 1 for number in recorded.numbers],
-        asking=_box(view.query, tokens),
+        asking=_patch_box(view.query, tokens),
         caption=[
             f"{title} · from {token_name(view.query, tokens)} · each map up to its own maximum"
         ],
@@ -151,7 +151,7 @@ def sheet_picture(recorded: ShownImage, view: View, title: str) -> Image.Image:
 
 
 def numbers(recorded: ShownImage, view: View) -> bytes:
-    """Every map from the asking token, and its rollout, as NPZ."""
+    """Save every map from the asking token, and its rollout, as NPZ."""
     tokens = recorded.layers[view.layer].tokens
     arrays: dict[str, Any] = {"maps": recorded.maps(view.layer, view.query)}
     arrays["layers"] = np.array(recorded.numbers) + 1
@@ -166,7 +166,7 @@ def numbers(recorded: ShownImage, view: View) -> bytes:
     return buffer.getvalue()
 
 
-def _png(image: Image.Image) -> bytes:
+def _as_png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()

@@ -157,15 +157,15 @@ MIMETIC_UNTRAINED = (
 
 @st.cache_resource(show_spinner=False)
 def _surveys() -> tuple[LRUCache, threading.Lock]:
-    """What was measured, and its lock: for the whole server.
+    """Return the measures and their lock, one pair for the whole server.
 
-    A page's file is run anew at every click, so what is to outlast that is no global of it.
+    A page's file is run anew at every click, so it cannot be a global of the page.
     """
     return LRUCache(256), threading.Lock()
 
 
 def page() -> None:
-    """The whole page, top to bottom."""
+    """Show the whole page, top to bottom."""
     session = begin_page(
         "How far does each head look, and at what?",
         "Each mark is a head. Click one to open it on the photo in Explore.",
@@ -209,7 +209,7 @@ def _has_class_token(prefix: tuple[str, ...]) -> bool:
 
 
 def _attended(record: AttentionRecord, layout: TokenLayout) -> TokenLayout:
-    """The tokens that a token of this layer can look at."""
+    """Return the layout of the tokens that a token of this layer can attend to."""
     return TokenLayout(record.windows.size) if record.windows else layout
 
 
@@ -217,7 +217,7 @@ def _attended(record: AttentionRecord, layout: TokenLayout) -> TokenLayout:
 
 
 def _measure_heads(session: Session, scope: str) -> dict[str, Tensor] | None:
-    """The measures of every head over the photos of this choice; None while there are none."""
+    """Measure every head over the chosen photos; None while there are none."""
     bundle = session.bundle
     name = f"{bundle.name} {chosen_layers(bundle.name)}"
     if scope == THIS:
@@ -310,7 +310,7 @@ def _show_scatter(
         unit,
         None if windowed else chance_measures(session.bundle.tokens)[measure],
         (view.layer, view.head) if isinstance(view.head, int) else None,
-        numbers=_numbers(session),
+        numbers=_layer_numbers(session),
     )
     # A fresh key forgets the last click, so that coming back does not open Explore again.
     event = st.plotly_chart(
@@ -326,31 +326,31 @@ def _show_scatter(
         st.caption(
             "This model attends within windows, so no head can look further than its window."
         )
-    if measure.startswith("distance") and (note := _of_its_making(session)):
+    if measure.startswith("distance") and (note := _explain_locality(session)):
         st.caption(note)
     points = [point for point in event.selection.points if "customdata" in point]
     if points:
         layer, head = points[0]["customdata"][:2]
-        _open(session, int(layer) - 1, int(head) - 1)
+        _open_in_explore(session, int(layer) - 1, int(head) - 1)
 
 
-def _numbers(session: Session) -> list[int]:
-    """What the recorded layers are called: their place in the model, from one."""
+def _layer_numbers(session: Session) -> list[int]:
+    """Number the recorded layers by their place in the model, from one."""
     return [number + 1 for number in session.recorded.numbers]
 
 
-def _of_its_making(session: Session) -> str:
-    """What is known of how far this network's heads look before it has learned anything."""
+def _explain_locality(session: Session) -> str:
+    """Say what the architecture and the first weights do to how far its heads look."""
     if mimetic_init.uses_mimetic_init(session.bundle.net):
         return MIMETIC_UNTRAINED if session.bundle.name.endswith(open_models.RANDOM) else MIMETIC
     config = getattr(session.bundle.net, "config", None)
     return STEM if getattr(config, "embed", "") == "stem" else ""
 
 
-def _open(session: Session, layer: int, head: int) -> None:
-    """Explore, on this head; the layer is counted among those recorded, from zero.
+def _open_in_explore(session: Session, layer: int, head: int) -> None:
+    """Open this head in Explore; the layer is counted among those recorded, from zero.
 
-    It opens from a patch: what a head is like is measured from the patches.
+    It opens from a patch, because heads are measured from the patches.
     """
     Heads.clicks.set(Heads.clicks.get() + 1)
     tokens = session.recorded.layers[layer].tokens
@@ -378,22 +378,22 @@ def _show_kinds(session: Session, scores: dict[str, Tensor]) -> None:
                 if kind == "cls" and not has_cls:
                     st.caption("This model has no class token.")
                 else:
-                    _show_kind(session, kind, _best(scores[kind]))
+                    _show_kind(session, kind, _find_best(scores[kind]))
 
 
 def _show_kind(session: Session, kind: str, best: list[tuple[int, int, float]]) -> None:
-    numbers = _numbers(session)
+    numbers = _layer_numbers(session)
     for layer, head, score in best:
         label = f"Layer {numbers[layer]}, head {head + 1}: {score:.0%}"
         if st.button(label, key=Heads.found(kind, layer, head), width="stretch"):
-            _open(session, layer, head)
+            _open_in_explore(session, layer, head)
     if not best:
         more = " more than chance" if kind in ABOVE_CHANCE else ""
         st.caption(f"No head here does this noticeably{more}.")
 
 
-def _best(scores: Tensor) -> list[tuple[int, int, float]]:
-    """The heads with the highest scores, if they are worth telling: layer, head, score."""
+def _find_best(scores: Tensor) -> list[tuple[int, int, float]]:
+    """Find the heads with the highest scores, if these are noticeable: layer, head, score."""
     flat = scores.flatten().nan_to_num(-1)
     values, indices = flat.topk(min(BEST, len(flat)))
     return [

@@ -62,7 +62,7 @@ _SIZE = re.compile(r"([1-9][0-9]{0,4})(?:\s*[x×*,]\s*([1-9][0-9]{0,4}))?", re.I
 
 
 def page() -> None:
-    """The whole page, top to bottom."""
+    """Show the whole page, top to bottom."""
     begin_session()
     st.title("Which model is looking?")
     st.markdown("Choose a model, see what it is and how well it does, or open your own.")
@@ -105,7 +105,7 @@ def _open_another() -> None:
         name = Shared.model.get()
         st.button(
             "Open it untrained",
-            on_click=_open_name,
+            on_click=_open_by_name,
             args=(name + open_models.RANDOM,),
             disabled=name.endswith(open_models.RANDOM),
         )
@@ -157,10 +157,10 @@ def _open_another() -> None:
                 )
                 st.selectbox("Activation of the MLP", list(ACTIVATIONS), key=Models.activation.name)
                 st.selectbox("Pooling: what is classified", list(POOLINGS), key=Models.pooling.name)
-            st.form_submit_button("Open", on_click=_open_own)
+            st.form_submit_button("Open", on_click=_open_upload)
 
 
-def _open_name(name: str) -> None:
+def _open_by_name(name: str) -> None:
     try:
         open_models.open_by_name(name)
     except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
@@ -178,10 +178,10 @@ def _open_hub() -> None:
             "A hub's model has its hub's name first, as in timm/deit_tiny_patch16_224."
         )
         return
-    _open_name(name + (open_models.RANDOM if Models.hub_random.get() else ""))
+    _open_by_name(name + (open_models.RANDOM if Models.hub_random.get() else ""))
 
 
-def _open_own() -> None:
+def _open_upload() -> None:
     uploads = Models.files.get()
     cards = [upload.getvalue() for upload in uploads if upload.name.lower().endswith(".json")]
     weights = [upload for upload in uploads if not upload.name.lower().endswith(".json")]
@@ -255,8 +255,8 @@ def _show_more(bundle: zoo.Bundle) -> None:
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
-def _kept_bytes(name: str) -> dict[int, int] | str:
-    """Bytes that a look keeps of each layer, or why that cannot be said."""
+def _count_bytes(name: str) -> dict[int, int] | str:
+    """Count the bytes that recording keeps of each layer, or say why that is not possible."""
     try:
         return bytes_of_layers(open_models.open_model_named(name))
     except (NothingRecorded, NothingToShow) as problem:
@@ -266,7 +266,7 @@ def _kept_bytes(name: str) -> dict[int, int] | str:
 def _show_layers(bundle: zoo.Bundle) -> None:
     st.subheader("What does recording keep?")
     st.markdown("Queries and keys of each layer, not the maps.")
-    sizes = _kept_bytes(bundle.name)
+    sizes = _count_bytes(bundle.name)
     if isinstance(sizes, str):
         st.warning(plain(sizes))
         return

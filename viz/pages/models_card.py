@@ -1,4 +1,4 @@
-"""What a model's card says: facts, figures, mix-ups, and how it was made."""
+"""The card of a classifier: facts, figures and mix-ups."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -50,27 +50,24 @@ INK = {"light": "#1f2328", "dark": "#e6e8ea"}
 
 
 def show_facts(bundle: Bundle) -> None:
-    """What the network is: size, picture, patches, classes."""
+    """Show the facts of the network: size, picture, patches, classes."""
     rows, columns = bundle.tokens.grid
     height, width = bundle.image_size
     tall, wide = bundle.tokens.patch
+    sides = "" if height == width else " (height x width)"
     facts = {
         "Parameters": f"{open_models.parameter_count(bundle):,}",
-        "Picture": f"{height} x {width} pixels{_turn(height, width)}{_assumed(bundle, 'img_size')}",
+        "Picture": f"{height} x {width} pixels{sides}{_assumed(bundle, 'img_size')}",
         "Patches": f"{rows} x {columns}, each of {tall} x {wide} pixels",
-        **_layers(bundle),
+        **_layer_facts(bundle),
         "Tokens without a place": ", ".join(map(prefix_name, bundle.tokens.prefix)) or "none",
         "Classes": _classes(bundle),
-        **_read_off(bundle),
+        **_own_file_facts(bundle),
     }
     st.table(facts, border=LINES)
 
 
-def _turn(height: int, width: int) -> str:
-    return "" if height == width else " (height x width)"
-
-
-def _layers(bundle: Bundle) -> dict[str, str]:
+def _layer_facts(bundle: Bundle) -> dict[str, str]:
     config = getattr(bundle.net, "config", None)
     if config is None or not hasattr(config, "heads"):
         return {}
@@ -86,13 +83,13 @@ def _classes(bundle: Bundle) -> str:
     return f"{unnamed:,}, without names" if unnamed else "none"
 
 
-def _read_off(bundle: Bundle) -> dict[str, str]:
-    """Of a file without a card: by what it was read, and what had to be assumed."""
+def _own_file_facts(bundle: Bundle) -> dict[str, str]:
+    """List how a file without a card was read, and what had to be assumed."""
     card = bundle.card
     if not isinstance(card, OwnFileCard):
         return {}
     config = bundle.net.config
-    mean, std = _channels(bundle.mean), _channels(bundle.std)
+    mean, std = _format_channels(bundle.mean), _format_channels(bundle.std)
     facts = {
         "Layout": plain(card.checkpoint_format),
         "Normalisation": f"mean {mean}; deviation {std}{_assumed(bundle, 'mean', 'std')}",
@@ -104,14 +101,14 @@ def _read_off(bundle: Bundle) -> dict[str, str]:
 
 
 def _assumed(bundle: Bundle, *settings: str, what: str = "assumed") -> str:
-    """What follows a fact that nobody told and the file does not tell either."""
+    """Write what follows a fact that had to be assumed, because neither file nor user gave it."""
     card = bundle.card
     assumed = isinstance(card, OwnFileCard) and set(settings) & set(card.assumed)
     return f", {what}: the file does not say" if assumed else ""
 
 
-def _channels(values: Sequence[float]) -> str:
-    """One number where all channels share it."""
+def _format_channels(values: Sequence[float]) -> str:
+    """Write the values of the channels, or one number where all are equal."""
     return ", ".join(f"{value:.4g}" for value in (values[:1] if len(set(values)) == 1 else values))
 
 
@@ -119,7 +116,7 @@ def _channels(values: Sequence[float]) -> str:
 
 
 def show_figures(card: Card) -> None:
-    """How well it does, and what it is bad at."""
+    """Show how well it does, and what it is bad at."""
     metrics = card.metrics
     if "test_accuracy" in metrics:
         _show_accuracy(metrics, len(card.classes or []))
@@ -170,7 +167,7 @@ def _number(value: object) -> str:
 
 
 def show_mixups(card: Card) -> None:
-    """Which classes are taken for which; nothing where the card does not say."""
+    """Show which classes are taken for which; nothing where the card does not say."""
     if card.confusion is None:
         return
     st.subheader("What does it mix up?")

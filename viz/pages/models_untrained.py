@@ -1,4 +1,4 @@
-"""A model beside its twin with random weights, over the photo that is on the table."""
+"""A model beside its twin with random weights, over the chosen photo."""
 
 import streamlit as st
 import torch
@@ -35,7 +35,7 @@ WINDOWED = (
 
 
 def show_untrained(bundle: zoo.Bundle) -> None:
-    """On demand: maps and answers of both, side by side."""
+    """Show maps and answers of both, side by side, once somebody asks for them."""
     st.subheader("What did training change?")
     st.markdown(WHAT)
     if not st.toggle(

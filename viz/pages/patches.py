@@ -45,7 +45,7 @@ NO_MISTAKE = " This model cannot make it: it does not cut the photo, so it rearr
 
 
 def page() -> None:
-    """The whole page, top to bottom."""
+    """Show the whole page, top to bottom."""
     session = begin_page(
         "What does a patch become before attention sees it?",
         "A vision transformer lays a grid over the photo and turns each square of it, a *patch*, "
@@ -129,7 +129,7 @@ def _take_click(session: Session) -> None:
 def _show_steps(session: Session, prepared: Tensor, pixels: Tensor, patch: int) -> None:
     bundle = session.bundle
     rows, columns = bundle.tokens.grid
-    tiles = _tiles(bundle, pixels)
+    tiles = _color_tiles(bundle, pixels)
     with st.container(horizontal=True, gap="large"):
         with st.container(width=WIDTH):
             st.subheader("1. Image")
@@ -145,7 +145,7 @@ def _show_steps(session: Session, prepared: Tensor, pixels: Tensor, patch: int) 
             _show_picture(enlarge(join(tiles[patch : patch + 1], (1, 1)), 160), "The patch", 160)
             _show_numbers(bundle, prepared, pixels, patch)
             place = f"Row {row + 1}, column {column + 1} of the grid"
-            more = _made_of(bundle, prepared)
+            more = _describe_inputs(bundle, prepared)
             st.caption(f"{place}, number {patch + 1} of the sequence.{more}")
     st.subheader("3. Sequence")
     in_a_line = min(len(tiles), IN_A_LINE)
@@ -180,7 +180,7 @@ def _show_grid(session: Session, tiles: np.ndarray, patch: int) -> None:
 
 
 def _reads_whole_patches(bundle: Bundle) -> bool:
-    """Whether a token is made of its own patch alone, as far as is known."""
+    """Say whether a token is made of its own patch alone, as far as is known."""
     filters = find_patch_filters(bundle.net, bundle.tokens)
     return filters is None or filters.whole
 
@@ -196,19 +196,19 @@ def _about_grid(bundle: Bundle) -> str:
     )
 
 
-def _made_of(bundle: Bundle, prepared: Tensor) -> str:
-    """Of what a token is made, where that is more than its patch."""
+def _describe_inputs(bundle: Bundle, prepared: Tensor) -> str:
+    """Say what a token is made of, where that is more than its patch."""
     if _reads_whole_patches(bundle):
         return ""
-    window = _window(bundle, prepared)
+    window = _receptive_field(bundle, prepared)
     size = f", up to {window[1]} × {window[0]} pixels" if window else ""
     return (
         f" Its token is made of more than these numbers: of the patch and its surroundings{size}."
     )
 
 
-def _tiles(bundle: Bundle, pixels: Tensor) -> np.ndarray:
-    """Normalised patches (N, C·p·q) as colours (N, p, q, 3) uint8."""
+def _color_tiles(bundle: Bundle, pixels: Tensor) -> np.ndarray:
+    """Turn normalised patches (N, C·p·q) into colours (N, p, q, 3) uint8."""
     channels = len(bundle.mean)
     cells = pixels.unflatten(1, (channels, *bundle.tokens.patch))
     mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (bundle.mean, bundle.std))
@@ -223,27 +223,27 @@ def _show_picture(
 
 
 def _show_numbers(bundle: Bundle, prepared: Tensor, pixels: Tensor, patch: int) -> None:
-    """The chosen patch as a list of numbers, and the vector that stands for it."""
+    """Show the numbers of the chosen patch, and of the vector that it becomes."""
     alone = _reads_whole_patches(bundle)
     values = pixels[patch]
-    text = f"{'in' if alone else 'the patch'}, {len(values)} numbers\n{_some(values)}"
+    text = f"{'in' if alone else 'the patch'}, {len(values)} numbers\n{_format_values(values)}"
     with torch.no_grad():
-        vectors = _embedded(bundle, prepared)
+        vectors = _embed_patches(bundle, prepared)
     if vectors is not None:
         name = "out" if alone else "its token"
-        text += f"\n\n{name}, {vectors.shape[1]} numbers\n{_some(vectors[patch])}"
+        text += f"\n\n{name}, {vectors.shape[1]} numbers\n{_format_values(vectors[patch])}"
     st.code(text, language=None)
 
 
-def _some(values: Tensor) -> str:
+def _format_values(values: Tensor) -> str:
     numbers = [f"{value:6.2f}" for value in values[:VALUES].tolist()]
     lines = [" ".join(numbers[start : start + 3]) for start in range(0, len(numbers), 3)]
     return "\n".join(lines) + (" ..." if len(values) > VALUES else "")
 
 
-def _embedded(bundle: Bundle, prepared: Tensor) -> Tensor | None:
-    """The patch tokens before positions are added, (N, D); None where that step is not known."""
-    step = _patch_step(bundle)
+def _embed_patches(bundle: Bundle, prepared: Tensor) -> Tensor | None:
+    """Compute the patch tokens before positions are added, (N, D); None for an unknown step."""
+    step = _find_patch_step(bundle)
     if step is None:
         return None
     out = step(prepared)[0].float()
@@ -253,14 +253,14 @@ def _embedded(bundle: Bundle, prepared: Tensor) -> Tensor | None:
 
 
 @cached(LRUCache(256), key=lambda bundle, prepared: bundle.name, condition=threading.Condition())
-def _window(bundle: Bundle, prepared: Tensor) -> tuple[int, int] | None:
-    """Height and width of the part of a photo on which the token in its middle depends.
+def _receptive_field(bundle: Bundle, prepared: Tensor) -> tuple[int, int] | None:
+    """Measure the receptive field of the token in the middle: height and width in pixels.
 
-    That is where the token has a slope. It is the same in every photo, so it is looked for once.
+    It is where the token has a gradient. It is the same in every photo, so it is measured once.
     """
     image, middle = prepared.clone().requires_grad_(), find_centre(bundle.tokens)
     with torch.enable_grad():
-        vectors = _embedded(bundle, image)
+        vectors = _embed_patches(bundle, image)
         if vectors is None:
             return None
         token = vectors[middle - len(bundle.tokens.prefix)]
@@ -270,8 +270,8 @@ def _window(bundle: Bundle, prepared: Tensor) -> tuple[int, int] | None:
     return height, width
 
 
-def _patch_step(bundle: Bundle) -> nn.Module | None:
-    """What makes tokens of pixels; None where it is not known."""
+def _find_patch_step(bundle: Bundle) -> nn.Module | None:
+    """Find the module that makes tokens of pixels; None where it is not known."""
     for name in ("embed",) if isinstance(bundle.net, VisionTransformer) else NAMES_OF_STEP:
         if (step := getattr(bundle.net, name, None)) is not None:
             return step
@@ -285,7 +285,7 @@ def _patch_step(bundle: Bundle) -> nn.Module | None:
 
 def _show_vectors(bundle: Bundle, prepared: Tensor, patch: int) -> None:
     with torch.no_grad():
-        vectors = _embedded(bundle, prepared)
+        vectors = _embed_patches(bundle, prepared)
     st.subheader("4. Vectors")
     if vectors is None:
         st.caption("Where this model makes its tokens is not known to this page.")
@@ -334,7 +334,7 @@ def _show_mistake(bundle: Bundle, prepared: Tensor) -> None:
     ):
         with column:
             st.code(code, language="python", wrap_lines=True)
-            cells = _tiles(bundle, patches)
+            cells = _color_tiles(bundle, patches)
             scale = max(1, round(SIDE / (layout.grid[1] * cells.shape[2])))
             _show_picture(mosaic(cells, layout.grid[1], scale), alt, SIDE)
 
@@ -343,7 +343,7 @@ def _show_mistake(bundle: Bundle, prepared: Tensor) -> None:
 
 
 def _show_filters(bundle: Bundle) -> str:
-    """The filters, and in which form they are shown."""
+    """Show the filters; return the form in which they are shown."""
     st.subheader("What the patch step looks for")
     filters = find_patch_filters(bundle.net, bundle.tokens)
     if filters is None:

@@ -16,7 +16,7 @@ TABS = {
 
 
 def page() -> None:
-    """The whole page, top to bottom."""
+    """Show the whole page, top to bottom."""
     session = begin_page(
         "How does a transformer know where a patch is?",
         "Attention sees a set, not a sequence: by itself it cannot tell the first patch from "

@@ -55,7 +55,7 @@ def show_model_code(session: Session) -> None:
 def _show_tiles(session: Session, code: PositionCode, patches: Tensor) -> None:
     st.subheader("Which places are alike?")
     layout, width = session.bundle.tokens, patches.shape[1]
-    made = _made(session, code)
+    made = _describe_origin(session, code)
     also = "".join(f" {ALSO[kind]}" for kind in code.other_kinds)
     st.caption(
         f"This model adds to each patch a code of {width} numbers, {made}.{also} Each tile "
@@ -93,8 +93,8 @@ def _show_tiles(session: Session, code: PositionCode, patches: Tensor) -> None:
     tiles(tiles_payload(values, layout.grid, likeness.lower(), span), key=Positions.tiles.name)
 
 
-def _made(session: Session, code: PositionCode) -> str:
-    """Where the numbers of the code come from."""
+def _describe_origin(session: Session, code: PositionCode) -> str:
+    """Say where the numbers of the code come from."""
     trained = not session.bundle.name.endswith(RANDOM)
     if _began_as_waves(session, code):
         then = "and was trained from there" if trained else "and has not been trained yet"
@@ -135,7 +135,7 @@ def _show_more(code: PositionCode, patches: Tensor, layout: TokenLayout) -> None
 def _show_norms(patches: Tensor, layout: TokenLayout) -> None:
     st.subheader("Length")
     norms = patches.norm(dim=1)
-    _map(norms.reshape(layout.grid).numpy(), "length", "norms")
+    _show_map(norms.reshape(layout.grid).numpy(), "length", "norms")
     st.caption(
         f"The length (Euclidean norm) of each patch's code: {norms.min():.2f} to "
         f"{norms.max():.2f}. A longer code weighs more against what the patch shows."
@@ -179,7 +179,7 @@ def _show_prefix(code: PositionCode, patches: Tensor) -> None:
     )
 
 
-def _map(values: np.ndarray, what: str, key: str) -> None:
+def _show_map(values: np.ndarray, what: str, key: str) -> None:
     figure = heatmap(
         values,
         "Column",

@@ -52,7 +52,7 @@ CLASSES = 5
 
 @dataclass(frozen=True)
 class Answer:
-    """What one way of running the model gives; ``order``: place i holds patch order[i]."""
+    """The answer of the model, run in one way; ``order``: place i holds patch order[i]."""
 
     order: Tensor
     logits: Tensor
@@ -80,8 +80,8 @@ def show_order(session: Session) -> None:
         if st.button("Shuffle again", disabled=way not in (SHUFFLE, BOTH)):
             seed += 1
             Positions.seed.set(seed)
-    before = _run(session, code, AS_IT_IS)
-    after = _run(session, code, way, seed if way in (SHUFFLE, BOTH) else 1)
+    before = _run_model(session, code, AS_IT_IS)
+    after = _run_model(session, code, way, seed if way in (SHUFFLE, BOTH) else 1)
     left, right = st.columns(2, gap="large")
     with left:
         _show_answer(session, AS_IT_IS, before)
@@ -102,8 +102,8 @@ def show_order(session: Session) -> None:
     ),
     condition=threading.Condition(),
 )
-def _run(session: Session, code: PositionCode, way: str, seed: int = 1) -> Answer:
-    """One forward pass, kept for everybody who asks the same."""
+def _run_model(session: Session, code: PositionCode, way: str, seed: int = 1) -> Answer:
+    """Run the model once; the answer is kept for everybody who asks the same."""
     bundle, view, recorded = session.bundle, session.view, session.recorded
     layout = bundle.tokens
     net, order = bundle.net, torch.arange(layout.patches)
@@ -153,7 +153,7 @@ def _show_answer(
 
 
 def _patches_in_order(frame: Image.Image, grid: tuple[int, int], order: Tensor) -> Image.Image:
-    """The photo cut on the model's grid, its patches where they are now."""
+    """Cut the photo on the model's grid, and put its patches in this order."""
     rows, columns = grid
     step = max(1, SIDE // max(rows, columns))
     pixels = np.asarray(frame.convert("RGB").resize((columns * step, rows * step)))
@@ -178,28 +178,29 @@ def _show_classes(bundle: Bundle, answer: Answer, before: Answer | None) -> None
 
 def _show_numbers(session: Session, code: PositionCode) -> None:
     st.subheader("How much the order changes the answer")
-    with_it = _over_shuffles(session, code, True)
+    with_it = _measure_shuffles(session, code, True)
     if code.patches is None:
-        change = _change(with_it)
+        change = _format_change(with_it)
         st.markdown(f"The largest change of any logit over {SHUFFLES} shuffles: **{change}**.")
         return
-    without = _over_shuffles(session, code, False)
+    without = _measure_shuffles(session, code, False)
     left, right = st.columns(2, gap="large")
-    left.metric("With the added code", _change(with_it))
-    right.metric("Without the added code", _change(without))
+    left.metric("With the added code", _format_change(with_it))
+    right.metric("Without the added code", _format_change(without))
     st.caption(
         f"The largest change of any logit (the score of a class before the softmax) over "
-        f"{SHUFFLES} shuffles of this photo's patches. {_pooling(session.bundle)}{_without(code)}"
+        f"{SHUFFLES} shuffles of this photo's patches. {_explain_pooling(session.bundle)}"
+        f"{_explain_without_code(code)}"
     )
 
 
-def _change(difference: float) -> str:
-    """Of logits, whose rounding in float32 is about a millionth."""
+def _format_change(difference: float) -> str:
+    """Write a change of logits, whose rounding in float32 is about a millionth."""
     return f"{difference:.2g}" if difference >= 1e-4 else "below 0.0001"
 
 
-def _without(code: PositionCode) -> str:
-    """What the order still changes when the added code is taken away."""
+def _explain_without_code(code: PositionCode) -> str:
+    """Say what the order still changes when the added code is taken away."""
     if not code.other_kinds:
         return (
             "Without the code the answer is the same for every order, up to the rounding of "
@@ -212,7 +213,7 @@ def _without(code: PositionCode) -> str:
     )
 
 
-def _pooling(bundle: Bundle) -> str:
+def _explain_pooling(bundle: Bundle) -> str:
     pool = getattr(getattr(bundle.net, "config", None), "pool", None)
     return {
         "mean": "This model classifies the mean of its patches, which has no order. ",
@@ -226,8 +227,8 @@ def _pooling(bundle: Bundle) -> str:
     key=lambda session, code, keep: (session.recorded.key, keep),
     condition=threading.Condition(),
 )
-def _over_shuffles(session: Session, code: PositionCode, keep: bool) -> float:
-    """The largest change of any logit over the shuffles, with the added code or without."""
+def _measure_shuffles(session: Session, code: PositionCode, keep: bool) -> float:
+    """Measure the largest change of any logit over the shuffles, with the added code or without."""
     bundle, layout, outputs = session.bundle, session.bundle.tokens, []
     net = bundle.net if keep else without_position_code(bundle.net, code)
     images = bundle.prepare(session.picture.image)

@@ -55,7 +55,7 @@ def _default_choices(length: int, width: int) -> tuple[int, int, int]:
 
 
 def _check_link() -> None:
-    """Say what is wrong with the sizes of a link, and begin with the default ones instead."""
+    """Show what is wrong with the sizes of a link, and begin with the defaults instead."""
     if Positions.length.is_set:
         return
     length, width, base = _begin_sizes()
@@ -205,7 +205,7 @@ def _show_grid(grid: tuple[int, int], width: int, base: float) -> None:
 
 
 def _show_neighbours(title: str, make: Callable[[], Tensor], grid: tuple[int, int]) -> None:
-    """How like the middle patch's code is to all others; a sentence where there is no code."""
+    """Show how similar the middle patch's code is to all others, or why there is no code."""
     st.markdown(f"**{title}**")
     rows, columns = grid
     row, column = rows // 2, columns // 2

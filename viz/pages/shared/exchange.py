@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Exchange:
-    """How far both are: the changes of the view made in Python, and the image sent last.
+    """The state of the exchange: changes of the view made in Python, and the image sent last.
 
     ``revision`` goes along with every payload and comes back with every report, so a report with an
     older number was sent before the browser knew of the last change.
@@ -30,7 +30,7 @@ class Exchange:
         return replace(self, image=image)
 
     def is_current(self, view: Mapping[str, Any]) -> bool:
-        """Say whether a reported view was seen by somebody who saw the last change too."""
+        """Say whether a reported view includes the last change that was made in Python."""
         return view.get("revision") == self.revision
 
     def layers_kept(self, image: str, view: Mapping[str, Any]) -> Sequence[int] | None:

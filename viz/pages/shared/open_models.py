@@ -140,8 +140,10 @@ def _on_disk(file_name: str) -> str:
 
 
 def _load_pair(file_name: str, path: Path, card: bytes) -> Bundle:
-    """Load a checkpoint of this project, without the figures that its card claims: others measured
-    them."""
+    """Load a checkpoint of this project, without the figures on its card.
+
+    Somebody else claims these figures; nobody measured them here.
+    """
     path.with_suffix(".json").write_bytes(card)
     try:
         task = cards.read_card(path).task

@@ -51,7 +51,7 @@ class Key(Generic[T]):
 
 @dataclass(frozen=True, eq=False)
 class Setting(Key[T]):
-    """A key that a link can begin, and that the address tells while it is not the default.
+    """A key that begins from a link, and goes into the address unless it is the default.
 
     ``param_name`` is its name in the address, where that is not the key's own.
     """
@@ -201,8 +201,10 @@ class Attribution:
 
 
 class MethodSettings:
-    """The settings of the relevance methods. A layer is counted from one, and its default may be
-    the model's last one."""
+    """The settings of the relevance methods.
+
+    A layer is counted from one, and its default may be the model's last one.
+    """
 
     attention_layer = Setting("attention_layer", 1)
     attention_head = Setting("attention_head", "mean")

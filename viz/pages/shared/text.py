@@ -1,4 +1,4 @@
-"""Words from outside, shown as they are."""
+"""Text from outside, shown letter by letter."""
 
 import re
 
@@ -10,7 +10,7 @@ _WORD_JOINER = "\u2060"
 
 
 def plain(text: str) -> str:
-    """The text such that Streamlit's Markdown shows it letter by letter, on one line.
+    """Escape a text, so that Streamlit's Markdown shows it letter by letter, on one line.
 
     File names, a file's keys and what somebody typed turn up in sentences; none of it may
     become a picture, a link or a formula.

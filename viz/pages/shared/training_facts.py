@@ -23,7 +23,7 @@ MADE_OF = {
 
 
 def show_training(card: Card) -> None:
-    """Data, licences, seed, curve and command; nothing where the card does not say."""
+    """Show data, licences, seed, curve and command; nothing where the card has none of them."""
     curve, facts = card.curve, _made_of(card)
     if not facts:
         return

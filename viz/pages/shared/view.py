@@ -1,8 +1,7 @@
-"""What the user is looking at: the view, how it moves between models, and how a link carries it.
+"""The view: what the user is looking at, on every page, in every model, and in a link.
 
-A view is the same on every page: layer, head, the token that asks, and how the map is drawn. It
-lives in the session and is written into the address, so that a link opens the same view again.
-Whatever is wrong in a link becomes the nearest valid view and a note.
+A view lives in the session and is written into the address, so that a link opens the same view
+again. Whatever is wrong in a link becomes the nearest valid view and a note.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,10 @@ Number = TypeVar("Number", int, float)
 
 @dataclass(frozen=True)
 class View:
-    """Layer and head count from zero here, from one in the address and on the page."""
+    """A layer, a head, the token that asks, and how the map is drawn.
+
+    Layer and head count from zero here, from one in the address and on the page.
+    """
 
     layer: int
     query: int  # the token that asks
@@ -107,8 +109,10 @@ def go_to_layer(view: View, layer: int, layers: Sequence[Layer]) -> View:
 
 
 def carry_over(view: View, before: Recorded, now: Recorded) -> View:
-    """Find the nearest view of other layers, or of another model: from the same place of the photo,
-    in the layer of the same number or the nearest to it."""
+    """Find the nearest view of other layers, or of another model.
+
+    It is from the same place of the photo, in the layer of the same number or the nearest one.
+    """
     (layers, numbers), (new_layers, new_numbers) = before, now
     view = fit_view(view, layers)
     number = numbers[view.layer]

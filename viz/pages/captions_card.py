@@ -1,4 +1,4 @@
-"""What a captioner's card says: how well it writes, what it is bad at, and how it was made."""
+"""The card of a captioner: how well it writes, what it is bad at, and how it was made."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def _show_shares(metrics: dict[str, Any]) -> None:
 
 
 def _show_scores(metrics: dict[str, Any]) -> None:
-    """Greedy, with beams, and what one reaches without looking closely, a row each."""
+    """Show the scores of greedy decoding, of beams and of the baselines, a row each."""
     if "bleu4" not in metrics:
         return
     ways = {"Greedy": "{}", "Beam 3": "{}" + BEAMS}
