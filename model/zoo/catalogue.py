@@ -44,7 +44,7 @@ LEARNED = (
     "licence",
     "sha256",
 )
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar", ".pkl")
 
 
 def load(
@@ -89,29 +89,49 @@ def load(
     """
     if weights not in ("trained", "random"):
         raise ModelRejected(f"Weights are “trained” or “random”, not “{weights}”.")
-    path = Path(name)
+    name = name if isinstance(name, str) else Path(name)
     own = {"heads": heads, "mean": mean, "std": std, **settings}
     own = {key: value for key, value in own.items() if value is not None}
-    if isinstance(name, os.PathLike) or path.suffix.lower() in SUFFIXES:
-        bundle = _load_file(path, **own)
+    if _is_path(name):
+        bundle = _load_file(Path(name), **own)
         return untrained(bundle) if weights == "random" else bundle
     if own:
         raise ModelRejected(
             f"“{name}” knows its own {', '.join(own)}. Say such things only with a file of weights."
         )
+    name = str(name)
     hub, _, rest = name.partition("/")
     if hub in HUBS and rest:
         return HUBS[hub](rest, weights == "trained")
-    bundle = _load_embedded(name)
+    if not _is_embedded(name):
+        raise ModelNotFound(_unknown(name))
+    bundle = _from_checkpoint(checkpoints.DIRECTORY / f"{name}.safetensors")
     return untrained(bundle) if weights == "random" else bundle
 
 
-def _load_embedded(name: str) -> Bundle:
-    """Open an embedded checkpoint. Raises ModelNotFound."""
+def _is_path(name: str | os.PathLike[str]) -> bool:
+    """Tell a path from a name.
+
+    A name that begins with a hub's is never a path, wherever it points: it may come from outside.
+    """
+    if not isinstance(name, str):
+        return True
+    if (name.partition("/")[0] in HUBS and "/" in name) or _is_embedded(name):
+        return False
+    path = Path(name)
+    return path.suffix.lower() in SUFFIXES or _is_file(path) or _is_file(path / "config.json")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name too long for any folder, or with a NUL in it
+        return False
+
+
+def _is_embedded(name: str) -> bool:
     path = checkpoints.DIRECTORY / f"{name}.safetensors"
-    if Path(name).name != name or not path.is_file():
-        raise ModelNotFound(_unknown(name))
-    return _from_checkpoint(path)
+    return Path(name).name == name and _is_file(path)
 
 
 def untrained(bundle: Bundle) -> Bundle:
@@ -130,8 +150,8 @@ def untrained(bundle: Bundle) -> Bundle:
 
 def _load_file(path: Path, **own: Any) -> Bundle:
     """Open one of our checkpoints if its card lies beside it, or else anybody's weights."""
-    if not path.is_file():
-        raise ModelNotFound(f"There is no file {path}. Check its name and folder.")
+    if not (_is_file(path)):
+        raise ModelNotFound(f"There is no file {str(path)[:200]}. Check its name and folder.")
     if not own and path.with_suffix(".json").is_file():
         return _from_checkpoint(path)
     return own_files.load_own_file(path, **own)

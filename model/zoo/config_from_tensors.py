@@ -188,7 +188,12 @@ def _default_pool(tensors: Tensors, base: ViTConfig) -> str:
     if "norm_of_mean.weight" in tensors:
         return "mean"
     if "cls_token" in tensors:  # two vectors side by side are for a head only
-        return base.pool if base.pool != "cls_and_mean" or "head.weight" in tensors else "cls"
+        head = tensors.get("head.weight")
+        if head is not None and head.ndim == 2:
+            if head.shape[1] == 2 * tensors["cls_token"].shape[-1]:
+                return "cls_and_mean"
+            return "cls" if base.pool == "cls_and_mean" else base.pool
+        return base.pool if base.pool != "cls_and_mean" else "cls"
     if base.cls_token and "norm.weight" in tensors:
         raise ValueError(
             "It has no class token, and how it pools its tokens cannot be read off: say it (in "

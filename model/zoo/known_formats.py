@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,6 +13,7 @@ from model.errors import ModelRejected
 from model.nets.vit import PRESETS
 from model.zoo.checkpoint_format import IMAGENET, CheckpointFormat, Tensors
 from model.zoo.class_names import CIFAR10, FASHION_MNIST
+from model.zoo.heads_after_encoder import attach_head, is_inside
 
 HALF = ((0.5,) * 3, (0.5,) * 3)
 CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
@@ -43,17 +46,24 @@ class RecognisedTensors:
 def recognise(file: str, tensors: Tensors, beside: Tensors | None = None) -> RecognisedTensors:
     """Find the format that has most of a file's names, and rename the tensors.
 
+    A prefix that the names of the encoder share comes off. What comes after the encoder never
+    blocks it: a head that is one Linear is kept, the rest is left out.
+
     Args:
         file: The file's name, for messages.
         tensors: The tensors of the model.
-        beside: Tensors that lay beside them; they belong to the model where the format has a name
-            for them.
+        beside: Tensors that lay beside them; only a head of theirs belongs to the model.
 
     Raises:
         ModelRejected: No format fits (the message has some names, and the nearest format), or
             weights are whole numbers.
     """
-    nearest = max(FORMATS, key=lambda each: len(each.rename(tensors)[0]))
+    if any(".lora_" in name for name in tensors):
+        raise ModelRejected(
+            f"{file} holds LoRA adapters, not a whole model. Merge them into their base "
+            "(model.merge_and_unload() of peft), and save that model's state_dict()."
+        )
+    nearest = _nearest(tensors)
     renamed, unknown = nearest.rename(tensors)
     missing = [name for name in _ESSENTIAL if f"{name}.weight" not in renamed]
     if missing:
@@ -63,13 +73,15 @@ def recognise(file: str, tensors: Tensors, beside: Tensors | None = None) -> Rec
             f"{file} fits no layout that Saccade knows. It holds {some(list(tensors))}; nearest "
             f"is {nearest.title}, which also has {some(wanted).replace('*', '0')}."
         )
-    if unknown:
+    if inside := [name for name in unknown if is_inside(nearest, name)]:
         raise ModelRejected(
             f"{file} has {nearest.title} layout, with parts for which Saccade's model has no "
-            f"place: {some(unknown)}. Where a hub has this model, open it by its name there."
+            f"place: {some(inside)}. Where a hub has this model, open it by its name there."
         )
-    more, left_out = nearest.rename(beside or {})
-    renamed = more | renamed
+    outside = {n: t for n, t in tensors.items() if not n.startswith(nearest.only)}
+    if nearest in FORMATS:
+        outside = {}  # the text tower of a model of images and text
+    renamed, left_out = attach_head(nearest, tensors, renamed, unknown, outside | (beside or {}))
     for ours, tensor in renamed.items():
         if not (tensor.is_floating_point() or ours.endswith("num_batches_tracked")):
             raise ModelRejected(
@@ -78,6 +90,40 @@ def recognise(file: str, tensors: Tensors, beside: Tensors | None = None) -> Rec
                 "weights as they were trained."
             )
     return RecognisedTensors(nearest, renamed, left_out)
+
+
+def _nearest(tensors: Tensors) -> CheckpointFormat:
+    """Find the format, with the prefix before its names, that has most of a file's names."""
+    placed = [
+        replace(each, only=prefix + each.only) if prefix else each
+        for each in FORMATS
+        for prefix in _prefixes(each, tensors)
+    ]
+    few = dict(list(tensors.items())[:2000])  # no format fits, and the nearest one is only named
+    held = tensors if placed else few
+    return max(placed or FORMATS, key=lambda each: len(each.rename(held)[0]))
+
+
+def _prefixes(source: CheckpointFormat, names: Iterable[str]) -> list[str]:
+    """List prefixes before a format's name for the embedding of patches, shorter ones first.
+
+    Of two models in one file the teacher comes first, or the average over the training.
+    """
+    found: dict[str, None] = {}
+    for theirs, ours in source.names.items():
+        end = f"{theirs}.weight"
+        for name in names if ours == "embed.proj" else ():
+            if name == end or name.endswith(f".{end}"):
+                found[name[: len(name) - len(end)]] = None
+    parts = [prefix.split(".")[:-1] for prefix in list(found)[:8]]
+    every = {
+        "".join(f"{part}." for part in each[:n]) for each in parts for n in range(len(each) + 1)
+    }
+    order = list(names)
+    first = {
+        prefix: next(i for i, n in enumerate(order) if n.startswith(prefix)) for prefix in every
+    }
+    return sorted(every, key=lambda p: (not re.search("teacher|ema", p), p.count("."), first[p]))
 
 
 _ESSENTIAL = ("embed.proj", "blocks.0.mlp.fc1")

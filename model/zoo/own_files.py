@@ -112,8 +112,9 @@ def _build(
             why = str(error)
         elif isinstance(error, KeyError):  # a tensor that was looked for
             why = f"Its {source.their_name(str(error.args[0]), names)} is missing."
+        left = f" Left out were {some(found.left_out)}." if found.left_out else ""
         raise ModelRejected(
-            f"{file} has {source.title} layout, but makes no model. {why}"
+            f"{file} has {source.title} layout, but makes no model. {why}{left}"
         ) from error
     wanted, held = (
         {name: tuple(tensor.shape) for name, tensor in each.items()}

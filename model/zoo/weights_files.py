@@ -1,19 +1,19 @@
 """Tensors out of a stranger's file. Nothing in the file is ever run.
 
-A `.pt` file is a pickle, and a pickle is a program. What that program would call is listed
-first, without running it; a file that calls anything but the makers of tensors is refused, and
-only then is it read, by torch's reader that knows tensors only. What a file is, its content
-says, not its name.
+A `.pt` file is a pickle, and a pickle is a program. It is followed by a reader that calls nothing
+(`model.zoo.pickled_values`): tensors are described, objects of other classes are blanks, and a
+file that calls functions is refused. Numbers are read for the model alone, not for what a
+training run keeps beside it. What a file is, its content says, not its name.
 """
 
 from __future__ import annotations
 
 import io
-import pickletools
+import math
+import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,27 +22,37 @@ from safetensors import safe_open
 from torch import Tensor
 
 from model.errors import ModelNotFound, ModelRejected
+from model.zoo.pickled_values import (
+    Blank,
+    Budget,
+    ForeignProgram,
+    Storage,
+    StoredTensor,
+    read_pickle,
+)
 
 SMALL = 1_000_000  # bytes: what nobody need count
 MAX_BYTES = 1_500_000_000  # ViT-L in float32 has 1.2 GB
 MAX_PICKLE_BYTES = 20_000_000  # the program alone, without the numbers
 
-_MAKERS_OF_TENSORS = {
-    "collections OrderedDict",
-    "torch Size",
-    "torch.nn.parameter Parameter",
-    "torch.storage UntypedStorage",
-    *(f"torch._utils _rebuild_{kind}" for kind in ("tensor", "tensor_v2", "parameter")),
-    *(f"torch {kind}Storage" for kind in ("Float", "Half", "BFloat16", "Double")),
-    *(f"torch {kind}Storage" for kind in ("Long", "Int", "Short", "Char", "Byte", "Bool")),
-}
 # Of several models in one file the first in this order is taken.
 _WRAPPERS = (
     *("state_dict", "model_state_dict", "model", "net", "weights"),
     *("model_ema", "ema", "teacher", "student"),
 )
-_PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "backbone.")
+# Keys below which a training run keeps its own tensors, none of them a model's.
+_NO_MODEL = re.compile(r"optim|sched|scaler|rng|random|callback|loop|loss|momentum|hyper", re.I)
+_PREFIXES = ("module.", "model.", "net.", "backbone.")
+# What wrappers of modules put into names, at any place.
+_WRAPPED = re.compile(r"(^|(?<=\.))(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 _SAVE = "Save it with torch.save(model.state_dict(), PATH)."
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_OTHER_FILES = (
+    (b"GGUF", "a GGUF file, whose weights are quantised", "Open the model it was made from."),
+    (b"\x89HDF", "an HDF5 file, as Keras writes it", "Open the PyTorch weights of this model."),
+    (b"\x93NUMPY", "a NumPy array, not the weights of a model", _SAVE),
+    (b"\x08", "an ONNX model, whose tensors have no names of layers", "Open its PyTorch weights."),
+)
 
 
 @dataclass
@@ -73,26 +83,31 @@ def read_weights(path: Path) -> Weights:
             head = file.read(16)
             kind = _kind_of_file(path, head, size)
             if kind == "safetensors":
-                content, notes = _read_safetensors(path)
+                tensors, notes = _read_safetensors(path)
+                found = _Found(tensors)
             else:
-                _refuse_programs(path, kind, file)
-                file.seek(0)  # the file, not its path, whose ending torch would believe
-                content = torch.load(file, map_location="cpu", weights_only=True)
+                read = _read_zip if kind == "zip" else _read_legacy
+                found = read(path, file, max(8 * size, SMALL))
     except (ModelRejected, ModelNotFound):
         raise
+    except ForeignProgram as error:
+        shown = "".join(c for c in error.name if c.isprintable())[:60]
+        raise ModelRejected(
+            f"{path.name} holds more than tensors ({shown}), and opening that could run a "
+            f"stranger's program. Nothing of it was run. {_SAVE}"
+        ) from error
     except FileNotFoundError as error:
         raise ModelNotFound(f"There is no file {path}. Check its name and folder.") from error
     except Exception as error:  # readers raise nearly anything on a damaged file
         raise ModelRejected(
             f"{path.name} is damaged or stops before its end. Copy or save it again."
         ) from error
-    named, others = _unwrapped(content)
-    if not named:
+    if not found.tensors:
         raise ModelRejected(f"{path.name} holds no tensors by name. {_SAVE}")
-    if 4 * sum(t.numel() for t in named.values()) > max(8 * size, SMALL):
-        raise ModelRejected(f"{path.name} is damaged: its tensors are larger than its numbers.")
-    tensors, beside = _bare({name: _checked(path, name, t) for name, t in named.items()})
-    return Weights(tensors, notes, beside, others)
+    checked = {name: _checked(path, name, tensor) for name, tensor in found.tensors.items()}
+    tensors, beside = _bare({_WRAPPED.sub("", name): t for name, t in checked.items()})
+    more = {name: _checked(path, name, tensor) for name, tensor in found.beside.items()}
+    return Weights(tensors, notes, beside | more, found.others)
 
 
 def _kind_of_file(path: Path, head: bytes, size: int) -> str:
@@ -116,6 +131,9 @@ def _kind_of_file(path: Path, head: bytes, size: int) -> str:
         raise ModelRejected(
             f"{path.name} is a Git LFS pointer, not the weights. Fetch them with: git lfs pull"
         )
+    for magic, what, cure in _OTHER_FILES:
+        if head.startswith(magic):
+            raise ModelRejected(f"{path.name} is {what}. {cure}")
     raise ModelRejected(
         f"{path.name} is no file of weights: neither safetensors nor saved by torch. {_SAVE}"
     )
@@ -130,68 +148,198 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 # Pickles
 
 
-def _refuse_programs(path: Path, kind: str, file: IO[bytes]) -> None:
-    """Raise ModelRejected for a pickle that would call anything but the makers of tensors."""
-    programs = _programs_in_zip(path, file) if kind == "zip" else _programs_in_a_row(file)
-    for name in chain.from_iterable(map(_calls, programs)):
-        if name not in _MAKERS_OF_TENSORS:
-            shown = "".join(c for c in name.replace(" ", ".") if c.isprintable())[:60]
-            raise ModelRejected(
-                f"{path.name} holds more than tensors ({shown}), and opening that could run a "
-                f"stranger's program. Nothing of it was run. {_SAVE}"
-            )
+@dataclass
+class _Found:
+    """What is kept of a file."""
+
+    tensors: dict[str, Tensor]
+    beside: dict[str, Tensor] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)
 
 
-def _programs_in_zip(path: Path, file: IO[bytes]) -> Iterator[IO[bytes]]:
-    """Iterate over the pickles of a file that torch writes since 1.6."""
+def _read_zip(path: Path, file: IO[bytes], limit: int) -> _Found:
+    """Read a file that torch writes since 1.6: a ZIP archive of a pickle, and of numbers."""
     archive = zipfile.ZipFile(file)
-    entries = archive.infolist()
-    if any("/code/" in entry.filename for entry in entries):
+    entries = {entry.filename: entry for entry in archive.infolist()}
+    if len(entries) != len(archive.infolist()):
+        raise ValueError("two entries of one name")
+    if any("/code/" in name or name.endswith("constants.pkl") for name in entries):
         raise ModelRejected(
             f"{path.name} is a TorchScript program, not only tensors. Save those: "
             "torch.save(torch.jit.load(PATH).state_dict(), NEW_PATH)."
         )
-    programs = [entry for entry in entries if entry.filename.endswith(".pkl")]
+    programs = [name for name in entries if name.endswith(".pkl")]
     if not programs:
         raise ModelRejected(f"{path.name} is a ZIP archive that torch has not written. {_SAVE}")
-    unpacked = sum(entry.file_size for entry in entries)
-    if unpacked > MAX_BYTES or any(entry.file_size > MAX_PICKLE_BYTES for entry in programs):
+    unpacked = sum(entry.file_size for entry in entries.values())
+    if unpacked > MAX_BYTES or any(entries[n].file_size > MAX_PICKLE_BYTES for n in programs):
         raise ModelRejected(f"{path.name} unpacks to far more than a model's tensors. {_SAVE}")
-    for entry in programs:
-        yield io.BytesIO(archive.read(entry))
+    budget = Budget()
+    contents = {n: read_pickle(io.BytesIO(archive.read(n)), budget) for n in programs}
+    main = next(name for name in programs if name.rpartition("/")[2] == "data.pkl")
+    folder = main.removesuffix("data.pkl")
+    if f"{folder}byteorder" in entries and archive.read(f"{folder}byteorder") == b"big":
+        raise ModelRejected(f"{path.name} was written on a big-endian machine. {_SAVE}")
+    stored = _choose(path, contents[main])
+    return _with_numbers(path, stored, limit, lambda key: archive.read(f"{folder}data/{key}"))
 
 
-def _programs_in_a_row(file: IO[bytes]) -> Iterator[IO[bytes]]:
-    """Iterate over the pickles of an older file: five in a row, and then the numbers."""
+def _read_legacy(path: Path, file: IO[bytes], limit: int) -> _Found:
+    """Read an older file: five pickles in a row, and then the numbers."""
     file.seek(0)
-    for _ in range(5):
-        yield file
+    programs = io.BytesIO(file.read(MAX_PICKLE_BYTES))
+    budget = Budget()
+    if read_pickle(programs, budget) != _LEGACY_MAGIC:
+        raise ModelRejected(f"{path.name} is a pickle that torch.save has not written. {_SAVE}")
+    _, _, content, keys = (read_pickle(programs, budget) for _ in range(4))
+    stored = _choose(path, content)
+    storages = {each.key: each for each in _storages(content)}
+    places: dict[str, tuple[int, int]] = {}
+    at = programs.tell()
+    for key in map(str, keys):
+        file.seek(at)
+        numbers = int.from_bytes(file.read(8), "little")
+        length = numbers * storages[key].dtype.itemsize
+        places[key] = at + 8, length
+        at += 8 + length
+
+    def read(key: str) -> bytes:
+        start, length = places[key]
+        file.seek(start)
+        return file.read(length)
+
+    return _with_numbers(path, stored, limit, read)
 
 
-def _calls(program: IO[bytes]) -> Iterator[str]:
-    """Iterate over what a pickle would look up, each as "module name", without running it."""
-    for opcode, argument, _ in pickletools.genops(program):
-        if opcode.name in ("GLOBAL", "INST"):
-            yield str(argument)
-        elif opcode.name in ("STACK_GLOBAL", "EXT1", "EXT2", "EXT4"):
-            yield "a name put together while reading"  # torch.save writes none
+@dataclass
+class _Stored:
+    """What is kept of a pickle, its numbers still in the file."""
+
+    tensors: dict[str, StoredTensor]
+    beside: dict[str, StoredTensor]
+    others: list[str]
+
+
+@dataclass
+class _Mapping:
+    """A mapping of names to tensors in a file, and the keys that lead to it."""
+
+    keys: tuple[str, ...]
+    tensors: dict[str, StoredTensor]
+    other: list[str]  # classes of what else it maps to
+
+    def rank(self, most: int) -> tuple[int, ...]:
+        """Order mappings: those with most tensors, then as `_WRAPPERS` are."""
+        places = [_WRAPPERS.index(k) if k in _WRAPPERS else len(_WRAPPERS) for k in self.keys]
+        return (2 * len(self.tensors) < most, *(places or [len(_WRAPPERS)]))
+
+
+def _choose(path: Path, content: Any) -> _Stored:
+    """Find the mapping of names to tensors, whatever its key. Raises ModelRejected for none.
+
+    Of several, those in the order of `_WRAPPERS` come first. Small ones (a head, saved apart from
+    its encoder) lie beside the chosen one, further models are named.
+    """
+    found = list(_mappings(content, (), set()))
+    models = [each for each in found if each.tensors]
+    most = max((len(each.tensors) for each in models), default=0)
+    models.sort(key=lambda each: each.rank(most))
+    other = [of for each in models[:1] or found for of in each.other]
+    other += [content.of] if isinstance(content, Blank) else []
+    if any(of.startswith("torch._utils._rebuild") for of in other):
+        raise ModelRejected(f"{path.name} holds sparse, quantised or complex tensors. {_SAVE}")
+    if not models:
+        what = "".join(c for c in other[0] if c.isprintable())[:60] if other else ""
+        raise ModelRejected(
+            f"{path.name} holds no tensors by name. {_SAVE}"
+            if not other
+            else f"{path.name} holds no tensors by name, but an object ({what}), which opens only "
+            f"by running a stranger's program. Nothing of it was run. {_SAVE}"
+        )
+    chosen, *rest = models
+    small = [each for each in rest if len(each.tensors) <= 4 < len(chosen.tensors)]
+    return _Stored(
+        chosen.tensors,
+        {
+            ".".join((*each.keys, name)): tensor
+            for each in small
+            for name, tensor in each.tensors.items()
+        },
+        [".".join(each.keys) for each in rest if each not in small],
+    )
+
+
+def _mappings(content: Any, keys: tuple[str, ...], seen: set[int]) -> Iterator[_Mapping]:
+    """Iterate over the mappings in a file that may be a model's."""
+    items = _items(content)
+    if not isinstance(items, dict) or id(items) in seen or len(keys) > 5:
+        return
+    seen.add(id(items))
+    yield _Mapping(
+        keys,
+        {str(key): value for key, value in items.items() if isinstance(value, StoredTensor)},
+        [value.of for value in items.values() if isinstance(value, Blank)],
+    )
+    for key, value in items.items():
+        if isinstance(key, str) and not _NO_MODEL.search(key[:100]):
+            yield from _mappings(value, (*keys, key), seen)
+
+
+def _items(content: Any) -> Any:
+    """Return what a `Blank` holds by key, and everything else as it is."""
+    return content.items if isinstance(content, Blank) else content
+
+
+def _storages(content: Any) -> Iterator[Storage]:
+    """Iterate over all storages of a file, also those of tensors that are not kept."""
+    waiting, seen = [content], set()
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, StoredTensor):
+            yield value.storage
+        elif isinstance(value, dict | list | tuple | Blank) and id(value) not in seen:
+            seen.add(id(value))
+            inner = _items(value)
+            waiting.extend(inner.values() if isinstance(inner, dict) else inner)
+
+
+def _with_numbers(path: Path, stored: _Stored, limit: int, read: Callable[[str], bytes]) -> _Found:
+    """Read the numbers of the tensors that are kept.
+
+    Args:
+        path: The file, for messages.
+        stored: The tensors.
+        limit: How many bytes they may have, in the file and as float32.
+        read: Returns the bytes of a storage, by its key.
+    """
+    kept = [*stored.tensors.items(), *stored.beside.items()]
+    needed = {tensor.storage.key: tensor.storage for _, tensor in kept}
+    for name, tensor in kept:
+        last = tensor.last_number()
+        if last >= tensor.storage.numbers or math.prod(tensor.shape) > tensor.storage.numbers:
+            raise ModelRejected(f"{path.name} is damaged: {name[:60]} is larger than its numbers.")
+    total = sum(math.prod(tensor.shape) for _, tensor in kept)
+    if max(4 * total, sum(s.numbers * s.dtype.itemsize for s in needed.values())) > limit:
+        raise ModelRejected(f"{path.name} is damaged: its tensors are larger than its numbers.")
+    numbers = {key: bytearray(read(key)) for key in needed}
+
+    def make(tensor: StoredTensor) -> Tensor:
+        data, dtype = numbers[tensor.storage.key], tensor.storage.dtype
+        flat = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
+        flat = flat[tensor.storage.start :]
+        if flat.numel() < tensor.last_number() + 1:
+            raise ValueError("it stops before its end")
+        return flat.as_strided(tensor.shape, tensor.stride, tensor.offset)
+
+    made = {id(tensor): make(tensor) for _, tensor in kept}
+    return _Found(
+        {name: made[id(tensor)] for name, tensor in stored.tensors.items()},
+        {name: made[id(tensor)] for name, tensor in stored.beside.items()},
+        stored.others,
+    )
 
 
 # What is kept
-
-
-def _unwrapped(content: Any) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the tensors by name, and the keys of other models in the file."""
-    others = []
-    for _ in range(4):
-        if not isinstance(content, Mapping):
-            return {}, []
-        inner = [key for key in _WRAPPERS if isinstance(content.get(key), Mapping)]
-        if not inner:
-            break
-        others += inner[1:]
-        content = content[inner[0]]
-    return {str(k): t for k, t in content.items() if isinstance(t, Tensor)}, others
 
 
 def _bare(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

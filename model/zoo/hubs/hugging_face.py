@@ -20,7 +20,7 @@ def open_hugging_face(name: str, trained: bool) -> Bundle:
         trained: Whether to fetch the weights; else they are random.
     """
     import_library("transformers")
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name):
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{,95}/[A-Za-z0-9][\w.-]{,95}", name, re.A):
         raise ModelNotFound(
             f"“hf/{name}” is no model's name. Write it with its owner: hf/ORG/NAME, "
             "such as hf/facebook/dino-vits8."

@@ -793,14 +793,135 @@ def test_clip_of_hugging_face_beside_its_text_tower(tmp_path, file):
 @pytest.mark.hubs
 @needs_hf
 @pytest.mark.filterwarnings("ignore")
-def test_a_classifier_upon_clip_is_refused(file):
-    """It reads the mean of the patches before the last norm."""
+def test_a_classifier_upon_clip_is_left_out(file):
+    """It reads the mean of the patches before the last norm, which ours does not."""
     import transformers
 
     text = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 9}
     vision = hf_vit("CLIPVisionModel", "CLIPVision").config.to_dict()
     config = transformers.CLIPConfig(text_config=text, vision_config=vision)
-    assert "classifier" in zoo_fails(transformers.CLIPForImageClassification(config), file)
+    torch.save(transformers.CLIPForImageClassification(config).state_dict(), file)
+    bundle = zoo.load(file)
+    assert bundle.net.config.num_classes == 0
+    assert bundle.card.left_out == "classifier.weight, classifier.bias"
+
+
+# Prefixes, and what comes after the encoder
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        *("vit.", "encoder.", "base_model.model.", "student_backbone.", "visual.trunk.", "a.b.c."),
+        *("_fsdp_wrapped_module.", "model._orig_mod.module.", "momentum_encoder."),
+    ],
+)
+def test_whatever_prefix_all_names_share_comes_off(file, prefix):
+    net = scramble(torchvision_vit(num_classes=5))
+    state = {f"{prefix}{name}": tensor for name, tensor in net.state_dict().items()}
+    assert not check(net, file, 32, state=state).card.left_out
+    check(net, file, 32, state={"epoch": 3, "my_weights": {"inner": state}})
+
+
+@pytest.mark.parametrize("prefixes", [("student.", "teacher."), ("online.a.", "ema.a.")])
+def test_of_two_models_side_by_side_the_teacher_is_taken(file, prefixes):
+    nets = [scramble(torchvision_vit(num_classes=5)) for _ in prefixes]
+    state = {
+        f"{prefix}{name}": tensor
+        for prefix, net in zip(prefixes, nets, strict=True)
+        for name, tensor in net.state_dict().items()
+    }
+    assert check(nets[1], file, 32, state=state).card.left_out.startswith(prefixes[0])
+
+
+def test_an_error_names_the_tensor_with_its_prefix(file):
+    state = {f"vit.x.{name}": tensor for name, tensor in Book().state_dict().items()}
+    del state["vit.x.blks.1.ln2.bias"]
+    torch.save(state, file)
+    with pytest.raises(ModelRejected, match=r"its vit\.x\.blks\.1\.ln2\.bias is missing where"):
+        zoo.load(file)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        lambda width: nn.Linear(width, 3),
+        lambda width: nn.Sequential(nn.Linear(width, 3)),
+        lambda width: nn.Sequential(nn.Dropout(), nn.Linear(width, 3, bias=False)),
+        lambda width: Parts(head=nn.Sequential(nn.Dropout(), nn.Linear(width, 3))),
+    ],
+)
+def test_a_replaced_head_that_is_one_linear_is_kept(file, head):
+    net = torchvision_vit()
+    net.heads = head(128)
+    if isinstance(net.heads, Parts):
+        net.heads.forward = net.heads.head.forward
+    bundle = check(scramble(net), file, 32)
+    assert bundle.net.config.num_classes == 3 and not bundle.card.left_out
+
+
+@pytest.mark.parametrize("name", ["fc", "classifier.1", "my_head", "probe"])
+def test_a_linear_beside_a_backbone_is_its_head(file, name):
+    backbone, head = torchvision_vit(num_classes=0), nn.Linear(128, 3)
+    backbone.heads = nn.Identity()
+    net = scramble(nn.Sequential(backbone, head))
+    state = {f"backbone.{n}": t for n, t in backbone.state_dict().items()}
+    state |= {f"{name}.{n}": t for n, t in head.state_dict().items()}
+    assert check(net, file, 32, state=state | {"loss.weight": torch.ones(3)}).card.left_out
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"heads.0": nn.Linear(128, 8), "heads.2": nn.Linear(8, 3)},
+        {"heads.a": nn.Linear(128, 8), "heads.b": nn.Linear(128, 3)},
+        {"heads.head": nn.Linear(128, 8), "heads.pre_logits": nn.Linear(128, 128)},
+        {"heads.head": nn.Linear(5 * 128, 8)},
+        {"neck": nn.Conv2d(128, 8, 1), "fc": nn.Linear(128, 3)},
+        {"decoder_blocks.0.attn.qkv": nn.Linear(16, 48), "decoder_embed": nn.Linear(128, 16)},
+        {"fc.1": nn.BatchNorm1d(128), "fc.2": nn.Linear(128, 3)},
+    ],
+)
+def test_what_is_not_understood_after_the_encoder_is_left_out_and_listed(file, others):
+    net = torchvision_vit()
+    net.heads = nn.Identity()
+    state = scramble(net).state_dict()
+    more = {f"{at}.{n}": t for at, part in others.items() for n, t in part.state_dict().items()}
+    bundle = check(net, file, 32, state=state | more)
+    assert bundle.net.config.num_classes == 0
+    assert next(iter(more)) in bundle.card.left_out
+
+
+def test_a_linear_upon_class_token_and_mean(file):
+    """As the linear probes on DINOv2."""
+    backbone = scramble(torchvision_vit(num_classes=0))
+    head = nn.Linear(256, 3)
+
+    class Probed(nn.Module):
+        def forward(self, images):
+            x = backbone._process_input(images)
+            x = torch.cat((backbone.class_token.expand(len(x), -1, -1), x), 1)
+            x = backbone.encoder(x)
+            return head(torch.cat((x[:, 0], x[:, 1:].mean(1)), 1))
+
+    state = {f"backbone.{n}": t for n, t in backbone.state_dict().items() if "heads" not in n}
+    state |= {f"linear_head.{n}": t for n, t in head.state_dict().items()}
+    assert check(Probed(), file, 32, state=state).net.config.pool == "cls_and_mean"
+
+
+@pytest.mark.parametrize(
+    "name", ["encoder.layers.encoder_layer_0.gate.weight", "pos_bias.table", "prompt_tokens"]
+)
+def test_what_acts_on_the_tokens_still_blocks(file, name):
+    torch.save(torchvision_vit().state_dict() | {name: torch.ones(128)}, file)
+    with pytest.raises(ModelRejected, match=f"no place: {name}"):
+        zoo.load(file)
+
+
+def test_lora_adapters_are_named(file):
+    torch.save({"base_model.blocks.0.attn.qkv.lora_A.weight": torch.ones(2, 3)}, file)
+    with pytest.raises(ModelRejected, match="LoRA adapters"):
+        zoo.load(file)
 
 
 # Wrapped

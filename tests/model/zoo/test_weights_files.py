@@ -1,12 +1,20 @@
 """A stranger's file gives tensors or a sentence, and never runs."""
 
+import argparse
+import collections
+import datetime
 import io
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from collections import OrderedDict
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +23,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from model.errors import ModelNotFound, ModelRejected
-from model.zoo import weights_files
+from model.zoo import pickled_values, weights_files
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.tensor([1.0, -2.0])}
 
@@ -127,6 +135,75 @@ def test_floats_become_float32_and_integers_stay(file):
     assert types == [torch.float32] * 3 + [torch.int64]
 
 
+class Settings:
+    """A class of a user's program."""
+
+    def __init__(self):
+        self.rate = 0.1
+
+
+OBJECTS = {
+    "Namespace": argparse.Namespace(lr=0.1, when=datetime.datetime(2024, 1, 1)),
+    "numpy": np.float64(0.9),
+    "array": np.arange(3),
+    "defaultdict": collections.defaultdict(list, a=[1]),
+    "device": torch.device("cpu"),
+    "set": {"a"},
+    "path": Path("x"),
+    "rng": np.random.default_rng(0),
+    "own": Settings(),
+    "dtype": torch.float16,
+    "partial": partial(nn.LayerNorm, eps=1e-6),
+}
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("kind", OBJECTS)
+def test_what_a_training_keeps_beside_its_tensors_is_passed_over(file, kind, legacy):
+    content = {"state_dict": STATE, "extra": OBJECTS[kind], "more": [OBJECTS[kind]]}
+    file.write_bytes(saved(content, _use_new_zipfile_serialization=not legacy))
+    assert_same(weights_files.read_weights(file).tensors, STATE)
+
+
+def test_an_optimiser_s_tensors_are_no_model(file):
+    net = nn.Linear(3, 2)
+    optimiser = torch.optim.AdamW(net.parameters())
+    net(torch.ones(1, 3)).sum().backward()
+    optimiser.step()
+    torch.save({"net": net.state_dict(), "optimizer": optimiser.state_dict()}, file)
+    found = weights_files.read_weights(file)
+    assert_same(found.tensors, net.state_dict())
+    assert found.others == []
+
+
+@given(
+    st.recursive(st.just(None), lambda inner: st.tuples(st.text(max_size=8), inner), max_leaves=3)
+)
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
+def test_tensors_are_found_below_any_key(tmp_path, keys):
+    content, key = STATE, keys
+    depth = 0
+    while key is not None and not weights_files._NO_MODEL.search(key[0]):
+        content, key, depth = {key[0]: content, "epoch": depth}, key[1], depth + 1
+    path = tmp_path / "nested"
+    torch.save(content, path)
+    assert_same(weights_files.read_weights(path).tensors, STATE)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_views_of_one_storage_are_read_as_torch_reads_them(file, legacy):
+    base = torch.arange(24.0).reshape(4, 6)
+    state = {
+        "a": base[1:3, ::2],
+        "b": base.T,
+        "c": base[2],
+        "d": torch.empty(0, 3),
+        "e": base[0, 0],
+    }
+    file.write_bytes(saved(state, _use_new_zipfile_serialization=not legacy))
+    assert_same(weights_files.read_weights(file).tensors, torch.load(file, weights_only=True))
+
+
 # What is refused before any of it runs
 
 
@@ -160,6 +237,95 @@ def test_a_malicious_pickle_is_refused_and_does_nothing(tmp_path, file, kind, pr
         assert "Nothing of it was run" in message
     pickle.loads(pickle.dumps(content["trap"]))  # and it would have worked
     assert witness.exists()
+
+
+TRAPS = {
+    "os": (os.mkdir, "created"),
+    "eval": (eval, "__import__('os').mkdir('created')"),
+    "import": (__import__, "antigravity"),
+    "getattr": (getattr, "a", "upper"),
+    "process": (subprocess.Popen, ["mkdir", "created"]),
+    "load": (torch.load, "other.pt"),
+    "partial": (partial(os.mkdir, "created"),),
+    "numpy": (np.load, "other.npy"),
+    "hub": (torch.hub.load, "a/b", "c"),
+}
+
+
+@pytest.mark.parametrize("place", ["value", "key", "state", "inside"])
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("trap", TRAPS)
+def test_no_event_of_the_interpreter_comes_from_a_file(
+    tmp_path, monkeypatch, trap, place, protocol
+):
+    """The names that it asks for are not even imported, wherever they lie."""
+    monkeypatch.chdir(tmp_path)
+    call = Trap(*TRAPS[trap])
+    content = {
+        "value": {"state_dict": STATE, "extra": call},
+        "key": {"state_dict": STATE, (1, call): 2},
+        "state": {"state_dict": STATE, "extra": Stateful(call)},
+        "inside": {"state_dict": {**STATE, "b": [call]}},
+    }[place]
+    torch.save(content, "mine.pt", pickle_protocol=protocol)
+    events = []
+    watched = {"import", "exec", "compile", "os.mkdir", "subprocess.Popen", "pickle.find_class"}
+    watching = [True]
+
+    def watch(event, arguments):
+        if watching[0] and event in watched:
+            events.append((event, arguments))
+
+    sys.addaudithook(watch)
+    try:
+        with pytest.raises(ModelRejected, match="Nothing of it was run"):
+            weights_files.read_weights(tmp_path / "mine.pt")
+    finally:
+        watching[0] = False
+    assert not events
+    assert os.listdir() == ["mine.pt"]
+
+
+class Stateful:
+    def __init__(self, state):
+        self.state = state
+
+
+def program(*instructions: bytes) -> bytes:
+    return b"\x80\x02" + b"".join(instructions) + b"."
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        program(b"ccollections\nOrderedDict\n", b"}X\x01\x00\x00\x00aK\x01s", b"b"),
+        program(b"ctorch._utils\n_rebuild_tensor_v2\n", b"N}X\x01\x00\x00\x00aK\x01s\x86b"),
+        program(b"K\x01)R"),
+        program(b"(" * 100),
+        program(b"]" * 100_000, b"a" * 99_999),
+        program(b")" + b"\x85" * 200_000, b"K\x01", b"}", b"h\x00s"),
+        program(b"]q\x00h\x00a"),
+        program(b"N0" * 400_000),
+        program(b"\x82\x01"),
+    ],
+)
+def test_programs_that_no_torch_writes(file, content):
+    file.write_bytes(content)
+    sentence(file)
+    torch.save(STATE, file)
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr("other/data.pkl", content)
+    with suppress(ModelRejected):
+        weights_files.read_weights(file)
+
+
+def test_sixty_pickles_share_one_budget(file, monkeypatch):
+    torch.save(STATE, file)
+    monkeypatch.setattr(pickled_values, "MAX_INSTRUCTIONS", 5_000)
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(60):
+            archive.writestr(f"archive/{number}.pkl", program(b"N0" * 100))
+    assert "damaged" in sentence(file)
 
 
 def test_the_trap_may_lie_in_any_pickle_of_the_archive(tmp_path, file):
