@@ -14,7 +14,15 @@ from model.recording.windows import Windows
 
 Selection = int | slice | Sequence[int] | Tensor | None
 
-HELD = ("query", "grouped_key", "map", "mask", "value", "anchor")  # tensors of a record
+HELD = (
+    "query",
+    "grouped_key",
+    "map",
+    "softmax_map",
+    "mask",
+    "value",
+    "anchor",
+)  # tensors of a record
 CHUNK = 1 << 21  # scores computed at a time, 8 MiB: less wastes threads, more wastes cache
 
 
@@ -63,6 +71,9 @@ class AttentionRecord:
     """Windows of the layer, for which B counts the windows of B / `windows.count` images."""
     value: Tensor | None = None
     """Values (B, H / group, K, d'), kept where gradients flow."""
+    softmax_map: Tensor | None = None
+    """(B, H, Q, K), where the model changes its softmax before it multiplies the values: talking
+    heads, a gate, the difference of two. `map` is then what multiplies them."""
     anchor: Tensor | None = None
     """Tensor of the model to differentiate for `map_gradient`; kept where gradients flow."""
     order: tuple[int, ...] | None = None
@@ -76,6 +87,22 @@ class AttentionRecord:
         if not self.versions:
             held = {name: getattr(self, name) for name in HELD}
             self.versions = {k: version_of(t) for k, t in held.items() if t is not None}
+
+    def amend(
+        self, map: Tensor, acting: Tensor, order: tuple[int, ...] | None, changed: bool
+    ) -> None:
+        """Hold another map (B, H, Q, K), the one that multiplies the values.
+
+        `acting` is the model's own tensor of it, whose dimensions `order` arranges; `changed` tells
+        that its values are not those of the softmax.
+        """
+        batch, heads, queries, keys = map.shape
+        self.shape = (batch, heads, queries, keys)
+        self.softmax_map = self.map if changed else None
+        self.map, self.order = map, order
+        self.anchor = acting if acting.requires_grad else None
+        held = {name: getattr(self, name) for name in HELD}
+        self.versions = {k: version_of(t) for k, t in held.items() if t is not None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a copy, whose tensors count from zero again."""
@@ -150,6 +177,19 @@ class AttentionRecord:
             masked = None if mask is None else _pick(mask, slice(None), part)
             weights[:, :, part] = self._rows(query[:, :, part], key, masked, positions[part])
         return weights
+
+    def softmax(self, heads: Selection = None, queries: Selection = None) -> Tensor:
+        """Compute rows of the softmax itself, float32 (B, h, q, K); each sums to one.
+
+        They are the rows of `weights`, except where the model changes the map between its softmax
+        and the values (`softmax_map`). Raises IndexError and RuntimeError as `weights` does.
+        """
+        if self.softmax_map is None:
+            return self.weights(heads, queries)
+        self._refuse_changed("softmax_map")
+        heads = _selection(heads, self.softmax_map.shape[1], "head", self.device)
+        queries = _selection(queries, self.softmax_map.shape[2], "query", self.device)
+        return self.softmax_map[:, heads][:, :, queries].float()
 
     def map_gradient(
         self, gradient: Tensor, heads: Selection = None, queries: Selection = None

@@ -14,6 +14,7 @@ A `TorchFunctionMode`, which lives in one thread, sees three kinds of calls:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -74,7 +75,7 @@ class AttentionRecorder:
         _refuse_compiled(self.net)
         self.records = []
         self._choice = _Layers(self.layers)
-        self._tap = Tap(self.net, self._keep)
+        self._tap = Tap(self.net, self._keep, self._withdraw)
         self._tap.__enter__()
         return self
 
@@ -82,6 +83,7 @@ class AttentionRecorder:
         tap, self._tap = self._tap, None  # it points back here, and records are large
         assert tap is not None, "__enter__ has run"
         tap.__exit__(kind, *error)
+        tap.finish()
         self.records = [r for r in self.records if self._choice.has(r.name)]
         if kind is not None:
             return
@@ -159,6 +161,10 @@ class AttentionRecorder:
         if self.layers is not None:
             self.records = [r for r in self.records if self._choice.may_have(r.name)]
 
+    def _withdraw(self, record: AttentionRecord) -> None:
+        self._choice.forget(record.name)
+        self.records = [r for r in self.records if r is not record]
+
 
 class _Layers:
     """Match the layers that were asked for with the modules that attend, as these run."""
@@ -166,10 +172,18 @@ class _Layers:
     def __init__(self, asked: Sequence[int | str] | None) -> None:
         self.asked = asked
         self.seen: list[str] = []
+        self._records: Counter[str] = Counter()  # of each module
 
     def see(self, name: str) -> None:
+        self._records[name] += 1
         if name not in self.seen:
             self.seen.append(name)
+
+    def forget(self, name: str) -> None:
+        """Take back one record of a module, which turned out to be no attention."""
+        self._records[name] -= 1
+        if not self._records[name]:
+            self.seen.remove(name)
 
     def has(self, name: str) -> bool:
         return self.asked is None or any(name in self._named(layer) for layer in self.asked)

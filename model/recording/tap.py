@@ -25,6 +25,7 @@ from model.recording.infer import (
 )
 from model.recording.origin import Origin, version_of
 from model.recording.record import AttentionRecord
+from model.recording.uses import Softmax, Use, UseLog
 
 SOFTMAX = {F.softmax, torch.softmax, Tensor.softmax, torch.special.softmax}
 ROLL = {torch.roll, Tensor.roll}
@@ -54,16 +55,25 @@ def named_modules(net: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 class Tap(TorchFunctionMode):
     """Call `keep` with a record of each attention call inside `net`, and change no call."""
 
-    def __init__(self, net: nn.Module, keep: Callable[[AttentionRecord], None]) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        keep: Callable[[AttentionRecord], None],
+        withdraw: Callable[[AttentionRecord], None],
+    ) -> None:
         super().__init__()
         self.net = net
         self.keep = keep
+        self.withdraw = withdraw
         self.names = {id(module): name for name, module in named_modules(net)}
         self.calls = 0  # of any torch function
         self.elsewhere = 0  # attention calls outside the net
         self.passed_over: list[str] = []  # modules whose softmax was not taken for attention
+        self.proven: set[str] = set()  # modules in which attention multiplied values
+        self.reasons: dict[str, str] = {}  # why, where the use of the softmax shows it
         self.call_log = CallLog()
         self.roll: Roll | None = None
+        self.uses = UseLog()
 
     def __torch_function__(
         self, func: Callable, _: Any, args: tuple = (), kwargs: dict | None = None
@@ -74,6 +84,8 @@ class Tap(TorchFunctionMode):
             with self:
                 return multi_head_attention_forward(*args, **kwargs)
         result = func(*args, **kwargs)
+        if use := self.uses.see(func, args, kwargs, result):
+            self._amend(use)
         if func is F.scaled_dot_product_attention:
             self._record_fused(result, *args, **kwargs)
         elif func in SOFTMAX:
@@ -114,6 +126,7 @@ class Tap(TorchFunctionMode):
         if not gradients and version_of(key):
             key = key.clone()  # something was written into it: a cache, which changes again
         origin = origin._replace(stacked=is_ambiguous(output, calls[0].module, origin))
+        self.proven.add(name)
         self._keep(
             name,
             calls,
@@ -132,20 +145,76 @@ class Tap(TorchFunctionMode):
     def _record_softmax(
         self, weights: Tensor, input: Tensor, dim: int | None = None, *_: Any, **__: Any
     ) -> None:
-        if weights.ndim < 2 or dim not in (-1, weights.ndim - 1):
+        if weights.ndim < 2 or dim is None:
             return
         name, calls, origin = self._find_caller()
         if not calls:
             self.elsewhere += weights.ndim > 2
             return
-        if not is_map(weights, calls[0]):
-            self.passed_over.append(name)
-            return
+        shape = tuple(calls[0].tensors[0].shape) if calls[0].tensors else ()
+        # Scores that the net was given may be a product; nobody here can know.
+        given = any(input is tensor for tensor in calls[-1].tensors)
+        softmax = Softmax(name, origin, shape, given or self.uses.is_product(input))
+        self.uses.begin(weights, softmax, dim)
+        if dim in (-1, weights.ndim - 1) and is_map(weights, calls[0]):
+            softmax.record = self._record_map(name, calls, origin, weights)
+
+    def _record_map(
+        self, name: str, calls: list[ModuleCall], origin: Origin, weights: Tensor
+    ) -> AttentionRecord:
+        """Keep a finished map, until its use shows more."""
         order = find_order(weights.shape, origin, handwritten=True)
         map = to_four_dimensions(weights, origin, order)
         origin = origin._replace(stacked=is_ambiguous(weights, calls[0].module, origin))
         anchor = weights if weights.requires_grad else None
-        self._keep(name, calls, map.shape, origin=origin, order=order, map=map, anchor=anchor)
+        return self._keep(
+            name, calls, map.shape, origin=origin, order=order, map=map, anchor=anchor
+        )
+
+    def _amend(self, use: Use) -> None:
+        """Make the record of a softmax hold what multiplies the values, or withdraw it."""
+        first, *others = use.sources
+        for source in others:
+            self._withdraw(source)
+        if reason := use.why_no_map():
+            self._pass_over(first, reason)
+        elif first.record is None:
+            self._pass_over(first, "")
+        else:
+            self.proven.add(first.name)
+            self._arrange(first.record, use)
+
+    def _arrange(self, record: AttentionRecord, use: Use) -> None:
+        changed = use.acting is not None
+        if not (changed or use.order or heads_first(use, record.origin)):
+            return
+        weights = use.weights if use.acting is None else use.acting
+        order = use.order if use.order is not None and weights.ndim == 4 else None
+        if order is None and heads_first(use, record.origin):
+            order = (1, 0, 2, 3)
+        if order is None:
+            order = find_order(weights.shape, record.origin, handwritten=True)
+        record.amend(to_four_dimensions(weights, record.origin, order), weights, order, changed)
+
+    def _pass_over(self, softmax: Softmax, reason: str) -> None:
+        self._withdraw(softmax)
+        self.passed_over.append(softmax.name)
+        if reason:
+            self.reasons[softmax.name] = reason
+
+    def _withdraw(self, softmax: Softmax) -> None:
+        if softmax.record is not None:
+            self.withdraw(softmax.record)
+            softmax.record = None
+
+    def finish(self) -> None:
+        """Withdraw the records of softmaxes that did not turn out to be attention."""
+        waiting = [s for s in self.uses.softmaxes if s.record is not None and not s.done]
+        for softmax in waiting:
+            if softmax.name in self.proven:
+                self._pass_over(softmax, "the module attends by another map")
+            elif not softmax.of_product:
+                self._pass_over(softmax, "it did not multiply values")
 
     def _remember_roll(self, input: Tensor, shifts: Any, dims: Any = None) -> None:
         inside = [call.kwargs for call in running_calls()]
@@ -163,12 +232,16 @@ class Tap(TorchFunctionMode):
             return "", [call], origin
         return "", [], Origin()
 
-    def _keep(self, name: str, calls: list[ModuleCall], shape: Sequence[int], **held: Any) -> None:
+    def _keep(
+        self, name: str, calls: list[ModuleCall], shape: Sequence[int], **held: Any
+    ) -> AttentionRecord:
         batch, heads, queries, keys = shape
         kind = infer_kind(name, calls, queries, keys)
         windows = infer_windows(calls, batch, keys, self.roll) if queries == keys else None
         shape = (batch, heads, queries, keys)
-        self.keep(AttentionRecord(name, kind, shape, windows=windows, **held))
+        record = AttentionRecord(name, kind, shape, windows=windows, **held)
+        self.keep(record)
+        return record
 
 
 def find_written(func: Callable, args: tuple, kwargs: dict[str, Any]) -> Tensor | None:
@@ -198,3 +271,16 @@ def over_channels(shape: tuple[int, ...], tokens: tuple[int, ...]) -> bool:
     if len(shape) != 4 or len(tokens) != 3 or shape[2] != shape[3]:
         return False
     return shape[3] not in tokens[:2] and shape[1] * shape[3] == tokens[2]
+
+
+def heads_first(use: Use, origin: Origin) -> bool:
+    """Whether the values show that heads come before as many images: (H, B, Q, K).
+
+    In memory the heads of a token lie beside each other, and images apart, unless somebody has
+    copied the values since.
+    """
+    values = use.values
+    if values.ndim != 4 or use.weights.ndim != 4 or use.order is not None:
+        return False
+    same = values.shape[0] == values.shape[1] == origin.heads
+    return same and values.stride(0) < values.stride(1)
