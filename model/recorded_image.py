@@ -44,6 +44,8 @@ class RecordedImage:
     """The part of the picture that the model saw."""
     guesses: list[tuple[str, float]]
     """The likeliest classes with their probabilities; empty for a model without classes."""
+    not_recorded: str | None = None
+    """Names the softmaxes that were seen and not recorded, in a sentence; None without any."""
 
     @property
     def head_counts(self) -> list[int]:
@@ -146,6 +148,7 @@ def record_image(
         whole=layers is None,
         frame=bundle.frame(image),
         guesses=_likeliest_classes(logits, bundle.classes),
+        not_recorded=recorder.not_recorded,
     )
 
 

@@ -69,13 +69,16 @@ class AttentionRecorder:
         self.net = net
         self.layers = layers
         self.records: list[AttentionRecord] = []
+        self.not_recorded: str | None = None
+        """Names the softmaxes that were seen and not recorded, in a sentence; None without any."""
         self._tap: Tap | None = None
 
     def __enter__(self) -> Self:
-        _refuse_compiled(self.net)
+        modules = list(named_modules(self.net))
+        _refuse_compiled(modules)
         self.records = []
         self._choice = _Layers(self.layers)
-        self._tap = Tap(self.net, self._keep, self._withdraw)
+        self._tap = Tap(self.net, modules, self._keep, self._withdraw)
         self._tap.__enter__()
         return self
 
@@ -84,6 +87,7 @@ class AttentionRecorder:
         assert tap is not None, "__enter__ has run"
         tap.__exit__(kind, *error)
         tap.finish()
+        self.not_recorded = _name_passed_over(tap)
         self.records = [r for r in self.records if self._choice.has(r.name)]
         if kind is not None:
             return
@@ -204,12 +208,12 @@ class _Layers:
         return self.seen[layer:][:1] if -len(self.seen) <= layer < len(self.seen) else []
 
 
-def _refuse_compiled(net: nn.Module) -> None:
+def _refuse_compiled(modules: Sequence[tuple[str, nn.Module]]) -> None:
     compiled = any(
         module._compiled_call_impl is not None
         or "_orig_mod" in module._modules
         or isinstance(module, torch.jit.ScriptModule)
-        for _, module in named_modules(net)
+        for _, module in modules
     )
     if compiled:
         raise NothingRecorded(
@@ -238,12 +242,22 @@ def _passed_over(tap: Tap) -> str:
     """Name the softmaxes that were not taken for attention."""
     if not tap.passed_over:
         return ""
-    names = list(dict.fromkeys(name or "the model itself" for name in tap.passed_over))
+    names = list(dict.fromkeys(name or "the model itself" for name, _ in tap.passed_over))
     return (
         f"A softmax ran in {_listed(names)}, but not over a map of tokens, which is "
         "(B, heads, queries, keys) or (B, tokens, tokens): the map of one image and head alone "
         "cannot be told from class probabilities. "
     )
+
+
+def _name_passed_over(tap: Tap) -> str | None:
+    """Count and name the softmaxes that were not recorded; None where all were."""
+    if not tap.passed_over:
+        return None
+    count = len(tap.passed_over)
+    named = [f"{name or 'the model itself'} ({why})" for name, why in tap.passed_over]
+    were = "softmax was" if count == 1 else "softmaxes were"
+    return f"{count} {were} seen and not recorded: {_listed(list(dict.fromkeys(named)))}."
 
 
 def _closest(net: nn.Module) -> str:

@@ -116,6 +116,11 @@ def explain_no_rollout(records: Sequence[AttentionRecord]) -> str | None:
             )
         if reason := explain_mixed_images(record):
             return reason
+        if record.softmax_map is not None and (record.weights() < 0).any():
+            return (
+                f"{record.name} multiplies its values with a map that has negative entries, and "
+                "rollout needs shares of attention: look at its layers one by one."
+            )
     if (runs := len({record.origin.run for record in records})) > 1:
         return f"The recorder saw {runs} passes: record one picture or batch at a time."
     for one, other in combinations(records, 2):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import dropwhile
 from typing import Any
 
@@ -58,6 +58,7 @@ class Tap(TorchFunctionMode):
     def __init__(
         self,
         net: nn.Module,
+        modules: Iterable[tuple[str, nn.Module]],
         keep: Callable[[AttentionRecord], None],
         withdraw: Callable[[AttentionRecord], None],
     ) -> None:
@@ -65,12 +66,11 @@ class Tap(TorchFunctionMode):
         self.net = net
         self.keep = keep
         self.withdraw = withdraw
-        self.names = {id(module): name for name, module in named_modules(net)}
+        self.names = {id(module): name for name, module in modules}
         self.calls = 0  # of any torch function
         self.elsewhere = 0  # attention calls outside the net
-        self.passed_over: list[str] = []  # modules whose softmax was not taken for attention
+        self.passed_over: list[tuple[str, str]] = []  # modules of other softmaxes, and why
         self.proven: set[str] = set()  # modules in which attention multiplied values
-        self.reasons: dict[str, str] = {}  # why, where the use of the softmax shows it
         self.call_log = CallLog()
         self.roll: Roll | None = None
         self.uses = UseLog()
@@ -112,6 +112,9 @@ class Tap(TorchFunctionMode):
         if not calls:
             self.elsewhere += 1
             return
+        if query.is_nested:
+            self._record_nested(name, calls, origin, query, key, scale)
+            return
         leading = output.shape[:-2]  # a batch may share its queries (latents), or heads their keys
         query = query.expand(*leading, *query.shape[-2:])
         if not enable_gqa:
@@ -142,6 +145,29 @@ class Tap(TorchFunctionMode):
             anchor=output if gradients else None,
         )
 
+    def _record_nested(
+        self,
+        name: str,
+        calls: list[ModuleCall],
+        origin: Origin,
+        query: Tensor,
+        key: Tensor,
+        scale: float | None,
+    ) -> None:
+        """Keep pictures of different lengths (B, H, j, d) padded, the padding masked."""
+        (query, asks), (key, answers) = map(pad_nested, (query, key))
+        self.proven.add(name)
+        self._keep(
+            name,
+            calls,
+            (*query.shape[:3], key.shape[2]),
+            origin=origin,
+            query=query,
+            grouped_key=key,
+            scale=query.shape[-1] ** -0.5 if scale is None else float(scale),
+            mask=(asks[:, :, None] & answers[:, None])[:, None],
+        )
+
     def _record_softmax(
         self, weights: Tensor, input: Tensor, dim: int | None = None, *_: Any, **__: Any
     ) -> None:
@@ -151,12 +177,17 @@ class Tap(TorchFunctionMode):
         if not calls:
             self.elsewhere += weights.ndim > 2
             return
-        shape = tuple(calls[0].tensors[0].shape) if calls[0].tensors else ()
+        inputs = calls[0].tensors
+        shape = tuple(inputs[0].shape) if inputs else ()
         # Scores that the net was given may be a product; nobody here can know.
-        given = any(input is tensor for tensor in calls[-1].tensors)
-        softmax = Softmax(name, origin, shape, given or self.uses.is_product(input))
+        of_product = self.uses.is_product(input) or any(input is t for t in calls[-1].tensors)
+        softmax = Softmax(name, origin, shape, of_product)
         self.uses.begin(weights, softmax, dim)
-        if dim in (-1, weights.ndim - 1) and is_map(weights, calls[0]):
+        if dim not in (-1, weights.ndim - 1):
+            softmax.why_none = "it is over another dimension than the keys"
+        elif not is_map(weights, calls[0]):
+            softmax.why_none = "it is not over a map of tokens"
+        else:
             softmax.record = self._record_map(name, calls, origin, weights)
 
     def _record_map(
@@ -179,7 +210,7 @@ class Tap(TorchFunctionMode):
         if reason := use.why_no_map():
             self._pass_over(first, reason)
         elif first.record is None:
-            self._pass_over(first, "")
+            self._pass_over(first, first.why_none)
         else:
             self.proven.add(first.name)
             self._arrange(first.record, use)
@@ -198,9 +229,7 @@ class Tap(TorchFunctionMode):
 
     def _pass_over(self, softmax: Softmax, reason: str) -> None:
         self._withdraw(softmax)
-        self.passed_over.append(softmax.name)
-        if reason:
-            self.reasons[softmax.name] = reason
+        self.passed_over.append((softmax.name, reason))
 
     def _withdraw(self, softmax: Softmax) -> None:
         if softmax.record is not None:
@@ -209,9 +238,12 @@ class Tap(TorchFunctionMode):
 
     def finish(self) -> None:
         """Withdraw the records of softmaxes that did not turn out to be attention."""
-        waiting = [s for s in self.uses.softmaxes if s.record is not None and not s.done]
-        for softmax in waiting:
-            if softmax.name in self.proven:
+        for softmax in self.uses.softmaxes:
+            if softmax.done:
+                continue
+            if softmax.record is None:
+                self._pass_over(softmax, softmax.why_none)
+            elif softmax.name in self.proven:
                 self._pass_over(softmax, "the module attends by another map")
             elif not softmax.of_product:
                 self._pass_over(softmax, "it did not multiply values")
@@ -242,6 +274,15 @@ class Tap(TorchFunctionMode):
         record = AttentionRecord(name, kind, shape, windows=windows, **held)
         self.keep(record)
         return record
+
+
+def pad_nested(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    """Pad a nested (B, H, j, d) to (B, H, N, d), and tell which of its tokens are real (B, N)."""
+    tokens = tensor.transpose(1, 2)
+    padded = torch.nested.to_padded_tensor(tokens, 0.0).transpose(1, 2)
+    lengths = torch.tensor([len(one) for one in tokens.unbind()], device=padded.device)
+    real = torch.arange(padded.shape[2], device=padded.device) < lengths[:, None]
+    return padded, real
 
 
 def find_written(func: Callable, args: tuple, kwargs: dict[str, Any]) -> Tensor | None:

@@ -8,7 +8,7 @@ then the map that acts. A softmax over channels, classes or experts has other us
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,7 +49,8 @@ class Softmax:
     input: tuple[int, ...]  # shape of the first tensor that the module was given
     of_product: bool  # whether its scores come from a product, as of queries and keys
     record: AttentionRecord | None = None
-    done: bool = False
+    why_none: str = ""  # where there is no record
+    done: bool = False  # whether it has met values
 
 
 @dataclass(eq=False)
@@ -125,8 +126,10 @@ class UseLog:
         multiplies = func in _PRODUCTS or func is torch.einsum
         if not (multiplies or self._followed or self._products):
             return None
-        given = list(_tensors((*args, *kwargs.values())))
-        if multiplies or any(self.is_product(tensor) for tensor in given):
+        if not (multiplies or kwargs or self._may_concern(args)):
+            return None
+        given = _tensors((*args, *kwargs.values()))
+        if multiplies or (self._products and self._stays_product(func, given)):
             for tensor in _tensors((result,)):
                 self._follow_product(tensor)
         followed = [tensor for tensor in given if self._of(tensor)]
@@ -154,10 +157,10 @@ class UseLog:
             axis = moved_axis(func, args, kwargs, before, old.axis, new)
             if axis is None or -axis > new.ndim or new.shape[axis] != before.shape[old.axis]:
                 continue
-            same_values = len(sources) == 1 and (func in _DROPOUT or new.numel() == 0)
-            if len(sources) == 1 and (same_values or _only_arranges(before, new, func)):
-                kept = old.acting if new.shape == before.shape else None
-                acting = kept if func in _DROPOUT else (new if old.acting is not None else None)
+            if len(sources) > 1 or not (func in _DROPOUT or _arranges(func)):
+                acting: Tensor | None = new
+            elif func in _DROPOUT or old.acting is None:
+                acting = old.acting
             else:
                 acting = new
             self._follow(new, Followed(sources, axis, acting))
@@ -224,6 +227,20 @@ class UseLog:
             source.done = True
         return Use(followed, weights, values, order, self.is_product(values))
 
+    def _may_concern(self, args: tuple) -> bool:
+        """Whether an argument is followed or may hold one. Cheap, since every call pays for it."""
+        followed, products = self._followed, self._products
+        for argument in args:
+            number = id(argument)
+            if number in followed or number in products or type(argument) in (list, tuple):
+                return True
+        return False
+
+    def _stays_product(self, func: Callable, given: Sequence[Tensor]) -> bool:
+        name = getattr(func, "__name__", "").strip("_")
+        known = name in _SCALES or name in _ARRANGES
+        return known and any(self.is_product(tensor) for tensor in given)
+
     def _follow_product(self, tensor: Tensor) -> None:
         number = id(tensor)
         self._products[number] = weakref.ref(tensor, lambda _: self._products.pop(number, None))
@@ -268,13 +285,10 @@ def _from_last(dim: int, ndim: int) -> int:
     return dim if dim < 0 else dim - ndim
 
 
-def _only_arranges(before: Tensor, new: Tensor, func: Callable) -> bool:
-    """Whether a function moves or copies entries without changing them."""
-    if new is before:
-        return False  # written into
-    return getattr(func, "__name__", "") in _ARRANGES
-
-
+_SCALES = {
+    *("mul", "rmul", "imul", "multiply", "div", "truediv", "itruediv", "divide", "add", "radd"),
+    *("iadd", "sub", "rsub", "isub", "masked_fill", "where", "clamp", "get"),
+}
 _ARRANGES = {
     *("view", "view_as", "reshape", "reshape_as", "flatten", "unflatten", "squeeze", "unsqueeze"),
     *("expand", "expand_as", "contiguous", "clone", "detach", "chunk", "split", "unbind"),
@@ -284,12 +298,19 @@ _ARRANGES = {
 }
 
 
-def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
+def _arranges(func: Callable) -> bool:
+    """Whether a function moves or copies entries without changing them."""
+    return getattr(func, "__name__", "") in _ARRANGES
+
+
+def _tensors(values: Iterable[Any]) -> list[Tensor]:
+    found = []
     for value in values:
         if isinstance(value, Tensor):
-            yield value
+            found.append(value)
         elif isinstance(value, list | tuple):
-            yield from _tensors(value)
+            found += _tensors(value)
+    return found
 
 
 def tokens_and_widths(shape: tuple[int, ...]) -> tuple[set[int], set[int]]:

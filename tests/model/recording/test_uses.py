@@ -1,0 +1,258 @@
+"""A softmax is what it is used for: the map that multiplies values, against the module's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.errors import NothingRecorded
+from model.recording.record import AttentionRecord
+from model.recording.recorder import AttentionRecorder
+from model.recording.rollout import explain_no_rollout
+
+HEADS, WIDTH, TOKENS = 4, 32, 9
+
+
+def heads_of(tensor: Tensor) -> Tensor:
+    """(B, N, D) -> (B, H, N, d)"""
+    return tensor.unflatten(-1, (HEADS, -1)).transpose(1, 2)
+
+
+class Attention(nn.Module):
+    """Self-attention by hand, whose map `change` changes before it multiplies the values."""
+
+    num_heads = HEADS
+
+    def __init__(self, change: Callable[[Tensor], Tensor] = lambda weights: weights) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
+        self.mix = nn.Linear(HEADS, HEADS)
+        self.conv = nn.Conv2d(HEADS, HEADS, 1)
+        self.change = change
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = map(heads_of, self.qkv(x).chunk(3, -1))
+        self.softmax = (q @ k.mT / 8**0.5).softmax(-1)
+        self.acts = self.change(self.softmax)
+        return (self.acts @ v).transpose(1, 2).flatten(2)
+
+
+def record(net: nn.Module, images: Tensor) -> tuple[list[AttentionRecord], str | None]:
+    with torch.no_grad(), AttentionRecorder(net) as recorder:
+        net(images)
+    return recorder.records, recorder.not_recorded
+
+
+def tokens(images: int = 2) -> Tensor:
+    return torch.randn(images, TOKENS, WIDTH, generator=torch.Generator().manual_seed(1))
+
+
+def by_linear(weights: Tensor) -> Tensor:
+    torch.manual_seed(2)
+    mixed = nn.Linear(HEADS, HEADS)(weights.permute(0, 2, 3, 1))
+    return mixed.permute(0, 3, 1, 2)
+
+
+def by_einsum(weights: Tensor) -> Tensor:
+    mix = torch.randn(HEADS, HEADS, generator=torch.Generator().manual_seed(2))
+    return torch.einsum("bhij,hg->bgij", weights, mix)
+
+
+def by_conv(weights: Tensor) -> Tensor:
+    torch.manual_seed(2)
+    return nn.Conv2d(HEADS, HEADS, 1)(weights)
+
+
+CHANGES = {
+    "heads mixed by a linear layer": by_linear,
+    "heads mixed by an einsum": by_einsum,
+    "heads mixed by a convolution": by_conv,
+    "a gate": lambda weights: weights * weights.mean(1, keepdim=True).sigmoid(),
+    "signed": lambda weights: weights - 0.5 * weights.roll(1, -1),
+    "hard": lambda weights: (weights >= weights.amax(-1, keepdim=True)) * weights,
+}
+
+
+@pytest.mark.parametrize("images", [1, 2, HEADS])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_the_map_that_multiplies_the_values_is_recorded(change, images):
+    net = nn.Sequential(Attention(change))
+    (found,), nothing = record(net, tokens(images))
+    torch.testing.assert_close(found.weights(), net[0].acts, rtol=0, atol=1e-7)
+    torch.testing.assert_close(found.softmax(), net[0].softmax, rtol=0, atol=1e-7)
+    assert nothing is None
+
+
+def test_a_map_that_is_not_changed_is_its_own_softmax():
+    net = nn.Sequential(Attention(lambda weights: weights.to(torch.float32).contiguous()))
+    (found,), _ = record(net, tokens())
+    assert found.softmax_map is None
+    assert torch.equal(found.softmax(heads=[1]), net[0].softmax[:, [1]])
+
+
+def test_dropout_is_left_out_and_later_changes_are_kept():
+    torch.manual_seed(3)
+    net = nn.Sequential(Attention(lambda weights: F.dropout(weights, 0.5)))
+    (found,), _ = record(net, tokens())
+    assert torch.equal(found.weights(), net[0].softmax)
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_the_gradient_is_that_of_the_map_that_acts(change):
+    torch.manual_seed(4)
+    net = nn.Sequential(Attention(change))
+    with AttentionRecorder(net) as recorder:
+        y = net(tokens())[:, 0].sum()
+    (found,) = recorder.records
+    (gradient,) = torch.autograd.grad(y, [found.anchor], retain_graph=True)
+    (expected,) = torch.autograd.grad(y, [net[0].acts])
+    torch.testing.assert_close(found.map_gradient(gradient), expected)
+
+
+def test_the_difference_of_two_softmaxes_is_one_map():
+    class Differential(Attention):
+        def forward(self, x: Tensor) -> Tensor:
+            q, k, v = map(heads_of, self.qkv(x).chunk(3, -1))
+            first, second = ((part @ part.mT).softmax(-1) for part in (q, k))
+            self.acts = first - 0.3 * second
+            return (self.acts @ v).transpose(1, 2).flatten(2)
+
+    net = nn.Sequential(Differential())
+    (found,), _ = record(net, tokens())
+    torch.testing.assert_close(found.weights(), net[0].acts)
+
+
+@pytest.mark.parametrize("images", [1, 2, 3, HEADS])
+@pytest.mark.parametrize("einsum", [True, False])
+def test_heads_before_images(images, einsum):
+    class HeadsFirst(Attention):
+        def forward(self, x: Tensor) -> Tensor:
+            q, k, v = (t.unflatten(-1, (HEADS, -1)) for t in self.qkv(x).chunk(3, -1))
+            if einsum:
+                self.acts = torch.einsum("bqhd,bkhd->hbqk", q, k).softmax(-1)
+                return torch.einsum("hbqk,bkhd->bqhd", self.acts, v).flatten(2)
+            q, k, v = (t.permute(2, 0, 1, 3) for t in (q, k, v))
+            self.acts = (q @ k.mT).softmax(-1)
+            return (self.acts @ v).permute(1, 2, 0, 3).flatten(2)
+
+    net = nn.Sequential(HeadsFirst())
+    (found,), _ = record(net, tokens(images))
+    assert torch.equal(found.weights(), net[0].acts.transpose(0, 1))
+
+
+def channels_first(x: Tensor) -> Tensor:
+    q, k, v = (part.unflatten(1, (HEADS, -1)).flatten(3) for part in x.chunk(3, 1))
+    return ((q @ k.mT).softmax(-1) @ v).flatten(1, 2).unflatten(2, x.shape[2:])
+
+
+def over_features(x: Tensor) -> Tensor:
+    q, k, v = map(heads_of, x.chunk(3, -1))
+    return (q.softmax(-1) @ (k.softmax(-2).mT @ v)).transpose(1, 2).flatten(2)
+
+
+def over_features_of_keys(x: Tensor) -> Tensor:
+    q, k, v = (t.mT for t in map(heads_of, x.chunk(3, -1)))
+    return (k.softmax(-1) @ v.mT @ q).transpose(1, 2).flatten(2)
+
+
+def sampling(x: Tensor) -> Tensor:
+    offsets = x[..., : HEADS * 6].unflatten(-1, (HEADS, 6))
+    return (offsets.softmax(-1)[..., None] * torch.ones(6, 8)).sum(-2).flatten(2)
+
+
+def slots(x: Tensor) -> Tensor:
+    q, k, v = x.chunk(3, -1)
+    assigned = (q[:, :3] @ k.mT).softmax(1)
+    return (assigned / assigned.sum(-1, keepdim=True)) @ v
+
+
+def classes(x: Tensor) -> Tensor:
+    return x.unflatten(1, (3, 3)).softmax(-1).argmax(-1)
+
+
+NO_MAPS = {
+    "channels of a feature map": (channels_first, nn.Conv2d(WIDTH, 3 * WIDTH, 1)),
+    "features, in linear attention": (over_features, nn.Linear(WIDTH, 3 * WIDTH)),
+    "tokens of each feature": (over_features_of_keys, nn.Linear(WIDTH, 3 * WIDTH)),
+    "weights of sampled points": (sampling, nn.Linear(WIDTH, 3 * WIDTH)),
+    "slots": (slots, nn.Linear(WIDTH, 3 * WIDTH)),
+    "classes of each pixel": (classes, nn.Linear(WIDTH, 3 * WIDTH)),
+}
+
+
+@pytest.mark.parametrize("images", [1, 2, HEADS])
+@pytest.mark.parametrize(("function", "project"), NO_MAPS.values(), ids=NO_MAPS.keys())
+def test_another_softmax_is_named_and_not_recorded(function, project, images):
+    class CustomAttention(nn.Module):
+        num_heads = HEADS
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.project = project
+
+        def forward(self, x: Tensor) -> Tensor:
+            return function(self.project(x))
+
+    given = tokens(images)
+    if isinstance(project, nn.Conv2d):
+        given = torch.randn(images, WIDTH, 6, 6)
+    net = CustomAttention()
+    with pytest.raises(NothingRecorded), torch.no_grad(), AttentionRecorder(net) as recorder:
+        net(given)
+    assert "seen and not recorded" in recorder.not_recorded
+
+
+def test_channels_between_layers_of_tokens_are_counted():
+    class Channels(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            grid = torch.cat([x] * 3, -1).mT.unflatten(2, (3, 3))
+            return channels_first(grid).flatten(2).mT
+
+    net = nn.Sequential(Attention(), Channels(), Attention())
+    records, others = record(net, tokens())
+    assert [found.name for found in records] == ["0", "2"]
+    assert others == "1 softmax was seen and not recorded: 1 (it weighs channels)."
+
+
+def test_a_softmax_beside_the_attention_of_a_module_is_no_second_record():
+    class Twice(Attention):
+        def forward(self, x: Tensor) -> Tensor:
+            q, k, v = map(heads_of, self.qkv(x).chunk(3, -1))
+            (q @ k.mT).softmax(-1).to(q.dtype)
+            mixed = F.scaled_dot_product_attention(q, k, v)
+            return mixed.transpose(1, 2).flatten(2)
+
+    records, others = record(nn.Sequential(Twice()), tokens())
+    assert [found.query is None for found in records] == [False]
+    assert "another map" in others
+
+
+def test_rollout_takes_no_signed_map():
+    net = nn.Sequential(Attention(CHANGES["signed"]))
+    (found,), _ = record(net, tokens())
+    assert "negative" in explain_no_rollout([found])
+
+
+def test_pictures_of_different_lengths_have_rows_of_their_own():
+    class Nested(nn.Module):
+        num_heads = HEADS
+
+        def forward(self, x: Tensor) -> Tensor:
+            q = x.unflatten(-1, (HEADS, -1)).transpose(1, 2)
+            return F.scaled_dot_product_attention(q, q, q).transpose(1, 2).flatten(2)
+
+    pictures = [tokens(1)[0, :length] for length in (TOKENS, 4)]
+    net = nn.Sequential(Nested())
+    with torch.no_grad(), AttentionRecorder(net) as recorder:
+        net(torch.nested.nested_tensor(pictures, layout=torch.jagged))
+    (found,) = recorder.records
+    for number, picture in enumerate(pictures):
+        q = heads_of(picture[None])[0].double()
+        expected = torch.zeros(HEADS, TOKENS, TOKENS, dtype=torch.float64)
+        length = len(picture)
+        expected[:, :length, :length] = (q @ q.mT / 8**0.5).softmax(-1)
+        torch.testing.assert_close(found.weights()[number].double(), expected, rtol=0, atol=1e-6)
