@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -44,7 +44,7 @@ class RecordedImage:
     """The part of the picture that the model saw."""
     guesses: list[tuple[str, float]]
     """The likeliest classes with their probabilities; empty for a model without classes."""
-    not_recorded: str | None = None
+    not_recorded: str | None = field(default=None, kw_only=True)
     """Names the softmaxes that were seen and not recorded, in a sentence; None without any."""
 
     @property

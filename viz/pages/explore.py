@@ -131,6 +131,8 @@ def _show_sheet(recorded: ShownImage, view: View) -> None:
         f"From {place}. A row is a layer, a column a head; each map is scaled to its own "
         "maximum. Click one to open it above."
     )
+    if recorded.not_recorded:
+        st.caption(plain(recorded.not_recorded))
     maps = recorded.maps(view.layer, view.query)
     values, maxima = quantise(maps.reshape(*maps.shape[:2], -1))
     header = {

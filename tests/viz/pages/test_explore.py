@@ -1,6 +1,7 @@
 """The Explore page, run by Streamlit's own test runner."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from model import zoo
 from model.datasets import samples
 from viz.components.payload import unpack
+from viz.pages.shared import recorded_images
 
 APP = str(Path(__file__).parents[3] / "app.py")
 EXPLORER, SHEET, ROLLOUT = range(3)
@@ -150,3 +152,14 @@ def test_two_people_with_one_photo_share_one_recording():
         before = recorded_image.cache.currsize
         assert not AppTest.from_file(APP, default_timeout=60).run().exception
     assert recorded_image.cache.currsize == before > 0
+
+
+def test_what_was_seen_and_not_recorded_stands_on_the_page(app, monkeypatch):
+    sentence = "1 softmax was seen and not recorded: blocks.0 (it weighs channels)."
+    run = recorded_images.recorded_image
+    monkeypatch.setattr(
+        "viz.pages.shared.session.recorded_image",
+        lambda *given: replace(run(*given), not_recorded=sentence),
+    )
+    app.run()
+    assert any("it weighs channels" in caption.value for caption in app.caption)
