@@ -69,16 +69,25 @@ def load_own_file(
             parameters=sum(p.numel() for p in net.parameters()),
             sha256=_sha256(path),
             checkpoint_format=found.format.title,
-            assumed=[name for name in _not_in_tensors(found.tensors) if name not in known]
+            assumed=[
+                name
+                for name in _not_in_tensors(found.tensors, net.tokens.grid)
+                if name not in known
+            ]
             + (["classes"] if classes is None and named else []),
             left_out=some([*held.others, *found.left_out]),
         ),
     )
 
 
-def _not_in_tensors(tensors: Tensors) -> list[str]:
-    """List settings that the tensors do not tell: where they are not given, defaults are taken."""
-    size = [] if "positions.code" in tensors else ["img_size"]
+def _not_in_tensors(tensors: Tensors, grid: tuple[int, int]) -> list[str]:
+    """List settings that the tensors do not tell: where they are not given, defaults are taken.
+
+    So many positions may be a square, but also another rectangle: 4 x 4 patches, or 2 x 8.
+    """
+    patches = grid[0] * grid[1]
+    others = any(patches % rows == 0 for rows in range(2, min(grid)))
+    size = [] if "positions.code" in tensors and not others else ["img_size"]
     pool = [] if "norm_of_mean.weight" in tensors else ["pool"]
     return ["heads", "mean", "std", "activation", *pool, "scale_by", *size]
 

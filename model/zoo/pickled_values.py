@@ -140,7 +140,7 @@ _HARMLESS = re.compile(
     r"|functools\.partial|types\.SimpleNamespace|_codecs\.encode"
     r"|collections\.(defaultdict|deque)|copy_?reg\._reconstructor"
     r"|datetime\.(datetime|date|time|timedelta|timezone)|signal\.[A-Z]\w*"
-    r"|numpy(\.\w+)*\.(scalar|_reconstruct|dtype|ndarray|_frombuffer|__\w+_ctor)"
+    r"|numpy(\.\w+)*\.(scalar|_reconstruct|dtype|ndarray|_frombuffer|__\w+)"
     r"|torch\.(device|dtype)|torch\._utils\._rebuild_\w+|torch\._tensor\._rebuild_\w+"
     r"|torch\.(serialization|storage)\._get_layout"
 )

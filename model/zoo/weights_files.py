@@ -33,6 +33,8 @@ from model.zoo.pickled_values import (
 
 SMALL = 1_000_000  # bytes: what nobody need count
 MAX_BYTES = 1_500_000_000  # ViT-L in float32 has 1.2 GB
+MAX_TENSORS = 20_000
+MAX_PARTS = 100
 MAX_PICKLE_BYTES = 20_000_000  # the program alone, without the numbers
 
 # Of several models in one file the first in this order is taken.
@@ -42,6 +44,7 @@ _WRAPPERS = (
 )
 # Keys below which a training run keeps its own tensors, none of them a model's.
 _NO_MODEL = re.compile(r"optim|sched|scaler|rng|random|callback|loop|loss|momentum|hyper", re.I)
+_PART = re.compile(r"(.*-)(\d{5})-of-(\d{5})(\.\w+)?")
 _PREFIXES = ("module.", "model.", "net.", "backbone.")
 # What wrappers of modules put into names, at any place.
 _WRAPPED = re.compile(r"(^|(?<=\.))(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
@@ -70,12 +73,53 @@ def read_weights(path: Path) -> Weights:
     """Read the tensors of a safetensors file, or of a file that torch.save has written.
 
     Wrappers such as {"state_dict": ...} and prefixes such as "module." are taken off, the latter
-    where most names have them.
+    where most names have them. Of a model in several parts, all are read.
 
     Raises:
         ModelNotFound: There is no such file.
         ModelRejected: The file is damaged, too large, holds no tensors, or more than tensors.
     """
+    parts = [_read_file(part) for part in parts_of(path)]
+    found, notes = parts[0]
+    for part, _ in parts[1:]:
+        found.tensors |= part.tensors
+        found.beside |= part.beside
+    if not found.tensors:
+        raise ModelRejected(f"{path.name} holds no tensors by name. {_SAVE}")
+    if len(found.tensors) > MAX_TENSORS:
+        raise ModelRejected(
+            f"{path.name} holds {len(found.tensors):,} tensors: no model has those."
+        )
+    checked = {name: _checked(path, name, tensor) for name, tensor in found.tensors.items()}
+    tensors, beside = _bare({_WRAPPED.sub("", name): t for name, t in checked.items()})
+    more = {name: _checked(path, name, tensor) for name, tensor in found.beside.items()}
+    return Weights(tensors, notes, beside | more, found.others)
+
+
+def parts_of(path: Path) -> list[Path]:
+    """List the files of a model that is saved in several, of which `path` is one.
+
+    Raises ModelRejected where one of them is not there: what the others hold is another model.
+    """
+    found = _PART.fullmatch(path.name)
+    if not found:
+        return [path]
+    stem, _, count, ending = found.groups("")
+    if not 1 <= int(count) <= MAX_PARTS:
+        raise ModelRejected(f"{path.name} is a part of {int(count):,}; no model has so many.")
+    every = [path.with_name(f"{stem}{n:05d}-of-{count}{ending}") for n in range(1, int(count) + 1)]
+    there = sum(part.is_file() for part in every)
+    if there < len(every):
+        raise ModelRejected(
+            f"{path.name}: here are {there} of the {len(every)} parts of a model, and it opens "
+            "only whole. Lay all parts into one folder, or join them: load the model and save its "
+            "state_dict() in one file."
+        )
+    return every
+
+
+def _read_file(path: Path) -> tuple[_Found, dict[str, str]]:
+    """Read one file: what is kept, and a safetensors file's own notes."""
     notes: dict[str, str] = {}
     try:
         size = path.stat().st_size
@@ -102,12 +146,7 @@ def read_weights(path: Path) -> Weights:
         raise ModelRejected(
             f"{path.name} is damaged or stops before its end. Copy or save it again."
         ) from error
-    if not found.tensors:
-        raise ModelRejected(f"{path.name} holds no tensors by name. {_SAVE}")
-    checked = {name: _checked(path, name, tensor) for name, tensor in found.tensors.items()}
-    tensors, beside = _bare({_WRAPPED.sub("", name): t for name, t in checked.items()})
-    more = {name: _checked(path, name, tensor) for name, tensor in found.beside.items()}
-    return Weights(tensors, notes, beside | more, found.others)
+    return found, notes
 
 
 def _kind_of_file(path: Path, head: bytes, size: int) -> str:
@@ -142,6 +181,8 @@ def _kind_of_file(path: Path, head: bytes, size: int) -> str:
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     with safe_open(path, "pt") as file:
         names = file.keys()
+        if len(names) > MAX_TENSORS:
+            raise ModelRejected(f"{path.name} holds {len(names):,} tensors: no model has those.")
         return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
 
 

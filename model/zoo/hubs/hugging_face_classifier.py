@@ -70,7 +70,7 @@ def open_classifier(repository: Repository, config: Any, trained: bool) -> Bundl
     net = repository.trained(auto, config) if trained else with_fixed_seed(make)
     resize = resize_rule(full, config, processor)
     prefix = prefix_with_registers(PREFIX[config.model_type], config)
-    labels = [config.id2label[number] for number in sorted(config.id2label)]
+    labels = [str(config.id2label[number]) for number in sorted(config.id2label)]
     has_head = auto is not transformers.AutoModel and not labels[0].startswith("LABEL_")
     mean, std = mean_and_std(processor)
     return make_bundle(

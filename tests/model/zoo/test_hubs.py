@@ -292,6 +292,16 @@ def test_names_of_classes_go_by_their_numbers_however_the_file_orders_them(shelf
 @pytest.mark.hubs
 @needs_hf
 @pytest.mark.filterwarnings("ignore")
+def test_names_of_classes_may_be_numbers(shelf, offline):
+    publish(hf_config("ViTConfig", num_labels=2))
+    file = shelf / "org" / "tiny" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"id2label": {"0": 0, "1": 1.5}}))
+    assert zoo.load("hf/org/tiny").classes == ["0", "1.5"]
+
+
+@pytest.mark.hubs
+@needs_hf
+@pytest.mark.filterwarnings("ignore")
 def test_a_patch_that_does_not_divide_the_picture_leaves_a_rim_out(shelf, offline):
     import transformers
 

@@ -503,6 +503,7 @@ def test_a_norm_of_the_mean_tells_the_pooling(file):
 
 
 def lucidrains(kind: str, **changes):
+    ensure_operators()
     import vit_pytorch
     from vit_pytorch.simple_vit import SimpleViT
 
@@ -1051,7 +1052,36 @@ def test_what_was_assumed_is_on_the_card(file):
     assert check(net, file, 32).card.assumed == everything
     given = {"heads": 4, "std": 0.5, "img_size": 32, "activation": "gelu"}
     assert check(net, file, 32, **given).card.assumed == ["mean", "pool", "scale_by", "classes"]
-    assert "img_size" not in check(scramble(Book(channels=3)), file, 32).card.assumed
+
+
+@pytest.mark.parametrize(
+    ("size", "given", "assumed"),
+    [
+        (32, {}, True),  # 4 x 4 patches are as many as 2 x 8
+        (32, {"img_size": 32}, False),
+        (24, {}, False),  # 3 x 3 are as many as 1 x 9, which is no picture
+    ],
+)
+def test_a_square_is_assumed_where_another_rectangle_has_as_many_patches(
+    file, size, given, assumed
+):
+    card = check(scramble(Book(channels=3, size=size)), file, size, **given).card
+    assert ("img_size" in card.assumed) == assumed
+
+
+def test_shards_open_together_and_none_alone(tmp_path):
+    net = scramble(torchvision_vit(num_classes=5))
+    state = net.state_dict()
+    cut = [n for n in state if "encoder_layer_1" in n or n.startswith(("heads", "encoder.ln"))]
+    first, second = (tmp_path / f"model-0000{n}-of-00002.safetensors" for n in (1, 2))
+    save_file({n: t for n, t in state.items() if n not in cut}, first)
+    for path in (first, str(first)):
+        with pytest.raises(ModelRejected, match="1 of the 2 parts of a model"):
+            zoo.load(path)
+    save_file({n: state[n] for n in cut}, second)
+    for path in (first, second):
+        images = torch.randn(2, 3, 32, 32)
+        assert (zoo.load(path).net(images) - net(images)).abs().max() < 1e-4
 
 
 def zoo_fails(net: nn.Module, path: Path, **given) -> str:

@@ -447,6 +447,20 @@ def test_a_tensor_larger_than_its_numbers(file):
     assert "larger than its numbers" in sentence(file)
 
 
+def test_more_tensors_than_any_model_has(file, monkeypatch):
+    monkeypatch.setattr(weights_files, "MAX_TENSORS", 1)
+    torch.save(STATE, file)
+    assert "holds 2 tensors" in sentence(file)
+    save_file(STATE, file)
+    assert "holds 2 tensors" in sentence(file)
+
+
+def test_a_part_of_absurdly_many(tmp_path):
+    path = tmp_path / "model-00001-of-99999.bin"
+    torch.save(STATE, path)
+    assert "no model has so many" in sentence(path)
+
+
 def test_many_names_for_the_same_numbers(file):
     shared = torch.ones(100_000, dtype=torch.float16)
     torch.save({f"layer{i}": shared for i in range(1000)}, file)
