@@ -1,12 +1,11 @@
-"""What all tests share: one thread for each of several workers, and figures told at the end."""
+"""What all tests share: one thread for each process, and figures printed at the end."""
 
 import os
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # As many workers as cores: with threads of their own, they would wait for each other's.
-    # Read when torch is imported, here and in every process that a test starts.
-    os.environ["OMP_NUM_THREADS"] = "1"
-    os.environ["MKL_NUM_THREADS"] = "1"
+# Read when torch is imported, here and in every process that a test starts. The nets are small,
+# and several workers run side by side: with more threads than cores, each waits for the others'.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -1,6 +1,5 @@
 """A real server and a real browser; skipped, saying so, where there is no browser."""
 
-import os
 import shutil
 import socket
 import subprocess
@@ -44,7 +43,6 @@ def server() -> Iterator[str]:
     process = subprocess.Popen(
         [*command, "--server.port", str(port), "--server.address", "127.0.0.1"],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -100,7 +100,7 @@ def test_a_click_opens_the_formula_and_a_setting_acts(open_attribution):
 
 
 def test_curves_and_random_weights(open_attribution):
-    page = open_attribution()
+    page = open_attribution("?photo=coffee&model=cs231n-cifar10")  # few patches, few passes
     page.get_by_text("Beside the same model with random weights").click()
     page.wait_for_function("location.search.includes('compare=True')")
     settle(page)

@@ -392,7 +392,9 @@ def test_every_page_opens_on_the_same_photo(open_page):
     assert names[0] == "Explore" and "Models" in names
     for name in [*names[::-1], "Explore"]:
         page.get_by_role("link", name=name).click()
-        page.wait_for_timeout(1500)
+        path = "/" if name == "Explore" else f"/{name.lower()}"
+        page.wait_for_function(f"location.pathname === '{path}'")
+        page.wait_for_timeout(300)
         wait_until_idle(page)
         assert not page.locator('[data-testid="stException"]').count(), name
     settle(page)
