@@ -1,8 +1,8 @@
-"""How long every attribution method takes: `python benchmarks/attribution.py` prints a table.
+"""Time every attribution method: `python benchmarks/attribution.py` prints a table.
 
-One photo, one class, the default model (or `--model NAME`), on two threads: one pass forward and
-back, which all methods share, each method by itself, and all of them together, as the Attribution
-page computes them for a photo that nobody has asked for before. Medians of interleaved runs.
+One photo, one class, the default model (or `--model NAME`), on two threads. Timed are one pass
+forward and backward, which all methods share; each method alone; and all of them together, as the
+Attribution page computes them for a new photo. Medians of interleaved runs.
 """
 
 import argparse
@@ -28,8 +28,8 @@ from model.datasets import samples  # noqa: E402
 PASS, ALL = "one pass forward and back", "all methods"
 
 
-def measure(name: str, repeats: int) -> dict[str, float]:
-    """Median milliseconds of the pass, of each method, and of everything."""
+def time_methods(name: str, repeats: int) -> dict[str, float]:
+    """Time the pass, each method, and everything: median milliseconds."""
     bundle = zoo.load(name)
     images = bundle.prepare(samples.load(samples.names()[0]))
     with torch.inference_mode():
@@ -46,7 +46,7 @@ def measure(name: str, repeats: int) -> dict[str, float]:
             explain(trace, method)
             laps[method] = time.perf_counter() - before
         laps[ALL] = time.perf_counter() - started
-        if run:  # the first is for warming up
+        if run:  # the first one warms up
             for lap, seconds in laps.items():
                 times.setdefault(lap, []).append(1000 * seconds)
     return {lap: statistics.median(found) for lap, found in times.items()}
@@ -60,7 +60,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(f"{options.model}, {options.threads} threads, median of {options.repeats}\n")
-    for lap, milliseconds in measure(options.model, options.repeats).items():
+    for lap, milliseconds in time_methods(options.model, options.repeats).items():
         print(f"{lap:28}{milliseconds:10.1f} ms")
 
 

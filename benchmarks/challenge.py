@@ -1,8 +1,8 @@
-"""How long a recipe trains beside the reference: `python benchmarks/challenge.py`.
+"""Time a recipe's training beside the reference: `python benchmarks/challenge.py`.
 
-Steps of `cs231n-challenge` and of `cs231n-cifar10` on noise of CIFAR-10's size, in turns, the same
-number of pictures each; medians. Both recipes are two epochs long, so the ratio is that of their
-training times.
+`cs231n-challenge` and `cs231n-cifar10` take turns at steps on noise of CIFAR-10's size, with the
+same number of pictures each; the table shows medians. Both recipes are two epochs long, so the
+ratio holds for whole trainings, too.
 """
 
 import argparse
@@ -17,16 +17,17 @@ sys.path.insert(0, str(ROOT))
 
 from model.datasets.pictures import Split  # noqa: E402
 from model.nets.vit import build  # noqa: E402
-from model.training import loop, recipe  # noqa: E402
+from model.training import recipe  # noqa: E402
+from model.training.classification import ClassifierRun  # noqa: E402
 
 
-def begin(name: str, pictures: Split) -> loop.ClassifierRun:
+def begin_run(name: str, pictures: Split) -> ClassifierRun:
+    """Build the net of a recipe, and start its training on these pictures."""
     chosen = recipe.load_recipe(name)
     torch.manual_seed(chosen.seed)
     options = dict(chosen.model)
-    return loop.ClassifierRun(
-        build(options.pop("preset"), **options), pictures, pictures, chosen, "cpu"
-    )
+    net = build(options.pop("preset"), **options)
+    return ClassifierRun(net, pictures, pictures, chosen)
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def main() -> None:
     images = torch.randint(0, 256, (options.pictures, 3, 32, 32), dtype=torch.uint8)
     labels = torch.randint(0, 10, (options.pictures,))
     pictures = Split(images, labels, tuple(map(str, range(10))))
-    runs = [begin(name, pictures) for name in options.recipes]
+    runs = [begin_run(name, pictures) for name in options.recipes]
     seconds = [[], []]
     for _ in range(options.rounds + 1):
         for run, times in zip(runs, seconds, strict=True):

@@ -1,10 +1,10 @@
-"""Head statistics over many photos: `python benchmarks/heads.py` prints a table.
+"""Time head measures over many photos: `python benchmarks/heads.py` prints a table.
 
 The same photos go through the plain forward pass, one by one and in groups, and through
 `model.survey.head_survey` (every measure of every head of every layer, in the same groups),
-interleaved in one process: medians of the time per photo, its preparation included. Peak memory
-comes from separate processes, after a tenth of the photos and after all of them: it should not grow
-with their number. Photos are random crops of scikit-image's, unless --data names a folder.
+interleaved in one process: medians of the time per photo, with its preparation. Peak memory comes
+from separate processes, after a tenth of the photos and after all of them; it should not grow with
+their number. Photos are random crops of scikit-image's photos, unless --data names a folder.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from model.survey.head_survey import TOKENS, survey_heads  # noqa: E402
 
 
 def photos(count: int, folder: Path | None) -> Iterator[Image.Image]:
-    """`count` photos, one at a time."""
+    """Yield `count` photos, one at a time."""
     if folder is not None:
         files = sorted(filter(looks_like_a_picture, folder.rglob("*")))
         for index in range(count):
@@ -47,8 +47,8 @@ def photos(count: int, folder: Path | None) -> Iterator[Image.Image]:
         yield photo.crop((left, top, left + side, top + side))
 
 
-def times(name: str, count: int, folder: Path | None) -> dict[str, float]:
-    """Milliseconds a photo, medians over groups of as many as `survey_heads` takes at a time."""
+def time_passes(name: str, count: int, folder: Path | None) -> dict[str, float]:
+    """Time a photo in milliseconds: medians over groups as large as `survey_heads` takes."""
     bundle = zoo.load(name)
     size = max(1, TOKENS // bundle.tokens.tokens)
     spent = {"one": [], "group": [], "survey": []}
@@ -69,15 +69,16 @@ def times(name: str, count: int, folder: Path | None) -> dict[str, float]:
     return {kind: statistics.median(values) for kind, values in spent.items()}
 
 
-def peak(name: str, count: int, folder: Path | None) -> float:
-    """MiB that this process had at most, having measured the photos."""
+def peak_memory(name: str, count: int, folder: Path | None) -> float:
+    """Measure the photos; return the peak memory of this process in MiB."""
     bundle = zoo.load(name)
     for _ in survey_heads(bundle, photos(count, folder)):
         pass
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def peak_elsewhere(arguments: argparse.Namespace, count: int) -> float:
+def peak_memory_elsewhere(arguments: argparse.Namespace, count: int) -> float:
+    """Measure the peak memory of a process of its own."""
     command = [sys.executable, __file__, "--model", arguments.model, "--peak", str(count)]
     if arguments.data:
         command += ["--data", str(arguments.data)]
@@ -94,9 +95,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.peak:
-        print(peak(arguments.model, arguments.peak, arguments.data))
+        print(peak_memory(arguments.model, arguments.peak, arguments.data))
         return
-    spent = times(arguments.model, arguments.photos, arguments.data)
+    spent = time_passes(arguments.model, arguments.photos, arguments.data)
     few = max(1, arguments.photos // 10)
     print(f"{arguments.model}, {arguments.photos} photos, {arguments.threads} threads")
     for kind, label in (
@@ -108,7 +109,7 @@ def main() -> None:
     print(f"{'ratio to one by one':<36}{spent['survey'] / spent['one']:8.2f}")
     print(f"{'ratio to groups':<36}{spent['survey'] / spent['group']:8.2f}")
     for count in (few, arguments.photos):
-        megabytes = peak_elsewhere(arguments, count)
+        megabytes = peak_memory_elsewhere(arguments, count)
         print(f"{f'peak memory after {count} photos':<36}{megabytes:8.0f} MiB")
 
 

@@ -37,6 +37,7 @@ MODULES = [
     "model.recording.windows",
     "model.survey.head_survey",
     "model.tokens",
+    "model.training.recipe",
     "model.zoo.catalogue",
     "model.zoo.checkpoints",
 ]

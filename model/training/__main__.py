@@ -7,12 +7,15 @@ import dataclasses
 import json
 import shlex
 import sys
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model.errors import DataError, TrainingError
 from model.evaluate.arguments import count, device
 from model.training import recipe as recipes
+
+if TYPE_CHECKING:
+    from model.card import Card
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,88 +35,108 @@ def main(arguments: list[str] | None = None) -> int:
 def _train(arguments: list[str]) -> int:
     options = _train_parser().parse_args(arguments)
     recipe = recipes.load_recipe(options.recipe, options.set)
-    out = options.out.with_suffix(".safetensors")
+    files = Files(options.out.with_suffix(".safetensors"))
 
     import torch
 
-    from model.datasets import pictures
-    from model.nets.vit import build
-    from model.training import distillation, finish, loop
-
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    state = out.with_suffix(".state.pt")
-    if state.exists() and not options.resume:
-        raise TrainingError(
-            f"{state} is an unfinished run. Add --resume to go on with it, or delete it."
-        )
-    if options.resume and not state.exists():
-        print(f"There is no {state} to go on with: it begins anew.", file=sys.stderr)
-    if out.exists():
-        print(f"{out} is there already: the end of this run replaces it.", file=sys.stderr)
-    out.parent.mkdir(parents=True, exist_ok=True)
-
+    files.prepare(options.resume)
     torch.manual_seed(recipe.seed)
     torch.backends.cudnn.deterministic = True
     if isinstance(recipe, recipes.CaptionRecipe):
-        return _train_captioner(options, recipe, device, out, state)
-    overrides = {key: value for key, value in recipe.model.items() if key != "preset"}
-    if out.stem in finish.parents(recipe):
+        card = _train_captioner(options, recipe, device, files)
+    else:
+        card = _train_classifier(options, recipe, device, files)
+    files.state.unlink(missing_ok=True)
+    summary = {"name": card.name, "epochs": card.epochs, "parameters": card.parameters}
+    print(json.dumps(summary | card.metrics | {"file": str(files.out)}))
+    return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Files:
+    """The files that a run writes: the checkpoint `out`, and two beside it."""
+
+    out: Path
+
+    @property
+    def state(self) -> Path:
+        """The unfinished run, from which `--resume` goes on."""
+        return self.out.with_suffix(".state.pt")
+
+    @property
+    def log(self) -> Path:
+        """The curve, as JSON lines."""
+        return self.out.with_suffix(".log.jsonl")
+
+    def prepare(self, resume: bool) -> None:
+        """Make the folder. Raises TrainingError where an unfinished run would be lost."""
+        if self.state.exists() and not resume:
+            raise TrainingError(
+                f"{self.state} is an unfinished run. Add --resume to go on with it, or delete it."
+            )
+        if resume and not self.state.exists():
+            print(f"There is no {self.state} to go on with: it begins anew.", file=sys.stderr)
+        if self.out.exists():
+            print(f"{self.out} is there already: the end of this run replaces it.", file=sys.stderr)
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _train_classifier(
+    options: argparse.Namespace, recipe: recipes.Recipe, device: str, files: Files
+) -> Card:
+    from model.datasets import pictures
+    from model.nets.vit import build
+    from model.training import ancestors, classification, distillation, loop, shipping
+
+    folder = files.out.parent
+    if files.out.stem in ancestors.names_of(recipe):
         raise TrainingError(
-            f"The recipe {recipe.name} needs {out.name} itself, so it cannot write there. Give "
-            "another --out in the same folder."
+            f"The recipe {recipe.name} needs {files.out.name} itself, so it cannot write there. "
+            "Give another --out in the same folder."
         )
+    overrides = {key: value for key, value in recipe.model.items() if key != "preset"}
     net = build(recipe.model["preset"], **overrides)
-    finish.go_on_from(net, recipe, out.parent)
+    ancestors.load_start(net, recipe, folder)
     side = min(net.tokens.image_size)
     if options.data is None:
         raise DataError("Give the data set's folder with --data.")
     train = pictures.read_split(options.data, "train", side, options.limit)
-    test = pictures.read_split(options.data, "test", side, options.limit).with_classes(
-        train.classes
-    )
-    loop.check_data(net.config, train, test, recipe)
-    log = out.with_suffix(".log.jsonl")
-    kind = None
+    test = pictures.read_split(options.data, "test", side, options.limit)
+    test = test.with_classes(train.classes)
+    classification.check_data(net.config, train, recipe)
+    run: classification.ClassifierRun
     if recipe.teachers:
-        teachers = distillation.teachers(net, recipe, train.classes, out.parent)
-        kind = partial(distillation.TaughtRun, teachers=teachers)
-    trained, curve = loop.train_classifier(
-        net, train, test, recipe, device, state, options.resume, log, kind
-    )
-
-    command = _command(options, out)
-    card = finish.ship_classifier(trained, out, recipe, train, test, curve, command, device)
-    state.unlink(missing_ok=True)
-    summary = {key: card[key] for key in ("name", "epochs", "parameters")}
-    print(json.dumps(summary | card["metrics"] | {"file": str(out)}))
-    return 0
+        teachers = distillation.load_teachers(net, recipe, train.classes, folder)
+        run = distillation.DistillationRun(net, train, test, recipe, device, teachers)
+    else:
+        run = classification.ClassifierRun(net, train, test, recipe, device)
+    trained, curve = loop.train(run, files.state, options.resume, files.log)
+    command = _command(options, files.out)
+    return shipping.ship_classifier(trained, files.out, recipe, train, test, curve, command, device)
 
 
-def _train_captioner(options, recipe: recipes.CaptionRecipe, device: str, out: Path, state: Path):
+def _train_captioner(
+    options: argparse.Namespace, recipe: recipes.CaptionRecipe, device: str, files: Files
+) -> Card:
     from model.training import caption_runs, captioning
 
+    folder = files.out.parent
     train, test = captioning.read_caption_data(recipe, options.data, options.limit)
-    known = captioning.encoder_to_start_from(recipe, out.parent)
-    if recipe.start and not recipe.drawn and not known:
+    if recipe.start and not recipe.drawn and not captioning.find_start(recipe, folder):
         print(
-            f"There is no {recipe.start}.safetensors in {out.parent}: the encoder begins with "
+            f"There is no {recipe.start}.safetensors in {folder}: the encoder begins with "
             "random weights, and learns from the first epoch on. Train it there first for better "
             "captions.",
             file=sys.stderr,
         )
         recipe = dataclasses.replace(recipe, start="", frozen=0)
-    net = captioning.build_for_recipe(recipe, train, out.parent)
-    log = out.with_suffix(".log.jsonl")
+    net = captioning.build_for_recipe(recipe, train, folder)
     trained, curve = caption_runs.train_captioner(
-        net, train, test, recipe, device, state, options.resume, log
+        net, train, test, recipe, device, files.state, options.resume, files.log
     )
-    card = captioning.ship_captioner(
-        trained, out, recipe, test, curve, _command(options, out), device
-    )
-    state.unlink(missing_ok=True)
-    summary = {key: card[key] for key in ("name", "epochs", "parameters")}
-    print(json.dumps(summary | card["metrics"] | {"file": str(out)}))
-    return 0
+    command = _command(options, files.out)
+    return captioning.ship_captioner(trained, files.out, recipe, test, curve, command, device)
 
 
 def _pack(arguments: list[str]) -> int:
@@ -159,7 +182,7 @@ def _pack_parser() -> argparse.ArgumentParser:
 
 
 def _command(options: argparse.Namespace, out: Path) -> str:
-    """What to type to make this file again, without this machine's folders."""
+    """Write the command that makes this file again, without this machine's folders."""
     words = ["python", "-m", "model.training", Path(options.recipe).name]
     words += ["--data", f"data/{options.data.resolve().name}"] if options.data else []
     words += ["--out", f"checkpoints/{out.name}"]

@@ -1,4 +1,4 @@
-"""Variations of a whole batch at once, on whatever device it lies.
+"""Augment a whole batch at once, on whatever device it lies.
 
 All randomness comes from torch's global generators, so one seed fixes it and one saved state
 continues it.
@@ -8,17 +8,48 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from model.nets import torchvision_cpu
+from model.nets.vit import ViTConfig
+from model.preprocessing import ChannelStatistics, normalise, resize_batch
 from model.training.recipe import Augment
 
+Augmentation = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
-def calm(options: Augment) -> Augment:
-    """Only what leaves a picture looking like one that it is tested on: shifts, zooms, mirrors."""
+
+def make_augmentation(
+    options: Augment, channels: ChannelStatistics, config: ViTConfig, classes: int
+) -> Augmentation:
+    """Build (uint8 images, labels) -> (floats as the net wants them, targets)."""
+    mix = make_mixer(options.mixup, options.cutmix, classes)
+
+    def augment(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        if options.crop:
+            images = crop(images, options.crop)
+        if options.flip:
+            images = flip(images)
+        images = resize_batch(images, config)
+        if options.zoom:
+            images = zoom(images, options.zoom)
+        if options.turn:
+            images = turn(images, options.turn)
+        if options.colour:
+            images = colour(images, options.colour)
+        images = normalise(images, channels.mean, channels.std)
+        if options.erase:
+            images = erase(images, options.erase)
+        return mix(images, labels) if mix else (images, labels)
+
+    return augment
+
+
+def gentle(options: Augment) -> Augment:
+    """Keep shifts, zooms and mirrors, after which a picture still looks like a test picture."""
     return dataclasses.replace(options, turn=0.0, colour=0.0, erase=0.0, mixup=0.0, cutmix=0.0)
 
 
@@ -36,19 +67,21 @@ def crop(images: Tensor, padding: int) -> Tensor:
 
 
 def zoom(images: Tensor, least: float) -> Tensor:
-    """A window somewhere in each picture of (B, C, H, W), enlarged to the whole; its area is
-    `least` to 1 of the picture's."""
+    """Enlarge a random window of each picture of (B, C, H, W) to its whole size.
+
+    The window covers a share of the picture from `least` to 1.
+    """
     device, count = images.device, len(images)
     side = torch.empty(count, device=device).uniform_(least, 1).sqrt()
     shift = torch.empty(count, 2, device=device).uniform_(-1, 1) * (1 - side)[:, None]
     window = torch.zeros(count, 2, 3, device=device)
     window[:, 0, 0] = window[:, 1, 1] = side
     window[:, :, 2] = shift
-    return _through(window, images)
+    return _sample_windows(window, images)
 
 
 def turn(images: Tensor, degrees: float) -> Tensor:
-    """Half of the pictures of (B, C, H, W), turned by up to `degrees` and leaning by as much."""
+    """Turn half of the pictures of (B, C, H, W) by up to `degrees`, and shear them by as much."""
     device, count = images.device, len(images)
     angle, lean = math.radians(degrees) * (2 * torch.rand(2, count, device=device) - 1)
     lean = lean.tan()
@@ -58,11 +91,11 @@ def turn(images: Tensor, degrees: float) -> Tensor:
     turned[:, 1, 0] = angle.sin()
     turned[:, 1, 1] = lean * angle.sin() + angle.cos()
     chosen = torch.rand(count, 1, 1, 1, device=device) < 0.5
-    return torch.where(chosen, _through(turned, images), images)
+    return torch.where(chosen, _sample_windows(turned, images), images)
 
 
-def _through(windows: Tensor, images: Tensor) -> Tensor:
-    """What each picture of (B, C, H, W) shows through an affine window, (B, 2, 3)."""
+def _sample_windows(windows: Tensor, images: Tensor) -> Tensor:
+    """Resample each picture of (B, C, H, W) through its affine window, (B, 2, 3)."""
     grid = F.affine_grid(windows, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
@@ -84,9 +117,10 @@ def colour(images: Tensor, strength: float) -> Tensor:
 
 
 def erase(images: Tensor, probability: float, largest: float = 0.33) -> Tensor:
-    """Random erasing (Zhong et al. 2017): noise in one box of each chosen picture.
+    """Fill one box of each chosen picture with noise: random erasing.
 
-    `images` is normalised float (B, C, H, W); the box covers 2 % to `largest` of the area.
+    Zhong et al. 2017, "Random Erasing Data Augmentation". `images` are normalised floats
+    (B, C, H, W); the box covers from 2 % to `largest` of the area.
     """
     batch, _, height, width = images.shape
     random = torch.rand(5, batch, 1, 1, device=images.device)
@@ -101,10 +135,10 @@ def erase(images: Tensor, probability: float, largest: float = 0.33) -> Tensor:
     return torch.where(inside[:, None], torch.randn_like(images), images)
 
 
-def mixer(mixup: float, cutmix: float, classes: int):
-    """torchvision's MixUp and CutMix, one of them by chance each batch, or None for neither.
+def make_mixer(mixup: float, cutmix: float, classes: int) -> Augmentation | None:
+    """Build torchvision's MixUp and CutMix, one of them at random for each batch; None for neither.
 
-    The result takes (images, labels) to (images, soft labels (B, classes)).
+    The result turns (images, labels) into (images, soft labels (B, classes)).
     """
     if not mixup and not cutmix:
         return None

@@ -1,20 +1,20 @@
-"""Training of captioners: the next word, given the words before it and the picture."""
+"""Train captioners to predict the next word, given the picture and the words before it."""
 
 from __future__ import annotations
 
-import sys
-import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from model import zoo
-from model.captioning.base import CaptionerConfig
-from model.captioning.build import build_captioner as build_captioner
-from model.captioning.build import config_as_dict
+from model.captioning.base import CaptionerConfig, CaptioningNet
+from model.captioning.build import build_captioner, config_as_dict
+from model.captioning.caption import CaptionBundle
+from model.card import Card
 from model.datasets import captions, scenes
 from model.datasets.captions import CaptionData, DrawnScenes
 from model.datasets.vocabulary import SPECIAL
@@ -29,15 +29,18 @@ from model.evaluate.caption_glance import (
 )
 from model.nets.vit import VisionTransformer, ViTConfig
 from model.tokens import TokenLayout
-from model.training import finish, loop
+from model.training import ancestors, shipping
+from model.training.loop import CurveRow, EpochResult, TrainingRun
 from model.training.recipe import CaptionRecipe, check_types
 from model.zoo import checkpoints
+
+AnyCaptions = TypeVar("AnyCaptions", bound=CaptionData)
 
 
 def read_caption_data(
     recipe: CaptionRecipe, folder: Path | None, limit: int | None
 ) -> tuple[CaptionData, CaptionData]:
-    """Training and validation data. Raises DataError."""
+    """Read training and validation data, or say which scenes to draw. Raises DataError."""
     if recipe.pictures:
         count = min(recipe.pictures, limit or recipe.pictures)
         return DrawnScenes(count), DrawnScenes(
@@ -49,39 +52,49 @@ def read_caption_data(
     return train, captions.read_captioned_photos(folder, "val", limit)
 
 
-def build_for_recipe(recipe: CaptionRecipe, data: CaptionData, folder: Path) -> nn.Module:
-    """The captioner of the recipe for the words of the data; `folder` may hold its start.
+def build_for_recipe(recipe: CaptionRecipe, data: CaptionData, folder: Path) -> CaptioningNet[Any]:
+    """Build the captioner of a recipe, with the words of the data as its vocabulary.
 
+    Its weights are fresh, or come from the checkpoint in `folder` that the recipe starts from.
     Raises RecipeError, or ValueError for values that make no model.
     """
     check_types(ViTConfig, recipe.encoder, f"[encoder] of recipe {recipe.name}")
     check_types(CaptionerConfig, recipe.decoder, f"[decoder] of recipe {recipe.name}")
-    start = encoder_to_start_from(recipe, folder)
+    start = find_start(recipe, folder)
     if recipe.drawn and not start:
         raise RecipeError(
             f"The recipe {recipe.name} goes on from a captioner: train {recipe.start or 'one'} "
             f"first, to {folder}."
         )
     trained = checkpoints.load_checkpoint(start)[0] if start else None
-    if recipe.drawn:
-        words = getattr(trained.config, "vocabulary", ())[len(SPECIAL) :]
-    else:
-        words = data.words() if recipe.pictures else data.words(recipe.rarest)
-    net = build_captioner(
-        CaptionerConfig(
-            encoder={"num_classes": 0, "cls_token": False, "pool": "mean"} | recipe.encoder,
-            vocabulary=(*SPECIAL, *words),
-            **recipe.decoder,
-        )
-    )
-    if recipe.drawn:
-        _go_on_from(trained, net, recipe)
+    encoder: dict[str, Any] = {
+        "num_classes": 0,
+        "cls_token": False,
+        "pool": "mean",
+    } | recipe.encoder
+    vocabulary = (*SPECIAL, *_choose_words(recipe, data, trained))
+    config = CaptionerConfig(ViTConfig(**encoder), vocabulary, **recipe.decoder)
+    net = build_captioner(config)
+    if trained is not None and recipe.drawn:
+        _load_all_weights(net, trained, recipe)
     elif trained is not None:
-        _take_over(net.encoder, getattr(trained, "encoder", trained))
+        _copy_encoder(trained, net.encoder)
     return net
 
 
-def _go_on_from(trained: nn.Module, net: nn.Module, recipe: CaptionRecipe) -> None:
+def _choose_words(
+    recipe: CaptionRecipe, data: CaptionData, trained: checkpoints.Net | None
+) -> Sequence[str]:
+    """List the words to learn: those of the data, or all of a captioner that goes on learning."""
+    if recipe.drawn:
+        vocabulary = trained.config.vocabulary if isinstance(trained, CaptioningNet) else ()
+        return vocabulary[len(SPECIAL) :]
+    return data.words() if isinstance(data, DrawnScenes) else data.words(recipe.rarest)
+
+
+def _load_all_weights(
+    net: CaptioningNet[Any], trained: checkpoints.Net, recipe: CaptionRecipe
+) -> None:
     try:
         net.load_state_dict(trained.state_dict())
     except RuntimeError:
@@ -91,18 +104,19 @@ def _go_on_from(trained: nn.Module, net: nn.Module, recipe: CaptionRecipe) -> No
         ) from None
 
 
-def encoder_to_start_from(recipe: CaptionRecipe, folder: Path) -> Path | None:
-    """The checkpoint in `folder` whose encoder the recipe starts from, where it is there."""
-    start = finish.starting_point(recipe, folder)
+def find_start(recipe: CaptionRecipe, folder: Path) -> Path | None:
+    """Find the checkpoint in `folder` that the recipe starts from; None where there is none."""
+    start = ancestors.start_file(recipe, folder)
     return start if recipe.start and start.is_file() else None
 
 
-def _take_over(encoder: VisionTransformer, trained: VisionTransformer) -> None:
-    """Every weight of the same name and shape; positions are stretched to the encoder's grid."""
-    known, found = encoder.state_dict(), trained.state_dict()
+def _copy_encoder(trained: checkpoints.Net, encoder: VisionTransformer) -> None:
+    """Copy every weight of the same name and shape; positions are stretched to the new grid."""
+    source = trained.encoder if isinstance(trained, CaptioningNet) else trained
+    known, found = encoder.state_dict(), source.state_dict()
     if {"positions.code"} <= known.keys() & found.keys():
-        layouts = trained.tokens, encoder.tokens
-        found["positions.code"] = _stretched(found["positions.code"], *layouts)
+        layouts = source.tokens, encoder.tokens
+        found["positions.code"] = _stretch_positions(found["positions.code"], *layouts)
     fits = {
         name: value
         for name, value in found.items()
@@ -111,104 +125,109 @@ def _take_over(encoder: VisionTransformer, trained: VisionTransformer) -> None:
     encoder.load_state_dict(known | fits)
 
 
-def _stretched(code: Tensor, old: TokenLayout, new: TokenLayout) -> Tensor:
-    """Learned positions (prefix + patches, D) of one grid, for another. Dosovitskiy et al. 2021,
-    section 3.2."""
+def _stretch_positions(code: Tensor, old: TokenLayout, new: TokenLayout) -> Tensor:
+    """Interpolate learned positions (prefix + patches, D) from one grid to another.
+
+    Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words", section 3.2.
+    """
     before = len(code) - old.patches
     grid = code[before:].unflatten(0, old.grid).movedim(-1, 0)[None]
     grid = F.interpolate(grid, new.grid, mode="bicubic", antialias=True)[0]
     return torch.cat((code[:before], grid.movedim(0, -1).flatten(0, 1)))
 
 
-class CaptionRun(loop.ClassifierRun):
-    """An epoch of captions; saving, resuming, optimiser and average are those of any run."""
+class CaptionRun(TrainingRun[CaptioningNet[Any], AnyCaptions, CaptionRecipe]):
+    """Training of a captioner on the next word; batches move to the device one by one."""
 
-    def _place(self, data: CaptionData) -> CaptionData:
-        """Batches are moved one by one."""
-        return data
+    def __init__(
+        self,
+        net: CaptioningNet[Any],
+        train_data: AnyCaptions,
+        test_data: AnyCaptions,
+        recipe: CaptionRecipe,
+        device: str,
+    ) -> None:
+        super().__init__(net, train_data, test_data, recipe, device, net.config.encoder)
 
-    def train_epoch(self) -> dict:
-        """One look at every training picture; the row of the curve."""
+    def learn_epoch(self) -> EpochResult:
+        """Show every training picture once, and take a step for each batch."""
         self.net.train()
-        self._freeze_encoder(self.epoch < self.recipe.frozen)
-        started, seen, losses, right = time.perf_counter(), 0, 0.0, 0.0
+        self.freeze_encoder(self.epoch < self.recipe.frozen)
+        seen, losses, right = 0, 0.0, 0.0
         order = torch.randperm(len(self.data)).split(self.recipe.batch)[: self.steps]
-        bar = tqdm(
-            order,
-            desc=f"epoch {self.epoch + 1}/{self.recipe.epochs}",
-            disable=not sys.stderr.isatty(),
-            leave=False,
-        )
+        bar = self.show_progress(order)
         for chosen in bar:
-            loss, accuracy = self._learn(chosen.tolist())
+            loss, accuracy = self.learn_batch(chosen.tolist())
             seen += len(chosen)
             losses, right = losses + loss * len(chosen), right + accuracy * len(chosen)
             bar.set_postfix(loss=f"{losses / seen:.3f}", accuracy=f"{right / seen:.3f}")
-        seconds = time.perf_counter() - started
-        self.epoch += 1
-        return self._record(losses / seen, right / seen, seen, seconds)
+        return EpochResult(losses / seen, right / seen, seen)
 
-    def _freeze_encoder(self, frozen: bool) -> None:
-        """Neither its weights nor its BatchNorm statistics change, and no gradient is computed."""
+    def freeze_encoder(self, frozen: bool) -> None:
+        """Keep the encoder's weights and BatchNorm statistics as they are, or let them learn."""
         self.net.encoder.requires_grad_(not frozen)
         self.net.encoder.train(not frozen)
 
-    def _learn(self, chosen: list[int]) -> tuple[float, float]:
-        """A step; the loss, and the share of the words that were the likeliest."""
+    def learn_batch(self, chosen: list[int]) -> tuple[float, float]:
+        """Take one step; return its loss and the accuracy of words."""
         images, texts = self.data.batch(self.epoch, chosen)
         images, _ = self.vary(images.to(self.device), torch.zeros(len(images)))
-        inputs, outputs = self._ids(texts)
+        inputs, outputs = encode_captions(self.net, texts, self.device)
         with self.precision():
-            logits = self._answers(images, inputs)
+            logits = self.predict_words(images, inputs)
             loss = word_loss(logits, outputs, self.recipe.label_smoothing)
-        self._step(loss)
+        self.take_step(loss)
         return loss.item(), word_accuracy(logits, outputs)
 
-    def _answers(self, images: Tensor, inputs: Tensor) -> Tensor:
-        """Logits of the captions (B, N), of which each image has as many, one after the other."""
-        looked_at = torch.arange(len(images), device=self.device)
-        looked_at = looked_at.repeat_interleave(len(inputs) // len(images))
-        ready = self.net.begin(self.net.encode_image(images)).select(looked_at)
-        return self.net.advance(inputs, ready)[0]
+    def predict_words(self, images: Tensor, inputs: Tensor) -> Tensor:
+        """Compute logits for captions (B · n, N): n for each image, one after the other."""
+        rows = torch.arange(len(images), device=self.device)
+        rows = rows.repeat_interleave(len(inputs) // len(images))
+        state = self.net.begin(self.net.encode_image(images)).select(rows)
+        return self.net.advance(inputs, state)[0]
 
-    def _ids(self, texts: list[str]) -> tuple[Tensor, Tensor]:
-        return encode_captions(self.net, texts, self.device)
-
-    def _test(self) -> dict[str, float]:
+    def measure(self) -> dict[str, float]:
+        """Measure the net that is `shown` on the first test pictures."""
         return glance(self.shown, self.test_data, self.recipe.data, self.device)
 
 
 def ship_captioner(
-    net: nn.Module,
+    net: CaptioningNet[Any],
     file: Path,
     recipe: CaptionRecipe,
     test_data: CaptionData,
-    curve: list,
+    curve: list[CurveRow],
     command: str,
     device: str = "cpu",
-) -> dict:
-    """Save `net` in float16 with a card, and measure it as it is shipped. Returns the card."""
-    card = captioner_card(net, file.stem, recipe, curve, command) | {
-        "machine": finish.machine(device)
-    }
-    start = encoder_to_start_from(recipe, file.parent)
-    if start:
-        card |= finish.after([recipe.start], file.parent, card.get("note"))
+) -> Card:
+    """Save a captioner in float16 with a card; on drawn scenes, measure the file as well.
+
+    Returns the card.
+    """
+    card = captioner_card(net, file.stem, recipe, curve, command)
+    card |= {"machine": shipping.machine_name(device)}
+    if find_start(recipe, file.parent):
+        card |= ancestors.describe([recipe.start], file.parent, card.get("note"))
         card["went_on_from"] = recipe.start
-    checkpoints.save_checkpoint(net, file, card)
-    if isinstance(test_data, DrawnScenes):
-        card["metrics"] |= caption.measure_on_scenes(zoo.load(file), len(test_data))
-        checkpoints.save_checkpoint(net, file, card)
-    return card
+    written = checkpoints.save_checkpoint(net, file, card)
+    bundle = zoo.load(file)
+    if isinstance(test_data, DrawnScenes) and isinstance(bundle, CaptionBundle):
+        metrics = written.metrics | caption.measure_on_scenes(bundle, len(test_data))
+        written = checkpoints.save_checkpoint(net, file, written.changed(metrics=metrics))
+    return written
 
 
 def captioner_card(
-    net: nn.Module, name: str, recipe: CaptionRecipe, curve: list[dict], command: str
-) -> dict:
-    """The card of a captioner, without its figures on test data."""
-    return finish.common(net, recipe, curve, command) | {
+    net: CaptioningNet[Any],
+    name: str,
+    recipe: CaptionRecipe,
+    curve: list[CurveRow],
+    command: str,
+) -> dict[str, Any]:
+    """Write the card of a captioner, without its figures on test data."""
+    return shipping.common_card(net, recipe, curve, command) | {
         "name": name,
         "config": config_as_dict(net.config),
-        # As it learns: the whole picture, whatever its shape.
+        # As in training: the whole picture, whatever its shape.
         "resize": {"resized": list(net.encoder.tokens.image_size), "interpolation": "bilinear"},
     }

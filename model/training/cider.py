@@ -1,4 +1,4 @@
-"""How near a caption comes to those that people wrote, as one number that words can be drawn for.
+"""Score how close a caption comes to the captions that people wrote, as a reward for training.
 
 CIDEr-D: Vedantam et al. 2015, "CIDEr: Consensus-based Image Description Evaluation", as the COCO
 caption evaluation counts it.
@@ -12,14 +12,14 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 LONGEST = 4  # words of an n-gram
-WIDTH = 6.0  # words by which a length may differ before it costs much
+WIDTH = 6.0  # the difference in length, in words, beyond which the score drops quickly
 
 Caption = Sequence[Hashable]
 
 
 @dataclass(frozen=True)
 class _Weighted:
-    """A caption's n-grams: how often each comes, times how rare it is, for n = 1 to LONGEST."""
+    """A caption's n-grams, each weighted by its count and its rarity, for n = 1 to LONGEST."""
 
     grams: tuple[dict[tuple, float], ...]
     norms: tuple[float, ...]
@@ -27,7 +27,10 @@ class _Weighted:
 
 
 class Cider:
-    """Scores against the captions of many photos, each a sequence of words or their numbers."""
+    """Score captions against the captions of many photos, as sequences of words or numbers.
+
+    Vedantam et al. 2015, "CIDEr: Consensus-based Image Description Evaluation".
+    """
 
     def __init__(self, references: Sequence[Sequence[Caption]]) -> None:
         counted = [[_grams(caption) for caption in captions] for captions in references]
@@ -38,10 +41,9 @@ class Cider:
         self._references = [[self._weigh(grams) for grams in captions] for captions in counted]
 
     def score(self, photo: int, caption: Caption) -> float:
-        """0 for a caption that shares no words with those of that photo, 10 for one that is all of
-        them."""
-        said = self._weigh(_grams(caption))
-        found = [_similarity(said, meant) for meant in self._references[photo]]
+        """Score a caption of a photo: 0 without a common word, 10 if it equals all references."""
+        own = self._weigh(_grams(caption))
+        found = [_similarity(own, reference) for reference in self._references[photo]]
         return 10 * sum(found) / len(found)
 
     def _weigh(self, grams: Counter) -> _Weighted:
@@ -59,13 +61,13 @@ def _grams(caption: Caption) -> Counter:
     return Counter(words[i : i + n] for n in sizes for i in range(len(words) - n + 1))
 
 
-def _similarity(said: _Weighted, meant: _Weighted) -> float:
-    """The mean cosine over n; what is said more often than meant counts as often as meant."""
+def _similarity(own: _Weighted, reference: _Weighted) -> float:
+    """Average the cosine over n; a repeated n-gram counts as often as in the reference."""
     total = 0.0
     for ours, theirs, our_norm, their_norm in zip(
-        said.grams, meant.grams, said.norms, meant.norms, strict=True
+        own.grams, reference.grams, own.norms, reference.norms, strict=True
     ):
         if our_norm and their_norm:
             both = sum(min(w, theirs[g]) * theirs[g] for g, w in ours.items() if g in theirs)
             total += both / (our_norm * their_norm)
-    return total / LONGEST * math.exp(-((said.pairs - meant.pairs) ** 2) / (2 * WIDTH**2))
+    return total / LONGEST * math.exp(-((own.pairs - reference.pairs) ** 2) / (2 * WIDTH**2))

@@ -6,6 +6,7 @@ Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks".
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ STEPS = 5
 class Muon(torch.optim.AdamW):
     """Muon for parameter groups with `orthogonal=True`, AdamW for the others.
 
-    One learning rate serves both: a matrix's step is scaled to the size of a usual step of AdamW
+    One learning rate serves both: a matrix's step is scaled to the typical size of AdamW's
     (Liu et al. 2025, "Muon is Scalable for LLM Training"). Filters count as matrices, a row each.
 
     torch.optim.Muon does the same in bfloat16, which a CPU without bfloat16 only imitates, some
@@ -26,29 +27,30 @@ class Muon(torch.optim.AdamW):
     """
 
     @torch.no_grad()
-    def step(self, closure=None):
+    def step(self, closure: Any = None) -> Any:
+        """Take a step for all groups; `closure` as in every optimiser of torch."""
         for group in self.param_groups:
             if group.get("orthogonal"):
                 self._step_matrices(group)
         return super().step(closure)
 
-    def _step_matrices(self, group: dict) -> None:
-        """Matrices of one shape together: a GPU is slow to start, and fast once it runs."""
-        alike = defaultdict(list)
+    def _step_matrices(self, group: dict[str, Any]) -> None:
+        """Step matrices of one shape together, since a GPU is slow to start and then fast."""
+        alike: dict[torch.Size, list[Tensor]] = defaultdict(list)
         for weight in group["params"]:
             if weight.grad is not None:
                 alike[weight.shape].append(weight)
         for weights in alike.values():
             ahead = torch.stack(self._ahead(weights)).flatten(2)
-            directions = orthogonal(ahead).reshape(len(weights), *weights[0].shape)
+            directions = orthogonalise(ahead).reshape(len(weights), *weights[0].shape)
             step = group["lr"] * 0.2 * max(ahead.shape[1:]) ** 0.5
             torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
             torch._foreach_add_(weights, directions.unbind(), alpha=-step)
             for weight in weights:
-                weight.grad = None  # AdamW passes by what has no gradient
+                weight.grad = None  # so that AdamW skips it
 
     def _ahead(self, weights: list[Tensor]) -> list[Tensor]:
-        """The gradients with Nesterov momentum."""
+        """Compute the gradients with Nesterov momentum."""
         for weight in weights:
             if not self.state[weight]:  # AdamW looks for "step" in whatever state it loads
                 self.state[weight] = {
@@ -56,14 +58,14 @@ class Muon(torch.optim.AdamW):
                     "momentum": torch.zeros_like(weight),
                 }
             self.state[weight]["step"] += 1
-        gradients = [weight.grad for weight in weights]
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
         momenta = [self.state[weight]["momentum"] for weight in weights]
         torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
         return list(torch._foreach_lerp(gradients, momenta, MOMENTUM))
 
 
-def orthogonal(matrices: Tensor) -> Tensor:
-    """Roughly U Vᵀ for each matrix U S Vᵀ of (B, M, N): singular values all near 1 (0.7 to 1.2).
+def orthogonalise(matrices: Tensor) -> Tensor:
+    """Approximate U Vᵀ for each matrix U S Vᵀ of (B, M, N): singular values from 0.7 to 1.2.
 
     Five steps of a Newton-Schulz iteration, X <- (a + b G + c G²) X with G = X Xᵀ.
     """
@@ -83,7 +85,7 @@ def _by_steps(x: Tensor) -> Tensor:
 
 
 def _by_gram(gram: Tensor) -> Tensor:
-    """What the steps multiply x by, from x xᵀ alone: cheaper where x is wide."""
+    """Compute the matrix that all steps multiply x by, from x xᵀ alone: cheaper for wide x."""
     step = factor = _whole(gram)
     for _ in range(STEPS - 1):
         gram = step @ gram @ step

@@ -1,4 +1,4 @@
-"""What to train and how, read from a small TOML file."""
+"""Recipes: what to train and how, read from a small TOML file."""
 
 from __future__ import annotations
 
@@ -7,45 +7,59 @@ import tomllib
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_origin, get_type_hints
 
 from model.errors import RecipeError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Built = TypeVar("Built", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
 class Data:
+    """The data set of a recipe, and how its pictures are normalised."""
+
     name: str
     licence: str
     mean: tuple[float, ...]
+    """Of each channel, for values from 0 to 1."""
     std: tuple[float, ...]
+    """Standard deviation of each channel."""
 
 
 @dataclass(frozen=True)
 class Optimiser:
-    """`name`: "adam" (weight decay as an L2 term of the gradient), "adamw", "muon" (which see) or
-    "sgd"."""
+    """How weights are updated."""
 
     name: str = "adamw"
+    """"adam" (weight decay as an L2 term of the gradient), "adamw", "muon" or "sgd"."""
     lr: float = 1e-3
+    """Learning rate."""
     weight_decay: float = 0.0
-    decay_all: bool = False  # biases, norms and tokens too, as torch does when not told otherwise
+    decay_all: bool = False
+    """Decay biases, norms and tokens too, as torch does by default."""
     betas: tuple[float, float] = (0.9, 0.999)
     momentum: float = 0.0
-    clip: float = 0.0  # largest norm of the gradient; 0: any
+    """For "sgd"."""
+    clip: float = 0.0
+    """The largest norm of the gradient; 0 for no limit."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """`name`: "constant", or "cosine" down to zero, after `warmup` (a share of all steps)."""
+    """How the learning rate changes."""
 
     name: str = "constant"
+    """"constant", or "cosine" down to zero, after the warm-up."""
     warmup: float = 0.0
+    """The share of all steps in which the rate rises."""
 
 
 @dataclass(frozen=True)
 class Augment:
-    """Zero or false leaves a variation out. See `augment` for each. `plain`: the last share of the
-    epochs, in which pictures are only shifted, zoomed and mirrored."""
+    """How pictures are augmented, see `model.training.augment`; zero or false leaves one out."""
 
     crop: int = 0
     zoom: float = 0.0
@@ -56,117 +70,133 @@ class Augment:
     mixup: float = 0.0
     cutmix: float = 0.0
     plain: float = 0.0
+    """The last share of the epochs, in which pictures are only shifted, zoomed and mirrored."""
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """`model`: a preset of `model.vit` and the fields in which this model differs from it.
-
-    `ema`: decay of the exponential moving average of the weights, 0 for none.
-    `test_every`: epochs between two looks at the test set (the last epoch is always measured).
-    `start`: a checkpoint beside the one to write whose weights it goes on with. It is the same
-    model, whatever was left out of it in training; the head begins anew for another number of
-    classes.
-    `teachers`: checkpoints beside the one to write whose answers are learnt, not the labels, see
-    `distillation`.
-    `bfloat16`: half precision on a CPU too, as always on a GPU; twice as fast on a CPU that has it
-    (avx512_bf16, amx), slow on one that imitates it.
-    """
+@dataclass(frozen=True, kw_only=True)
+class TrainingRecipe:
+    """The settings that the recipes of all models share."""
 
     name: str
     title: str
     data: Data
-    model: dict[str, Any]
     epochs: int
     batch: int
+    """Pictures in one step."""
     start: str = ""
-    teachers: tuple[str, ...] = ()
+    """A checkpoint, beside the file to write, whose weights the training starts from."""
     seed: int = 0
     optimiser: Optimiser = field(default_factory=Optimiser)
     schedule: Schedule = field(default_factory=Schedule)
     augment: Augment = field(default_factory=Augment)
     label_smoothing: float = 0.0
     ema: float = 0.0
+    """Decay of the exponential moving average of the weights; 0 for none."""
     test_every: int = 1
+    """Epochs between two measurements on the test set; the last epoch is always measured."""
     bfloat16: bool = False
+    """Use half precision on a CPU too, as always on a GPU. Twice as fast on a CPU that has it
+    (avx512_bf16, amx), slow on others."""
     weak_at: str = ""
+    """What the model is bad at, in a sentence for its card."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(TrainingRecipe):
+    """How to train a classifier.
+
+    A `start` must be the same model, apart from dropout and the like. A head for another number of
+    classes begins with fresh weights.
+    """
+
+    model: dict[str, Any]
+    """A preset of `model.vit`, and the fields in which this model differs from it."""
+    teachers: tuple[str, ...] = ()
+    """Checkpoints beside the file to write, whose answers are learnt instead of the labels."""
     task: ClassVar[str] = "classify"
 
 
-@dataclass(frozen=True)
-class CaptionRecipe:
-    """`encoder`: fields of ViTConfig; `decoder`: fields of CaptionerConfig, but for the vocabulary.
+@dataclass(frozen=True, kw_only=True)
+class CaptionRecipe(TrainingRecipe):
+    """How to train a captioner.
 
-    `pictures`: how many are drawn for an epoch, where they are drawn. `rarest`: how often a word
-    comes at least in the training captions to get into the vocabulary. `start`: a checkpoint
-    beside the one to write whose encoder is taken over where it fits and exists. `frozen`: so many
-    epochs long the encoder stays as it started. `captions`: how many of a photo's captions are
-    learnt in one step, for one look at the photo. `drawn`: so many captions a photo are drawn and
-    learnt from by what they are worth, see `model.training.self_critical`; `start` is then the
-    whole captioner to go on with. `bfloat16`: as in `Recipe`.
+    From a `start`, the encoder's weights are taken where they fit. Where captions are `drawn`, the
+    start is the whole captioner that goes on learning.
     """
 
-    name: str
-    title: str
-    data: Data
     encoder: dict[str, Any]
+    """Fields of ViTConfig."""
     decoder: dict[str, Any]
-    epochs: int
-    batch: int
+    """Fields of CaptionerConfig, apart from the encoder and the vocabulary."""
     task: str = "caption"
     pictures: int = 0
+    """Drawn scenes in an epoch; 0 for photos."""
     rarest: int = 1
-    start: str = ""
+    """How often a word must occur in the training captions to be learnt."""
     frozen: int = 0
+    """Epochs at the beginning in which the encoder stays as it is."""
     captions: int = 1
+    """Captions of each photo in a step."""
     drawn: int = 0
-    seed: int = 0
-    optimiser: Optimiser = field(default_factory=Optimiser)
-    schedule: Schedule = field(default_factory=Schedule)
-    augment: Augment = field(default_factory=Augment)
-    label_smoothing: float = 0.0
-    ema: float = 0.0
-    test_every: int = 1
-    bfloat16: bool = False
-    weak_at: str = ""
+    """Captions sampled for each photo, see `model.training.self_critical`; 0 for none."""
 
 
-PARTS = {"data": Data, "optimiser": Optimiser, "schedule": Schedule, "augment": Augment}
+PARTS: dict[str, type[DataclassInstance]] = {
+    "data": Data,
+    "optimiser": Optimiser,
+    "schedule": Schedule,
+    "augment": Augment,
+}
 _CHOICES = {"optimiser": ("adam", "adamw", "muon", "sgd"), "schedule": ("constant", "cosine")}
 
 
 def recipe_names(task: str | None = None) -> list[str]:
-    """The recipes that come with the project, those of one task ("classify", "caption") or all."""
+    """List the recipes of the project, of one task ("classify" or "caption") or all."""
     files = resources.files(__package__).joinpath("recipes").iterdir()
     found = sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
     return [name for name in found if task is None or load_recipe(name).task == task]
 
 
 def load_recipe(name: str, changes: list[str] | tuple[str, ...] = ()) -> Recipe | CaptionRecipe:
-    """The recipe of that name, or of the TOML file at that path.
+    """Load a recipe by its name, or from a TOML file.
 
-    `changes`: "epochs=30", "optimiser.lr=1e-3", ...: values as TOML writes them.
-    Raises RecipeError.
+    Args:
+        name: a recipe of the project, or the path of a .toml file.
+        changes: "epochs=30", "optimiser.lr=1e-3", ..., with values as TOML writes them.
+
+    Raises:
+        RecipeError: there is no such recipe, or it makes no sense; the message says what to do.
+
+    >>> recipe = load_recipe("cs231n-cifar10", ["epochs=3"])
+    >>> recipe.epochs, recipe.optimiser.name, recipe.model
+    (3, 'adam', {'preset': 'cs231n'})
     """
-    if name.endswith(".toml"):
-        file, name = Path(name), Path(name).stem
-    else:
-        file = resources.files(__package__).joinpath("recipes", f"{name}.toml")
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        table = tomllib.loads(_read_text(name))
     except OSError:
         raise RecipeError(
-            f'There is no recipe "{name}". Known: {", ".join(recipe_names())}; '
+            f'There is no recipe "{_stem(name)}". Known: {", ".join(recipe_names())}; '
             "or give a .toml file."
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"The recipe {name} is not valid TOML: {error}.") from None
+        raise RecipeError(f"The recipe {_stem(name)} is not valid TOML: {error}.") from None
     for change in changes:
-        _change(table, change)
-    return _recipe(name, table)
+        _apply_change(table, change)
+    return _build_recipe(_stem(name), table)
 
 
-def _change(table: dict, change: str) -> None:
+def _stem(name: str) -> str:
+    return Path(name).stem if name.endswith(".toml") else name
+
+
+def _read_text(name: str) -> str:
+    if name.endswith(".toml"):
+        return Path(name).read_text(encoding="utf-8")
+    file = resources.files(__package__).joinpath("recipes", f"{name}.toml")
+    return file.read_text(encoding="utf-8")
+
+
+def _apply_change(table: dict[str, Any], change: str) -> None:
     key, equals, text = change.partition("=")
     try:
         value = tomllib.loads(f"value = {text}")["value"] if equals else None
@@ -183,14 +213,17 @@ def _change(table: dict, change: str) -> None:
     table[last] = value
 
 
-def _recipe(name: str, table: dict) -> Recipe | CaptionRecipe:
+def _build_recipe(name: str, table: dict[str, Any]) -> Recipe | CaptionRecipe:
     table = {"name": name, **table}
     for key, part in PARTS.items():
         if key in table:
             table[key] = _build(part, table[key], f"[{key}] of recipe {name}")
-    captions = table.get("task") == "caption"
-    recipe = _build(CaptionRecipe if captions else Recipe, table, f"recipe {name}")
-    if not captions and "preset" not in recipe.model:
+    recipe: Recipe | CaptionRecipe
+    if table.get("task") == "caption":
+        recipe = _build(CaptionRecipe, table, f"recipe {name}")
+    else:
+        recipe = _build(Recipe, table, f"recipe {name}")
+    if isinstance(recipe, Recipe) and "preset" not in recipe.model:
         raise RecipeError(f"The recipe {name} names no preset under [model].")
     for key, choices in _CHOICES.items():
         if getattr(recipe, key).name not in choices:
@@ -200,7 +233,7 @@ def _recipe(name: str, table: dict) -> Recipe | CaptionRecipe:
             )
     if not 0 <= recipe.augment.plain <= 1:
         raise RecipeError(f"The recipe {name} needs plain, a share of its epochs, from 0 to 1.")
-    if captions and recipe.drawn and (recipe.drawn < 2 or recipe.pictures):
+    if isinstance(recipe, CaptionRecipe) and _lacks_captions_to_compare(recipe):
         raise RecipeError(
             f"The recipe {name} needs drawn of at least 2, to compare captions, and photos that "
             "people described."
@@ -208,6 +241,10 @@ def _recipe(name: str, table: dict) -> Recipe | CaptionRecipe:
     if recipe.epochs < 1 or recipe.batch < 1 or recipe.test_every < 1:
         raise RecipeError(f"The recipe {name} needs epochs, batch and test_every of at least 1.")
     return recipe
+
+
+def _lacks_captions_to_compare(recipe: CaptionRecipe) -> bool:
+    return recipe.drawn != 0 and (recipe.drawn < 2 or recipe.pictures > 0)
 
 
 _KINDS: dict[type, tuple[tuple[type, ...], str]] = {
@@ -220,10 +257,10 @@ _KINDS: dict[type, tuple[tuple[type, ...], str]] = {
 }
 
 
-def check_types(kind: type, table: dict[str, Any], where: str) -> None:
-    """Raise RecipeError for a name that the dataclass `kind` has not, or a value of another type.
+def check_types(kind: type[Any], table: dict[str, Any], where: str) -> None:
+    """Raise RecipeError for a name that the dataclass `kind` lacks, or a value of a wrong type.
 
-    `where`: what the table is, as a sentence calls it.
+    `where` names the table in the sentence.
     """
     hints = get_type_hints(kind)
     if unknown := sorted(set(table) - {field.name for field in dataclasses.fields(kind)}):
@@ -235,7 +272,7 @@ def check_types(kind: type, table: dict[str, Any], where: str) -> None:
             raise RecipeError(f"The {where} has {name} = {value!r}; it should be {wanted}.")
 
 
-def _build(kind: type, table: Any, where: str):
+def _build(kind: type[Built], table: Any, where: str) -> Built:
     fields = {field.name: field for field in dataclasses.fields(kind)}
     if not isinstance(table, dict):
         raise RecipeError(f"The {where} should be a table of {', '.join(fields)}.")

@@ -59,11 +59,11 @@ def test_erasing_takes_one_box_of_the_area_asked_for():
 
 def test_mixing_makes_soft_labels():
     torch.manual_seed(0)
-    mix = augment.mixer(0.8, 1.0, classes=4)
+    mix = augment.make_mixer(0.8, 1.0, classes=4)
     images, labels = mix(torch.rand(8, 3, 4, 4), torch.arange(8) % 4)
     assert images.shape == (8, 3, 4, 4)
     torch.testing.assert_close(labels.sum(1), torch.ones(8))
-    assert augment.mixer(0.0, 0.0, 4) is None
+    assert augment.make_mixer(0.0, 0.0, 4) is None
 
 
 def test_zoom_shows_a_window_of_the_picture():

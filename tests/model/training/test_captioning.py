@@ -78,11 +78,11 @@ def test_shipped_recipes_take_a_step(name, tmp_path):
         first = captioning.build_for_recipe(before, data, tmp_path)
         card = captioning.captioner_card(first, r.start, before, [], "")
         checkpoints.save_checkpoint(first, tmp_path / f"{r.start}.safetensors", card)
-    run = caption_runs.run_of(r)(
-        captioning.build_for_recipe(r, data, tmp_path), data, data, r, "cpu"
+    run = caption_runs.make_caption_run(
+        captioning.build_for_recipe(r, data, tmp_path), data, data, r
     )
     assert run.net.config.memory == "one" or min(run.net.tokens.grid) >= 8
-    loss, _ = run._learn([0, 1])
+    loss, _ = run.learn_batch([0, 1])
     assert np.isfinite(loss)
 
 
@@ -111,7 +111,7 @@ def test_killed_and_resumed_ends_as_if_never_killed(tmp_path, monkeypatch, batch
         return caption_runs.train_captioner(net, data, test, r, "cpu", state, resume=True)
 
     whole, curve = run(tmp_path / "a")
-    learn, batches = captioning.CaptionRun._learn, []
+    learn, batches = captioning.CaptionRun.learn_batch, []
 
     def learn_until_killed(self, *data):
         batches.append(1)
@@ -120,7 +120,7 @@ def test_killed_and_resumed_ends_as_if_never_killed(tmp_path, monkeypatch, batch
         return learn(self, *data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(captioning.CaptionRun, "_learn", learn_until_killed)
+        patch.setattr(captioning.CaptionRun, "learn_batch", learn_until_killed)
         with pytest.raises(Killed):
             run(tmp_path / "b")
     again, resumed = run(tmp_path / "b")
@@ -226,12 +226,12 @@ def test_several_captions_of_a_photo_at_once(folder):
     r = recipe.load_recipe("flickr8k-words", STILL)
     net = captioning.build_for_recipe(r, data, folder).eval()
     run = captioning.CaptionRun(net, data, data, r, "cpu")
-    inputs, _ = run._ids(texts)
+    inputs, _ = caption_glance.encode_captions(net, texts, "cpu")
     prepared = prepare_batch(images, net.config.encoder, r.data)
     one_by_one = [
         net(prepared[i // 2][None], inputs[i][None])[0].detach() for i in range(len(texts))
     ]
-    together = run._answers(prepared, inputs)
+    together = run.predict_words(prepared, inputs)
     assert torch.allclose(together, torch.stack(one_by_one), atol=1e-5)
 
 
@@ -339,7 +339,7 @@ def test_an_encoder_is_taken_over(tmp_path, folder):
     trained = build("vit", **config)
     card = {"task": "classify", "config": config}
     checkpoints.save_checkpoint(trained, tmp_path / "photos.safetensors", card)
-    assert captioning.encoder_to_start_from(r, tmp_path / "elsewhere") is None
+    assert captioning.find_start(r, tmp_path / "elsewhere") is None
     net = captioning.build_for_recipe(r, data, tmp_path)
     half = trained.blocks[0].mlp.fc1.weight.half().float()
     assert torch.equal(net.encoder.positions.code, trained.positions.code.half().float())
@@ -362,14 +362,14 @@ def test_positions_are_stretched_to_a_finer_grid():
     old, new = TokenLayout((8, 8), ("cls",)), TokenLayout((16, 16), ("cls",))
     rows, columns = torch.arange(8.0).repeat_interleave(8), torch.arange(8.0).repeat(8)
     code = torch.cat((torch.tensor([[9.0, 7.0]]), torch.stack((rows, columns), 1)))
-    stretched = captioning._stretched(code, old, new)
+    stretched = captioning._stretch_positions(code, old, new)
     assert stretched.shape == (257, 2)
     assert stretched[0].tolist() == [9, 7]
     middle = stretched[1:].unflatten(0, (16, 16))[4:12, 4:12]
     expected = (torch.arange(4, 12) + 0.5) / 2 - 0.5  # a straight line away from the edges
     assert torch.allclose(middle[..., 0], expected[:, None].expand(8, 8), atol=1e-5)
     assert torch.allclose(middle[..., 1], expected.expand(8, 8), atol=1e-5)
-    assert torch.allclose(captioning._stretched(code, old, old), code)
+    assert torch.allclose(captioning._stretch_positions(code, old, old), code)
 
 
 # -- scores of captions of photos ------------------------------------------------------------------

@@ -13,7 +13,7 @@ from model.datasets.pictures import Split
 from model.errors import TrainingError
 from model.nets.vit import build
 from model.preprocessing import normalise, resize_batch
-from model.training import distillation, loop, recipe
+from model.training import classification, distillation, loop, optimisers, recipe
 from model.training.recipe import Augment, Data, Optimiser, Recipe, Schedule
 
 TINY = {
@@ -54,7 +54,8 @@ def data(count: int = 44, seed: int = 1) -> Split:
 def run(r=RECIPE, state=None, resume=False):
     torch.manual_seed(r.seed)
     net = build("vit", **{k: v for k, v in r.model.items() if k != "preset"})
-    return loop.train_classifier(net, data(), data(20, 2), r, "cpu", state, resume)
+    begun = classification.ClassifierRun(net, data(), data(20, 2), r, "cpu")
+    return loop.train(begun, state, resume)
 
 
 class Killed(BaseException):
@@ -71,7 +72,7 @@ def test_killed_and_resumed_ends_as_if_never_killed(tmp_path, monkeypatch, step)
     whole, curve = run()
     state = tmp_path / "state.pt"
 
-    steps, plain = 0, loop.ClassifierRun._step
+    steps, plain = 0, loop.TrainingRun.take_step
 
     def step_until_killed(self, loss):
         nonlocal steps
@@ -81,7 +82,7 @@ def test_killed_and_resumed_ends_as_if_never_killed(tmp_path, monkeypatch, step)
         plain(self, loss)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop.ClassifierRun, "_step", step_until_killed)
+        patch.setattr(loop.TrainingRun, "take_step", step_until_killed)
         with pytest.raises(Killed):
             run(state=state)
     assert state.exists() == (step >= 5)  # at most one epoch is lost
@@ -122,14 +123,14 @@ def test_a_state_from_before_a_recipe_could_say_more_is_gone_on_with(tmp_path):
 
 def test_killed_while_saving_leaves_the_state_before(tmp_path):
     file = tmp_path / "state"
-    loop.replace(file, lambda unfinished: unfinished.write_bytes(b"whole"))
+    loop.replace_file(file, lambda unfinished: unfinished.write_bytes(b"whole"))
 
     def half(unfinished):
         unfinished.write_bytes(b"ha")
         raise Killed
 
     with pytest.raises(Killed):
-        loop.replace(file, half)
+        loop.replace_file(file, half)
     assert file.read_bytes() == b"whole"
 
 
@@ -174,14 +175,14 @@ def test_a_loss_that_explodes_is_a_sentence():
 
 
 def test_schedule_warms_up_and_ends_at_zero():
-    factor = loop.schedule(Schedule("cosine", warmup=0.1), 100)
+    factor = optimisers.make_schedule(Schedule("cosine", warmup=0.1), 100)
     values = [factor(step) for step in range(101)]
     assert values[:10] == sorted(values[:10])
     assert values[10] == 1
     assert values[10:] == sorted(values[10:], reverse=True)
     assert values[100] == 0
     assert math.isclose(values[55], 0.5)
-    assert loop.schedule(Schedule("constant"), 100)(99) == 1
+    assert optimisers.make_schedule(Schedule("constant"), 100)(99) == 1
 
 
 def test_with_more_epochs_the_rate_is_at_once_that_of_the_longer_plan(tmp_path):
@@ -189,9 +190,9 @@ def test_with_more_epochs_the_rate_is_at_once_that_of_the_longer_plan(tmp_path):
     run(dataclasses.replace(RECIPE, epochs=2), state)
     longer = dataclasses.replace(RECIPE, epochs=4)
     net = build("vit", **{k: v for k, v in RECIPE.model.items() if k != "preset"})
-    resumed = loop.ClassifierRun(net, data(), data(20, 2), longer, "cpu")
+    resumed = classification.ClassifierRun(net, data(), data(20, 2), longer, "cpu")
     resumed.restore(state)
-    factor = loop.schedule(longer.schedule, 4 * resumed.steps)(2 * resumed.steps)
+    factor = optimisers.make_schedule(longer.schedule, 4 * resumed.steps)(2 * resumed.steps)
     rates = {group["lr"] for group in resumed.optimiser.param_groups}
     assert rates == {RECIPE.optimiser.lr * factor} and factor > 0.3
 
@@ -208,7 +209,7 @@ def test_bfloat16_computes_in_it_and_learns_the_same():
         torch.manual_seed(0)
         net = build("vit", **{k: v for k, v in r.model.items() if k != "preset"})
         net.head.register_forward_hook(watch)
-        trained, curve = loop.train_classifier(net, data(), data(20, 2), r, "cpu")
+        trained, curve = loop.train(classification.ClassifierRun(net, data(), data(20, 2), r))
         losses[half] = [row["loss"] for row in curve]
         assert all(p.dtype == torch.float32 for p in trained.parameters())
     assert seen == {torch.float32, torch.bfloat16}
@@ -217,7 +218,7 @@ def test_bfloat16_computes_in_it_and_learns_the_same():
 
 def test_the_average_follows_the_formula():
     net = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2))
-    averaged = loop.Average(net, 0.6)
+    averaged = optimisers.Average(net, 0.6)
     expected = None
     for n in range(8):
         net(torch.randn(4, 3))  # moves the statistics of BatchNorm
@@ -235,19 +236,19 @@ def test_the_average_follows_the_formula():
 
 def test_decay_spares_biases_norms_and_tokens():
     net = build("vit", **TINY)
-    decayed, rest = loop.optimiser(net, Optimiser(weight_decay=0.1)).param_groups
+    decayed, rest = optimisers.make_optimiser(net, Optimiser(weight_decay=0.1)).param_groups
     assert (decayed["weight_decay"], rest["weight_decay"]) == (0.1, 0)
     spared = {id(p) for p in rest["params"]}
     for name, parameter in net.named_parameters():
         keeps = name.endswith("bias") or "norm" in name or name.startswith(("cls", "positions"))
         assert (id(parameter) in spared) == (keeps or parameter.ndim == 1), name
     captioner = build_captioner(CaptionerConfig(TINY | {"num_classes": 0}))
-    decayed, rest = loop.optimiser(captioner, Optimiser(weight_decay=0.1)).param_groups
+    decayed, rest = optimisers.make_optimiser(captioner, Optimiser(weight_decay=0.1)).param_groups
     spared = {id(p) for p in rest["params"]}
     assert id(captioner.encoder.cls_token) in spared
     assert id(captioner.encoder.positions.code) in spared
     reference = recipe.load_recipe("cs231n-cifar10").optimiser
-    assert len(loop.optimiser(net, reference).param_groups) == 1
+    assert len(optimisers.make_optimiser(net, reference).param_groups) == 1
 
 
 def test_grey_small_pictures_become_what_the_net_wants():
@@ -260,14 +261,14 @@ def test_grey_small_pictures_become_what_the_net_wants():
 def test_data_that_does_not_fit_is_a_sentence():
     config = build("vit", **{**TINY, "num_classes": 5}).config
     with pytest.raises(TrainingError, match=r"--set model\.num_classes=2"):
-        loop.check_data(config, data(), data(), RECIPE)
+        classification.check_data(config, data(), RECIPE)
 
 
 def test_the_last_epochs_see_pictures_as_they_are():
     recipe = dataclasses.replace(RECIPE, augment=dataclasses.replace(RECIPE.augment, plain=0.25))
     net = build("vit", **TINY)
     pictures = data()
-    begun = loop.ClassifierRun(net, pictures, data(20, 2), recipe, "cpu")
+    begun = classification.ClassifierRun(net, pictures, data(20, 2), recipe, "cpu")
     shown = normalise(pictures.images.float() / 255, recipe.data.mean, recipe.data.std)
     windows = [
         F.pad(side, [1] * 4, mode="reflect").unfold(2, 8, 1).unfold(3, 8, 1).flatten(2, 3)
@@ -287,7 +288,7 @@ def test_the_targets_are_the_mean_of_what_the_teachers_answer():
     r = dataclasses.replace(RECIPE, augment=Augment(flip=True))
     teachers = [build("vit", **TINY).train() for _ in range(2)]
     net, pictures = build("vit", **TINY), data()
-    begun = distillation.TaughtRun(net, pictures, data(20, 2), r, "cpu", teachers)
+    begun = distillation.DistillationRun(net, pictures, data(20, 2), r, "cpu", teachers)
     images, targets = begun.vary(pictures.images, pictures.labels)
     with torch.no_grad():
         first, second = (teacher.eval()(images).double().softmax(1) for teacher in teachers)
@@ -301,8 +302,8 @@ def test_a_taught_net_comes_to_answer_as_its_teacher():
     teacher, _ = run()
     r = dataclasses.replace(RECIPE, epochs=12, label_smoothing=0.0, augment=Augment())
     torch.manual_seed(3)
-    kind = partial(distillation.TaughtRun, teachers=[teacher])
-    taught, _ = loop.train_classifier(build("vit", **TINY), pictures, data(20, 2), r, kind=kind)
+    parts = (build("vit", **TINY), pictures, data(20, 2), r, "cpu")
+    taught, _ = loop.train(distillation.DistillationRun(*parts, [teacher]))
     shown = normalise(data(40, 5).images.float() / 255, r.data.mean, r.data.std)
     with torch.no_grad():
         agree = (taught(shown).argmax(1) == teacher(shown).argmax(1)).float().mean()
@@ -313,13 +314,14 @@ def test_a_taught_net_comes_to_answer_as_its_teacher():
 def test_a_gpu_learns_the_same(tmp_path):
     """From labels and from a teacher, a state in between; the net comes back to the CPU."""
     teacher, _ = run()
-    for kind in (None, partial(distillation.TaughtRun, teachers=[teacher])):
+    taught = partial(distillation.DistillationRun, teachers=[teacher])
+    for kind in (classification.ClassifierRun, taught):
         nets = []
         for epochs in (4, 8):
             torch.manual_seed(0)
             recipe = dataclasses.replace(RECIPE, epochs=epochs)
             parts = (build("vit", **TINY), data(), data(20, 2), recipe, "cuda")
-            net, curve = loop.train_classifier(*parts, tmp_path / "state", epochs == 8, kind=kind)
+            net, curve = loop.train(kind(*parts), tmp_path / "state", epochs == 8)
             nets.append(net)
             assert next(net.parameters()).device.type == "cpu"
         assert len(curve) == 8 and curve[-1]["test_accuracy"] > 0.8

@@ -9,7 +9,7 @@ from model.datasets import pictures
 from model.errors import TrainingError
 from model.evaluate.predictions import predict
 from model.nets.vit import VisionTransformer, build
-from model.training import distillation, finish, loop, recipe
+from model.training import ancestors, distillation, loop, recipe, shipping
 from model.training.__main__ import main
 from model.zoo import cards, checkpoints
 
@@ -77,7 +77,7 @@ def test_trains_and_ships_the_measured_file(folder, capsys):
 
 def test_an_unfinished_run_is_not_overwritten_but_resumed(folder, monkeypatch, capsys):
     with monkeypatch.context() as patch:
-        patch.setattr(loop.ClassifierRun, "save", _save_and_stop(loop.ClassifierRun.save))
+        patch.setattr(loop.TrainingRun, "save", _save_and_stop(loop.TrainingRun.save))
         assert main(command(folder, "--device", "cpu")) == 130
     assert "--resume" in capsys.readouterr().err
     assert main(command(folder, "--device", "cpu")) == 1
@@ -135,7 +135,7 @@ def test_another_number_of_classes_gets_a_head_of_its_own(folder):
     net = VisionTransformer(other)
     head = net.head.weight.clone()
     going_on = recipe.load_recipe(str(folder / "tiny.toml"), ['start="tiny"'])
-    finish.go_on_from(net, going_on, folder / "out")
+    ancestors.load_start(net, going_on, folder / "out")
     assert torch.equal(net.head.weight, head) and net.head.weight.shape[0] == 5
     assert all(
         torch.equal(part, net.state_dict()[name])
@@ -192,7 +192,7 @@ def test_a_captioner_is_no_start_of_a_classifier(folder):
     going_on = recipe.load_recipe(str(folder / "tiny.toml"), ['start="scenes-captioner"'])
     net = build("vit", img_size=8, patch_size=4, dim=16, depth=1, heads=2)
     with pytest.raises(TrainingError, match="Not the same: the kind of model"):
-        finish.go_on_from(net, going_on, checkpoints.DIRECTORY)
+        ancestors.load_start(net, going_on, checkpoints.DIRECTORY)
 
 
 def test_a_card_lists_all_that_is_to_be_trained_first(tmp_path):
@@ -203,16 +203,16 @@ def test_a_card_lists_all_that_is_to_be_trained_first(tmp_path):
     }.items():
         card = {"task": "classify", "config": {}, "sha256": "", "command": f"make {name}"}
         (tmp_path / f"{name}.json").write_text(json.dumps(card | told))
-    assert finish.after(["a"], tmp_path) == {"commands_first": ["make a"]}
-    assert finish.after(["b", "c"], tmp_path, "Own.") == {
+    assert ancestors.describe(["a"], tmp_path) == {"commands_first": ["make a"]}
+    assert ancestors.describe(["b", "c"], tmp_path, "Own.") == {
         "commands_first": ["make a", "make b", "make d", "make c"],
         "note": "Own. b: Cut short.",
     }
-    card = {"command": "make e", "note": f"Longer. {finish.DIFFERENT}"}
+    card = {"command": "make e", "note": f"Longer. {ancestors.DIFFERENT}"}
     card |= {"task": "classify", "config": {}, "sha256": ""}
     (tmp_path / "e.json").write_text(json.dumps(card))
-    note = finish.after(["e"], tmp_path, f"Shorter. {finish.DIFFERENT}")["note"]
-    assert note == f"Shorter. e: Longer. {finish.DIFFERENT}"
+    note = ancestors.describe(["e"], tmp_path, f"Shorter. {ancestors.DIFFERENT}")["note"]
+    assert note == f"Shorter. e: Longer. {ancestors.DIFFERENT}"
 
 
 def test_a_teacher_of_a_preset_need_not_say_its_size(folder):
@@ -221,7 +221,7 @@ def test_a_teacher_of_a_preset_need_not_say_its_size(folder):
     taught = recipe.load_recipe(str(folder / "tiny.toml"), ['teachers=["tiny"]'])
     net, _ = checkpoints.load_checkpoint(folder / "out" / "tiny.safetensors")
     unsaid = dataclasses.replace(taught, model={"preset": "vit"})
-    assert len(distillation.teachers(net, unsaid, ["a", "b"], folder / "out")) == 1
+    assert len(distillation.load_teachers(net, unsaid, ["a", "b"], folder / "out")) == 1
 
 
 def _with_classes(folder, classes):
@@ -234,10 +234,10 @@ def test_a_card_tells_of_a_changed_length():
     def curve(*planned):
         return [{"epoch": i + 1, "epochs": epochs} for i, epochs in enumerate(planned)]
 
-    assert finish.changed_length(curve(3, 3, 3)) == {}
-    note = finish.changed_length(curve(9, 9, 4, 5, 5))["note"]
+    assert shipping.note_changed_length(curve(3, 3, 3)) == {}
+    note = shipping.note_changed_length(curve(9, 9, 4, 5, 5))["note"]
     assert "9, then 4 from epoch 3 on, then 5 from epoch 4 on." in note
-    note = finish.changed_length(curve(9, 9, 4, 5, 7, 6))["note"]
+    note = shipping.note_changed_length(curve(9, 9, 4, 5, 7, 6))["note"]
     assert "changed 4 times while it ran, between 4 and 9." in note
 
 

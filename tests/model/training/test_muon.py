@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.nets.vit import build
-from model.training import loop
-from model.training.muon import Muon, orthogonal
+from model.training import optimisers
+from model.training.muon import Muon, orthogonalise
 from model.training.recipe import Optimiser
 
 SMALL = dict(img_size=16, patch_size=4, num_classes=3, dim=16, depth=2, heads=2)
@@ -32,7 +32,7 @@ def test_every_direction_gets_a_step_of_nearly_the_same_size(rows, columns, scal
     random = torch.Generator().manual_seed(64 * rows + columns)
     u, _, v = torch.linalg.svd(torch.randn(rows, columns, generator=random), full_matrices=False)
     stretched = scale * u @ torch.diag(torch.linspace(0.2, 1, u.shape[1])) @ v
-    sizes = torch.linalg.svdvals(orthogonal(stretched[None]))
+    sizes = torch.linalg.svdvals(orthogonalise(stretched[None]))
     assert sizes.min() > 0.6 and sizes.max() < 1.3
 
 
@@ -70,7 +70,7 @@ def test_what_is_no_matrix_moves_as_with_adamw():
 
 def test_a_recipe_turns_the_weights_between_hidden_features_only():
     net = build("vit", **SMALL, embed="stem", stem=[8, 16])
-    groups = loop.optimiser(net, Optimiser("muon", weight_decay=0.1)).param_groups
+    groups = optimisers.make_optimiser(net, Optimiser("muon", weight_decay=0.1)).param_groups
     inside = {id(p) for g in groups if g.get("orthogonal") for p in g["params"]}
     found = {name for name, p in net.named_parameters() if id(p) in inside}
     parts = ("attention.query", "attention.key", "attention.value", "attention.proj")

@@ -4,7 +4,7 @@ import torch
 from model.datasets.split import Split
 from model.errors import RecipeError
 from model.nets.vit import build
-from model.training import loop, recipe
+from model.training import classification, loop, recipe
 
 
 @pytest.mark.parametrize("name", recipe.recipe_names("classify"))
@@ -25,9 +25,9 @@ def test_shipped_recipes_take_a_step(name):
     classes = tuple(map(str, range(net.config.num_classes)))
     images = torch.randint(0, 256, (2, 3, *net.tokens.image_size), dtype=torch.uint8)
     noise = Split(images, torch.tensor([0, 1]), classes)
-    loop.check_data(net.config, noise, noise, r)
+    classification.check_data(net.config, noise, r)
     before = net.head.weight.clone()
-    trained, curve = loop.train_classifier(net, noise, noise, r)
+    trained, curve = loop.train(classification.ClassifierRun(net, noise, noise, r))
     assert len(curve) == 1
     assert not torch.equal(trained.head.weight, before)
 

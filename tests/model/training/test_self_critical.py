@@ -70,7 +70,7 @@ def test_captions_come_nearer_to_what_people_wrote(folder):
 
 def test_killed_and_resumed_ends_as_if_never_killed(folder, tmp_path, monkeypatch):
     whole, curve = run(folder, state=tmp_path / "a")
-    learn, steps = self_critical.SelfCriticalRun._learn, []
+    learn, steps = self_critical.SelfCriticalRun.learn_batch, []
 
     def learn_until_killed(self, chosen):
         steps.append(1)
@@ -79,7 +79,7 @@ def test_killed_and_resumed_ends_as_if_never_killed(folder, tmp_path, monkeypatc
         return learn(self, chosen)
 
     with monkeypatch.context() as patch:
-        patch.setattr(self_critical.SelfCriticalRun, "_learn", learn_until_killed)
+        patch.setattr(self_critical.SelfCriticalRun, "learn_batch", learn_until_killed)
         with pytest.raises(KeyboardInterrupt):
             run(folder, state=tmp_path / "b")
     again, resumed = run(folder, state=tmp_path / "b", resume=True)
@@ -91,7 +91,7 @@ def test_killed_and_resumed_ends_as_if_never_killed(folder, tmp_path, monkeypatc
 def test_a_caption_is_compared_with_the_others_of_its_photo():
     worth = torch.tensor([1.0, 2.0, 6.0, 0.0, 0.0, 3.0])
     expected = [1 - 4, 2 - 3.5, 6 - 1.5, 0 - 1.5, 0 - 1.5, 3 - 0]
-    assert torch.allclose(self_critical.advantage(worth, 3), torch.tensor(expected))
+    assert torch.allclose(self_critical.compute_advantages(worth, 3), torch.tensor(expected))
 
 
 def test_the_step_is_that_of_the_likelihood_of_each_caption(folder):
@@ -103,7 +103,7 @@ def test_the_step_is_that_of_the_likelihood_of_each_caption(folder):
     captions, worth = [(5, 6, END), (4, END), (7, 5, 6, 4, END)], torch.tensor([1.0, -0.5, 2.0])
     memory = torch.randn(1, 4, 16, dtype=torch.float64)
     rows = torch.zeros(3, dtype=torch.long)
-    run._shift(net.begin(memory).select(rows), captions, worth.double()).backward()
+    run.reward_loss(net.begin(memory).select(rows), captions, worth.double()).backward()
     found = net.head.weight.grad.clone()
     net.zero_grad()
     total = 0.0
@@ -122,7 +122,7 @@ def test_words_are_drawn_as_often_as_they_are_likely(folder):
     net, _ = checkpoints.load_checkpoint(folder / "words.safetensors")
     memory = torch.randn(2, 4, 16)
     torch.manual_seed(3)
-    drawn = self_critical.draw_captions(net, memory, torch.ones(4000, dtype=torch.long), 8)
+    drawn = self_critical.sample_captions(net, memory, torch.ones(4000, dtype=torch.long), 8)
     assert all(1 <= len(c) <= 9 and not {PAD, START, UNKNOWN} & set(c) for c in drawn)
     assert all(END not in caption[:-1] for caption in drawn)
     logits = net.teacher_force(memory[1:], torch.tensor([[START]]))[0, 0].detach()
@@ -148,7 +148,7 @@ def test_what_cannot_be_gone_on_from_is_a_sentence(folder, tmp_path):
 
 
 def test_the_end_counts_as_a_word():
-    cider = self_critical.references(photos(), (*SPECIAL, *photos().words()))
+    cider = self_critical.make_reward(photos(), (*SPECIAL, *photos().words()))
     number = {word: i + len(SPECIAL) for i, word in enumerate(photos().words())}
     whole = [number[word] for word in TEXTS[0].split()]
     assert cider.score(0, (*whole, END)) > cider.score(0, whole)
