@@ -20,6 +20,13 @@ from model.zoo import checkpoints, own_files
 from model.zoo.cards import unprepared
 from model.zoo.checkpoints import names
 from model.zoo.hubs.hugging_face import open_hugging_face
+from model.zoo.hubs.hugging_face_folder import (
+    CONFIG,
+    WEIGHTS,
+    is_hugging_face_config,
+    open_folder,
+    read_facts,
+)
 from model.zoo.hubs.timm_models import open_timm
 from model.zoo.hubs.torchvision_models import open_torchvision
 
@@ -59,7 +66,7 @@ def load(
 
     Args:
         name: An embedded model (see `names`), "torchvision/NAME", "timm/NAME", "hf/ORG/NAME", or
-            the path of a file of weights.
+            the path of a file of weights or of a Hugging Face folder.
         heads: The number of heads. This argument, the next two and `settings` are for files only:
             they give what a file cannot tell.
         mean: Mean of each channel, for values from 0 to 1.
@@ -93,8 +100,7 @@ def load(
     own = {"heads": heads, "mean": mean, "std": std, **settings}
     own = {key: value for key, value in own.items() if value is not None}
     if _is_path(name):
-        bundle = _load_file(Path(name), **own)
-        return untrained(bundle) if weights == "random" else bundle
+        return _load_file(Path(name), weights == "trained", **own)
     if own:
         raise ModelRejected(
             f"“{name}” knows its own {', '.join(own)}. Say such things only with a file of weights."
@@ -119,7 +125,7 @@ def _is_path(name: str | os.PathLike[str]) -> bool:
     if (name.partition("/")[0] in HUBS and "/" in name) or _is_embedded(name):
         return False
     path = Path(name)
-    return path.suffix.lower() in SUFFIXES or _is_file(path) or _is_file(path / "config.json")
+    return path.suffix.lower() in SUFFIXES or _is_file(path) or _is_file(path / CONFIG)
 
 
 def _is_file(path: Path) -> bool:
@@ -148,13 +154,41 @@ def untrained(bundle: Bundle) -> Bundle:
     return replace(bundle, name=f"{bundle.name} (random weights)", net=net, card=card)
 
 
-def _load_file(path: Path, **own: Any) -> Bundle:
-    """Open one of our checkpoints if its card lies beside it, or else anybody's weights."""
-    if not (_is_file(path)):
+def _load_file(path: Path, trained: bool, **own: Any) -> Bundle:
+    """Open a Hugging Face folder, one of our checkpoints by its card, or anybody's weights."""
+    if _is_file(path / CONFIG):
+        if own:
+            raise ModelRejected(
+                f"The config.json in {path.name} says {', '.join(own)}. Say such things only with "
+                "a file of weights."
+            )
+        return open_folder(path, trained)
+    if not _is_file(path):
         raise ModelNotFound(f"There is no file {str(path)[:200]}. Check its name and folder.")
-    if not own and path.with_suffix(".json").is_file():
-        return _from_checkpoint(path)
-    return own_files.load_own_file(path, **own)
+    beside = path.with_suffix(".json")
+    configs = [beside, path.with_name(CONFIG)] if WEIGHTS.fullmatch(path.name) else [beside]
+    config = next(filter(is_hugging_face_config, configs), None)
+    if config:
+        bundle = _load_with_config(path, config, trained, own)
+    elif not own and _is_file(beside):
+        bundle = _from_checkpoint(path)
+    else:
+        bundle = own_files.load_own_file(path, **own)
+    return bundle if trained or config else untrained(bundle)
+
+
+def _load_with_config(path: Path, config: Path, trained: bool, own: dict[str, Any]) -> Bundle:
+    """Open weights with the config that transformers has written beside them."""
+    facts, fields = read_facts(config)
+    try:
+        bundle = own_files.load_own_file(path, **facts | own)
+    except ModelRejected:
+        if own or config.name != CONFIG:
+            raise
+        return open_folder(path.parent, trained)  # an architecture that only transformers has
+    if "resize" in fields and fields["resize"].size == bundle.image_size:
+        bundle = replace(bundle, **fields)
+    return bundle if trained else untrained(bundle)
 
 
 def _from_checkpoint(path: Path) -> Bundle:

@@ -79,6 +79,21 @@ def read_weights(path: Path) -> Weights:
         ModelNotFound: There is no such file.
         ModelRejected: The file is damaged, too large, holds no tensors, or more than tensors.
     """
+    found, notes = _read_parts(path)
+    checked = {name: _checked(path, name, tensor) for name, tensor in found.tensors.items()}
+    tensors, beside = _bare({_WRAPPED.sub("", name): t for name, t in checked.items()})
+    more = {name: _checked(path, name, tensor) for name, tensor in found.beside.items()}
+    return Weights(tensors, notes, beside | more, found.others)
+
+
+def read_named(path: Path) -> dict[str, Tensor]:
+    """Read the tensors under the file's own names. Raises as `read_weights` does."""
+    found, _ = _read_parts(path)
+    return {name: _checked(path, name, tensor) for name, tensor in found.tensors.items()}
+
+
+def _read_parts(path: Path) -> tuple[_Found, dict[str, str]]:
+    """Read a model that lies in one file or in several."""
     parts = [_read_file(part) for part in parts_of(path)]
     found, notes = parts[0]
     for part, _ in parts[1:]:
@@ -90,10 +105,7 @@ def read_weights(path: Path) -> Weights:
         raise ModelRejected(
             f"{path.name} holds {len(found.tensors):,} tensors: no model has those."
         )
-    checked = {name: _checked(path, name, tensor) for name, tensor in found.tensors.items()}
-    tensors, beside = _bare({_WRAPPED.sub("", name): t for name, t in checked.items()})
-    more = {name: _checked(path, name, tensor) for name, tensor in found.beside.items()}
-    return Weights(tensors, notes, beside | more, found.others)
+    return found, notes
 
 
 def parts_of(path: Path) -> list[Path]:

@@ -25,7 +25,12 @@ def open_hugging_face(name: str, trained: bool) -> Bundle:
             f"“hf/{name}” is no model's name. Write it with its owner: hf/ORG/NAME, "
             "such as hf/facebook/dino-vits8."
         )
-    repository = Repository(name)
+    return open_repository(Repository(name), trained)
+
+
+def open_repository(repository: Repository, trained: bool) -> Bundle:
+    """Open the model whose files a repository holds, as `open_hugging_face` does."""
+    import_library("transformers")
     config = repository.config()
     if kind := captioner_class(config):
         return open_captioner(repository, kind, config, trained)

@@ -31,7 +31,7 @@ PREFIX: dict[str, tuple[str, ...]] = {  # tokens before the patches, registers a
     "swinv2": (),
 }
 _ANY_SIZE = ("dinov2", "dinov2_with_registers", "dinov3_vit", "swin", "swinv2")
-_PILLOW_FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
+PILLOW_FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class Repository:
 
     def trained(self, auto: Any, config: Any) -> nn.Module:
         """Fetch the model with its weights; ModelRejected where some are missing."""
-        options = {"config": config, "dtype": torch.float32, "output_loading_info": True}
-        net, report = self.fetch(auto, "model.safetensors", **options)
+        options = {"dtype": torch.float32, "output_loading_info": True}
+        net, report = self.load_weights(auto, config, **options)
         missing = [key for key in report["missing_keys"] if "pooler" not in key]
         if missing or report["mismatched_keys"]:
             raise ModelRejected(
@@ -81,6 +81,10 @@ class Repository:
                 "Choose another model."
             )
         return net
+
+    def load_weights(self, auto: Any, config: Any, **options: Any) -> Any:
+        """Fetch the weights into a model."""
+        return self.fetch(auto, "model.safetensors", config=config, **options)
 
 
 def prefix_with_registers(prefix: tuple[str, ...], config: Any) -> tuple[str, ...]:
@@ -107,4 +111,4 @@ def resize_rule(name: str, config: Any, processor: Any) -> Resize:
         size = (processor.crop_size["height"], processor.crop_size["width"])
     else:
         size = pair(resized)
-    return Resize(size, resized, _PILLOW_FILTERS.get(int(processor.resample), "bicubic"))
+    return Resize(size, resized, PILLOW_FILTERS.get(int(processor.resample), "bicubic"))

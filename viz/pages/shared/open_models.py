@@ -20,6 +20,7 @@ from model.bundle import Bundle
 from model.captioning.caption import CaptionBundle
 from model.errors import CheckpointError
 from model.zoo import cards, catalogue
+from model.zoo.hubs.hugging_face_folder import is_hugging_face_config
 from viz.pages.shared.state import Key, Shared
 from viz.pages.shared.text import plain
 
@@ -145,6 +146,8 @@ def _load_pair(file_name: str, path: Path, card: bytes) -> Bundle:
     Somebody else claims these figures; nobody measured them here.
     """
     path.with_suffix(".json").write_bytes(card)
+    if is_hugging_face_config(path.with_suffix(".json")):
+        return zoo.load(path)
     try:
         task = cards.read_card(path).task
     except CheckpointError as error:
