@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -99,9 +100,10 @@ def test_one_function_has_one_home():
     assert inspect.signature(rollout).parameters.keys() >= {"query", "fusion", "residual"}
 
 
-def defined(tree: ast.AST) -> set[str]:
+def defined(nodes: Iterable[ast.AST]) -> set[str]:
+    """The names of the classes and functions among some nodes of a file."""
     kinds = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-    return {node.name for node in ast.walk(tree) if isinstance(node, kinds)}
+    return {node.name for node in nodes if isinstance(node, kinds)}
 
 
 def imported(tree: ast.AST) -> set[str]:
@@ -119,7 +121,7 @@ def retired_in(name: str, tree: ast.AST) -> set[str]:
     """List the retired names that a module bears, defines or imports."""
     found = {name} | imported(tree)
     ours = {full.rpartition(".")[2] for full in found if full.startswith(OURS)}
-    own = defined(tree) if name.startswith(OURS) else set()
+    own = defined(ast.walk(tree)) if name.startswith(OURS) else set()
     return (found & MODULES) | ((ours | own) & NAMES)
 
 
@@ -127,6 +129,46 @@ def retired_in(name: str, tree: ast.AST) -> set[str]:
 def test_what_was_given_up_does_not_come_back(path):
     name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     assert not retired_in(name, ast.parse(path.read_text(encoding="utf-8")))
+
+
+RETIRED_WORDS = {"said", "told", "usual"}
+"""Say given, or default."""
+
+SHARED = {
+    "main": "what a command runs",
+    "page": "what a page runs",
+    "pare": "the same step for each format of pictures",
+    "stated_size": "the same step for each format of pictures",
+    "load": "published: zoo.load and samples.load",
+    "names": "published: zoo.names and samples.names",
+    "overlay": "the picture, and the component that shows it",
+    "sheet": "the picture, and the component that shows it",
+    "Cost": "a result, and what its page keeps in the session",
+    "Scene": "a picture, and what its pages keep in the session",
+}
+"""Public names that stand in several modules, and why."""
+
+
+def homes() -> dict[str, set[str]]:
+    """The modules of `model` and `viz` that define each class and function at their top."""
+    found: dict[str, set[str]] = {}
+    for path in SOURCES:
+        name = str(path.relative_to(ROOT))
+        if name.startswith(("model", "viz")):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            for own in defined(tree.body):
+                found.setdefault(own, set()).add(name)
+    return found
+
+
+def test_functions_are_named_in_the_words_of_today():
+    assert not [own for own in homes() if set(own.lower().split("_")) & RETIRED_WORDS]
+
+
+def test_a_public_name_stands_for_one_thing():
+    shared = {own: places for own, places in homes().items() if len(places) > 1 and own[0] != "_"}
+    assert not shared.keys() - SHARED.keys(), shared
+    assert not SHARED.keys() - shared.keys(), "stands for one thing by now: take it off the list"
 
 
 @pytest.mark.parametrize(

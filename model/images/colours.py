@@ -118,12 +118,12 @@ def _range(samples: NDArray[np.generic], scaling: Scaling) -> tuple[float, float
         return low, high, ""
     if scaling.bits:
         return _range_of_bits(low, high, scaling)
-    if (full := _usual_scale(low, high)) is not None:
+    if (full := _standard_scale(low, high)) is not None:
         return 0.0, full, ""
     return low, high, f"Values from {low:,.6g} to {high:,.6g} are shown from black to white."
 
 
-def _usual_scale(low: float, high: float) -> float | None:
+def _standard_scale(low: float, high: float) -> float | None:
     """The white of 0..1, 0..255 or 0..65535 if the values fill a good part of it."""
     if low < 0:
         return None

@@ -77,7 +77,7 @@ def kind_of(data: bytes) -> str | None:
     return None
 
 
-def recognise(data: bytes) -> str:
+def recognise_kind(data: bytes) -> str:
     """Recognise the format by the file's first bytes, in Pillow's word, or raise ImageRejected."""
     if kind := kind_of(data):
         return kind

@@ -21,7 +21,7 @@ from PIL import (
 from model.errors import ImageRejected
 from model.images import bmp, decoder_process, gif, jpeg, png, tiff, webp
 from model.images.colours import Scaling, scale_grey, to_rgb
-from model.images.kinds import kind_of, recognise
+from model.images.kinds import kind_of, recognise_kind
 from model.images.limits import ENDINGS, MAX_ASPECT, MAX_PIXELS, MAX_REDUCIBLE_PIXELS
 from model.images.orientation import turn_upright
 from model.images.pared import Pared, Watch, WatchedFile
@@ -102,7 +102,7 @@ def open_picture(
 ) -> OpenedPicture:
     """Open a picture as `open_image` does, with a note about what was chosen to show it."""
     data = read_bytes(source)
-    kind = recognise(data)
+    kind = recognise_kind(data)
     try:
         picture, orientation, note = _decode(data, kind, max_side, _as_bands(bands), value_range)
         if max_side and max(picture.size) > max_side:

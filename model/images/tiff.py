@@ -47,7 +47,7 @@ def open_tiff(
         watch: stops the work once it took too long.
     """
     _check(directory)
-    if bands is not None or value_range is not None or tiff_samples.needed(directory):
+    if bands is not None or value_range is not None or tiff_samples.needs_own_reading(directory):
         return tiff_samples.open_samples(directory, factor, bands, value_range, watch)
     if factor == 1:
         return _whole(directory, watch), ""

@@ -47,7 +47,7 @@ _TYPES = {
 }
 
 
-def needed(directory: Directory) -> bool:
+def needs_own_reading(directory: Directory) -> bool:
     """Whether Pillow cannot show this picture as it should be: deep grey, floats, many bands."""
     bits, photometric, bands = _bits(directory), directory.one(PHOTOMETRIC, 0), directory.bands
     if directory.one(COMPRESSION, 1) not in _BY_BYTES:

@@ -28,7 +28,7 @@ def start_file(recipe: TrainingRecipe, folder: Path) -> Path:
     return folder / f"{recipe.start}.safetensors"
 
 
-def find_checkpoint(name: str, recipe: Recipe, folder: Path) -> Path:
+def require_checkpoint(name: str, recipe: Recipe, folder: Path) -> Path:
     """Find a checkpoint that a recipe needs. Raises TrainingError where it is missing."""
     file = folder / f"{name}.safetensors"
     if not file.is_file():
@@ -48,7 +48,7 @@ def load_start(net: VisionTransformer, recipe: Recipe, folder: Path) -> None:
     """
     if not recipe.start:
         return
-    file = find_checkpoint(recipe.start, recipe, folder)
+    file = require_checkpoint(recipe.start, recipe, folder)
     describe([recipe.start], folder)  # so that a poor card is noticed before the training
     start, _ = checkpoints.load_checkpoint(file)
     same_kind = isinstance(start, VisionTransformer)

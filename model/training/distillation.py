@@ -61,7 +61,7 @@ def load_teachers(
 def _load_teacher(
     name: str, net: VisionTransformer, recipe: Recipe, classes: Sequence[str], folder: Path
 ) -> VisionTransformer:
-    file = ancestors.find_checkpoint(name, recipe, folder)
+    file = ancestors.require_checkpoint(name, recipe, folder)
     teacher, card = checkpoints.load_checkpoint(file)
     if not isinstance(teacher, VisionTransformer):
         raise TrainingError(f"{file} is no classifier, so it cannot teach one.")

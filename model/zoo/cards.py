@@ -63,7 +63,7 @@ def card_as_json(card: Card) -> bytes:
     return json.dumps(card.as_dict(), indent=2, ensure_ascii=False).encode() + b"\n"
 
 
-def read_bytes(path: Path) -> bytes:
+def read_checkpoint_file(path: Path) -> bytes:
     """Read one of the two files of a checkpoint. Raises CheckpointError where it cannot be read."""
     try:
         return path.read_bytes()
@@ -78,7 +78,7 @@ def read_bytes(path: Path) -> bytes:
 def _read_values(path: Path) -> dict[str, Any]:
     """Read a card as plain values, which have at least task, config and sha256."""
     path = card_path(path)
-    data = read_bytes(path)
+    data = read_checkpoint_file(path)
     try:
         values = json.loads(data)
     except (ValueError, RecursionError) as error:

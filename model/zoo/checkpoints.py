@@ -24,7 +24,7 @@ from model.errors import CheckpointError
 from model.nets import vit
 from model.nets.vit import VisionTransformer
 from model.tokens import check_affordable
-from model.zoo.cards import card_as_json, card_path, read_bytes, read_card, read_task
+from model.zoo.cards import card_as_json, card_path, read_card, read_checkpoint_file, read_task
 
 DIRECTORY = Path(__file__).parents[2] / "checkpoints"
 
@@ -102,7 +102,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[Net, Card]:
     """
     path = Path(path)
     card = read_card(path)
-    data = read_bytes(path)
+    data = read_checkpoint_file(path)
     if hashlib.sha256(data).hexdigest() != card.sha256:
         raise CheckpointError(
             f"{path.name} is damaged, or its card describes another file: the sha256 differs. "

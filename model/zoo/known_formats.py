@@ -43,7 +43,9 @@ class RecognisedTensors:
     left_out: list[str]  # names of what lay beside the model and is no part of it
 
 
-def recognise(file: str, tensors: Tensors, beside: Tensors | None = None) -> RecognisedTensors:
+def recognise_tensors(
+    file: str, tensors: Tensors, beside: Tensors | None = None
+) -> RecognisedTensors:
     """Find the format that has most of a file's names, and rename the tensors.
 
     A prefix that the names of the encoder share comes off. What comes after the encoder never

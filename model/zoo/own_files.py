@@ -24,7 +24,7 @@ from model.zoo import weights_files
 from model.zoo.checkpoint_format import IMAGENET, CheckpointFormat, Tensors
 from model.zoo.config_from_tensors import read_config
 from model.zoo.deit import DistilledTransformer, TwoHeadedTransformer
-from model.zoo.known_formats import RecognisedTensors, recognise, some
+from model.zoo.known_formats import RecognisedTensors, recognise_tensors, some
 
 
 def load_own_file(
@@ -51,7 +51,7 @@ def load_own_file(
         ModelRejected: The file makes no model; the message says why and what to do.
     """
     held = weights_files.read_weights(path)
-    found = recognise(path.name, held.tensors, held.beside)
+    found = recognise_tensors(path.name, held.tensors, held.beside)
     net = _build(path.name, found, held.tensors, heads, settings)
     given = {"heads": heads, "mean": mean, "std": std, **settings}
     known = {name for name, value in given.items() if value is not None} | held.notes.keys()

@@ -7,7 +7,7 @@ import re
 from model.bundle import Bundle
 from model.errors import ModelNotFound
 from model.zoo.hubs.fetching import import_library
-from model.zoo.hubs.hugging_face_captioner import captioner_class, open_captioner
+from model.zoo.hubs.hugging_face_captioner import captioner_class, open_hub_captioner
 from model.zoo.hubs.hugging_face_classifier import open_classifier
 from model.zoo.hubs.hugging_face_repository import Repository
 
@@ -33,5 +33,5 @@ def open_repository(repository: Repository, trained: bool) -> Bundle:
     import_library("transformers")
     config = repository.config()
     if kind := captioner_class(config):
-        return open_captioner(repository, kind, config, trained)
+        return open_hub_captioner(repository, kind, config, trained)
     return open_classifier(repository, config, trained)

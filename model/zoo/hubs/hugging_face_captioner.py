@@ -37,7 +37,7 @@ def captioner_class(config: Any) -> Any:
     return None
 
 
-def open_captioner(
+def open_hub_captioner(
     repository: Repository, kind: Any, config: Any, trained: bool
 ) -> HubCaptionBundle:
     """Open a captioner of the class `kind`."""
