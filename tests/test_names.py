@@ -36,7 +36,7 @@ RETIRED_MODULES = {
         positions recording_calls recording_maps recording_tap relevance samples scenes
         soft_attention torchvision_cpu trace trail weights windows word_relevance word_trace
     """,
-    "model.training": "caption_data data flickr8k packed published split",
+    "model.training": "caption_data data finish flickr8k packed published split",
     "viz": """
         bars caption_strip captions colors confusion curves explorer faithful heatmap icon
         learning lettering methods overlay patch_pictures payload row scatter sheet tiles
@@ -54,6 +54,8 @@ NAMES = {
     *("Look", "Reading", "Trail", "WritingNet", "attention_gradcam", "look_at", "note_down"),
     *("as_float", "begin_attention", "begin_positions", "points_at_objects", "why_no_rollout"),
     *("readers", "readout", "recall", "recall_place", "teach", "usual_query", "why_not"),
+    *("TaughtRun", "crossings", "draw_captions", "exit_gradients", "mean_over_readers", "twin"),
+    *("photo_figures", "scenes_figures", "row_times", "with_part", "without_start"),
 }
 
 OURS = ("model", "viz", "app")

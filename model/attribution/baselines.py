@@ -13,7 +13,7 @@ from model.tokens import TokenLayout
 BASELINES = ("blurred", "zeroed")
 
 
-def baseline(images: Tensor, kind: str, layout: TokenLayout) -> Tensor:
+def make_baseline(images: Tensor, kind: str, layout: TokenLayout) -> Tensor:
     """Make pictures (B, C, H, W) that show the net little or nothing of `images`.
 
     "zeroed": zero after normalisation, the mean colour of the training pictures. "blurred": the

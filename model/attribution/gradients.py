@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model.attribution.baselines import baseline
+from model.attribution.baselines import make_baseline
 from model.attribution.trace import Trace
 
 TOKENS = 1300  # in one backward pass: 1 GiB for a ViT-B
@@ -49,7 +49,7 @@ def integrated_pixels(trace: Trace, start: str = "zeroed", steps: int = 10) -> T
     The integral is a Gauss-Legendre sum, which is accurate with a few `steps`.
     """
     end = trace.images
-    origin = baseline(end, start, trace.layout)
+    origin = make_baseline(end, start, trace.layout)
     nodes, shares = (torch.from_numpy(v).to(end) for v in np.polynomial.legendre.leggauss(steps))
     places = (nodes + 1) / 2
     total = torch.zeros_like(end)

@@ -90,7 +90,7 @@ def _train_classifier(
     from model.training import ancestors, classification, distillation, loop, shipping
 
     folder = files.out.parent
-    if files.out.stem in ancestors.names_of(recipe):
+    if files.out.stem in ancestors.ancestor_names(recipe):
         raise TrainingError(
             f"The recipe {recipe.name} needs {files.out.name} itself, so it cannot write there. "
             "Give another --out in the same folder."

@@ -18,7 +18,7 @@ from model.zoo.cards import read_card
 DIFFERENT = "The command alone gives a slightly different model."
 
 
-def names_of(recipe: Recipe) -> list[str]:
+def ancestor_names(recipe: Recipe) -> list[str]:
     """List the checkpoints that a recipe needs."""
     return [*filter(None, [recipe.start]), *recipe.teachers]
 
@@ -49,7 +49,7 @@ def load_start(net: VisionTransformer, recipe: Recipe, folder: Path) -> None:
     if not recipe.start:
         return
     file = require_checkpoint(recipe.start, recipe, folder)
-    describe([recipe.start], folder)  # so that a poor card is noticed before the training
+    describe_ancestors([recipe.start], folder)  # so that a poor card is noticed before the training
     start, _ = checkpoints.load_checkpoint(file)
     same_kind = isinstance(start, VisionTransformer)
     other = _differences(start.config, net.config) if same_kind else ["the kind of model"]
@@ -78,7 +78,9 @@ def _without_head(net: nn.Module) -> dict[str, Tensor]:
     return {name: part for name, part in net.state_dict().items() if not name.startswith("head.")}
 
 
-def describe(names: Iterable[str], folder: Path, note: str | None = None) -> dict[str, Any]:
+def describe_ancestors(
+    names: Iterable[str], folder: Path, note: str | None = None
+) -> dict[str, Any]:
     """Describe for a card the checkpoints in `folder` that a model came from.
 
     `commands_first` lists the commands that make them, in order. `note` joins the model's own note

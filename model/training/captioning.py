@@ -207,7 +207,7 @@ def ship_captioner(
     card = captioner_card(net, file.stem, recipe, curve, command)
     card |= {"machine": shipping.machine_name(device)}
     if find_start(recipe, file.parent):
-        card |= ancestors.describe([recipe.start], file.parent, card.get("note"))
+        card |= ancestors.describe_ancestors([recipe.start], file.parent, card.get("note"))
         card["went_on_from"] = recipe.start
     written = checkpoints.save_checkpoint(net, file, card)
     bundle = zoo.load(file)

@@ -54,7 +54,9 @@ def load_teachers(
     Raises TrainingError where one is missing, or does not see the same pictures and classes.
     """
     found = [_load_teacher(name, net, recipe, classes, folder) for name in recipe.teachers]
-    ancestors.describe(recipe.teachers, folder)  # so that a poor card is noticed before training
+    ancestors.describe_ancestors(
+        recipe.teachers, folder
+    )  # so that a poor card is noticed before training
     return found
 
 

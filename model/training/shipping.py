@@ -36,7 +36,9 @@ def ship_classifier(
     """
     card = {"name": file.stem} | classifier_card(net, recipe, train_data, test_data, curve, command)
     card |= {"machine": machine_name(device)} | _name_ancestors(recipe)
-    card |= ancestors.describe(ancestors.names_of(recipe), file.parent, card.get("note"))
+    card |= ancestors.describe_ancestors(
+        ancestors.ancestor_names(recipe), file.parent, card.get("note")
+    )
     written = checkpoints.save_checkpoint(net, file, card)
     shipped, _ = checkpoints.load_checkpoint(file)
     assert isinstance(shipped, VisionTransformer)

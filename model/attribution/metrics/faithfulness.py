@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.attribution.baselines import baseline
+from model.attribution.baselines import make_baseline
 from model.tokens import TokenLayout
 
 BATCH = 32  # pictures at a time
@@ -166,7 +166,7 @@ def _curve(
     shares = torch.linspace(0, 1, steps + 1)
     masks = most_relevant(maps, shares)
     masks = layout.as_pixels(masks, *images.shape[-2:])[:, :, None]
-    plain = baseline(images, kind, layout)
+    plain = make_baseline(images, kind, layout)
     shown, hidden = (images, plain) if keep else (plain, images)
     pictures = torch.where(masks, shown[:, None], hidden[:, None]).flatten(0, 1)
     logits = torch.cat([net(part) for part in pictures.split(BATCH)])

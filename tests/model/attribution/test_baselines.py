@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from model.attribution.baselines import baseline, blur
+from model.attribution.baselines import blur, make_baseline
 from model.tokens import TokenLayout
 
 LAYOUT = TokenLayout((4, 6), patch=(4, 4))
@@ -24,7 +24,7 @@ def test_blur_is_a_gaussian():
 
 def test_a_blurred_picture_keeps_its_colour():
     image = torch.full((1, 3, 16, 24), 0.7)
-    torch.testing.assert_close(baseline(image, "blurred", LAYOUT), image)
-    assert not baseline(image, "zeroed", LAYOUT).any()
+    torch.testing.assert_close(make_baseline(image, "blurred", LAYOUT), image)
+    assert not make_baseline(image, "zeroed", LAYOUT).any()
     with pytest.raises(ValueError, match="zeroed"):
-        baseline(image, "black", LAYOUT)
+        make_baseline(image, "black", LAYOUT)

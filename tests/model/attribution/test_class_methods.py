@@ -176,7 +176,7 @@ def test_integrated_gradients_sum_to_the_rise_of_the_score(baseline):
     images = 0.3 * photos()
     trace = trace_class(net, images, net.tokens, CLASSES)
     with torch.no_grad():
-        rise = net(images) - net(baselines.baseline(images, baseline, net.tokens))
+        rise = net(images) - net(baselines.make_baseline(images, baseline, net.tokens))
     expected = torch.stack([rise[i, c] for i, c in enumerate(CLASSES)])
     found = integrated_pixels(trace, baseline, steps=40).sum((1, 2, 3))
     torch.testing.assert_close(found, expected, atol=2e-3, rtol=2e-3)

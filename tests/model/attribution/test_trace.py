@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from model.attribution.trace import class_score, copy_sharing_weights, trace_class
+from model.attribution.trace import anchors_of, class_score, copy_sharing_weights, trace_class
 from model.nets.vit import VisionTransformer, build
+from model.recording.recorder import AttentionRecorder
 from model.tokens import TokenLayout
 from tests.model import eager
 
@@ -208,3 +209,20 @@ def test_the_token_that_is_read_is_found_where_heads_come_first():
     trace = trace_class(HeadsFirst(), torch.randn(2, 3, 2, 3), TokenLayout((2, 3)), 0)
     assert trace.records[0].order is not None and trace.records[0].shape == (2, 3, 6, 6)
     assert torch.equal(trace.readout_weights, torch.eye(2, 6))
+
+
+def test_a_layer_without_gradients_is_a_sentence():
+    net = tiny()
+    with torch.no_grad(), AttentionRecorder(net) as recorder:
+        net(photos())
+    with pytest.raises(ValueError, match="No gradient flows through the attention of"):
+        anchors_of(recorder.records)
+
+
+def test_maps_leave_out_the_tokens_before_the_patches():
+    net = tiny(registers=2)
+    trace = trace_class(net, photos(), net.tokens, 1)
+    tokens = torch.arange(9.0).expand(2, -1)
+    assert trace.patch_map(tokens)[0].tolist() == [[3, 4, 5], [6, 7, 8]]
+    rows = torch.stack((tokens, tokens + 1), 1)[:, : len(trace.readout_tokens)]
+    torch.testing.assert_close(trace.mean_over_readout(rows), tokens)

@@ -58,6 +58,43 @@ def run(r=RECIPE, state=None, resume=False):
     return loop.train(begun, state, resume)
 
 
+def test_a_run_says_what_is_learned_and_what_is_measured():
+    class Incomplete(loop.TrainingRun):
+        def measure(self):
+            return {}
+
+    net = build("vit", **TINY)
+    with pytest.raises(TypeError, match="learn_epoch"):
+        Incomplete(net, data(), data(20, 2), RECIPE, "cpu", net.config)
+
+
+def test_a_run_of_another_kind_needs_no_more_than_its_contract(tmp_path):
+    class Shrinking(loop.TrainingRun):
+        """Learns that all weights are small."""
+
+        def learn_epoch(self):
+            for _ in range(self.steps):
+                loss = sum(p.square().mean() for p in self.net.parameters())
+                self.take_step(loss)
+            return loop.EpochResult(loss.item(), 1.0, len(self.data))
+
+        def measure(self):
+            return {"test_accuracy": 0.5}
+
+    def begin(epochs: int) -> loop.TrainingRun:
+        torch.manual_seed(0)
+        net = build("vit", **TINY)
+        recipe = dataclasses.replace(RECIPE, epochs=epochs)
+        return Shrinking(net, data(), data(20, 2), recipe, "cpu", net.config)
+
+    whole, curve = loop.train(begin(2))
+    loop.train(begin(1), tmp_path / "state")
+    resumed, rows = loop.train(begin(2), tmp_path / "state", resume=True)
+    assert [row["loss"] for row in curve] == pytest.approx([row["loss"] for row in rows], rel=0.1)
+    assert curve[1]["loss"] < curve[0]["loss"] and curve[1]["test_accuracy"] == 0.5
+    assert set(whole.state_dict()) == set(resumed.state_dict())
+
+
 class Killed(BaseException):
     """Stands for SIGKILL: nothing catches it."""
 

@@ -203,15 +203,15 @@ def test_a_card_lists_all_that_is_to_be_trained_first(tmp_path):
     }.items():
         card = {"task": "classify", "config": {}, "sha256": "", "command": f"make {name}"}
         (tmp_path / f"{name}.json").write_text(json.dumps(card | told))
-    assert ancestors.describe(["a"], tmp_path) == {"commands_first": ["make a"]}
-    assert ancestors.describe(["b", "c"], tmp_path, "Own.") == {
+    assert ancestors.describe_ancestors(["a"], tmp_path) == {"commands_first": ["make a"]}
+    assert ancestors.describe_ancestors(["b", "c"], tmp_path, "Own.") == {
         "commands_first": ["make a", "make b", "make d", "make c"],
         "note": "Own. b: Cut short.",
     }
     card = {"command": "make e", "note": f"Longer. {ancestors.DIFFERENT}"}
     card |= {"task": "classify", "config": {}, "sha256": ""}
     (tmp_path / "e.json").write_text(json.dumps(card))
-    note = ancestors.describe(["e"], tmp_path, f"Shorter. {ancestors.DIFFERENT}")["note"]
+    note = ancestors.describe_ancestors(["e"], tmp_path, f"Shorter. {ancestors.DIFFERENT}")["note"]
     assert note == f"Shorter. e: Longer. {ancestors.DIFFERENT}"
 
 

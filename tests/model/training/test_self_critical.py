@@ -4,9 +4,9 @@ from collections import Counter
 import pytest
 import torch
 
-from model.datasets.captions import CaptionedPhotos
+from model.datasets.captions import CaptionedPhotos, DrawnScenes
 from model.datasets.vocabulary import END, PAD, SPECIAL, START, UNKNOWN
-from model.errors import RecipeError
+from model.errors import RecipeError, TrainingError
 from model.nets import vit
 from model.training import caption_runs, captioning, recipe, self_critical
 from model.zoo import checkpoints
@@ -152,3 +152,10 @@ def test_the_end_counts_as_a_word():
     number = {word: i + len(SPECIAL) for i, word in enumerate(photos().words())}
     whole = [number[word] for word in TEXTS[0].split()]
     assert cider.score(0, (*whole, END)) > cider.score(0, whole)
+
+
+def test_captions_are_compared_with_what_people_wrote_of_photos(folder):
+    net = captioning.build_for_recipe(recipe_of(), photos(), folder)
+    scenes = DrawnScenes(4)
+    with pytest.raises(TrainingError, match="needs captioned photos"):
+        caption_runs.make_caption_run(net, scenes, scenes, recipe_of())

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.attribution.baselines import baseline
+from model.attribution.baselines import make_baseline
 from model.attribution.metrics.faithfulness import (
     area_under,
     deletion,
@@ -76,7 +76,7 @@ def test_ends_are_the_picture_and_the_baseline():
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(480, 4))
     with torch.no_grad():
         whole = net(images).softmax(1)
-        empty = net(baseline(images, "blurred", LAYOUT)).softmax(1)
+        empty = net(make_baseline(images, "blurred", LAYOUT)).softmax(1)
     classes = [0, 1, 3]
     gone = deletion(net, images, maps, classes, LAYOUT, steps=7)
     shown = insertion(net, images, maps, classes, LAYOUT, steps=7)
