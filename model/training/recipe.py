@@ -141,7 +141,7 @@ class CaptionRecipe(TrainingRecipe):
     """Captions sampled for each photo, see `model.training.self_critical`; 0 for none."""
 
 
-PARTS: dict[str, type[DataclassInstance]] = {
+PARTS: dict[str, type[Data | Optimiser | Schedule | Augment]] = {
     "data": Data,
     "optimiser": Optimiser,
     "schedule": Schedule,

@@ -175,7 +175,7 @@ def test_what_was_assumed_of_a_file_is_told(app):
     facts = dict(app.table[0].value.iloc[:, 0])
     unsaid = ", assumed: the file does not say"
     assert facts["Layers"] == "2, each with 1 head, their number assumed: the file does not say"
-    assert facts["Picture"] == "32 x 32 pixels"
+    assert facts["Picture"] == "32 x 32 pixels" + unsaid  # as many patches fit other rectangles
     assert facts["Tokens without a place"] == "CLS"
     assert facts["Classes"] == "10, without names"
     assert facts["Layout"] == "Saccade's own"
