@@ -205,7 +205,7 @@ def _from_checkpoint(path: Path) -> Bundle:
         )
     try:
         return _with_card(path.stem, net, card)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ModelRejected(unprepared(path, error)) from error
 
 

@@ -23,10 +23,14 @@ from model.card import Card
 from model.errors import CheckpointError
 from model.nets import vit
 from model.nets.vit import VisionTransformer
-from model.tokens import check_affordable
+from model.tokens import MAX_TOKENS, check_affordable
 from model.zoo.cards import card_as_json, card_path, read_card, read_checkpoint_file, read_task
 
 DIRECTORY = Path(__file__).parents[2] / "checkpoints"
+
+_MAX_NUMBER = 10**12  # of a card's config; smaller ones are compared with the weights
+_MAX_LIST = 1_000
+_MAX_HEADER = 2_000_000  # bytes; a ViT-L's has 60,000
 
 Net = VisionTransformer | CaptioningNet[Any]
 
@@ -109,8 +113,11 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[Net, Card]:
             "Fetch both again, or train the model again."
         )
     try:
+        if int.from_bytes(data[:8], "little") > _MAX_HEADER:
+            raise ValueError("a header of more tensors than any model has")
         weights = parse_safetensors(data)
-    except SafetensorError as error:
+    # What it raises for a kind of number, or a shape, that torch does not have.
+    except (SafetensorError, LookupError, ValueError, RuntimeError, OverflowError) as error:
         raise CheckpointError(
             f"{path.name} is no safetensors file. Save it with "
             "model.zoo.checkpoints.save_checkpoint."
@@ -123,6 +130,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[Net, Card]:
 
 def _check_fits(path: Path, card: Card, weights: dict[str, Tensor]) -> None:
     """Refuse a model of other shapes than the weights, before any memory is taken for it."""
+    _check_numbers(path, card.config)
     found = {name: tensor.shape for name, tensor in weights.items()}
     depths = [card.config.get(name, 0) for name in ("depth", "stem_depth")]
     fits = all(not isinstance(depth, int) or depth <= len(found) for depth in depths)
@@ -138,6 +146,23 @@ def _check_fits(path: Path, card: Card, weights: dict[str, Tensor]) -> None:
         raise CheckpointError(
             f"The weights in {path.name} do not fit the model that its card describes. "
             "Fetch both again, or train the model again."
+        )
+
+
+def _check_numbers(path: Path, value: Any, key: str = "") -> None:
+    """Raise CheckpointError for a number or a list that no model has, before any is built."""
+    most = MAX_TOKENS if key == "registers" else _MAX_NUMBER
+    if isinstance(value, dict):
+        for inner, each in value.items():
+            _check_numbers(path, each, inner)
+    elif isinstance(value, list) and len(value) <= _MAX_LIST:
+        for each in value:
+            _check_numbers(path, each, key)
+    elif isinstance(value, list) or (isinstance(value, int | float) and not abs(value) <= most):
+        shown = "".join(c for c in key if c.isprintable())[:60]
+        raise CheckpointError(
+            f"The card of {path.name} describes no model that can be built: its {shown} is larger "
+            "than any model's. Fetch the card again."
         )
 
 

@@ -419,8 +419,14 @@ def _checked(path: Path, name: str, tensor: Tensor) -> Tensor:
         raise ModelRejected(f"{path.name} is damaged: {name[:60]} is larger than its numbers.")
     if not tensor.is_floating_point():
         return tensor
-    tensor = tensor.float()
-    if not tensor.isfinite().all():
+    try:
+        tensor = tensor.float()
+        finite = bool(tensor.isfinite().all())
+    except RuntimeError as error:  # float4, for instance
+        raise ModelRejected(
+            f"{path.name} holds numbers of a kind that cannot be read, in {name[:60]}. {_SAVE}"
+        ) from error
+    if not finite:
         raise ModelRejected(
             f"{path.name} holds values that are not finite, in {name[:60]}: the training went "
             "wrong. Open an earlier checkpoint, or train again with a lower learning rate."

@@ -1,7 +1,9 @@
 """Embedded models by name, and what becomes of a photo on its way into one."""
 
 import dataclasses
+import hashlib
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -278,3 +280,79 @@ def test_a_published_rule_is_torchvision_s_resize_and_centre_crop(photo, resized
     image = samples.load(photo)
     ours = bundle(56, 56, resized=resized).prepare(image)[0]
     assert (ours - theirs(image)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"registers": 10**9},
+        {"registers": 10**300},
+        {"dim": 10**13},
+        {"depth": 10**300},
+        {"norm_eps": float("nan")},
+        {"stem": [1] * 10**5},
+        {"stem": [[10**13]]},
+    ],
+)
+def test_numbers_of_a_card_drive_nothing_before_they_are_bounded(shelf, config):
+    path = shelf / "cifar10.json"
+    card = json.loads(path.read_text())
+    path.write_text(json.dumps(card | {"config": card["config"] | config}))
+    with pytest.raises(ModelRejected, match="larger than any model's") as caught:
+        zoo.load("cifar10")
+    assert len(str(caught.value)) < 300
+
+
+def test_a_mean_of_hundreds_of_digits(shelf):
+    path = shelf / "cifar10.json"
+    card = json.loads(path.read_text())
+    path.write_text(json.dumps(card | {"normalisation": {"mean": [10**400] * 3, "std": [1] * 3}}))
+    with pytest.raises(ModelRejected, match="how a photo is normalised"):
+        zoo.load("cifar10")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"a": {"dtype": "F4", "shape": [8], "data_offsets": [0, 4]}},
+        {"a": {"dtype": "F32", "shape": [1] * 65, "data_offsets": [0, 4]}},
+        {"a": {"dtype": "F8_E8M0", "shape": [4], "data_offsets": [0, 4]}},
+        {f"t{n}": {"dtype": "F32", "shape": [0], "data_offsets": [4, 4]} for n in range(60_000)},
+    ],
+    ids=["float4", "dimensions", "scales", "many"],
+)
+def test_tensors_that_torch_does_not_have(shelf, tmp_path, header):
+    text = json.dumps(header).encode()
+    data = len(text).to_bytes(8, "little") + text + bytes(4)
+    card = json.loads((shelf / "cifar10.json").read_text())
+    (shelf / "cifar10.safetensors").write_bytes(data)
+    sha256 = hashlib.sha256(data).hexdigest()
+    (shelf / "cifar10.json").write_text(json.dumps(card | {"sha256": sha256}))
+    (tmp_path / "alone.safetensors").write_bytes(data)
+    for name in ("cifar10", tmp_path / "alone.safetensors"):
+        with pytest.raises(ModelRejected):
+            zoo.load(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hf/../../secret.pt",
+        "hf/../../secret.pt/",
+        "hf/a/../secret.pt",
+        "timm/../secret.pt",
+        "torchvision/../secret.pt",
+        "hf/a/b/",
+        "hf/a/b.pt/..",
+    ],
+)
+def test_a_hub_s_name_is_never_a_path(shelf, tmp_path, monkeypatch, name):
+    save("secret")
+    (tmp_path / "hf" / "a").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    for place in (tmp_path, tmp_path.parent, tmp_path / "hf"):
+        shutil.copy(shelf / "secret.safetensors", place / "secret.pt")
+    for folder in ("timm", "torchvision"):
+        (tmp_path / folder).mkdir()
+    with pytest.raises(ModelNotFound):
+        zoo.load(name)
