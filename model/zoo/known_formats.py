@@ -65,6 +65,8 @@ def recognise_tensors(
             f"{file} holds LoRA adapters, not a whole model. Merge them into their base "
             "(model.merge_and_unload() of peft), and save that model's state_dict()."
         )
+    # DINOv2's training code cuts its blocks into chunks: "blocks.1.7" is the block of number 7.
+    tensors = {_CHUNK.sub(r"\1\2", name): tensor for name, tensor in tensors.items()}
     nearest = _nearest(tensors)
     renamed, unknown = nearest.rename(tensors)
     missing = [name for name in _ESSENTIAL if f"{name}.weight" not in renamed]
@@ -128,6 +130,7 @@ def _prefixes(source: CheckpointFormat, names: Iterable[str]) -> list[str]:
     return sorted(every, key=lambda p: (not re.search("teacher|ema", p), p.count("."), first[p]))
 
 
+_CHUNK = re.compile(r"(^blocks\.|\.blocks\.)\d+\.(\d+\.)")
 _ESSENTIAL = ("embed.proj", "blocks.0.mlp.fc1")
 
 

@@ -16,7 +16,7 @@ from viz.pages.shared.state import Models, Shared
 from viz.pages.shared.text import plain
 from viz.pages.shared.training_facts import show_training
 
-FILE_TYPES = ["safetensors", "pt", "pth", "bin"]
+FILE_TYPES = ["safetensors", "pt", "pth", "bin", "ckpt", "tar", "pkl"]
 HUB_LEAD = (
     "Names are `torchvision/vit_b_16`, `timm/deit_tiny_patch16_224` or "
     "`hf/facebook/dino-vits8`. Weights are fetched once and kept on this computer. Captioners "

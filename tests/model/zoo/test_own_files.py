@@ -835,6 +835,21 @@ def test_of_two_models_side_by_side_the_teacher_is_taken(file, prefixes):
     assert check(nets[1], file, 32, state=state).card.left_out.startswith(prefixes[0])
 
 
+@pytest.mark.hubs
+@needs_timm
+@pytest.mark.parametrize("prefix", ["", "teacher.backbone."])
+def test_blocks_in_chunks_are_numbered_through(file, prefix):
+    """As the training code of DINOv2 saves them."""
+    net = scramble(timm_vit(depth=4))
+    state = {}
+    for name, tensor in net.state_dict().items():
+        first, *rest = name.split(".")
+        chunk = [first, str(int(rest[0]) // 2)] if first == "blocks" else [first]
+        state[prefix + ".".join([*chunk, *rest])] = tensor
+    assert "1.3." in "".join(state)
+    assert len(check(net, file, 32, state=state).net.blocks) == 4
+
+
 def test_an_error_names_the_tensor_with_its_prefix(file):
     state = {f"vit.x.{name}": tensor for name, tensor in Book().state_dict().items()}
     del state["vit.x.blks.1.ln2.bias"]
