@@ -214,6 +214,7 @@ class Tap(TorchFunctionMode):
         else:
             self.proven.add(first.name)
             self._arrange(first.record, use)
+            first.record = None  # the recorder alone decides how long a record lives
 
     def _arrange(self, record: AttentionRecord, use: Use) -> None:
         changed = use.acting is not None

@@ -28,7 +28,7 @@ _PRODUCTS = {
     Tensor.__matmul__,
     Tensor.__rmatmul__,
 }
-_TRANSPOSITIONS = {Tensor.mT.__get__, Tensor.T.__get__, torch.t, Tensor.t}  # type: ignore[attr-defined]  # descriptors
+_TRANSPOSITIONS = {Tensor.mT.__get__, Tensor.T.__get__, torch.t, Tensor.t}  # type: ignore[attr-defined]  # untyped getters
 _SWAPS = {
     torch.transpose,
     Tensor.transpose,
@@ -136,7 +136,7 @@ class UseLog:
         if not followed:
             return None
         if func in _PRODUCTS:
-            return self._product(func, args, result)
+            return self._product(func, given, result) if len(given) == 2 else None
         if func is torch.einsum:
             return self._einsum(args, result)
         self._derive(func, args, kwargs, followed, result)
@@ -165,14 +165,14 @@ class UseLog:
                 acting = new
             self._follow(new, Followed(sources, axis, acting))
 
-    def _product(self, func: Callable, args: tuple, result: Tensor) -> Use | None:
-        left, right = args[:2] if func is not Tensor.__rmatmul__ else (args[1], args[0])
+    def _product(self, func: Callable, given: list[Tensor], result: Tensor) -> Use | None:
+        left, right = given if func is not Tensor.__rmatmul__ else reversed(given)
         if (followed := self._of(left)) is not None:
             if followed.axis == -1 and left.ndim > 1:
                 return self._use(followed, left, right)
             self._carry(followed, result)
         elif (followed := self._of(right)) is not None:
-            if followed.axis == -2:
+            if followed.axis == -2 and left.ndim > 1:
                 return self._use(followed, right.mT, left.mT)
             self._carry(followed, result)
         return None
@@ -195,6 +195,8 @@ class UseLog:
             if followed is None or not output:
                 continue
             term, other = terms[index], terms[1 - index]
+            if len(term) != tensor.ndim:
+                return None
             key = term[followed.axis]
             if key in output or key not in other:
                 if key in output:
@@ -221,6 +223,8 @@ class UseLog:
         values: Tensor,
         order: tuple[int, ...] | None = None,
     ) -> Use | None:
+        if weights.ndim < 2 or values.ndim < 2:
+            return None  # one row alone: no map can be made of it here
         if all(source.done for source in followed.sources):
             return None
         for source in followed.sources:
@@ -266,19 +270,18 @@ def moved_axis(
     """Find where a dimension (counted from the last) lies after a function, None where unknown."""
     if func in _TRANSPOSITIONS:
         return {-1: -2, -2: -1}.get(axis, axis)
-    if func in _SWAPS:
-        first, second = (_from_last(dim, before.ndim) for dim in _dims(args, kwargs))
-        return {first: second, second: first}.get(axis, axis)
-    if func in _PERMUTATIONS:
+    if func in _SWAPS or func in _PERMUTATIONS:
         dims = [_from_last(dim, before.ndim) for dim in _dims(args, kwargs)]
-        return dims.index(axis) - len(dims)
+        if func in _SWAPS and len(dims) == 2:
+            return {dims[0]: dims[1], dims[1]: dims[0]}.get(axis, axis)
+        return dims.index(axis) - len(dims) if axis in dims else None
     return axis
 
 
 def _dims(args: tuple, kwargs: dict[str, Any]) -> list[int]:
     given = [*args[1:], *(v for k, v in kwargs.items() if k != "input")]
     flat = [n for value in given for n in (value if isinstance(value, list | tuple) else [value])]
-    return [int(n) for n in flat]
+    return [n for n in flat if isinstance(n, int)]  # named dimensions are text
 
 
 def _from_last(dim: int, ndim: int) -> int:

@@ -256,3 +256,36 @@ def test_pictures_of_different_lengths_have_rows_of_their_own():
         length = len(picture)
         expected[:, :length, :length] = (q @ q.mT / 8**0.5).softmax(-1)
         torch.testing.assert_close(found.weights()[number].double(), expected, rtol=0, atol=1e-6)
+
+
+PRODUCTS = {
+    "bmm with a keyword": lambda weights, v: torch.bmm(weights, mat2=v),
+    "matmul with keywords": lambda weights, v: torch.matmul(input=weights, other=v),
+    "transposed": lambda weights, v: (v.mT @ weights.transpose(dim0=1, dim1=2)).mT,
+    "a vector": lambda weights, v: weights[0] @ v[0, :, 0],
+    "a row by einsum": lambda weights, v: torch.einsum("k,kd->d", weights[0, 0], v[0]),
+    "three operands": lambda weights, v: torch.einsum("bqk,bkd,bq->bqd", weights, v, v[..., 0]),
+    "an ellipsis": lambda weights, v: torch.einsum("...qk,...kd->...qd", weights, v),
+    "numbers instead of letters": lambda w, v: torch.einsum(w, [0, 1, 2], v, [0, 2, 3], [0, 1, 3]),
+}
+
+
+@pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS.keys())
+def test_any_way_to_multiply_runs_and_keeps_the_map(product):
+    class OneHeadAttention(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            self.weights = (x @ x.mT).softmax(-1)
+            return product(self.weights, x)
+
+    net = nn.Sequential(OneHeadAttention())
+    (found,), _ = record(net, tokens())
+    assert torch.equal(found.weights()[:, 0], net[0].weights)
+
+
+def test_records_of_layers_that_were_not_chosen_are_let_go():
+    net = nn.Sequential(Attention(), Attention(), Attention())
+    with torch.no_grad(), AttentionRecorder(net, layers=[0]) as recorder:
+        net(tokens())
+        tap = recorder._tap
+        assert all(softmax.record is None for softmax in tap.uses.softmaxes)
+    assert [found.name for found in recorder.records] == ["0"]
