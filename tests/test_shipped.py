@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
+from model import zoo
 from model.captioning.base import CaptionerConfig
 from model.nets.vit import PRESETS, ViTConfig
 from model.training import recipe
@@ -66,3 +67,11 @@ def caption_config(made_by: recipe.CaptionRecipe, card: dict) -> CaptionerConfig
     encoder = {"num_classes": 0, "cls_token": False, "pool": "mean"} | made_by.encoder
     words = card["config"]["vocabulary"]
     return CaptionerConfig(encoder=encoder, vocabulary=tuple(words), **made_by.decoder)
+
+
+@pytest.mark.parametrize("task", ["classify", "caption"])
+def test_every_shipped_checkpoint_opens(task):
+    shipped = zoo.names(task)
+    assert shipped
+    for name in shipped:
+        assert zoo.load(name).card.task == task

@@ -30,6 +30,7 @@ DIRECTORY = Path(__file__).parents[2] / "checkpoints"
 
 _MAX_NUMBER = 10**12  # of a card's config; smaller ones are compared with the weights
 _MAX_LIST = 1_000
+_MAX_WORDS = 200_000  # of a vocabulary; large ones have 50,000
 _MAX_HEADER = 2_000_000  # bytes; a ViT-L's has 60,000
 
 Net = VisionTransformer | CaptioningNet[Any]
@@ -152,10 +153,11 @@ def _check_fits(path: Path, card: Card, weights: dict[str, Tensor]) -> None:
 def _check_numbers(path: Path, value: Any, key: str = "") -> None:
     """Raise CheckpointError for a number or a list that no model has, before any is built."""
     most = MAX_TOKENS if key == "registers" else _MAX_NUMBER
+    longest = _MAX_WORDS if key == "vocabulary" else _MAX_LIST
     if isinstance(value, dict):
         for inner, each in value.items():
             _check_numbers(path, each, inner)
-    elif isinstance(value, list) and len(value) <= _MAX_LIST:
+    elif isinstance(value, list) and len(value) <= longest:
         for each in value:
             _check_numbers(path, each, key)
     elif isinstance(value, list) or (isinstance(value, int | float) and not abs(value) <= most):
