@@ -27,6 +27,7 @@ MEASURED = LOOKED_INTO | {"model.survey", "model.evaluate"}
 MODEL = MEASURED | {"model", "model.training"}
 DRAWN = {"viz.charts", "viz.pictures"}
 MOUNTED = DRAWN | {"viz.components"}
+SERVED = MOUNTED | {"viz.server"}
 
 ARROWS: dict[str, set[str]] = {
     "model": set(),  # the package itself, which imports nothing until it is asked
@@ -55,10 +56,11 @@ ARROWS: dict[str, set[str]] = {
     "viz.charts": set(),
     "viz.pictures": set(),
     "viz.components": DRAWN,
-    "viz.pages.shared": MODEL | MOUNTED,
-    "viz.pages": MODEL | MOUNTED | {"viz.pages.shared"},
+    "viz.server": MODEL | MOUNTED,
+    "viz.pages.shared": MODEL | SERVED,
+    "viz.pages": MODEL | SERVED | {"viz.pages.shared"},
     "viz.__main__": MODEL | DRAWN,
-    "app": {"viz.pictures"},
+    "app": {"viz.server"},
 }
 ROOTS = {"model", "viz"}
 """Packages whose line in the table holds for their own file alone, not for what lies in them."""

@@ -119,6 +119,26 @@ def open_page(visit):
     return open_
 
 
+def pages_of(page) -> dict[str, list[str]]:
+    """The navigation's groups, each with the titles of its pages."""
+    groups = {}
+    for button in page.get_by_test_id("stTopNavSection").all():
+        button.click()
+        links = page.get_by_role("menuitem").all()
+        groups[button.inner_text().split("\n")[0]] = [
+            link.inner_text().split("\n")[-1]
+            for link in links  # after the icon's name
+        ]
+        page.keyboard.press("Escape")
+    return groups
+
+
+def go_to(page, group: str, title: str) -> None:
+    """Choose a page in the navigation."""
+    page.get_by_test_id("stTopNavSection").filter(has_text=group).click()
+    page.get_by_role("menuitem", name=title).click()
+
+
 def settle(page) -> None:
     """Wait until the script has run and the explorer has drawn."""
     page.locator(".explorer .readout .from").filter(has_text="From").wait_for()

@@ -10,7 +10,7 @@ from PIL import Image
 from model import zoo
 from model.datasets import samples, scenes
 from model.zoo.checkpoints import DIRECTORY
-from tests.browser.conftest import count_messages, wait_until_idle
+from tests.browser.conftest import count_messages, go_to, wait_until_idle
 from viz.pages.shared.captions_written import scene_of
 
 pytestmark = [
@@ -297,9 +297,9 @@ def test_the_view_is_still_there_after_a_visit_to_another_page(open_captions):
     settle(page)
     page.mouse.move(5, 5)
     before = pixels(page)
-    page.get_by_role("link", name="Models").click()
+    go_to(page, "Learn", "Models")
     page.get_by_text("Which model is looking").wait_for()
-    page.get_by_role("link", name="Captions").click()
+    go_to(page, "See", "Captions")
     settle(page)
     assert arrives_at(page, 2)
     assert pixels(page) == before

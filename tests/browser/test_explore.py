@@ -9,7 +9,7 @@ from PIL import Image
 from model import zoo
 from model.datasets import samples
 from model.recording.recorder import AttentionRecorder
-from tests.browser.conftest import count_messages, settle, wait_until_idle
+from tests.browser.conftest import count_messages, go_to, pages_of, settle, wait_until_idle
 
 pytestmark = pytest.mark.browser
 
@@ -367,9 +367,9 @@ def test_the_view_is_still_there_after_a_visit_to_another_page(open_page):
     settle(page)
     page.mouse.move(5, 5)
     before = pixels(page), readout(page)
-    page.get_by_role("link", name="Models").click()
+    go_to(page, "Learn", "Models")
     page.get_by_text("Which model is looking").wait_for()
-    page.get_by_role("link", name="Explore").click()
+    go_to(page, "See", "Explore")
     settle(page)
     page.wait_for_function("location.search.includes('held')")
     assert (pixels(page), readout(page)) == before
@@ -387,12 +387,12 @@ def test_nothing_is_fetched_from_elsewhere(open_page):
 
 def test_every_page_opens_on_the_same_photo(open_page):
     page = open_page("?photo=coffee")
-    texts = [link.inner_text() for link in page.get_by_role("link").all()]
-    names = [text.split("\n")[-1] for text in texts if "\n" in text]  # after the icon's name
-    assert names[0] == "Explore" and "Models" in names
-    for name in [*names[::-1], "Explore"]:
-        page.get_by_role("link", name=name).click()
-        path = "/" if name == "Explore" else f"/{name.lower()}"
+    groups = pages_of(page)
+    assert groups["See"][0] == "Explore" and "Models" in groups["Learn"]
+    places = [(group, name) for group, names in groups.items() for name in names]
+    for group, name in [*places[::-1], places[0]]:
+        go_to(page, group, name)
+        path = "/" if name == "Explore" else f"/{name.lower().replace(' ', '_')}"
         page.wait_for_function(f"location.pathname === '{path}'")
         page.wait_for_timeout(300)
         wait_until_idle(page)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.browser.conftest import wait_until_idle
+from tests.browser.conftest import go_to, wait_until_idle
 
 pytestmark = pytest.mark.browser
 
@@ -95,7 +95,7 @@ def test_a_click_on_a_dot_opens_explore_on_that_head(open_at):
     page.mouse.up()
     page.get_by_role("heading", name="Where does this patch look?").wait_for()
     page.wait_for_function(f"location.search.includes('layer={layer}&head={head}')")
-    page.get_by_role("link", name="Heads").click()
+    go_to(page, "Measure", "Heads")
     wait_for(page, PAGES["heads"])
     page.wait_for_timeout(1000)
     assert "/heads" in page.url, "an old click does not open Explore again"

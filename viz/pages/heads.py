@@ -357,7 +357,7 @@ def _open_in_explore(session: Session, layer: int, head: int) -> None:
     there = go_to_layer(session.view, layer, session.recorded.layers)
     query = there.query if there.query >= len(tokens.prefix) else find_centre(tokens)
     change_view(layer=layer, head=head, query=query, held=True)
-    st.switch_page("viz/pages/explore.py")
+    st.switch_page("explore.py")
 
 
 # -- by what they do ----------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from model.datasets import samples
 from viz.components.payload import unpack
 from viz.pages import attribution_settings
 
-APP = str(Path(__file__).parents[3] / "app.py")
-PAGE = "viz/pages/attribution.py"
+APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
+PAGE = "attribution.py"
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from viz.pages.attribution_maps import curves_of
 from viz.pages.shared import captions_written, open_models
 from viz.pages.shared.captions_written import scene_of
 
-APP = str(Path(__file__).parents[3] / "app.py")
-PAGE = "viz/pages/attribution.py"
+APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
+PAGE = "attribution.py"
 NAME = "scenes-captioner"
 
 
@@ -217,7 +217,7 @@ def test_from_a_classifier_to_a_captioner_and_back(open_page):
     assert not app.exception and "word" not in app.query_params
     assert app.slider(key="rollout_stop").value == depth
     np.testing.assert_allclose(row(app)[1]["rollout"], before["rollout"])
-    app.switch_page("viz/pages/explore.py").run()
+    app.switch_page("explore.py").run()
     assert not app.exception and app.query_params["model"] == usual
 
 

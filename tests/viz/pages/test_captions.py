@@ -19,8 +19,8 @@ from viz.pages.shared import captions_written, open_models
 from viz.pages.shared.captions_written import scene_of
 from viz.pages.shared.picture import Picture
 
-APP = str(Path(__file__).parents[3] / "app.py")
-PAGE = str(Path(__file__).parents[3] / "viz/pages/captions.py")
+APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
+PAGE = "captions.py"
 
 
 @pytest.fixture

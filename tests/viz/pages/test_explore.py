@@ -14,7 +14,7 @@ from model.datasets import samples
 from viz.components.payload import unpack
 from viz.pages.shared import recorded_images
 
-APP = str(Path(__file__).parents[3] / "app.py")
+APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
 EXPLORER, SHEET, ROLLOUT = range(3)
 
 
@@ -141,7 +141,7 @@ def test_a_file_that_is_no_picture_is_a_sentence_and_the_photo_stays(app, data):
     assert len(app.error) == 1 and app.error[0].value.endswith(".")
     assert app.error[0].value.startswith("photo.jpg was not taken.")
     assert payload(app, EXPLORER)[0]["image"] == before
-    app.switch_page("viz/pages/patches.py").run()
+    app.switch_page("patches.py").run()
     assert not app.exception and not app.error
 
 

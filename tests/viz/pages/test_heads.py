@@ -18,8 +18,8 @@ from model.recorded_image import find_centre
 from model.zoo import checkpoints
 from viz.pages.shared import open_models, picture
 
-APP = str(Path(__file__).parents[3] / "app.py")
-PAGE = "viz/pages/heads.py"
+APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
+PAGE = "heads.py"
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_the_untrained_network_itself_says_that_nothing_is_learned(ship):
 
 
 def test_layers_are_called_as_in_the_whole_model_when_few_are_recorded(ship):
-    app = ship(depth=4).switch_page("viz/pages/models.py").run()
+    app = ship(depth=4).switch_page("models.py").run()
     app.button_group(key=f"layers of {app.session_state['model']}").set_value([2, 4]).run()
     app.switch_page(PAGE).run()
     assert not app.exception

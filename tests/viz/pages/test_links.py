@@ -13,7 +13,7 @@ from viz.pages.shared import address, state
 from viz.pages.shared.address import Param
 from viz.pages.shared.state import Setting
 
-APP = str(Path(__file__).parents[3] / "app.py")
+APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
 
 VIEW = {
     "photo": "coffee",
@@ -114,7 +114,7 @@ LINKS = [
 def opened(page: str, link: dict[str, str]) -> AppTest:
     app = AppTest.from_file(APP, default_timeout=120)
     app.query_params.update(link)
-    app.switch_page(f"viz/pages/{page}.py").run()
+    app.switch_page(f"{page}.py").run()
     assert not app.exception
     return app
 

@@ -20,8 +20,8 @@ from model.zoo import checkpoints
 from viz.components.payload import unpack
 from viz.pages.shared import open_models
 
-APP = str(Path(__file__).parents[3] / "app.py")
-PAGE = "viz/pages/models.py"
+APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
+PAGE = "models.py"
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def app():
 
 def explorer(app):
     """What Explore sends to the browser for the model that is chosen now."""
-    app.switch_page("viz/pages/explore.py").run()
+    app.switch_page("explore.py").run()
     assert not app.exception
     return unpack(app.get("bidi_component")[0].proto.bytes)
 
@@ -236,7 +236,7 @@ def test_heads_that_nobody_said_are_told_to_be_assumed(app, said):
     if said:
         app.number_input(key="own_heads").set_value(said)
     app.button[2].click().run()
-    app.switch_page("viz/pages/models.py").run()
+    app.switch_page("models.py").run()
     facts = app.table[0].value.to_string()
     assert f"6, each with {said or 4} heads" in facts
     assert ("heads, their number assumed: the file does not say" in facts) == (said is None)
@@ -470,7 +470,7 @@ def test_a_students_own_model_has_a_twin(app):
     assert header["grid"] == [4, 4]
     assert np.abs(arrays["values"][0] - arrays["values"][1]).max() > 0.01
     own = app.session_state["model"]
-    app.switch_page("viz/pages/attribution.py").run()
+    app.switch_page("attribution.py").run()
     app.toggle(key="compare").set_value(True).run()
     assert not app.exception and not app.error
     header, _ = unpack(app.get("bidi_component")[0].proto.bytes)

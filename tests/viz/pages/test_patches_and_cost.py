@@ -21,13 +21,13 @@ from model.nets import torchvision_cpu
 from model.nets.vit import PRESETS
 from viz.pages.shared import open_models
 
-APP = str(Path(__file__).parents[3] / "app.py")
+APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
 
 
 def open_page(page: str, **words: str) -> AppTest:
     app = AppTest.from_file(APP, default_timeout=60)
     app.query_params.update(words)
-    app.switch_page(f"viz/pages/{page}.py").run()
+    app.switch_page(f"{page}.py").run()
     assert not app.exception
     return app
 
@@ -91,12 +91,12 @@ def hub(tmp_path, monkeypatch):
 
 def open_from_hub(name: str, random: bool = False) -> AppTest:
     """The Patches page with a model that was opened by name on the Models page."""
-    app = AppTest.from_file(APP, default_timeout=120).switch_page("viz/pages/models.py").run()
+    app = AppTest.from_file(APP, default_timeout=120).switch_page("models.py").run()
     app.text_input(key="hub_name").set_value(name)
     app.checkbox(key="hub_random").set_value(random)
     app.button[1].click().run()
     assert not app.error
-    app.switch_page("viz/pages/patches.py").run()
+    app.switch_page("patches.py").run()
     assert not app.exception and app.session_state["model"].startswith(name)
     return app
 
@@ -214,7 +214,7 @@ def test_cost_shows_no_photo_and_keeps_its_model():
     app.selectbox(key="model_choice").set_value("cifar10").run()
     assert app.query_params["model"] == "cifar10"
     assert any("tokens of width 256" in text.value for text in app.caption)
-    app.switch_page("viz/pages/patches.py").run()
+    app.switch_page("patches.py").run()
     assert not app.exception and app.query_params["model"] == "cifar10"
 
 

@@ -13,8 +13,8 @@ from model.zoo import checkpoints
 from viz.components.payload import unpack
 from viz.pages import positions_order
 
-APP = str(Path(__file__).parents[3] / "app.py")
-PAGE = "viz/pages/positions.py"
+APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
+PAGE = "positions.py"
 
 
 def open_tab(tab: str, **words: str) -> AppTest:

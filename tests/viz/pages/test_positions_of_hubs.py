@@ -19,7 +19,7 @@ timm = pytest.importorskip("timm", reason="timm is not installed")
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
 pytestmark = pytest.mark.hubs
-APP = str(Path(__file__).parents[3] / "app.py")
+APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
 DINO = {"patch_size": 14, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 
 
@@ -31,7 +31,7 @@ def open_tab(tab: str, net: torch.nn.Module, tokens: TokenLayout, **words: str) 
     open_models._shelf[name] = Bundle(name, net.eval(), tokens, half, half, resize)
     app = AppTest.from_file(APP, default_timeout=120)
     app.query_params.update({"tab": tab, "model": name, **words})
-    app.switch_page("viz/pages/positions.py").run()
+    app.switch_page("positions.py").run()
     assert not app.exception
     assert app.session_state["model"] == name
     return app

@@ -1,0 +1,42 @@
+"""The navigation: every page, in the group of what one does there. The script of each rerun."""
+
+import streamlit as st
+
+from viz.pictures.icon import eye
+
+Place = tuple[str, str, str]
+"""A file beside this one, the page's title and its icon."""
+
+PAGES: dict[str, list[Place]] = {
+    "See": [
+        ("explore.py", "Explore", ":material/visibility:"),
+        ("captions.py", "Captions", ":material/subtitles:"),
+    ],
+    "Measure": [
+        ("attribution.py", "Attribution", ":material/target:"),
+        ("heads.py", "Heads", ":material/scatter_plot:"),
+        ("positions.py", "Positions", ":material/grid_on:"),
+        ("patches.py", "Patches", ":material/view_comfy:"),
+        ("cost.py", "Cost", ":material/timer:"),
+    ],
+    "Learn": [
+        ("models.py", "Models", ":material/deployed_code:"),
+    ],
+}
+"""The groups and their pages in the order of the menu; Explore is where everybody begins. See is
+for looking, Try for changing something in a running model, Measure for numbers, Learn for reading.
+"""
+
+
+def _pages() -> dict[str, list[st.Page]]:
+    return {
+        group: [
+            st.Page(file, title=title, icon=icon, default=file == "explore.py")
+            for file, title, icon in places
+        ]
+        for group, places in PAGES.items()
+    }
+
+
+st.set_page_config(page_title="Saccade", page_icon=eye(), layout="wide")
+st.navigation(_pages(), position="top").run()

@@ -1,0 +1,1 @@
+"""The server beside the pages: what a browser asks for without a rerun, and the limits of work."""
