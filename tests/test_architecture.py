@@ -48,7 +48,7 @@ ARROWS: dict[str, set[str]] = {
     "model.zoo": BUNDLES | {"model.datasets", "model.captioning"},
     "model.attribution": OPENED,
     "model.analysis": OPENED,
-    "model.features": OPENED,
+    "model.features": OPENED | {"model.attribution"},
     "model.survey": LOOKED_INTO,
     "model.evaluate": LOOKED_INTO,
     "model.training": MEASURED,

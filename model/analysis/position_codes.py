@@ -72,7 +72,7 @@ def random_code(positions: int, width: int, std: float = 0.02, seed: int = 0) ->
     return std * torch.randn(positions, width, generator=generator)
 
 
-def similarity(code: Tensor, others: Tensor | None = None, cosine: bool = True) -> Tensor:
+def code_similarity(code: Tensor, others: Tensor | None = None, cosine: bool = True) -> Tensor:
     """Compare each position's code with each other's: cosines, or dot products.
 
     (N, D) and (M, D), by default the same -> (N, M). The cosine with a code of zeros is 0.

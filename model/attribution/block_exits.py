@@ -75,7 +75,7 @@ def trace_block_exits(
                 "once, so it cannot end after each of them."
             )
         tokens = [output[0] if isinstance(output, tuple) else output for output in outputs]
-        end = _without_blocks(net, names, torch.cat(tokens), isinstance(outputs[0], tuple))
+        end = without_blocks(net, names, torch.cat(tokens), isinstance(outputs[0], tuple))
         answers = end(images).chunk(len(names))
         total = torch.stack([score(answer).sum() for answer in answers]).sum()
     gradients = gradients_of(total, anchors_of(recorder.records))
@@ -106,7 +106,7 @@ def _detach_tokens(args: tuple) -> tuple:
     return (tokens.detach().requires_grad_(), *rest)
 
 
-def _without_blocks(net: nn.Module, names: list[str], tokens: Tensor, in_tuple: bool) -> nn.Module:
+def without_blocks(net: nn.Module, names: list[str], tokens: Tensor, in_tuple: bool) -> nn.Module:
     """Skip the blocks of a net: it runs as if `tokens` had come out of the last one."""
 
     def wrap(forward: Callable[..., Tensor]) -> Callable[..., Tensor | tuple]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from model.analysis.patch_filters import find_patch_filters
 from model.bundle import Bundle
-from model.features.principal_components import principal_components
+from model.features.components import find_components
 from model.nets.vit import VisionTransformer
 from model.recorded_image import find_centre, find_same_place
 from model.tokens import patchify
@@ -359,11 +359,11 @@ def _show_filters(bundle: Bundle) -> str:
         shown = weight[:RAW]
         sentence = f"The first {len(shown)} of {count} filters, each scaled to its own largest."
     else:
-        directions, _, shares = principal_components(weight.flatten(1), COMPONENTS)
-        shown = directions.unflatten(1, (channels, height, width))
+        found = find_components(weight.flatten(1), COMPONENTS)
+        shown = found.directions.float().unflatten(1, (channels, height, width))
         sentence = (
             f"The {len(shown)} directions in which the {count} filters differ most, largest "
-            f"first; they hold {shares.sum():.0%} of the variance (Dosovitskiy et al., 2021, "
+            f"first; they hold {found.shares.sum():.0%} of the variance (Dosovitskiy et al., 2021, "
             "fig. 7, left)."
         )
     in_a_row = 16 if kind == RAW_KIND else 14

@@ -4,8 +4,13 @@ import numpy as np
 import streamlit as st
 from torch import Tensor
 
-from model.analysis.position_codes import PositionCode, find_position_code, random_code, similarity
-from model.features.principal_components import principal_components
+from model.analysis.position_codes import (
+    PositionCode,
+    code_similarity,
+    find_position_code,
+    random_code,
+)
+from model.features.components import find_components
 from model.nets import mimetic_init
 from model.nets.sinusoids import wave_code
 from model.tokens import TokenLayout
@@ -85,7 +90,7 @@ def _show_tiles(session: Session, code: PositionCode, patches: Tensor) -> None:
     own = "This model's" if code.kind == "learned" else "This model's (waves)"
     codes = {own: patches} | _codes_to_compare(patches, _began_as_waves(session, code))
     values = {
-        title: similarity(vectors[chosen], vectors, cosine).numpy()
+        title: code_similarity(vectors[chosen], vectors, cosine).numpy()
         for title, vectors in codes.items()
     }
     lowest = min(float(v.min()) for v in values.values())
@@ -144,15 +149,15 @@ def _show_norms(patches: Tensor, layout: TokenLayout) -> None:
 
 def _show_components(patches: Tensor, layout: TokenLayout) -> None:
     st.subheader("Principal components")
-    _, coordinates, shares = principal_components(patches, 3)
-    picture = component_colors(coordinates.numpy(), layout.grid)
+    found = find_components(patches, 3)
+    picture = component_colors(found.coordinates(patches).numpy(), layout.grid)
     st.image(
         enlarge(picture, 284),
         width=284,
         output_format="PNG",
         alt="The three leading principal components of the code as red, green and blue",
     )
-    held = ", ".join(f"{share:.0%}" for share in shares)
+    held = ", ".join(f"{share:.0%}" for share in found.shares)
     st.caption(
         "*Principal components* are the directions in which the codes differ most. The first "
         f"three are drawn as red, green and blue; they hold {held} of the variance."
@@ -168,7 +173,7 @@ def _show_prefix(code: PositionCode, patches: Tensor) -> None:
     vectors = {name: vector for name, vector in zip(names, code.prefix.values(), strict=True)}
     lines = []
     for name, vector in vectors.items():
-        cosines = similarity(vector[None], patches)[0]
+        cosines = code_similarity(vector[None], patches)[0]
         lines.append(
             f"| {name} | {vector.norm():.2f} | {cosines.min():.2f} to {cosines.max():.2f} |"
         )

@@ -7,7 +7,7 @@ import numpy as np
 import streamlit as st
 from torch import Tensor
 
-from model.analysis.position_codes import similarity
+from model.analysis.position_codes import code_similarity
 from model.nets.sinusoids import angles, frequencies, wave_code, wave_code_2d
 from viz.charts.curves import curves
 from viz.charts.heatmap import heatmap, mark
@@ -215,7 +215,7 @@ def _show_neighbours(title: str, make: Callable[[], Tensor], grid: tuple[int, in
     except ValueError as problem:
         st.info(str(problem))
         return
-    likeness = similarity(code[own : own + 1], code).reshape(grid).numpy()
+    likeness = code_similarity(code[own : own + 1], code).reshape(grid).numpy()
     figure = heatmap(
         likeness,
         "Column",

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.analysis.position_codes import find_position_code, random_code, similarity
+from model.analysis.position_codes import code_similarity, find_position_code, random_code
 from model.analysis.rotary_codes import rotary_score
 from model.analysis.token_order import without_position_code
 from model.nets.position_embedding import sinusoidal_code
@@ -43,7 +43,7 @@ def test_it_is_the_code_that_models_run(length, width):
 @settings(deadline=None, max_examples=30)
 @given(st.integers(2, 50), widths, bases)
 def test_the_dot_product_depends_on_the_distance_only(length, width, base):
-    dots = similarity(wave_code(length, width, base), cosine=False)
+    dots = code_similarity(wave_code(length, width, base), cosine=False)
     for step in range(length):
         diagonal = dots.diagonal(step)
         expected = frequencies(width, base).mul(step).cos().sum()
@@ -88,8 +88,8 @@ def test_on_a_grid_rows_and_columns_count_alike():
 
 def test_cosines_and_dots():
     code = torch.tensor([[3.0, 0.0], [0.0, 2.0], [0.0, 0.0]])
-    assert similarity(code).tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0]]
-    assert similarity(code, cosine=False).diagonal().tolist() == [9, 4, 0]
+    assert code_similarity(code).tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0]]
+    assert code_similarity(code, cosine=False).diagonal().tolist() == [9, 4, 0]
     assert torch.equal(random_code(3, 4), random_code(3, 4))
 
 
