@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from torch import Tensor
 
@@ -40,7 +41,7 @@ class CheckpointFormat:
 
     def rename(self, tensors: Tensors) -> tuple[Tensors, list[str]]:
         """Return the tensors under our names, and the names that this format does not have."""
-        patterns = [(_pattern(theirs), ours) for theirs, ours in self.names.items()]
+        patterns = _by_digits(tuple(self.names.items()))
         renamed: Tensors = {}
         unknown: list[str] = []
         for name, tensor in tensors.items():
@@ -64,20 +65,40 @@ class CheckpointFormat:
 
         pairs = sorted(self.names.items(), key=uses, reverse=True)
         fused = re.sub("query|key|value", "qkv", ours)
-        patterns = [(_pattern(here), theirs) for theirs, here in pairs]
+        patterns = _by_digits(tuple((here, theirs) for theirs, here in pairs))
         theirs = _translate(ours, patterns) or _translate(fused, patterns)
         return self.only + theirs if theirs else ours
 
 
+Patterns = dict[str, list[tuple[re.Pattern[str], str]]]
+
+
+@lru_cache(maxsize=256)
 def _pattern(name: str) -> re.Pattern[str]:
-    return re.compile(re.escape(name).replace(r"\*", r"(\d+)"))
+    return re.compile(re.escape(name).replace(r"\*", r"([0-9]+)"))
 
 
-def _translate(name: str, patterns: list[tuple[re.Pattern[str], str]]) -> str | None:
+@lru_cache(maxsize=64)
+def _by_digits(pairs: tuple[tuple[str, str], ...]) -> Patterns:
+    """Order the patterns of a table by their text with every number left out.
+
+    So a name is compared with the few patterns that it may fit, and not with all.
+    """
+    patterns: Patterns = {}
+    for theirs, ours in pairs:
+        patterns.setdefault(_without_numbers(theirs), []).append((_pattern(theirs), ours))
+    return patterns
+
+
+def _without_numbers(name: str) -> str:
+    return re.sub(r"\*|[0-9]+", "", name)
+
+
+def _translate(name: str, patterns: Patterns) -> str | None:
     """Translate a name, or the name without its last part, such as "weight"; None for unknown."""
     stem, _, last = name.rpartition(".")
     for candidate, suffix in ((name, ""), (stem, f".{last}")):
-        for pattern, other in patterns:
+        for pattern, other in patterns.get(_without_numbers(candidate), ()):
             if found := pattern.fullmatch(candidate):
                 for number in found.groups():
                     other = other.replace("*", number, 1)

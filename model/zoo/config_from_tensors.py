@@ -16,6 +16,7 @@ from model.tokens import pair
 from model.zoo.checkpoint_format import CheckpointFormat, Tensors
 from model.zoo.tokens_from_tensors import read_tokens
 
+MAX_WIDTH = 20_000  # of a token; ViT-22B has 6,144
 # Where a stem's stages begin, and the further convolutions in them.
 _FIRST_OF_STAGE = re.compile(r"embed\.stages\.\d+\.0\.weight")
 _MORE_OF_STAGE = re.compile(r"embed\.stages\.\d+\.\d+\.0\.weight")
@@ -72,6 +73,8 @@ def _likeliest_preset(tensors: Tensors) -> ViTConfig:
 def _embedding(tensors: Tensors, settings: dict[str, Any]) -> dict[str, Any]:
     """Read width, channels and patches off the embedding."""
     weight = tensors["embed.proj.weight"]
+    if not 1 <= weight.shape[0] <= MAX_WIDTH:
+        raise ValueError(f"Its tokens are {weight.shape[0]:,} numbers wide, which no model's are.")
     read = {"dim": weight.shape[0], "patch_bias": "embed.proj.bias" in tensors}
     if "embed.stages.0.0.weight" in tensors:
         stages = [t for name, t in sorted(tensors.items()) if _FIRST_OF_STAGE.fullmatch(name)]
@@ -151,9 +154,13 @@ def _blocks(tensors: Tensors, interleaved: bool) -> dict[str, Any]:
 def _scale_layer(tensors: Tensors, name: str) -> None:
     """Multiply LayerScale (Touvron et al. 2021) into the layer whose output it scales."""
     gamma = tensors.pop(name)
+    if gamma.ndim != 1:
+        raise ValueError(f"Its {name} is no vector.")
     layer = name.replace("attention.gamma", "attention.proj").replace("mlp.gamma", "mlp.fc2")
     for suffix, factor in ((".weight", gamma[:, None]), (".bias", gamma)):
         if layer + suffix in tensors:
+            if tensors[layer + suffix].shape[:1] != gamma.shape:
+                raise ValueError(f"Its {name} does not fit the layer that it scales.")
             tensors[layer + suffix] = tensors[layer + suffix] * factor
 
 

@@ -118,11 +118,10 @@ def _prefixes(source: CheckpointFormat, names: Iterable[str]) -> list[str]:
         end = f"{theirs}.weight"
         for name in names if ours == "embed.proj" else ():
             if name == end or name.endswith(f".{end}"):
-                found[name[: len(name) - len(end)]] = None
-    parts = [prefix.split(".")[:-1] for prefix in list(found)[:8]]
-    every = {
-        "".join(f"{part}." for part in each[:n]) for each in parts for n in range(len(each) + 1)
-    }
+                whole = name[: len(name) - len(end)]
+                # The format's own prefix is a part of its names.
+                found |= {whole.removesuffix(own): None for own in (source.only, source.prefix, "")}
+    every = [prefix for prefix in found if not prefix or prefix.endswith(".")][:MOST_PREFIXES]
     order = list(names)
     first = {
         prefix: next(i for i, n in enumerate(order) if n.startswith(prefix)) for prefix in every
@@ -130,6 +129,7 @@ def _prefixes(source: CheckpointFormat, names: Iterable[str]) -> list[str]:
     return sorted(every, key=lambda p: (not re.search("teacher|ema", p), p.count("."), first[p]))
 
 
+MOST_PREFIXES = 8  # networks in one file that are compared
 _CHUNK = re.compile(r"(^blocks\.|\.blocks\.)\d+\.(\d+\.)")
 _ESSENTIAL = ("embed.proj", "blocks.0.mlp.fc1")
 

@@ -15,7 +15,9 @@ from typing import IO, Any
 
 import torch
 
-MAX_INSTRUCTIONS = 500_000  # a ViT-L with its optimiser has 40,000; as many take one second
+MAX_INSTRUCTIONS = 300_000  # a ViT-L with its optimiser has 40,000
+LONGEST_NAME = 300  # characters, of a class or of a tensor
+MOST_DIMENSIONS = 16
 
 DTYPES = {
     "FloatStorage": torch.float32,
@@ -76,7 +78,7 @@ class StoredTensor:
     def last_number(self) -> int:
         """Return the index of the last number in the storage, -1 for none. Raises ValueError."""
         whole = (self.offset, *self.shape, *self.stride)
-        if len(self.shape) != len(self.stride) or len(self.shape) > 16:
+        if len(self.shape) != len(self.stride):
             raise ValueError("shape and stride differ")
         if not all(type(n) is int and 0 <= n < 2**48 for n in whole):
             raise ValueError("no sizes")
@@ -168,7 +170,13 @@ def _call(callee: Any, arguments: tuple[Any, ...]) -> Any:
 def _make_tensor(storage: Any, offset: int, shape: Any, stride: Any, *_: Any) -> StoredTensor:
     if not isinstance(storage, Storage) or type(offset) is not int:
         raise TypeError("a tensor without numbers")
-    return StoredTensor(storage, offset, tuple(shape), tuple(stride))
+    return StoredTensor(storage, offset, _make_size(shape), _make_size(stride))
+
+
+def _make_size(sides: Any = ()) -> tuple[Any, ...]:
+    if not isinstance(sides, list | tuple) or len(sides) > MOST_DIMENSIONS:
+        raise TypeError("no sides of a tensor")
+    return tuple(sides)
 
 
 def _make_dict(pairs: Any = (), *_: Any) -> dict[Any, Any]:
@@ -184,7 +192,7 @@ _MAKERS: dict[str, Callable[..., Any]] = {
     "collections.defaultdict": lambda *_: {},
     "builtins.dict": _make_dict,
     "__builtin__.dict": _make_dict,
-    "torch.Size": lambda sizes=(): tuple(sizes),
+    "torch.Size": _make_size,
     "torch._utils._rebuild_tensor": _make_tensor,
     "torch._utils._rebuild_tensor_v2": _make_tensor,
     "torch._utils._rebuild_parameter": _first,
@@ -195,9 +203,13 @@ _MAKERS: dict[str, Callable[..., Any]] = {
 
 def _stored(record: Any) -> Any:
     """Read the five or six entries by which torch refers to numbers outside the pickle."""
+    if not isinstance(record, tuple) or not 2 <= len(record) <= 6:
+        raise TypeError("no reference")
     if record[0] == "module":  # older files write a class of a layer so, with its source
         return record[1]
     _, kind, key, _, numbers, *view = record
+    if not isinstance(kind, Named) or not isinstance(key, str | int):
+        raise TypeError("no storage")
     kind = kind.name.rpartition(".")[2]
     start = view[0][1] if view and view[0] else 0
     if type(numbers) is not int or type(start) is not int or start < 0:
@@ -268,6 +280,11 @@ class _Machine:
 
     def look_up(self, name: str) -> None:
         module, _, last = name.partition(" ")
+        self.name(module, last)
+
+    def name(self, module: str, last: str) -> None:
+        if len(module) + len(last) > LONGEST_NAME:
+            raise ValueError("a name longer than any class has")
         self.stack.append(_look_at(f"{module}.{last}"))
 
     def instantiate(self, name: str) -> None:
@@ -279,7 +296,7 @@ class _Machine:
         module, last = self.take(2)
         if not (isinstance(module, str) and isinstance(last, str)):
             raise ForeignProgram("a name put together while reading")
-        self.look_up(f"{module} {last}")
+        self.name(module, last)
 
     def call_with_mark(self) -> None:
         callee, *arguments = self.since_mark()

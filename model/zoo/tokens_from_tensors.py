@@ -11,7 +11,7 @@ from torch import Tensor
 
 from model.nets.position_embedding import sinusoidal_code
 from model.nets.vit import ViTConfig
-from model.tokens import TokenLayout, check_affordable, grid_of, pair
+from model.tokens import MAX_TOKENS, TokenLayout, check_affordable, grid_of, pair
 from model.zoo.checkpoint_format import CheckpointFormat, Tensors
 
 _IN_PYTHON = "in Python img_size=(height, width)"
@@ -36,6 +36,8 @@ def read_tokens(
             tensors[name] = tensors[name].reshape(1, -1, dim)
     cls = int("cls_token" in tensors)
     registers = tensors["registers"].shape[1] if "registers" in tensors else 0
+    if registers > MAX_TOKENS:
+        raise ValueError(f"It has {registers:,} registers, which no model has.")
     read = {"cls_token": bool(cls), "registers": registers}
     size = settings.get("img_size")
     grid = None if size is None else _grid_of_size(size, patch)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import math
 import re
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,14 @@ from safetensors import safe_open
 from torch import Tensor
 
 from model.errors import ModelNotFound, ModelRejected
+from model.zoo.archives import MAX_BYTES, SMALL, open_archive
+from model.zoo.networks_in_file import (
+    SAVE,
+    StoredNetwork,
+    check_names,
+    choose_network,
+    items_of,
+)
 from model.zoo.pickled_values import (
     Blank,
     Budget,
@@ -31,29 +38,22 @@ from model.zoo.pickled_values import (
     read_pickle,
 )
 
-SMALL = 1_000_000  # bytes: what nobody need count
-MAX_BYTES = 1_500_000_000  # ViT-L in float32 has 1.2 GB
-MAX_TENSORS = 20_000
 MAX_PARTS = 100
+MAX_HEADER = 1_500_000  # bytes of a safetensors file's list of tensors; a ViT-L's has 60,000
 MAX_PICKLE_BYTES = 20_000_000  # the program alone, without the numbers
+MAX_PICKLES = 4  # torch writes one
+MAX_GROWTH = 4  # from a file to its tensors in float32; half precision doubles
+MAX_SIDE = 100_000_000  # of a tensor
 
-# Of several models in one file the first in this order is taken.
-_WRAPPERS = (
-    *("state_dict", "model_state_dict", "model", "net", "weights"),
-    *("model_ema", "ema", "teacher", "student"),
-)
-# Keys below which a training run keeps its own tensors, none of them a model's.
-_NO_MODEL = re.compile(r"optim|sched|scaler|rng|random|callback|loop|loss|momentum|hyper", re.I)
 _PART = re.compile(r"(.*-)(\d{5})-of-(\d{5})(\.\w+)?")
 _PREFIXES = ("module.", "model.", "net.", "backbone.")
 # What wrappers of modules put into names, at any place.
 _WRAPPED = re.compile(r"(^|(?<=\.))(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
-_SAVE = "Save it with torch.save(model.state_dict(), PATH)."
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _OTHER_FILES = (
     (b"GGUF", "a GGUF file, whose weights are quantised", "Open the model it was made from."),
     (b"\x89HDF", "an HDF5 file, as Keras writes it", "Open the PyTorch weights of this model."),
-    (b"\x93NUMPY", "a NumPy array, not the weights of a model", _SAVE),
+    (b"\x93NUMPY", "a NumPy array, not the weights of a model", SAVE),
     (b"\x08", "an ONNX model, whose tensors have no names of layers", "Open its PyTorch weights."),
 )
 
@@ -69,17 +69,21 @@ class Weights:
     others: list[str] = field(default_factory=list)  # further models in the file, which are left
 
 
-def read_weights(path: Path) -> Weights:
+def read_weights(path: Path, network: str | None = None) -> Weights:
     """Read the tensors of a safetensors file, or of a file that torch.save has written.
 
     Wrappers such as {"state_dict": ...} and prefixes such as "module." are taken off, the latter
     where most names have them. Of a model in several parts, all are read.
 
+    Args:
+        path: The file, or one of the parts.
+        network: Which of several networks in it, by its key, such as "student".
+
     Raises:
         ModelNotFound: There is no such file.
         ModelRejected: The file is damaged, too large, holds no tensors, or more than tensors.
     """
-    found, notes = _read_parts(path)
+    found, notes = _read_parts(path, network)
     checked = {name: _checked(path, name, tensor) for name, tensor in found.tensors.items()}
     tensors, beside = _bare({_WRAPPED.sub("", name): t for name, t in checked.items()})
     more = {name: _checked(path, name, tensor) for name, tensor in found.beside.items()}
@@ -92,19 +96,16 @@ def read_named(path: Path) -> dict[str, Tensor]:
     return {name: _checked(path, name, tensor) for name, tensor in found.tensors.items()}
 
 
-def _read_parts(path: Path) -> tuple[_Found, dict[str, str]]:
+def _read_parts(path: Path, network: str | None = None) -> tuple[_Found, dict[str, str]]:
     """Read a model that lies in one file or in several."""
-    parts = [_read_file(part) for part in parts_of(path)]
+    parts = [_read_file(part, network) for part in parts_of(path)]
     found, notes = parts[0]
     for part, _ in parts[1:]:
         found.tensors |= part.tensors
         found.beside |= part.beside
     if not found.tensors:
-        raise ModelRejected(f"{path.name} holds no tensors by name. {_SAVE}")
-    if len(found.tensors) > MAX_TENSORS:
-        raise ModelRejected(
-            f"{path.name} holds {len(found.tensors):,} tensors: no model has those."
-        )
+        raise ModelRejected(f"{path.name} holds no tensors by name. {SAVE}")
+    check_names(path.name, [*found.tensors, *found.beside])
     return found, notes
 
 
@@ -130,7 +131,7 @@ def parts_of(path: Path) -> list[Path]:
     return every
 
 
-def _read_file(path: Path) -> tuple[_Found, dict[str, str]]:
+def _read_file(path: Path, network: str | None) -> tuple[_Found, dict[str, str]]:
     """Read one file: what is kept, and a safetensors file's own notes."""
     notes: dict[str, str] = {}
     try:
@@ -139,18 +140,18 @@ def _read_file(path: Path) -> tuple[_Found, dict[str, str]]:
             head = file.read(16)
             kind = _kind_of_file(path, head, size)
             if kind == "safetensors":
-                tensors, notes = _read_safetensors(path)
+                tensors, notes = _read_safetensors(path, int.from_bytes(head[:8], "little"))
                 found = _Found(tensors)
             else:
                 read = _read_zip if kind == "zip" else _read_legacy
-                found = read(path, file, max(8 * size, SMALL))
+                found = read(path, file, size, network)
     except (ModelRejected, ModelNotFound):
         raise
     except ForeignProgram as error:
         shown = "".join(c for c in error.name if c.isprintable())[:60]
         raise ModelRejected(
             f"{path.name} holds more than tensors ({shown}), and opening that could run a "
-            f"stranger's program. Nothing of it was run. {_SAVE}"
+            f"stranger's program. Nothing of it was run. {SAVE}"
         ) from error
     except FileNotFoundError as error:
         raise ModelNotFound(f"There is no file {path}. Check its name and folder.") from error
@@ -186,15 +187,16 @@ def _kind_of_file(path: Path, head: bytes, size: int) -> str:
         if head.startswith(magic):
             raise ModelRejected(f"{path.name} is {what}. {cure}")
     raise ModelRejected(
-        f"{path.name} is no file of weights: neither safetensors nor saved by torch. {_SAVE}"
+        f"{path.name} is no file of weights: neither safetensors nor saved by torch. {SAVE}"
     )
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read_safetensors(path: Path, header: int) -> tuple[dict[str, Tensor], dict[str, str]]:
+    if header > MAX_HEADER:
+        raise ModelRejected(f"{path.name} lists more tensors than any model has.")
     with safe_open(path, "pt") as file:
         names = file.keys()
-        if len(names) > MAX_TENSORS:
-            raise ModelRejected(f"{path.name} holds {len(names):,} tensors: no model has those.")
+        check_names(path.name, names)
         return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
 
 
@@ -210,12 +212,10 @@ class _Found:
     others: list[str] = field(default_factory=list)
 
 
-def _read_zip(path: Path, file: IO[bytes], limit: int) -> _Found:
+def _read_zip(path: Path, file: IO[bytes], size: int, network: str | None) -> _Found:
     """Read a file that torch writes since 1.6: a ZIP archive of a pickle, and of numbers."""
-    archive = zipfile.ZipFile(file)
+    archive = open_archive(path.name, file, size)
     entries = {entry.filename: entry for entry in archive.infolist()}
-    if len(entries) != len(archive.infolist()):
-        raise ValueError("two entries of one name")
     if any("/code/" in name or name.endswith("constants.pkl") for name in entries):
         raise ModelRejected(
             f"{path.name} is a TorchScript program, not only tensors. Save those: "
@@ -223,33 +223,35 @@ def _read_zip(path: Path, file: IO[bytes], limit: int) -> _Found:
         )
     programs = [name for name in entries if name.endswith(".pkl")]
     if not programs:
-        raise ModelRejected(f"{path.name} is a ZIP archive that torch has not written. {_SAVE}")
-    unpacked = sum(entry.file_size for entry in entries.values())
-    if unpacked > MAX_BYTES or any(entries[n].file_size > MAX_PICKLE_BYTES for n in programs):
-        raise ModelRejected(f"{path.name} unpacks to far more than a model's tensors. {_SAVE}")
+        raise ModelRejected(f"{path.name} is a ZIP archive that torch has not written. {SAVE}")
+    if (
+        len(programs) > MAX_PICKLES
+        or sum(entries[name].file_size for name in programs) > MAX_PICKLE_BYTES
+    ):
+        raise ModelRejected(f"{path.name} holds longer pickles than any model's file. {SAVE}")
     budget = Budget()
     contents = {n: read_pickle(io.BytesIO(archive.read(n)), budget) for n in programs}
     main = next(name for name in programs if name.rpartition("/")[2] == "data.pkl")
     folder = main.removesuffix("data.pkl")
     if f"{folder}byteorder" in entries and archive.read(f"{folder}byteorder") == b"big":
-        raise ModelRejected(f"{path.name} was written on a big-endian machine. {_SAVE}")
-    stored = _choose(path, contents[main])
-    return _with_numbers(path, stored, limit, lambda key: archive.read(f"{folder}data/{key}"))
+        raise ModelRejected(f"{path.name} was written on a big-endian machine. {SAVE}")
+    stored = choose_network(path.name, contents[main], network)
+    return _with_numbers(path, stored, size, lambda key: archive.read(f"{folder}data/{key}"))
 
 
-def _read_legacy(path: Path, file: IO[bytes], limit: int) -> _Found:
+def _read_legacy(path: Path, file: IO[bytes], size: int, network: str | None) -> _Found:
     """Read an older file: five pickles in a row, and then the numbers."""
     file.seek(0)
     programs = io.BytesIO(file.read(MAX_PICKLE_BYTES))
     budget = Budget()
     if read_pickle(programs, budget) != _LEGACY_MAGIC:
-        raise ModelRejected(f"{path.name} is a pickle that torch.save has not written. {_SAVE}")
+        raise ModelRejected(f"{path.name} is a pickle that torch.save has not written. {SAVE}")
     _, _, content, keys = (read_pickle(programs, budget) for _ in range(4))
-    stored = _choose(path, content)
+    stored = choose_network(path.name, content, network)
     storages = {each.key: each for each in _storages(content)}
     places: dict[str, tuple[int, int]] = {}
     at = programs.tell()
-    for key in map(str, keys):
+    for key in keys:
         file.seek(at)
         numbers = int.from_bytes(file.read(8), "little")
         length = numbers * storages[key].dtype.itemsize
@@ -258,89 +260,12 @@ def _read_legacy(path: Path, file: IO[bytes], limit: int) -> _Found:
 
     def read(key: str) -> bytes:
         start, length = places[key]
+        if length > size:
+            raise ValueError("it stops before its end")
         file.seek(start)
         return file.read(length)
 
-    return _with_numbers(path, stored, limit, read)
-
-
-@dataclass
-class _Stored:
-    """What is kept of a pickle, its numbers still in the file."""
-
-    tensors: dict[str, StoredTensor]
-    beside: dict[str, StoredTensor]
-    others: list[str]
-
-
-@dataclass
-class _Mapping:
-    """A mapping of names to tensors in a file, and the keys that lead to it."""
-
-    keys: tuple[str, ...]
-    tensors: dict[str, StoredTensor]
-    other: list[str]  # classes of what else it maps to
-
-    def rank(self, most: int) -> tuple[int, ...]:
-        """Order mappings: those with most tensors, then as `_WRAPPERS` are."""
-        places = [_WRAPPERS.index(k) if k in _WRAPPERS else len(_WRAPPERS) for k in self.keys]
-        return (2 * len(self.tensors) < most, *(places or [len(_WRAPPERS)]))
-
-
-def _choose(path: Path, content: Any) -> _Stored:
-    """Find the mapping of names to tensors, whatever its key. Raises ModelRejected for none.
-
-    Of several, those in the order of `_WRAPPERS` come first. Small ones (a head, saved apart from
-    its encoder) lie beside the chosen one, further models are named.
-    """
-    found = list(_mappings(content, (), set()))
-    models = [each for each in found if each.tensors]
-    most = max((len(each.tensors) for each in models), default=0)
-    models.sort(key=lambda each: each.rank(most))
-    other = [of for each in models[:1] or found for of in each.other]
-    other += [content.of] if isinstance(content, Blank) else []
-    if any(of.startswith("torch._utils._rebuild") for of in other):
-        raise ModelRejected(f"{path.name} holds sparse, quantised or complex tensors. {_SAVE}")
-    if not models:
-        what = "".join(c for c in other[0] if c.isprintable())[:60] if other else ""
-        raise ModelRejected(
-            f"{path.name} holds no tensors by name. {_SAVE}"
-            if not other
-            else f"{path.name} holds no tensors by name, but an object ({what}), which opens only "
-            f"by running a stranger's program. Nothing of it was run. {_SAVE}"
-        )
-    chosen, *rest = models
-    small = [each for each in rest if len(each.tensors) <= 4 < len(chosen.tensors)]
-    return _Stored(
-        chosen.tensors,
-        {
-            ".".join((*each.keys, name)): tensor
-            for each in small
-            for name, tensor in each.tensors.items()
-        },
-        [".".join(each.keys) for each in rest if each not in small],
-    )
-
-
-def _mappings(content: Any, keys: tuple[str, ...], seen: set[int]) -> Iterator[_Mapping]:
-    """Iterate over the mappings in a file that may be a model's."""
-    items = _items(content)
-    if not isinstance(items, dict) or id(items) in seen or len(keys) > 5:
-        return
-    seen.add(id(items))
-    yield _Mapping(
-        keys,
-        {str(key): value for key, value in items.items() if isinstance(value, StoredTensor)},
-        [value.of for value in items.values() if isinstance(value, Blank)],
-    )
-    for key, value in items.items():
-        if isinstance(key, str) and not _NO_MODEL.search(key[:100]):
-            yield from _mappings(value, (*keys, key), seen)
-
-
-def _items(content: Any) -> Any:
-    """Return what a `Blank` holds by key, and everything else as it is."""
-    return content.items if isinstance(content, Blank) else content
+    return _with_numbers(path, stored, size, read)
 
 
 def _storages(content: Any) -> Iterator[Storage]:
@@ -352,17 +277,19 @@ def _storages(content: Any) -> Iterator[Storage]:
             yield value.storage
         elif isinstance(value, dict | list | tuple | Blank) and id(value) not in seen:
             seen.add(id(value))
-            inner = _items(value)
+            inner = items_of(value)
             waiting.extend(inner.values() if isinstance(inner, dict) else inner)
 
 
-def _with_numbers(path: Path, stored: _Stored, limit: int, read: Callable[[str], bytes]) -> _Found:
+def _with_numbers(
+    path: Path, stored: StoredNetwork, size: int, read: Callable[[str], bytes]
+) -> _Found:
     """Read the numbers of the tensors that are kept.
 
     Args:
         path: The file, for messages.
         stored: The tensors.
-        limit: How many bytes they may have, in the file and as float32.
+        size: The file's size in bytes, which bounds the tensors'.
         read: Returns the bytes of a storage, by its key.
     """
     kept = [*stored.tensors.items(), *stored.beside.items()]
@@ -372,6 +299,7 @@ def _with_numbers(path: Path, stored: _Stored, limit: int, read: Callable[[str],
         if last >= tensor.storage.numbers or math.prod(tensor.shape) > tensor.storage.numbers:
             raise ModelRejected(f"{path.name} is damaged: {name[:60]} is larger than its numbers.")
     total = sum(math.prod(tensor.shape) for _, tensor in kept)
+    limit = min(MAX_BYTES, max(MAX_GROWTH * size, SMALL))
     if max(4 * total, sum(s.numbers * s.dtype.itemsize for s in needed.values())) > limit:
         raise ModelRejected(f"{path.name} is damaged: its tensors are larger than its numbers.")
     numbers = {key: bytearray(read(key)) for key in needed}
@@ -412,8 +340,10 @@ def _bare(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tens
 def _checked(path: Path, name: str, tensor: Tensor) -> Tensor:
     """Return a tensor as float32, integers as they are. Raises ModelRejected."""
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
-        raise ModelRejected(f"{path.name} holds sparse, quantised or complex tensors. {_SAVE}")
+        raise ModelRejected(f"{path.name} holds sparse, quantised or complex tensors. {SAVE}")
     tensor = tensor.detach()
+    if max(tensor.shape, default=0) > MAX_SIDE:
+        raise ModelRejected(f"{path.name} is damaged: {name[:60]} is larger than any model's.")
     held = tensor.untyped_storage().nbytes()
     if tensor.numel() * tensor.element_size() > held:
         raise ModelRejected(f"{path.name} is damaged: {name[:60]} is larger than its numbers.")
@@ -424,7 +354,7 @@ def _checked(path: Path, name: str, tensor: Tensor) -> Tensor:
         finite = bool(tensor.isfinite().all())
     except RuntimeError as error:  # float4, for instance
         raise ModelRejected(
-            f"{path.name} holds numbers of a kind that cannot be read, in {name[:60]}. {_SAVE}"
+            f"{path.name} holds numbers of a kind that cannot be read, in {name[:60]}. {SAVE}"
         ) from error
     if not finite:
         raise ModelRejected(

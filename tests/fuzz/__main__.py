@@ -22,9 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
-from tests.fuzz import pictures
+from tests.fuzz import pictures, weights
 
-KINDS: dict[str, ModuleType] = {"pictures": pictures}
+KINDS: dict[str, ModuleType] = {"pictures": pictures, "weights": weights}
 LONGEST = 200
 """Characters of a file that a sentence may quote, and so much again of its own."""
 

@@ -1,10 +1,12 @@
 """A few of the files that `python -m tests.fuzz` makes by the thousand."""
 
 import random
+from contextlib import suppress
 
 import pytest
 
-from tests.fuzz.__main__ import KINDS, fuzz, main
+from tests.fuzz import hostile_weights, weights
+from tests.fuzz.__main__ import KINDS, _forget_peak, _peak, fuzz, main
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -13,6 +15,15 @@ def test_a_small_run_finds_nothing_but_opened_and_refused(kind):
     totals = fuzz(kind, count=150, seed=0, largest=50_000)
     assert totals.ends["other"] == 0
     assert totals.ends["opened"] and totals.ends["refused"]
+
+
+@pytest.mark.parametrize("kind", hostile_weights.KINDS)
+def test_no_small_file_of_weights_takes_much_memory(kind):
+    data = hostile_weights.KINDS[kind](300_000)
+    before = _forget_peak()
+    with suppress(weights.REFUSED):
+        weights.open_case(data)
+    assert _peak() - before < 200 * 1024
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from model.errors import ModelNotFound, ModelRejected
-from model.zoo import pickled_values, weights_files
+from model.zoo import archives, networks_in_file, pickled_values, weights_files
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.tensor([1.0, -2.0])}
 
@@ -183,7 +183,7 @@ def test_an_optimiser_s_tensors_are_no_model(file):
 def test_tensors_are_found_below_any_key(tmp_path, keys):
     content, key = STATE, keys
     depth = 0
-    while key is not None and not weights_files._NO_MODEL.search(key[0]):
+    while key is not None and not networks_in_file._NO_NETWORK.search(key[0]):
         content, key, depth = {key[0]: content, "epoch": depth}, key[1], depth + 1
     path = tmp_path / "nested"
     torch.save(content, path)
@@ -321,10 +321,12 @@ def test_programs_that_no_torch_writes(file, content):
 
 def test_sixty_pickles_share_one_budget(file, monkeypatch):
     torch.save(STATE, file)
-    monkeypatch.setattr(pickled_values, "MAX_INSTRUCTIONS", 5_000)
     with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
         for number in range(60):
             archive.writestr(f"archive/{number}.pkl", program(b"N0" * 100))
+    assert "longer pickles" in sentence(file)
+    monkeypatch.setattr(weights_files, "MAX_PICKLES", 100)
+    monkeypatch.setattr(pickled_values, "MAX_INSTRUCTIONS", 5_000)
     assert "damaged" in sentence(file)
 
 
@@ -432,7 +434,7 @@ def test_an_archive_that_unpacks_to_too_much(file, monkeypatch):
     torch.save(STATE, file)
     with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data/9", bytes(100_000))
-    monkeypatch.setattr(weights_files, "MAX_BYTES", 50_000)
+    monkeypatch.setattr(archives, "MAX_BYTES", 50_000)
     assert "unpacks to far more" in sentence(file)
 
 
@@ -448,7 +450,7 @@ def test_a_tensor_larger_than_its_numbers(file):
 
 
 def test_more_tensors_than_any_model_has(file, monkeypatch):
-    monkeypatch.setattr(weights_files, "MAX_TENSORS", 1)
+    monkeypatch.setattr(networks_in_file, "MAX_TENSORS", 1)
     torch.save(STATE, file)
     assert "holds 2 tensors" in sentence(file)
     save_file(STATE, file)
