@@ -22,7 +22,9 @@ BUNDLES = RECORDS | {
     *("model.card", "model.preprocessing", "model.bundle", "model.recorded_image"),
 }
 OPENED = BUNDLES | {"model.datasets", "model.captioning", "model.zoo"}
-LOOKED_INTO = OPENED | {"model.attribution", "model.analysis", "model.features"}
+LOOKED_INTO = OPENED | {
+    *("model.attribution", "model.analysis", "model.features", "model.intervention"),
+}
 MEASURED = LOOKED_INTO | {"model.survey", "model.evaluate"}
 MODEL = MEASURED | {"model", "model.training"}
 DRAWN = {"viz.charts", "viz.pictures"}
@@ -49,6 +51,7 @@ ARROWS: dict[str, set[str]] = {
     "model.attribution": OPENED,
     "model.analysis": OPENED,
     "model.features": OPENED | {"model.attribution"},
+    "model.intervention": OPENED,
     "model.survey": LOOKED_INTO,
     "model.evaluate": LOOKED_INTO,
     "model.training": MEASURED,

@@ -33,6 +33,8 @@ MODULES = [
     "model.features.patch_vectors",
     "model.features.token_length",
     "model.images.opening",
+    "model.intervention.graph_reader",
+    "model.intervention.head_steps",
     "model.nets.attention",
     "model.nets.fixed_seed",
     "model.nets.patch_embedding",
