@@ -39,3 +39,7 @@ class RecipeError(ValueError):
 
 class TrainingError(ValueError):
     """A training run that cannot start, continue or end as asked."""
+
+
+class WorkRefused(RuntimeError):
+    """Work that needs more memory or time than the server gives; the message has both numbers."""

@@ -13,6 +13,7 @@ from model.attribution.trace import (
     anchors_of,
     copy_sharing_weights,
     gradients_of,
+    parts_of_rows,
     without_graph,
 )
 from model.errors import MethodUnsuitable
@@ -38,8 +39,14 @@ def mean_exit_gradient(trace: Trace, layers: Sequence[str], start: int = 0) -> T
     except ValueError as error:
         raise MethodUnsuitable(str(error)) from error
     counted = list(zip(records, gradients, strict=True))[start : len(layers)]
-    rows = [r.map_gradient(g).relu().mean((1, 2)) for r, g in counted]
-    return torch.stack(rows).mean(0)
+    return torch.stack([_mean_rising(record, gradient) for record, gradient in counted]).mean(0)
+
+
+def _mean_rising(record: AttentionRecord, gradient: Tensor) -> Tensor:
+    """Average relu(∂s/∂A) over heads and queries, a chunk of rows at a time: (B, K)."""
+    parts = parts_of_rows(record)
+    sums = [record.map_gradient(gradient, queries=part).relu().sum((1, 2)) for part in parts]
+    return torch.stack(sums).sum(0) / (record.shape[1] * record.shape[2])
 
 
 def trace_block_exits(

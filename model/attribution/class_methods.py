@@ -27,9 +27,12 @@ from model.recording.rollout import fuse, rollout
 
 def class_attention(trace: Trace, layer: int = -1, head: int | str = "mean") -> Tensor:
     """Show A of one layer: one head of it (a number), or "mean", "max" or "min" over its heads."""
-    rows = trace.weights(layer, trace.readout_tokens)
-    rows = rows[:, head, None] if isinstance(head, int) else fuse(rows, head)[:, None]
-    return trace.patch_map(trace.mean_over_readout(rows)[:, 0])
+    if head == "mean":
+        return trace.patch_map(trace.mean_weights(layer).mean(1))
+    if isinstance(head, int):
+        return trace.patch_map(trace.mean_weights(layer)[:, head])
+    fused = trace.fused_weights(layer, lambda weights: fuse(weights, head))
+    return trace.patch_map(trace.mean_over_readout(fused[:, trace.readout_tokens]))
 
 
 def class_rollout(
@@ -109,8 +112,7 @@ def class_attention_gradcam(trace: Trace, layer: int = -1) -> Tensor:
     Grad-CAM (Selvaraju et al. 2017) with heads for channels, as in Chefer, Gur & Wolf 2021,
     "Transformer Interpretability Beyond Attention Visualization" (CVPR).
     """
-    weights = trace.mean_over_readout(trace.weights(layer, trace.readout_tokens))
-    gradient = trace.mean_over_readout(trace.gradient(layer, trace.readout_tokens))
+    weights, gradient = trace.mean_weights(layer), trace.mean_gradient(layer)
     importance = gradient[..., trace.layout.patch_slice].mean(-1, keepdim=True)
     return trace.patch_map((importance * weights).mean(1).relu())
 

@@ -27,6 +27,18 @@ AnyTrace = TypeVar("AnyTrace", bound="Trace")
 CHUNK = 1 << 22  # attention values in memory at a time
 
 
+def rows_at_once(record: AttentionRecord) -> int:
+    """Count the queries whose rows, of all images and heads, are `CHUNK` values together."""
+    batch, heads, _, keys = record.shape
+    return max(1, CHUNK // (batch * heads * keys))
+
+
+def parts_of_rows(record: AttentionRecord) -> list[slice]:
+    """Divide the queries of a record so that few enough rows are in memory at once."""
+    size, queries = rows_at_once(record), record.shape[2]
+    return [slice(first, min(first + size, queries)) for first in range(0, queries, size)]
+
+
 def class_score(classes: int | Sequence[int]) -> Score:
     """Score a class by its logit, (B, classes) -> (B,): one class for all images, or one each."""
 
@@ -142,10 +154,33 @@ class Trace:
         `fuse` takes both, (B, H, q, N) each, and returns (B, q, N). It gets a chunk of rows at a
         time, so the N x N maps of all heads are never in memory at once.
         """
-        batch, heads, tokens, keys = self.records[layer].shape
-        size = max(1, CHUNK // (batch * heads * keys))
-        parts = (slice(first, min(first + size, tokens)) for first in range(0, tokens, size))
+        parts = parts_of_rows(self.records[layer])
         return torch.cat([fuse(self.weights(layer, p), self.gradient(layer, p)) for p in parts], 1)
+
+    def fused_weights(self, layer: int, fuse: Callable[[Tensor], Tensor]) -> Tensor:
+        """Combine A of all heads into one matrix, (B, N, N), as `fused`; `fuse` takes A alone."""
+        parts = parts_of_rows(self.records[layer])
+        return torch.cat([fuse(self.weights(layer, part)) for part in parts], 1)
+
+    def mean_weights(self, layer: int) -> Tensor:
+        """Average A over the readout tokens, head by head: (B, H, N)."""
+        return self._mean_over_readout_in_parts(layer, self.weights)
+
+    def mean_gradient(self, layer: int) -> Tensor:
+        """Average ∂y/∂A over the readout tokens, head by head: (B, H, N)."""
+        return self._mean_over_readout_in_parts(layer, self.gradient)
+
+    def _mean_over_readout_in_parts(
+        self, layer: int, rows: Callable[[int, Selection], Tensor]
+    ) -> Tensor:
+        """Average rows of the readout tokens, a chunk of them at a time."""
+        weights, tokens = self.readout_weights, self.readout_tokens
+        size = rows_at_once(self.records[layer])
+        parts = [tokens[first : first + size] for first in range(0, len(tokens), size)]
+        means = [
+            torch.einsum("bq,bhqn->bhn", weights[:, part], rows(layer, part)) for part in parts
+        ]
+        return torch.stack(means).sum(0)
 
 
 def trace_class(

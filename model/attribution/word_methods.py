@@ -51,7 +51,9 @@ def word_rollout(
     """
 
     def fused(layer: int) -> Tensor:
-        return without_smallest(fuse(trace.weights(layer), fusion), discard)
+        return trace.fused_weights(
+            layer, lambda weights: without_smallest(fuse(weights, fusion), discard)
+        )
 
     return _roll_out(trace, fused, residual, start, stop)
 

@@ -1,16 +1,14 @@
 """Maps and scores of one picture, computed on demand and shared by everybody who asks.
 
-A class of students looks at the same few photos, so traces, maps and curves live in caches for
-the whole server, bounded in bytes or in number. A session holds keys only.
+A class of students looks at the same few photos, so the whole server shares traces, maps and
+curves, within its budget. A session holds keys only.
 """
 
-import threading
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from cachetools import LRUCache, cached
 from PIL import Image
 from torch import nn
 
@@ -22,8 +20,9 @@ from model.attribution.word_trace import trace_word
 from model.bundle import Bundle
 from model.captioning.words import NextWord, Word
 from model.errors import MethodUnsuitable
+from viz.server.costs import curves_cost, map_cost, trace_cost
+from viz.server.results import computed_once
 
-CACHE_BYTES = 512 * 2**20
 SHARES = np.linspace(0, 1, 21)
 """Of the patches, at which curves are measured."""
 
@@ -41,15 +40,7 @@ def _key(bundle: Bundle, key: str, image: Image.Image, *rest: object) -> Key:
     return bundle.name, key, *rest
 
 
-_answers: LRUCache[Key, np.ndarray] = LRUCache(4096)
-_traces: LRUCache[Key, Trace] = LRUCache(CACHE_BYTES, getsizeof=lambda trace: trace.nbytes)
-_maps: LRUCache[Key, np.ndarray | str] = LRUCache(
-    64 * 2**20, getsizeof=lambda found: getattr(found, "nbytes", 1024)
-)
-_curves: LRUCache[Key, "Measured"] = LRUCache(4096)
-
-
-@cached(_answers, key=_key, condition=threading.Condition())
+@computed_once("answer", key=_key, size=lambda answer: answer.nbytes)
 def probabilities(bundle: Bundle, key: str, image: Image.Image) -> np.ndarray:
     """Compute the probability of every class, (classes,) float32.
 
@@ -66,7 +57,12 @@ def trace_of(bundle: Bundle, key: str, image: Image.Image, target: Target) -> Tr
     return replace(_trace_without_net(bundle, key, image, target), net=net)
 
 
-@cached(_traces, key=_key, condition=threading.Condition())
+@computed_once(
+    "trace",
+    key=_key,
+    size=lambda trace: trace.nbytes,
+    cost=lambda bundle, key, image, target: trace_cost(bundle),
+)
 def _trace_without_net(bundle: Bundle, key: str, image: Image.Image, target: Target) -> Trace:
     """Trace without keeping the net, which `open_models` may have closed long before."""
     images = bundle.prepare(image)
@@ -78,7 +74,14 @@ def _trace_without_net(bundle: Bundle, key: str, image: Image.Image, target: Tar
     return replace(trace, net=nn.Identity())
 
 
-@cached(_maps, key=_key, condition=threading.Condition())
+@computed_once(
+    "map",
+    key=_key,
+    size=lambda found: getattr(found, "nbytes", 1024),
+    cost=lambda bundle, key, image, target, method, settings: map_cost(
+        trace_of(bundle, key, image, target), method, dict(settings)
+    ),
+)
 def map_of(
     bundle: Bundle,
     key: str,
@@ -108,7 +111,12 @@ class Measured:
     negative: float
 
 
-@cached(_curves, key=_key, condition=threading.Condition())
+@computed_once(
+    "curves",
+    key=_key,
+    size=lambda measured: measured.deletion.nbytes + measured.insertion.nbytes,
+    cost=lambda bundle, *rest: curves_cost(bundle, 2 * len(SHARES)),
+)
 def curves_of(
     bundle: Bundle,
     key: str,

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from model.attribution.need import count_parameters
 from model.bundle import Bundle
 from model.card import Card, OwnFileCard
 from model.evaluate import confusion
 from viz.charts.bars import share_bars
 from viz.charts.confusion import READABLE, class_bars, class_dots, confusion_grid, full_grid
-from viz.pages.shared import open_models
 from viz.pages.shared.state import Models
 from viz.pages.shared.text import plain
 from viz.pages.shared.training_facts import LINES
@@ -56,7 +56,7 @@ def show_facts(bundle: Bundle) -> None:
     tall, wide = bundle.tokens.patch
     sides = "" if height == width else " (height x width)"
     facts = {
-        "Parameters": f"{open_models.parameter_count(bundle):,}",
+        "Parameters": f"{count_parameters(bundle.net):,}",
         "Picture": f"{height} x {width} pixels{sides}{_assumed(bundle, 'img_size')}",
         "Patches": f"{rows} x {columns}, each of {tall} x {wide} pixels",
         **_layer_facts(bundle),

@@ -1,13 +1,11 @@
 """Patches: what does a patch become before attention sees it?"""
 
-import threading
 from functools import partial
 from typing import Literal
 
 import numpy as np
 import streamlit as st
 import torch
-from cachetools import LRUCache, cached
 from PIL import Image
 from torch import Tensor, nn
 
@@ -28,6 +26,7 @@ from viz.pages.shared.session import (
 )
 from viz.pages.shared.state import Patches
 from viz.pictures.patches import as_colors, clickable, enlarge, join, mosaic
+from viz.server.results import computed_once
 
 BARE = {"displayModeBar": False}
 SIDE = 400  # pixels of a picture, at least
@@ -252,7 +251,7 @@ def _embed_patches(bundle: Bundle, prepared: Tensor) -> Tensor | None:
     return out if len(out) == bundle.tokens.patches else None
 
 
-@cached(LRUCache(256), key=lambda bundle, prepared: bundle.name, condition=threading.Condition())
+@computed_once("receptive field", key=lambda bundle, prepared: bundle.name, size=lambda found: 200)
 def _receptive_field(bundle: Bundle, prepared: Tensor) -> tuple[int, int] | None:
     """Measure the receptive field of the token in the middle: height and width in pixels.
 

@@ -1,12 +1,10 @@
 """Does order matter? The same model with its patches shuffled, or its code taken away."""
 
-import threading
 from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
 import torch
-from cachetools import LRUCache, cached
 from PIL import Image
 from torch import Tensor
 
@@ -27,6 +25,8 @@ from viz.pages.shared.text import plain
 from viz.pages.shared.view import token_name
 from viz.pictures.overlay import overlay
 from viz.pictures.patches import join
+from viz.server.costs import forward_cost
+from viz.server.results import computed_once
 
 AS_IT_IS, SHUFFLE, WITHOUT, BOTH, SHIFT = (
     "As it is",
@@ -91,8 +91,8 @@ def show_order(session: Session) -> None:
 
 
 # The key of what was recorded stands for its model, its picture and the layers that are recorded.
-@cached(
-    LRUCache(256),
+@computed_once(
+    "other order",
     key=lambda session, code, way, seed=1: (
         session.recorded.key,
         session.view.layer,
@@ -100,7 +100,8 @@ def show_order(session: Session) -> None:
         way,
         seed,
     ),
-    condition=threading.Condition(),
+    size=lambda answer: 100_000,
+    cost=lambda session, *rest: forward_cost(session.bundle),
 )
 def _run_model(session: Session, code: PositionCode, way: str, seed: int = 1) -> Answer:
     """Run the model once; the answer is kept for everybody who asks the same."""
@@ -222,10 +223,11 @@ def _explain_pooling(bundle: Bundle) -> str:
     }.get(pool or "", "")
 
 
-@cached(
-    LRUCache(1024),
+@computed_once(
+    "shuffles",
     key=lambda session, code, keep: (session.recorded.key, keep),
-    condition=threading.Condition(),
+    size=lambda change: 200,
+    cost=lambda session, *rest: forward_cost(session.bundle, SHUFFLES),
 )
 def _measure_shuffles(session: Session, code: PositionCode, keep: bool) -> float:
     """Measure the largest change of any logit over the shuffles, with the added code or without."""

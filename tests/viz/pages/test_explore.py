@@ -149,9 +149,9 @@ def test_two_people_with_one_photo_share_one_recording():
     from viz.pages.shared.recorded_images import recorded_image
 
     for _ in range(2):
-        before = recorded_image.cache.currsize
+        before = recorded_image.cache.nbytes
         assert not AppTest.from_file(APP, default_timeout=60).run().exception
-    assert recorded_image.cache.currsize == before > 0
+    assert recorded_image.cache.nbytes == before > 0
 
 
 def test_what_was_seen_and_not_recorded_stands_on_the_page(app, monkeypatch):

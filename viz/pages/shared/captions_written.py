@@ -1,23 +1,22 @@
 """Captions, computed once for everybody who asks the same question.
 
-One cache for the whole server, bounded in bytes; sessions hold keys.
+The whole server shares them, within its budget; sessions hold keys.
 """
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
-from cachetools import LRUCache, cached
 
 from model.captioning.caption import Caption, CaptionBundle
 from model.datasets import scenes
 from viz.pages.shared.picture import Picture
+from viz.server.costs import caption_cost
+from viz.server.results import computed_once
 
 WORDS = 24  # of a caption that does not end by itself; the captioner may read fewer
 MORE = 12  # at least, after those that were given
-CACHE_BYTES = 64 * 2**20
 DESCRIBING = (
     *("a", "an", "the", "two", "young", "old", "small", "large", "little", "big"),
     *("black", "white", "brown", "red", "blue", "green", "yellow", "orange", "pink", "purple"),
@@ -47,10 +46,11 @@ def _size(caption: Caption) -> int:
     return 10_000 + sum(np.asarray(layer).nbytes for layer in (*caption.cross, *caption.self_))
 
 
-@cached(
-    LRUCache(CACHE_BYTES, getsizeof=_size),
+@computed_once(
+    "caption",
     key=lambda bundle, picture, question: question,
-    condition=threading.Condition(),
+    size=_size,
+    cost=lambda bundle, picture, question: caption_cost(bundle, question.beams, WORDS),
 )
 def caption_of(bundle: CaptionBundle, picture: Picture, question: Question) -> Caption:
     """Let the captioner write a caption, or judge the typed one."""

@@ -1,11 +1,10 @@
 """The models that are open: the embedded ones, and what somebody fetched or uploaded.
 
-One shelf for the whole server, bounded in bytes; a session holds the names of its own.
+One shelf for the whole server, within its budget; a session holds the names of its own.
 """
 
 import re
 import tempfile
-import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
@@ -13,18 +12,21 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 import streamlit as st
-from cachetools import LRUCache, cached
 
 from model import zoo
 from model.bundle import Bundle
 from model.captioning.caption import CaptionBundle
 from model.errors import CheckpointError
 from model.zoo import cards, catalogue
+from model.zoo.checkpoints import DIRECTORY
 from model.zoo.hubs.hugging_face_folder import is_hugging_face_config
 from viz.pages.shared.state import Key, Shared
 from viz.pages.shared.text import plain
+from viz.server import queue
+from viz.server.costs import model_bytes, opening_cost
+from viz.server.queue import Cost
+from viz.server.results import computed_once
 
-SHELF_BYTES = 3 * 2**30
 RANDOM = " (random weights)"
 UNTRAINED = "Untrained: "
 """How the titles of models with random weights begin."""
@@ -39,18 +41,13 @@ DIGITS = 20
 SHOWN_DIGITS = 6
 
 
-def parameter_count(bundle: Bundle) -> int:
-    """Count the numbers that the model has learned, or would learn."""
-    return sum(parameter.numel() for parameter in bundle.net.parameters())
+def _opening_cost(name: str) -> Cost:
+    """Estimate opening a shipped checkpoint; nobody knows a hub's before it is fetched."""
+    path = DIRECTORY / f"{Path(name.removesuffix(RANDOM)).name}.safetensors"
+    return opening_cost(name, path.stat().st_size if path.is_file() else 0)
 
 
-_shelf: LRUCache[str, Bundle] = LRUCache(
-    SHELF_BYTES, getsizeof=lambda bundle: 4 * parameter_count(bundle)
-)
-_condition = threading.Condition()
-
-
-@cached(_shelf, key=lambda name: name, condition=_condition)
+@computed_once("model", key=lambda name: name, size=model_bytes, cost=_opening_cost)
 def open_model_named(name: str) -> Bundle:
     """Open the model of this name, once for the whole server.
 
@@ -64,6 +61,9 @@ def open_model_named(name: str) -> Bundle:
         raise zoo.ModelNotFound(f"{name} had to make room for others; upload it again.")
     weights = "random" if name.endswith(RANDOM) else "trained"
     return replace(zoo.load(name.removesuffix(RANDOM), weights=weights), name=name)
+
+
+_shelf = open_model_named.cache
 
 
 def open_captioner(name: str) -> CaptionBundle:
@@ -86,8 +86,7 @@ def open_names(task: str = "classify") -> list[str]:
 
 def is_open(name: str, task: str = "classify") -> bool:
     """Say whether a link may ask for this model: nothing is fetched because of a link."""
-    with _condition:
-        bundle = _shelf.get(name)
+    bundle = _shelf.get(name)
     if bundle is not None and _task(bundle) != task:
         return False
     base = name.removesuffix(RANDOM)
@@ -122,12 +121,15 @@ def open_file(file_name: str, data: bytes, card: bytes | None = None, **given: A
     digest.update(card or repr(sorted(given.items())).encode())
     # Nobody guesses the digits, nor makes a file that takes the place of another one's.
     name = f"{OWN}{Path(file_name).name[:60]} {digest.hexdigest()[:DIGITS]}"
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / _on_disk(file_name)
-        path.write_bytes(data)
-        bundle = zoo.load(path, **given) if card is None else _load_pair(file_name, path, card)
-    with _condition:
-        _shelf[name] = replace(bundle, name=name)
+
+    def load() -> Bundle:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / _on_disk(file_name)
+            path.write_bytes(data)
+            return zoo.load(path, **given) if card is None else _load_pair(file_name, path, card)
+
+    bundle = queue.run(("model", name), load, cost=opening_cost(file_name[:60], len(data)))
+    _shelf[name] = replace(bundle, name=name)
     _offer(name)
     return name
 

@@ -1,35 +1,43 @@
 """The choice of a picture: one of the samples, or one's own.
 
-Uploaded pictures are decoded once, made small enough to keep, and held in one bounded store for the
-whole server; the session keeps the key. An upload stays in the server's memory and is never written
+Uploaded pictures are decoded once, made small enough to keep, and held in one store for the whole
+server, within its budget; the session keeps the key. An upload stays in the server's memory and is never written
 to disk.
 """
 
-import threading
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 
 import streamlit as st
-from cachetools import LRUCache
 from PIL import Image
 
 from model.datasets import samples
-from model.errors import ImageRejected
-from model.images import ENDINGS, open_picture
+from model.errors import ImageRejected, WorkRefused
+from model.images import ENDINGS, MAX_PIXELS, open_picture
 from viz.pages.shared.state import Shared
 from viz.pages.shared.text import plain
+from viz.server import queue
+from viz.server.budget import BUDGET, Cache
+from viz.server.queue import Cost
 
 OWN = "own"
 """What an address and the session call somebody's own photo."""
 
-STORE_BYTES = 512 * 2**20
 MAX_SIDE = 1024
 MAX_MEGABYTES = 64
 TYPES = list(ENDINGS)
+DECODING = Cost(
+    bytes=8 * MAX_PIXELS,
+    seconds=1.0,
+    what="A photo",
+    cure="Try again in a minute, or send it smaller.",
+)
+"""Of the largest photo: its pixels as decoded, and a copy of them."""
 
-_store: LRUCache = LRUCache(STORE_BYTES, getsizeof=lambda image: 3 * image.width * image.height)
-_lock = threading.Lock()
+_store: Cache[Image.Image] = BUDGET.cache(
+    "photos", size=lambda image: 3 * image.width * image.height
+)
 
 
 @dataclass(frozen=True)
@@ -105,8 +113,7 @@ def chosen_picture() -> Picture:
     choice, own = Shared.photo.get(), Shared.own.get()
     if choice != OWN or own is None:
         return _sample(choice)
-    with _lock:
-        image = _store.get(own)
+    image = _store.get(own)
     if image is None:
         st.info("Your photo had to make room for others; upload it again to see it.")
         return _sample(samples.names()[0])
@@ -122,14 +129,15 @@ def _take_upload() -> None:
     if upload is None:
         return
     data = upload.getvalue()
+    key = sha256(data).hexdigest()
     try:
-        opened = open_picture(data, max_side=MAX_SIDE)
-    except ImageRejected as problem:
+        opened = queue.run(
+            ("photo", key), lambda: open_picture(data, max_side=MAX_SIDE), cost=DECODING
+        )
+    except (ImageRejected, WorkRefused) as problem:
         Shared.rejected.set(f"{upload.name[:100]} was not taken. {problem}")
         return
-    key = sha256(data).hexdigest()
-    with _lock:
-        _store[key] = opened.image
+    _store[key] = opened.image
     Shared.own.set(key)
     Shared.own_note.set(opened.note)
     Shared.photo.set(OWN)

@@ -1,16 +1,14 @@
 """Recorded images: attention computed once, and shared by everybody who looks at the same picture.
 
-A class of students looks at the same few pictures, so the recordings live in one cache for the
-whole server, bounded in bytes. A session holds keys only.
+A class of students looks at the same few pictures, so the recordings are shared by the whole
+server, within its budget. A session holds keys only.
 """
 
-import threading
 from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
 import torch
-from cachetools import LRUCache, cached
 from PIL import Image
 
 from model.bundle import Bundle
@@ -18,8 +16,8 @@ from model.recorded_image import RecordedImage, find_sinks, record_image
 from model.recording.recorder import AttentionRecord
 from model.recording.rollout import rollout
 from viz.components.payload import photo_bytes
-
-CACHE_BYTES = 512 * 2**20
+from viz.server.costs import forward_cost
+from viz.server.results import computed_once
 
 
 @dataclass(frozen=True)
@@ -42,10 +40,11 @@ def _key(
     return bundle.name, key, layers
 
 
-@cached(
-    LRUCache(CACHE_BYTES, getsizeof=lambda shown: shown.nbytes),
+@computed_once(
+    "recording",
     key=_key,
-    condition=threading.Condition(),
+    size=lambda shown: shown.nbytes,
+    cost=lambda bundle, key, image, layers=None: forward_cost(bundle),
 )
 def recorded_image(
     bundle: Bundle, key: str, image: Image.Image, layers: tuple[int, ...] | None = None
@@ -56,8 +55,10 @@ def recorded_image(
     return ShownImage(**vars(recorded), key=token, photo=photo_bytes(recorded.frame))
 
 
-@cached(
-    LRUCache(4096), key=lambda shown, layer: (shown.key, layer), condition=threading.Condition()
+@computed_once(
+    "sinks",
+    key=lambda shown, layer: (shown.key, layer),
+    size=lambda sinks: 200 + 100 * len(sinks),
 )
 def sinks_of(shown: ShownImage, layer: int) -> list[tuple[int, float]]:
     """Find the attention sinks of one layer, as ``model.recorded_image.find_sinks``."""
@@ -87,10 +88,10 @@ def layer_payload(record: AttentionRecord) -> tuple[dict[str, object], dict[str,
     return header, {name: tensor.half().numpy() for name, tensor in tensors.items()}
 
 
-@cached(
-    LRUCache(64 * 2**20, getsizeof=lambda row: row.nbytes),
+@computed_once(
+    "rollout",
     key=lambda shown, query, fusion, discard: (shown.key, query, fusion, discard),
-    condition=threading.Condition(),
+    size=lambda row: row.nbytes,
 )
 def rollout_from(shown: ShownImage, query: int, fusion: str, discard: float) -> np.ndarray:
     """Compute attention rollout from one token: (tokens,) float32, summing to one."""
