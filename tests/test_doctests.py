@@ -13,6 +13,7 @@ MODULES = [
     "model.attribution.block_exits",
     "model.attribution.metrics.agreement",
     "model.attribution.metrics.faithfulness",
+    "model.attribution.need",
     "model.attribution.registry",
     "model.attribution.trace",
     "model.attribution.word_trace",
@@ -50,6 +51,9 @@ MODULES = [
     "model.training.recipe",
     "model.zoo.catalogue",
     "model.zoo.checkpoints",
+    "viz.server.budget",
+    "viz.server.queue",
+    "viz.server.results",
 ]
 """Modules with examples, in alphabetical order."""
 

@@ -12,7 +12,7 @@ In a route, which must not block::
 
     row = await queue.answer(("row", key, layer), work, session)
 
-The first entry of a key says what kind of work it is; `viz.server.metrics` counts by it. The work
+The first entry of a key says what kind of work it is, by which it is counted. The work
 runs in another thread: it finds neither ``st`` nor a surrounding ``torch.no_grad()`` there. Within
 a piece of work `run` takes no second place, so one cached function may call another. Results are
 not kept: `viz.server.results.computed_once` joins this queue and a cache.
@@ -472,8 +472,10 @@ def _wait_in_page(ticket: Ticket) -> None:
         return
     while not ticket.wait(POLL):
         context.yield_check()
-        if before := ticket.before:
-            with st.spinner(f"The server is busy: {before:,} before you."):
+        before = ticket.before
+        if before is not None:
+            place = f"{before:,} before you." if before else "you are next."
+            with st.spinner(f"The server is busy: {place}"):
                 while ticket.before == before and not ticket.wait(POLL):
                     context.yield_check()
 

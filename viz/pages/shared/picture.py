@@ -1,8 +1,8 @@
 """The choice of a picture: one of the samples, or one's own.
 
 Uploaded pictures are decoded once, made small enough to keep, and held in one store for the whole
-server, within its budget; the session keeps the key. An upload stays in the server's memory and is never written
-to disk.
+server, within its budget; the session keeps the key. An upload stays in the server's memory and is
+never written to disk.
 """
 
 from dataclasses import dataclass
