@@ -43,7 +43,7 @@ def captioners(monkeypatch):
 
 
 def opened(**words: str) -> AppTest:
-    app = AppTest.from_file(PAGE, default_timeout=60)
+    app = AppTest.from_file(str(Path(APP).parent / PAGE), default_timeout=60)
     app.query_params.update(words)
     app.run()
     assert not app.exception
