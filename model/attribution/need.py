@@ -42,14 +42,14 @@ def forward_need(net: nn.Module, tokens: int) -> Need:
     >>> forward_need(net, 17).bytes < forward_need(net, 1025).bytes
     True
     """
-    parameters = count_parameters(net)
+    parameters = learned_numbers(net)
     operations = 2 * parameters * tokens + 4 * tokens**2 * parameters**0.5
     return Need(round(4 * 4 * tokens * parameters**0.5), operations / OPERATIONS)
 
 
 def trace_need(net: nn.Module, tokens: int) -> Need:
     """Estimate one pass forward and one backward, as `trace_class` and `trace_word` make them."""
-    kept = 4 * KEPT_BY_AUTOGRAD * tokens * count_parameters(net) ** 0.5
+    kept = 4 * KEPT_BY_AUTOGRAD * tokens * learned_numbers(net) ** 0.5
     return Need(round(kept), 3 * forward_need(net, tokens).seconds)
 
 
@@ -85,8 +85,8 @@ def method_need(trace: Trace, method: str, **settings: Any) -> Need:
     return Need(fused + chunks, seconds)
 
 
-def count_parameters(net: nn.Module) -> int:
-    """Count the numbers that a net has learned."""
+def learned_numbers(net: nn.Module) -> int:
+    """Count the numbers that a net has learned, or would learn."""
     return sum(parameter.numel() for parameter in net.parameters())
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from model.attribution.need import count_parameters
+from model.attribution.need import learned_numbers
 from model.bundle import Bundle
 from model.card import Card, OwnFileCard
 from model.evaluate import confusion
@@ -56,7 +56,7 @@ def show_facts(bundle: Bundle) -> None:
     tall, wide = bundle.tokens.patch
     sides = "" if height == width else " (height x width)"
     facts = {
-        "Parameters": f"{count_parameters(bundle.net):,}",
+        "Parameters": f"{learned_numbers(bundle.net):,}",
         "Picture": f"{height} x {width} pixels{sides}{_assumed(bundle, 'img_size')}",
         "Patches": f"{rows} x {columns}, each of {tall} x {wide} pixels",
         **_layer_facts(bundle),

@@ -31,13 +31,13 @@ def machine_bytes() -> int:
     return min([here, *(int(text) for text in texts if text.isdigit())])
 
 
-class Budget:
+class MemoryBudget:
     """A limit in bytes, and what counts towards it.
 
     Args:
         limit: bytes for caches, reserved work and what others hold, together.
 
-    >>> budget = Budget(100)
+    >>> budget = MemoryBudget(100)
     >>> texts = budget.cache("texts", size=len)
     >>> texts["a"], texts["b"] = "x" * 60, "y" * 60
     >>> list(texts), budget.used
@@ -121,9 +121,9 @@ class Budget:
 
 
 class Cache(MutableMapping[Hashable, V], Generic[V]):
-    """The entries of one name in a `Budget`; made by `Budget.cache`."""
+    """The entries of one name in a `MemoryBudget`; made by `MemoryBudget.cache`."""
 
-    def __init__(self, budget: Budget, name: str, size: Callable[[V], int]) -> None:
+    def __init__(self, budget: MemoryBudget, name: str, size: Callable[[V], int]) -> None:
         self.budget, self.name, self.size = budget, name, size
         self.hits = self.misses = 0
 
@@ -163,5 +163,5 @@ class Cache(MutableMapping[Hashable, V], Generic[V]):
         return self.budget.bytes_by_name().get(self.name, 0)
 
 
-BUDGET = Budget(machine_bytes() // 2)
+BUDGET = MemoryBudget(machine_bytes() // 2)
 """The budget of this server: half of the memory there is."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from model.attribution.need import Need, count_parameters, forward_need, method_need, trace_need
+from model.attribution.need import Need, forward_need, learned_numbers, method_need, trace_need
 from model.attribution.trace import Trace
 from model.bundle import Bundle
 from viz.server.queue import Cost
@@ -55,7 +55,7 @@ def opening_cost(name: str, count: int) -> Cost:
 
 def model_bytes(bundle: Bundle) -> int:
     """Count the bytes of a model that is open."""
-    return 4 * count_parameters(bundle.net)
+    return 4 * learned_numbers(bundle.net)
 
 
 def _cost(need: Need, what: str, cure: str) -> Cost:

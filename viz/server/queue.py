@@ -35,7 +35,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from torch.overrides import TorchFunctionMode
 
 from model.errors import WorkRefused
-from viz.server.budget import BUDGET, Budget
+from viz.server.budget import BUDGET, MemoryBudget
 
 T = TypeVar("T")
 Key = tuple[Hashable, ...]
@@ -148,7 +148,7 @@ class Queue:
         budget: from which they get their bytes.
         longest: seconds; work that is expected to take longer is refused.
 
-    >>> queue = Queue(workers=2, budget=Budget(2**20))
+    >>> queue = Queue(workers=2, budget=MemoryBudget(2**20))
     >>> queue.run(("sum", 3), lambda: 1 + 2, session="ada")
     3
     >>> queue.run(("map",), list, session="ada", cost=Cost(2**30, what="A map of 9 layers"))
@@ -157,7 +157,7 @@ class Queue:
     model.errors.WorkRefused: A map of 9 layers needs about 1,024 MB of memory, and this server...
     """
 
-    def __init__(self, workers: int, budget: Budget, longest: float = float("inf")) -> None:
+    def __init__(self, workers: int, budget: MemoryBudget, longest: float = float("inf")) -> None:
         self.workers, self.budget, self.longest = workers, budget, longest
         self.counts = Counts()
         self._condition = threading.Condition()

@@ -5,13 +5,13 @@ import threading
 import pytest
 
 from viz.server import budget as budget_module
-from viz.server.budget import Budget
+from viz.server.budget import MemoryBudget
 from viz.server.results import ComputedOnce, computed_once
 
 
 @pytest.fixture
 def budget():
-    return Budget(100)
+    return MemoryBudget(100)
 
 
 def test_the_entry_that_nobody_used_for_longest_makes_room_whichever_cache_it_is_in(budget):

@@ -11,7 +11,7 @@ import torch
 
 from model.errors import WorkRefused
 from viz.server import queue as queue_module
-from viz.server.budget import Budget
+from viz.server.budget import MemoryBudget
 from viz.server.queue import Abandoned, Cost, Queue
 
 PATIENCE = 20  # seconds, for what takes milliseconds
@@ -19,7 +19,7 @@ PATIENCE = 20  # seconds, for what takes milliseconds
 
 @pytest.fixture
 def queue():
-    return Queue(workers=2, budget=Budget(1000))
+    return Queue(workers=2, budget=MemoryBudget(1000))
 
 
 class Gate:
@@ -229,7 +229,7 @@ def test_what_others_hold_counts_and_nobody_waits_for_ever(queue):
 
 
 def test_what_takes_too_long_is_refused_with_its_time():
-    queue = Queue(2, Budget(1000), longest=60)
+    queue = Queue(2, MemoryBudget(1000), longest=60)
     with pytest.raises(WorkRefused, match=r"about 300 seconds, and this server gives .* 60"):
         queue.run(("slow",), list, "ada", Cost(seconds=300))
 
