@@ -26,7 +26,7 @@ LOOKED_INTO = OPENED | {
     *("model.attribution", "model.analysis", "model.features", "model.intervention"),
 }
 MEASURED = LOOKED_INTO | {"model.survey", "model.evaluate"}
-MODEL = MEASURED | {"model", "model.training"}
+MODEL = MEASURED | {"model", "model.snapshots", "model.training"}
 DRAWN = {"viz.charts", "viz.pictures"}
 MOUNTED = DRAWN | {"viz.components"}
 SERVED = MOUNTED | {"viz.server"}
@@ -54,7 +54,8 @@ ARROWS: dict[str, set[str]] = {
     "model.intervention": OPENED,
     "model.survey": LOOKED_INTO,
     "model.evaluate": LOOKED_INTO,
-    "model.training": MEASURED,
+    "model.snapshots": OPENED,
+    "model.training": MEASURED | {"model.snapshots"},
     "viz": set(),
     "viz.charts": set(),
     "viz.pictures": set(),

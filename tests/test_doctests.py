@@ -46,6 +46,7 @@ MODULES = [
     "model.recording.recorder",
     "model.recording.rollout",
     "model.recording.windows",
+    "model.snapshots",
     "model.survey.head_survey",
     "model.tokens",
     "model.training.recipe",

@@ -85,6 +85,7 @@ class Files:
 def _train_classifier(
     options: argparse.Namespace, recipe: recipes.Recipe, device: str, files: Files
 ) -> Card:
+    from model import snapshots
     from model.datasets import pictures
     from model.nets.vit import build
     from model.training import ancestors, classification, distillation, loop, shipping
@@ -111,9 +112,17 @@ def _train_classifier(
         run = distillation.DistillationRun(net, train, test, recipe, device, teachers)
     else:
         run = classification.ClassifierRun(net, train, test, recipe, device)
-    trained, curve = loop.train(run, files.state, options.resume, files.log)
+    recorder = None
+    if options.snapshots:
+        moments = snapshots.course_moments(recipe.epochs)
+        file = snapshots.snapshots_file(files.out)
+        recorder = snapshots.SnapshotRecorder(run.shown, file, moments)
+    trained, curve = loop.train(run, files.state, options.resume, files.log, recorder)
     command = _command(options, files.out)
-    return shipping.ship_classifier(trained, files.out, recipe, train, test, curve, command, device)
+    card = shipping.ship_classifier(trained, files.out, recipe, train, test, curve, command, device)
+    if recorder is not None:
+        recorder.finish(card)
+    return card
 
 
 def _train_captioner(
@@ -121,6 +130,8 @@ def _train_captioner(
 ) -> Card:
     from model.training import caption_runs, captioning
 
+    if options.snapshots:
+        raise TrainingError("Snapshots are kept of classifiers. Leave --snapshots out.")
     folder = files.out.parent
     train, test = captioning.read_caption_data(recipe, options.data, options.limit)
     if recipe.start and not recipe.drawn and not captioning.find_start(recipe, folder):
@@ -169,6 +180,11 @@ def _train_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--limit", type=count, help="use only the first so many pictures")
     parser.add_argument("--device", type=device, help="cpu or cuda; cuda where there is one")
+    parser.add_argument(
+        "--snapshots",
+        action="store_true",
+        help="keep the weights after 0, 1/4, 1, 2, 4, ... epochs, in the folder snapshots beside",
+    )
     return parser
 
 
@@ -190,6 +206,8 @@ def _command(options: argparse.Namespace, out: Path) -> str:
         words += ["--set", change]
     if options.limit:
         words += ["--limit", str(options.limit)]
+    if options.snapshots:
+        words += ["--snapshots"]
     return shlex.join(words)
 
 

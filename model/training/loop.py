@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from model.errors import TrainingError
 from model.nets.vit import ViTConfig
+from model.snapshots import SnapshotRecorder
 from model.training import augment
 from model.training.optimisers import Average, make_optimiser, make_schedule
 from model.training.recipe import PARTS, TrainingRecipe
@@ -42,6 +43,7 @@ def train(
     state: Path | None = None,
     resume: bool = False,
     log: Path | None = None,
+    recorder: SnapshotRecorder | None = None,
 ) -> tuple[AnyNet, list[CurveRow]]:
     """Train until the recipe's last epoch.
 
@@ -55,6 +57,7 @@ def train(
         state: the file to which everything is saved after each epoch.
         resume: whether to go on from `state`, if it is there.
         log: a file for the curve, as JSON lines.
+        recorder: keeps snapshots of the net that is `shown`.
 
     Returns:
         The trained net (the average where there is one) on the CPU in eval mode, and the curve.
@@ -64,6 +67,10 @@ def train(
     """
     if resume and state is not None and state.exists():
         run.restore(state)
+        if recorder is not None:
+            recorder.go_on(run.epoch)
+    if recorder is not None:
+        run.on_step = recorder.see
     while run.epoch < run.recipe.epochs:
         _report(run.train_epoch(), run.recipe.epochs)
         if state is not None:
@@ -128,6 +135,8 @@ class TrainingRun(ABC, Generic[AnyNet, AnyData, AnyRecipe]):
         )
         self.epoch = 0
         self.curve: list[CurveRow] = []
+        self.on_step: Callable[[float], None] | None = None
+        """Called after each step with the epochs that are done."""
 
     @abstractmethod
     def learn_epoch(self) -> EpochResult:
@@ -185,6 +194,8 @@ class TrainingRun(ABC, Generic[AnyNet, AnyData, AnyRecipe]):
         self.scheduler.step()
         if self.average is not None:
             self.average.update_parameters(self.net)
+        if self.on_step is not None:
+            self.on_step(self.scheduler.last_epoch / self.steps)
 
     def train_epoch(self) -> CurveRow:
         """Train for one epoch; return the row that it adds to the curve."""

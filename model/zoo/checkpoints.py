@@ -87,12 +87,12 @@ def save_checkpoint(
         CheckpointError: The weights are not finite.
     """
     path = Path(path)
-    data = write_safetensors({name: _shrink(name, t) for name, t in net.state_dict().items()})
+    data = write_safetensors({name: as_stored(name, t) for name, t in net.state_dict().items()})
     written = card if isinstance(card, Card) else Card(**card)
     written = written.changed(sha256=hashlib.sha256(data).hexdigest())
     path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(path, data)
-    _replace(card_path(path), card_as_json(written))
+    write_whole(path, data)
+    write_whole(card_path(path), card_as_json(written))
     return written
 
 
@@ -113,23 +113,28 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[Net, Card]:
             f"{path.name} is damaged, or its card describes another file: the sha256 differs. "
             "Fetch both again, or train the model again."
         )
+    weights = parse_weights(path, data)
+    check_fits(path, card, weights)
+    net = build_net(path, card)
+    net.load_state_dict(weights)
+    return net.eval(), card
+
+
+def parse_weights(path: Path, data: bytes) -> dict[str, Tensor]:
+    """Read the tensors of a safetensors file. Raises CheckpointError where it is none."""
     try:
         if int.from_bytes(data[:8], "little") > _MAX_HEADER:
             raise ValueError("a header of more tensors than any model has")
-        weights = parse_safetensors(data)
+        return parse_safetensors(data)
     # What it raises for a kind of number, or a shape, that torch does not have.
     except (SafetensorError, LookupError, ValueError, RuntimeError, OverflowError) as error:
         raise CheckpointError(
             f"{path.name} is no safetensors file. Save it with "
             "model.zoo.checkpoints.save_checkpoint."
         ) from error
-    _check_fits(path, card, weights)
-    net = _build(path, card)
-    net.load_state_dict(weights)
-    return net.eval(), card
 
 
-def _check_fits(path: Path, card: Card, weights: dict[str, Tensor]) -> None:
+def check_fits(path: Path, card: Card, weights: dict[str, Tensor]) -> None:
     """Refuse a model of other shapes than the weights, before any memory is taken for it."""
     _check_numbers(path, card.config)
     found = {name: tensor.shape for name, tensor in weights.items()}
@@ -137,7 +142,7 @@ def _check_fits(path: Path, card: Card, weights: dict[str, Tensor]) -> None:
     fits = all(not isinstance(depth, int) or depth <= len(found) for depth in depths)
     if fits:
         with torch.device("meta"):
-            sketch = _build(path, card)  # shapes without values, however large they would be
+            sketch = build_net(path, card)  # shapes without values, however large they would be
         try:
             check_affordable(sketch.tokens)
         except ValueError as error:
@@ -186,7 +191,7 @@ def find_checkpoint(name: str) -> Path:
     return file
 
 
-def _build(path: Path, card: Card) -> Net:
+def build_net(path: Path, card: Card) -> Net:
     """Build the net that a card describes. Raises CheckpointError."""
     if card.task not in _BUILDERS:
         raise CheckpointError(
@@ -201,7 +206,7 @@ def _build(path: Path, card: Card) -> Net:
         ) from error
 
 
-def _shrink(name: str, tensor: Tensor) -> Tensor:
+def as_stored(name: str, tensor: Tensor) -> Tensor:
     """Copy a tensor as it is stored: contiguous, on the CPU, float16 where that can hold it."""
     tensor = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
     if not tensor.is_floating_point():
@@ -215,7 +220,7 @@ def _shrink(name: str, tensor: Tensor) -> Tensor:
     return half if half.isfinite().all() else tensor
 
 
-def _replace(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Write beside the target and rename, so that nobody ever reads half a file."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
