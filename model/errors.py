@@ -43,3 +43,7 @@ class TrainingError(ValueError):
 
 class WorkRefused(RuntimeError):
     """Work that needs more memory or time than the server gives; the message has both numbers."""
+
+
+class InterventionRefused(ValueError):
+    """An intervention that makes no sense for the model; the message says why."""

@@ -153,3 +153,17 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
 def _of_channels(values: tuple[float, ...], device: torch.device) -> Tensor:
     """Make a tensor (C, 1, 1) on a device once: a copy at each step would wait for the others."""
     return torch.tensor(values, device=device).view(-1, 1, 1)
+
+
+def blur(images: Tensor, sigma: float) -> Tensor:
+    """Blur by a Gaussian of `sigma` pixels, cut off at 3 sigma; border pixels repeat outside."""
+    reach = math.ceil(3 * sigma)
+    steps = torch.arange(-reach, reach + 1, dtype=images.dtype, device=images.device)
+    kernel = torch.exp(-0.5 * (steps / sigma) ** 2)
+    kernel = kernel / kernel.sum()
+    channels = images.shape[1]
+    for shape, padding in (((-1, 1), (0, 0, reach, reach)), ((1, -1), (reach, reach, 0, 0))):
+        weight = kernel.reshape(1, 1, *shape).expand(channels, -1, -1, -1)
+        padded = F.pad(images, padding, mode="replicate")
+        images = F.conv2d(padded, weight, groups=channels)
+    return images

@@ -25,6 +25,7 @@ PUBLISHED = [
     "model.vit.build",
     "model.images.open_image",
     "model.recorder.AttentionRecorder",
+    "model.intervention.intervene",
 ]
 
 # A package, and modules that it had; a published path (`model.rollout`) is not among them.

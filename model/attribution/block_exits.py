@@ -11,12 +11,12 @@ from model.attribution.trace import (
     Score,
     Trace,
     anchors_of,
-    copy_sharing_weights,
     gradients_of,
     parts_of_rows,
     without_graph,
 )
 from model.errors import MethodUnsuitable
+from model.nets.shared_weights import copy_sharing_weights
 from model.recording.recorder import AttentionRecord, AttentionRecorder
 
 

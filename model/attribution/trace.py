@@ -6,7 +6,6 @@ weights, gradient = trace.weights(-1), trace.gradient(-1)     # A and ∂y/∂A,
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -14,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from model.nets.shared_weights import copy_sharing_weights
 from model.recording.record import HELD, Selection, storage_bytes
 from model.recording.recorder import AttentionRecord, AttentionRecorder
 from model.tokens import TokenLayout
@@ -21,7 +21,6 @@ from model.tokens import TokenLayout
 Score = Callable[[Tensor], Tensor]
 """The quantity to explain: the net's output (B, ...) -> one number y per image, (B,)."""
 
-AnyNet = TypeVar("AnyNet", bound=nn.Module)
 AnyTrace = TypeVar("AnyTrace", bound="Trace")
 
 CHUNK = 1 << 22  # attention values in memory at a time
@@ -255,15 +254,6 @@ def trace_backward(
         image_gradient=image_gradient,
         last_gradient_norms=norms,
     )
-
-
-def copy_sharing_weights(net: AnyNet) -> AnyNet:
-    """Copy a net's modules, but share its parameters and buffers.
-
-    Hooks on the copy go unnoticed by whoever else runs the net at the same moment.
-    """
-    shared = (*net.parameters(), *net.buffers())
-    return copy.deepcopy(net, {id(tensor): tensor for tensor in shared})
 
 
 def anchors_of(records: Sequence[AttentionRecord]) -> list[Tensor]:

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.attribution.trace import Trace, class_score, copy_sharing_weights, trace_backward
+from model.attribution.trace import Trace, class_score, trace_backward
 from model.captioning.base import CaptioningModel
 from model.captioning.words import NextWord, Word, cross_attention_layers, decoder_start
+from model.nets.shared_weights import copy_sharing_weights
 from model.recording.recorder import AttentionRecorder
 from model.tokens import TokenLayout
 

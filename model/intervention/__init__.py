@@ -1,5 +1,14 @@
 """Look into a running model, and change it while it runs."""
 
+from model.intervention.activations import Activations, head_means, keep_activations
+from model.intervention.context import Intervention, intervene
 from model.intervention.head_steps import inside_head
 
-__all__ = ["inside_head"]
+__all__ = [
+    "Activations",
+    "Intervention",
+    "head_means",
+    "inside_head",
+    "intervene",
+    "keep_activations",
+]

@@ -8,7 +8,8 @@ every module that is running, and that frame disappears by itself.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
+from itertools import dropwhile
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -47,6 +48,11 @@ def running_calls() -> list[ModuleCall]:
             if not isinstance(scope["self"], nn.Softmax):
                 calls.append(ModuleCall(scope["self"], scope["args"], scope["kwargs"]))
     return calls
+
+
+def calls_inside(modules: Container[int], calls: Sequence[ModuleCall]) -> list[ModuleCall]:
+    """Leave out the calls of modules inside which the first of `modules` (by id) runs."""
+    return list(dropwhile(lambda call: id(call.module) not in modules, calls))
 
 
 def method_call(net: nn.Module) -> ModuleCall | None:

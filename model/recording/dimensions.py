@@ -48,6 +48,16 @@ def to_four_dimensions(tensor: Tensor, origin: Origin, order: tuple[int, ...] | 
     return tensor if tensor.ndim == 4 else tensor.flatten(0, -4)
 
 
+def from_four_dimensions(
+    tensor: Tensor, shape: Sequence[int], order: tuple[int, ...] | None
+) -> Tensor:
+    """Undo `to_four_dimensions`: (B, H, N, d) -> `shape`, in the model's order of dimensions."""
+    if len(shape) < 4 or order is None:
+        return tensor.reshape(tuple(shape))
+    ordered = tensor.reshape([shape[place] for place in order])
+    return ordered.permute([order.index(place) for place in range(len(order))])
+
+
 def is_ambiguous(tensor: Tensor, module: nn.Module, origin: Origin) -> bool:
     """Whether (B·H, Q, K) may as well be (H·B, Q, K), which some models write by hand."""
     if tensor.ndim != 3 or isinstance(module, nn.MultiheadAttention):

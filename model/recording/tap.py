@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import dropwhile
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from model.recording.call_log import CallLog
-from model.recording.calls import ModuleCall, method_call, running_calls
+from model.recording.calls import ModuleCall, calls_inside, method_call, running_calls
 from model.recording.dimensions import find_order, is_ambiguous, to_four_dimensions
 from model.recording.infer import (
     Roll,
@@ -23,6 +21,7 @@ from model.recording.infer import (
     infer_kind,
     infer_windows,
 )
+from model.recording.modes import RecordingMode
 from model.recording.origin import Origin, version_of
 from model.recording.record import AttentionRecord
 from model.recording.uses import Softmax, Use, UseLog
@@ -52,7 +51,7 @@ def named_modules(net: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         waiting += [(f"{name}.{part}" if name else part, m) for part, m in reversed(inner)]
 
 
-class Tap(TorchFunctionMode):
+class Tap(RecordingMode):
     """Call `keep` with a record of each attention call inside `net`, and change no call."""
 
     def __init__(
@@ -255,7 +254,7 @@ class Tap(TorchFunctionMode):
 
     def _find_caller(self) -> tuple[str, list[ModuleCall], Origin]:
         """Find the module of the net that is running, by name, and the calls from it outwards."""
-        calls = list(dropwhile(lambda call: id(call.module) not in self.names, running_calls()))
+        calls = calls_inside(self.names, running_calls())
         if calls:
             inside = [call for call in calls if id(call.module) in self.names]
             name = self.names[id(calls[0].module)]

@@ -71,6 +71,7 @@ class Use:
     values: Tensor  # (..., K, d)
     order: tuple[int, ...] | None = None  # of the dimensions, where an einsum names them
     values_of_product: bool = False
+    result_order: tuple[int, ...] | None = None  # of the result's dimensions, to (..., Q, d)
 
     @property
     def sources(self) -> list[Softmax]:
@@ -173,7 +174,8 @@ class UseLog:
             self._carry(followed, result)
         elif (followed := self._of(right)) is not None:
             if followed.axis == -2 and left.ndim > 1:
-                return self._use(followed, right.mT, left.mT)
+                swapped = (*range(result.ndim - 2), result.ndim - 1, result.ndim - 2)
+                return self._use(followed, right.mT, left.mT, result_order=swapped)
             self._carry(followed, result)
         return None
 
@@ -210,10 +212,12 @@ class UseLog:
                 return self._use(followed, tensor, operands[1 - index])
             order = tuple(term.index(c) for c in (*leading, queries[0], key))
             features = [c for c in other if c not in term]
-            values = operands[1 - index]
+            values, result_order = operands[1 - index], None
             if len(features) == 1 and all(c in other for c in (*leading, key)):
                 values = values.permute([other.index(c) for c in (*leading, key, features[0])])
-            return self._use(followed, tensor, values, order)
+            if len(features) == 1 and len(output) == len(leading) + 2:
+                result_order = tuple(output.index(c) for c in (*leading, queries[0], features[0]))
+            return self._use(followed, tensor, values, order, result_order)
         return None
 
     def _use(
@@ -222,6 +226,7 @@ class UseLog:
         weights: Tensor,
         values: Tensor,
         order: tuple[int, ...] | None = None,
+        result_order: tuple[int, ...] | None = None,
     ) -> Use | None:
         if weights.ndim < 2 or values.ndim < 2:
             return None  # one row alone: no map can be made of it here
@@ -229,7 +234,7 @@ class UseLog:
             return None
         for source in followed.sources:
             source.done = True
-        return Use(followed, weights, values, order, self.is_product(values))
+        return Use(followed, weights, values, order, self.is_product(values), result_order)
 
     def _may_concern(self, args: tuple) -> bool:
         """Whether an argument is followed or may hold one. Cheap, since every call pays for it."""

@@ -6,7 +6,8 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from model.attribution.baselines import blur, make_baseline
+from model.attribution.baselines import make_baseline
+from model.preprocessing import blur
 from model.tokens import TokenLayout
 
 LAYOUT = TokenLayout((4, 6), patch=(4, 4))

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from model.attribution.trace import anchors_of, class_score, copy_sharing_weights, trace_class
+from model.attribution.trace import anchors_of, class_score, trace_class
+from model.nets.shared_weights import copy_sharing_weights
 from model.nets.vit import VisionTransformer, build
 from model.recording.recorder import AttentionRecorder
 from model.tokens import TokenLayout
