@@ -56,6 +56,7 @@ MODULES = [
     "model.training.recipe",
     "model.zoo.catalogue",
     "model.zoo.checkpoints",
+    "model.zoo.uploads",
     "viz.server.budget",
     "viz.server.queue",
     "viz.server.results",

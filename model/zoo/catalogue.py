@@ -6,6 +6,7 @@ import difflib
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from model.zoo.hubs.hugging_face import open_hugging_face
 from model.zoo.hubs.hugging_face_folder import (
     CONFIG,
     WEIGHTS,
+    find_weights,
     is_hugging_face_config,
     open_folder,
     read_facts,
@@ -162,6 +164,8 @@ def _load_file(path: Path, trained: bool, **own: Any) -> Bundle:
                 f"The config.json in {path.name} says {', '.join(own)}. Say such things only with "
                 "a file of weights."
             )
+        if find_spec("transformers") is None:
+            return _load_with_config(find_weights(path), path / CONFIG, trained, {})
         return open_folder(path, trained)
     if not _is_file(path):
         raise ModelNotFound(f"There is no file {str(path)[:200]}. Check its name and folder.")

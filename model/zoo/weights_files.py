@@ -45,7 +45,7 @@ MAX_PICKLES = 4  # torch writes one
 MAX_GROWTH = 4  # from a file to its tensors in float32; half precision doubles
 MAX_SIDE = 100_000_000  # of a tensor
 
-_PART = re.compile(r"(.*-)(\d{5})-of-(\d{5})(\.\w+)?")
+PART = re.compile(r"(.*-)(\d{5})-of-(\d{5})(\.\w+)?")
 _PREFIXES = ("module.", "model.", "net.", "backbone.")
 # What wrappers of modules put into names, at any place.
 _WRAPPED = re.compile(r"(^|(?<=\.))(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
@@ -114,7 +114,7 @@ def parts_of(path: Path) -> list[Path]:
 
     Raises ModelRejected where one of them is not there: what the others hold is another model.
     """
-    found = _PART.fullmatch(path.name)
+    found = PART.fullmatch(path.name)
     if not found:
         return [path]
     stem, _, count, ending = found.groups("")

@@ -12,22 +12,26 @@ from model.zoo import catalogue
 from viz.pages import models_card, models_untrained
 from viz.pages.shared import address, open_models
 from viz.pages.shared.session import begin_session, chosen_layers, show_model_choice
-from viz.pages.shared.state import Models, Shared
+from viz.pages.shared.state import Captions, Models, Shared
 from viz.pages.shared.text import plain
 from viz.pages.shared.training_facts import show_training
 
-FILE_TYPES = ["safetensors", "pt", "pth", "bin", "ckpt", "tar", "pkl"]
+FILE_TYPES = ["safetensors", "pt", "pth", "bin", "ckpt", "tar", "pkl", "zip", "json", "txt"]
 HUB_LEAD = (
     "Names are `torchvision/vit_b_16`, `timm/deit_tiny_patch16_224` or "
     "`hf/facebook/dino-vits8`. Weights are fetched once and kept on this computer. Captioners "
     "(ViT-GPT2, BLIP) open on the Captions page."
 )
 FILE_LEAD = (
-    "A `.safetensors` file, or a `.pt` or `.pth` file that holds tensors only. The layout is read "
-    "off the file: this project's, the CS231n assignment's, D2L's, the einops tutorial's, "
-    "vit-pytorch's, CLIP's image tower, torchvision's, timm's, or Hugging Face's ViT, DeiT, DINOv2 "
-    "and CLIP. Nothing in the file is run. What this project trains is a pair: choose the `.json` "
-    "beside the file too, and nothing is guessed."
+    "A file of weights or a training checkpoint (`.safetensors`, `.pt`, `.pth`, `.ckpt`, ...), or "
+    "a Hugging Face folder: all its files at once, or zipped. Nothing in a file is run."
+)
+LAYOUTS = (
+    "The layout is read off the file: this project's, the CS231n assignment's, D2L's, the einops "
+    "tutorial's, vit-pytorch's, CLIP's image tower, torchvision's, timm's, or Hugging Face's ViT, "
+    "DeiT, DINOv2 and CLIP. A Hugging Face folder may hold any model that opens from the hub. "
+    "What this project trains is a pair: choose the `.json` beside the file too, and nothing is "
+    "guessed."
 )
 LAYOUT_DEFAULT = "As the layout usually has it"
 SCALINGS = {
@@ -94,6 +98,11 @@ def _open_another() -> None:
     message = st.container()  # always there, so that the tab in front stays in front
     if sentence := Models.not_opened.take():
         message.error(plain(sentence), icon=":material/error:")
+    if name := Models.opened_captioner.take():
+        with message.container(border=True):
+            title = plain(open_models.model_title(name))
+            st.markdown(f"**{title}** writes captions. It is chosen on the Captions page.")
+            st.page_link("captions.py", label="Open Captions", icon=":material/chat:")
     st.subheader("Open another")
     untrained, hub, own = st.tabs(["The same, untrained", "From a hub", "Your own file"])
     with untrained:
@@ -121,10 +130,11 @@ def _open_another() -> None:
         st.markdown(FILE_LEAD)
         with st.form("own_model", border=False):
             st.file_uploader(
-                "File with weights",
-                type=[*FILE_TYPES, "json"],
+                "Files of one model",
+                type=FILE_TYPES,
                 key=Models.files.name,
                 accept_multiple_files=True,
+                help=LAYOUTS,
             )
             st.number_input(
                 "Heads",
@@ -182,25 +192,20 @@ def _open_hub() -> None:
 
 
 def _open_upload() -> None:
-    uploads = Models.files.get()
-    cards = [upload.getvalue() for upload in uploads if upload.name.lower().endswith(".json")]
-    weights = [upload for upload in uploads if not upload.name.lower().endswith(".json")]
-    if len(weights) != 1 or len(cards) > 1:
-        Models.not_opened.set(
-            f"You chose {', '.join(upload.name for upload in uploads)}. Choose one file with "
-            "weights, and at most one .json file with it: × beside a name removes it."
-            if uploads
-            else "Choose a file first."
-        )
+    uploads = [(upload.name, upload.getvalue()) for upload in Models.files.get()]
+    if not uploads:
+        Models.not_opened.set("Choose a file first.")
         return
     try:
-        name = open_models.open_file(
-            weights[0].name, weights[0].getvalue(), *cards, **_given_facts()
-        )
+        name = open_models.open_files(uploads, **_given_facts())
     except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
         Models.not_opened.set(str(problem))
         return
-    Shared.model.set(name)
+    if open_models.is_open(name, "caption"):
+        Captions.captioner.set(name)
+        Models.opened_captioner.set(name)
+    else:
+        Shared.model.set(name)
 
 
 def _given_facts() -> dict[str, Any]:

@@ -65,6 +65,8 @@ def show_facts(bundle: Bundle) -> None:
         **_own_file_facts(bundle),
     }
     st.table(facts, border=LINES)
+    if bundle.card.note and not bundle.card.recipe:  # of a training it stands beside its figures
+        st.caption(plain(bundle.card.note))
 
 
 def _layer_facts(bundle: Bundle) -> dict[str, str]:

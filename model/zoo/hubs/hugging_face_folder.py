@@ -14,7 +14,6 @@ from torch import nn
 
 from model.bundle import Bundle
 from model.errors import ModelNotFound, ModelRejected
-from model.nets.vit import ACTIVATIONS
 from model.preprocessing import Resize
 from model.tokens import pair
 from model.zoo.hubs.fetching import import_library
@@ -96,7 +95,7 @@ def read_facts(config_file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     facts = {
         "heads": heads if type(heads) is int else None,
         "norm_eps": epsilon if isinstance(epsilon, float) else None,
-        "activation": act if isinstance(act, str) and act in ACTIVATIONS else None,
+        "activation": act if isinstance(act, str) else None,
         "classes": _labels(config),
     }
     fields: dict[str, Any] = {}

@@ -1,6 +1,7 @@
 """The Models page, and Explore with models that nobody foresaw."""
 
 import json
+import shutil
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,12 +14,12 @@ from streamlit.testing.v1 import AppTest
 from model import zoo
 from model.datasets import samples
 from model.evaluate import confusion
+from model.nets.torchvision_cpu import ensure_operators
 from model.nets.vit import build
 from model.recorded_image import record_image
 from model.recording.recorder import AttentionRecorder
 from model.zoo import checkpoints
 from viz.components.payload import unpack
-from viz.pages.shared import open_models
 
 APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
 PAGE = "models.py"
@@ -101,25 +102,6 @@ def test_a_file_that_is_no_model_is_a_sentence(app):
     assert not app.exception
     assert app.error[0].value.endswith(".")
     assert "mine.pt is no file of weights" in app.error[0].value
-
-
-@pytest.mark.parametrize(
-    ("name", "on_disk"),
-    [
-        ("my net (1).pt", "my_net__1_.pt"),
-        ("../../etc/mine.safetensors", "mine.safetensors"),
-        ("a.b.safetensors", "a.b.safetensors"),
-        ("模型.pt", "模型.pt"),
-        ("noending", "noending"),
-        (".safetensors", "safetensors"),
-        ("..", "upload"),
-        ("", "upload"),
-        ("x" * 300 + ".pt", "x" * 40 + ".pt"),
-    ],
-)
-def test_the_name_of_an_uploaded_file_on_disk(tmp_path, name, on_disk):
-    assert open_models._on_disk(name) == on_disk
-    (tmp_path / on_disk).write_bytes(b"")
 
 
 def own_file(app, net, name="mine.safetensors", **said):
@@ -250,6 +232,10 @@ def upload(app, *paths):
     assert not app.exception
 
 
+def shown_text(app) -> str:
+    return " ".join(element.value for element in (*app.markdown, *app.caption, *app.info))
+
+
 def test_this_projects_own_checkpoint_opens_with_its_card(app):
     pair = [checkpoints.DIRECTORY / f"cifar10.{kind}" for kind in ("safetensors", "json")]
     upload(app, pair[0])
@@ -267,9 +253,33 @@ def test_this_projects_own_checkpoint_opens_with_its_card(app):
     )
 
 
-def test_a_captioners_pair_is_sent_to_its_page(app):
+def test_a_captioners_pair_opens_on_its_page(app):
+    before = app.session_state["model"]
     upload(app, *(checkpoints.DIRECTORY / f"scenes-captioner.{k}" for k in ("safetensors", "json")))
-    assert "choose it on the Captions page" in app.error[0].value
+    assert not app.error and app.session_state["model"] == before
+    assert any("writes captions" in text.value for text in app.markdown)
+    app.switch_page("captions.py").run()
+    assert not app.exception and not app.error
+    assert app.selectbox(key="captioner").value.startswith("your scenes-captioner.safetensors")
+
+
+@pytest.mark.hubs
+@pytest.mark.parametrize("pack", [False, True])
+def test_a_dropped_hugging_face_folder_opens_in_explore(app, tmp_path, pack):
+    ensure_operators()
+    transformers = pytest.importorskip("transformers")
+    sizes = {"image_size": 32, "patch_size": 8, "hidden_size": 32, "intermediate_size": 64}
+    labels = {"id2label": {0: "healthy", 1: "ill"}, "label2id": {"healthy": 0, "ill": 1}}
+    config = transformers.ViTConfig(num_hidden_layers=3, num_attention_heads=4, **sizes, **labels)
+    transformers.ViTForImageClassification(config).save_pretrained(tmp_path / "mine")
+    if pack:
+        shutil.make_archive(str(tmp_path / "mine"), "zip", tmp_path / "mine")
+    upload(app, *([tmp_path / "mine.zip"] if pack else sorted((tmp_path / "mine").iterdir())))
+    assert not app.error
+    assert "assumed: the folder has no preprocessor" in shown_text(app)
+    header, _ = explorer(app)
+    assert header["layers"] == [[4, 4, 4]] * 3
+    assert {name for name, _ in header["classes"]} == {"healthy", "ill"}
 
 
 @pytest.mark.parametrize(
@@ -299,6 +309,12 @@ def test_a_strange_card_is_a_sentence(app, tmp_path, changes, sentence):
 def test_two_models_at_once_are_a_sentence(app):
     upload(app, *sorted(checkpoints.DIRECTORY.glob("cs231n-*.safetensors")))
     assert "Choose one file" in app.error[0].value
+
+
+def test_a_stranger_s_zip_is_a_sentence(app, tmp_path):
+    (tmp_path / "mine.zip").write_bytes(b"PK\x03\x04" + bytes(200))
+    upload(app, tmp_path / "mine.zip")
+    assert "mine.zip is damaged" in app.error[0].value
 
 
 # -- cards ----------------------------------------------------------------------------------------

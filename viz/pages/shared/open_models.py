@@ -3,10 +3,10 @@
 One shelf for the whole server, within its budget; a session holds the names of its own.
 """
 
-import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -16,10 +16,9 @@ import streamlit as st
 from model import zoo
 from model.bundle import Bundle
 from model.captioning.caption import CaptionBundle
-from model.errors import CheckpointError
-from model.zoo import cards, catalogue
+from model.zoo import catalogue
 from model.zoo.checkpoints import DIRECTORY
-from model.zoo.hubs.hugging_face_folder import is_hugging_face_config
+from model.zoo.uploads import lay_out
 from viz.pages.shared.state import Key, Shared
 from viz.pages.shared.text import plain
 from viz.server import queue
@@ -107,60 +106,42 @@ def open_by_name(name: str, task: str = "classify") -> None:
     _offer(name, task)
 
 
-def open_file(file_name: str, data: bytes, card: bytes | None = None, **given: Any) -> str:
-    """Open uploaded weights and offer them in this session; return the name of the model.
+def open_files(uploads: Sequence[tuple[str, bytes]], **given: Any) -> str:
+    """Open an uploaded model and offer it in this session; return its name.
 
     Args:
-        card: of a checkpoint of this project; then nothing has to be given.
-        given: what the file cannot tell, as ``zoo.load`` takes it: heads, mean, std, img_size...
+        uploads: Names and contents, as `model.zoo.uploads.lay_out` takes them.
+        given: What the files cannot tell, as ``zoo.load`` takes it: heads, mean, std, img_size...
 
     Raises:
         zoo.ModelRejected: with a sentence, if this is no model that can be read.
+        zoo.ModelNotFound: if a file of it is missing, or a library.
     """
-    digest = sha256(data)
-    digest.update(card or repr(sorted(given.items())).encode())
+    digest = sha256(repr(sorted(given.items())).encode())
+    for file_name, data in sorted(uploads):
+        digest.update(sha256(file_name.encode() + b"/" + sha256(data).digest()).digest())
+    first = next((n for n, _ in uploads if not n.endswith(".json")), uploads[0][0])
     # Nobody guesses the digits, nor makes a file that takes the place of another one's.
-    name = f"{OWN}{Path(file_name).name[:60]} {digest.hexdigest()[:DIGITS]}"
-
-    def load() -> Bundle:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / _on_disk(file_name)
-            path.write_bytes(data)
-            return zoo.load(path, **given) if card is None else _load_pair(file_name, path, card)
-
-    bundle = queue.run(("model", name), load, cost=opening_cost(file_name[:60], len(data)))
+    name = f"{OWN}{Path(first).name[:60]} {digest.hexdigest()[:DIGITS]}"
+    size = sum(len(data) for _, data in uploads)
+    load = partial(_load_files, uploads, given)
+    bundle = queue.run(("model", name), load, cost=opening_cost(first[:60], size))
     _shelf[name] = replace(bundle, name=name)
-    _offer(name)
+    _offer(name, _task(bundle))
     return name
 
 
-def _on_disk(file_name: str) -> str:
-    """Shorten an uploaded file's name to what any folder can have; sentences about it use that."""
-    name = Path(file_name)
-    stem = re.sub(r"[^\w.-]", "_", name.stem)[:40].lstrip(".")
-    suffix = re.sub(r"[^\w.]", "", name.suffix)[:16]
-    return (stem or "upload") + suffix
-
-
-def _load_pair(file_name: str, path: Path, card: bytes) -> Bundle:
-    """Load a checkpoint of this project, without the figures on its card.
+def _load_files(uploads: Sequence[tuple[str, bytes]], given: dict[str, Any]) -> Bundle:
+    """Load uploaded files, without the figures on a stranger's card.
 
     Somebody else claims these figures; nobody measured them here.
     """
-    path.with_suffix(".json").write_bytes(card)
-    if is_hugging_face_config(path.with_suffix(".json")):
-        return zoo.load(path)
-    try:
-        task = cards.read_card(path).task
-    except CheckpointError as error:
-        raise zoo.ModelRejected(str(error)) from error
-    if task == "caption":
-        raise zoo.ModelRejected(
-            f"{file_name} writes captions. Lay the pair into the folder checkpoints, and choose it "
-            "on the Captions page."
-        )
-    bundle = zoo.load(path)
-    return replace(bundle, card=bundle.card.without(catalogue.LEARNED))
+    with tempfile.TemporaryDirectory() as folder:
+        laid = lay_out(uploads, Path(folder))
+        bundle = zoo.load(laid.path, **({} if laid.card else given))
+    if laid.card:
+        return replace(bundle, card=bundle.card.without(catalogue.LEARNED))
+    return bundle
 
 
 def _offer(name: str, task: str = "classify") -> None:

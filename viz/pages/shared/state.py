@@ -292,6 +292,8 @@ class Models:
     """The Models page."""
 
     not_opened = Key[str | None]("not_opened", None)
+    opened_captioner = Key[str | None]("opened_captioner", None)
+    """A captioner that was opened last, for the sentence that says where it is."""
     hub_name = Key("hub_name", "")
     hub_random = Key("hub_random", False)
     files = Key[Sequence[UploadedFile]]("own_file", ())
