@@ -2,11 +2,17 @@
 
     python -m benchmarks.recorder              # both sizes, a few minutes
     python -m benchmarks.recorder --rounds 9 --sizes "ViT-S/8 at 480"
+    python -m benchmarks.recorder --overhead   # four nets on one thread, without other tools
 
-It compares our recorder with timm's AttentionExtract and with the eager attention of Hugging
-Face. Times are medians over rounds. Each round runs every way once, in one process, so that other
-load on the machine affects all ways alike, and ratios are taken within a round. Memory is the
-peak of a process of its own, minus its memory with the model loaded. Needs the `hubs` extra.
+`--overhead` also runs each net under a mode that passes every call on and does nothing else: what
+torch itself takes to show a call to Python, below which no recorder of this kind can come. It
+counts the time of this thread on a processor, so other load on the machine matters little.
+
+Without it, the program compares our recorder with timm's AttentionExtract and with the eager
+attention of Hugging Face. Times are medians over rounds. Each round runs every way once, in one
+process, so that other load on the machine affects all ways alike, and ratios are taken within a
+round. Memory is the peak of a process of its own, minus its memory with the model loaded. Needs
+the `hubs` extra.
 """
 
 from __future__ import annotations
@@ -17,13 +23,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from statistics import median
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
+from model import zoo
 from model.nets.torchvision_cpu import ensure_operators
+from model.nets.vit import build
 from model.recording.recorder import AttentionRecorder
 from model.recording.rollout import rollout
 
@@ -128,10 +138,94 @@ def times(size: str, rounds: int) -> dict[str, list[float]]:
     return taken
 
 
-def timed(step: Step) -> float:
-    start = time.perf_counter()
+def timed(step: Step, clock: Callable[[], float] = time.perf_counter) -> float:
+    start = clock()
     step()
-    return time.perf_counter() - start
+    return clock() - start
+
+
+# What recording adds on one thread.
+
+
+class HandAttention(nn.Module):
+    """Self-attention whose softmax is written by hand."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.num_heads = heads
+        self.qkv, self.proj = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        batch, tokens, dim = x.shape
+        qkv = self.qkv(x).reshape(batch, tokens, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        query, key, value = qkv.unbind(0)
+        weights = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
+        weights = weights.softmax(-1)
+        return self.proj((weights @ value).transpose(1, 2).reshape(batch, tokens, dim))
+
+
+class HandBlock(nn.Module):
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.norm_attention, self.norm_mlp = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.attention = HandAttention(dim, heads)
+        self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x + self.attention(self.norm_attention(x))
+        return x + self.mlp(self.norm_mlp(x))
+
+
+class PassOn(TorchFunctionMode):
+    """Sees every call, and does nothing."""
+
+    def __torch_function__(
+        self, func: Callable, types: object, args: tuple = (), kwargs: dict | None = None
+    ) -> object:
+        return func(*args, **kwargs) if kwargs else func(*args)
+
+
+def nets() -> dict[str, tuple[nn.Module, torch.Tensor]]:
+    """Each net with its input."""
+    photos = zoo.load("photos")
+    small = build("vit", img_size=32, patch_size=8, dim=48, depth=12, heads=3).eval()
+    by_hand = nn.Sequential(*(HandBlock(48, 3) for _ in range(12))).eval()
+    return {
+        "ViT-S/8 at 480, 3,601 tokens": (timm_model("ViT-S/8 at 480"), images("ViT-S/8 at 480")),
+        "the default model, `photos`": (photos.net, torch.randn(1, 3, *photos.image_size)),
+        "12 fused layers of width 48, 17 tokens": (small, torch.randn(1, 3, 32, 32)),
+        "12 such layers, softmax by hand": (by_hand, torch.randn(1, 17, 48)),
+    }
+
+
+def overhead(net: nn.Module, x: torch.Tensor, seconds: float) -> list[float]:
+    """Medians: milliseconds of the plain pass, and times plain with PassOn, and recorded."""
+
+    def under(mode: Callable[[], AbstractContextManager]) -> Step:
+        def step() -> None:
+            with mode():
+                net(x)
+
+        return step
+
+    steps = (under(nullcontext), under(PassOn), under(lambda: AttentionRecorder(net)))
+    taken: list[list[float]] = [[], [], []]
+    rounds = max(4, int(seconds / 3 / max(timed(steps[0]), timed(steps[0])))) + 1
+    for turn in range(rounds):
+        for step, column in zip(steps, taken, strict=True):
+            spent = timed(step, time.thread_time)
+            if turn:
+                column.append(spent)
+    ratios = [median(t / p for t, p in zip(column, taken[0], strict=True)) for column in taken[1:]]
+    return [1000 * median(taken[0]), *ratios]
+
+
+def overhead_table() -> str:
+    lines = ["| net | plain | a mode that does nothing | recorded |", "|---|---|---|---|"]
+    for name, (net, x) in nets().items():
+        plain, passed_on, recorded = overhead(net, x, seconds=20)
+        lines.append(f"| {name} | {plain:,.1f} ms | {passed_on:.2f} | {recorded:.2f} |")
+    return "\n".join(lines)
 
 
 # Memory.
@@ -190,10 +284,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--overhead", action="store_true", help="on one thread, four nets")
     parser.add_argument("--peak", help=argparse.SUPPRESS)  # of one way, in this process
     options = parser.parse_args()
     torch.manual_seed(0)
     with torch.inference_mode():
+        if options.overhead:
+            torch.set_num_threads(1)
+            print(overhead_table())
+            return
         if options.peak:
             print(own_peak(options.peak, options.sizes[0]))
             return

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from model.recording.functions import SOFTMAX
 from model.recording.recorder import AttentionRecorder
-from model.recording.tap import SOFTMAX
 
 FUSED = F.scaled_dot_product_attention
 

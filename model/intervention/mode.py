@@ -19,16 +19,17 @@ from model.errors import InterventionRefused
 from model.intervention import outputs, scores
 from model.recording.calls import ModuleCall, calls_inside, method_call, running_calls
 from model.recording.dimensions import (
-    find_order,
+    Arrangement,
+    find_arrangement,
     from_four_dimensions,
     is_ambiguous,
     to_four_dimensions,
 )
+from model.recording.functions import SOFTMAX, role_of
 from model.recording.infer import infer_batch_sizes, infer_heads, infer_windows
 from model.recording.modes import ChangingMode
 from model.recording.origin import Origin
 from model.recording.tap import (
-    SOFTMAX,
     heads_first,
     is_map,
     multi_head_attention_forward,
@@ -129,8 +130,9 @@ class AttentionChanger(ChangingMode):
         if self.projections and (change := self._projection(func, args)):
             return self._without_projection(func, args, change)
         result = func(*args, **kwargs)
-        if self.changes.outputs and (use := self.uses.see(func, args, kwargs, result)):
-            return self._used(use, result)
+        if self.changes.outputs:
+            use = self.uses.see(role_of(func), func, args, kwargs, result)
+            return self._used(use, result) if isinstance(use, Use) else result
         return result
 
     # -- the three kinds of calls ---------------------------------------------------------------
@@ -168,7 +170,7 @@ class AttentionChanger(ChangingMode):
         assert place is not None, "changes are found at a place"
         with torch._C.DisableTorchFunction():
             origin = place.origin
-            order = find_order((*result.shape[:-1], key.shape[-2]), origin)
+            order = find_arrangement((*result.shape[:-1], key.shape[-2]), origin)
             return self._change_outputs(result, order, after, place)
 
     def _softmax(self, func: Callable, args: tuple, kwargs: dict[str, Any]) -> Tensor:
@@ -211,12 +213,12 @@ class AttentionChanger(ChangingMode):
                 raise InterventionRefused(_no_heads(place.name))
             arranged = result if use.result_order is None else result.permute(use.result_order)
             if heads_first(use, origin):
-                order: tuple[int, ...] | None = (1, 0, 2, 3)
+                order: Arrangement | None = Arrangement((1, 0, 2, 3))
             elif use.result_order is not None and use.order:
                 order = None
             else:
                 shape = (*arranged.shape[:-1], use.values.shape[-2])
-                order = find_order(shape, origin, handwritten=True)
+                order = find_arrangement(shape, origin, handwritten=True)
             changed = self._change_outputs(arranged, order, after, place)
             if use.result_order is None:
                 return changed
@@ -277,7 +279,7 @@ class AttentionChanger(ChangingMode):
     ) -> Tensor:
         assert place is not None, "changes are found at a place"
         origin = place.origin
-        order = find_order(given.shape, origin, handwritten)
+        order = find_arrangement(given.shape, origin, handwritten)
         arranged = to_four_dimensions(given, origin, order).clone()
         for change in changes:
             if change.of_tokens:
@@ -290,7 +292,7 @@ class AttentionChanger(ChangingMode):
     def _change_outputs(
         self,
         given: Tensor,
-        order: tuple[int, ...] | None,
+        order: Arrangement | None,
         changes: Sequence[OutputChange],
         place: AttentionCall,
     ) -> Tensor:

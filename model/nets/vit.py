@@ -170,6 +170,11 @@ class ViTConfig:
         return TokenLayout(grid, prefix, pair(self.patch_size))
 
 
+def make_dropout(probability: float) -> nn.Module:
+    """Make a dropout layer; one that drops nothing is no layer, and takes no time."""
+    return nn.Dropout(probability) if probability else nn.Identity()
+
+
 class MLP(nn.Module):
     """Apply two linear layers to each token by itself: (B, N, D) -> (B, N, D)."""
 
@@ -178,7 +183,7 @@ class MLP(nn.Module):
         self.fc1 = nn.Linear(dim, hidden)
         self.fc2 = nn.Linear(hidden, dim)
         self.activation = ACTIVATIONS[activation]
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = make_dropout(dropout)
 
     def forward(self, tokens: Tensor) -> Tensor:
         hidden = self.dropout(self.activation(self.fc1(tokens)))
@@ -245,7 +250,7 @@ class Block(nn.Module):
             scale_by=config.scale_by,
             dropout=config.attention_dropout,
         )
-        self.dropout = nn.Dropout(config.dropout if config.proj_dropout else 0.0)
+        self.dropout = make_dropout(config.dropout if config.proj_dropout else 0.0)
         self.norm_mlp = nn.LayerNorm(config.dim, eps=config.norm_eps)
         self.mlp = MLP(config.dim, config.hidden_dim, config.activation, config.dropout)
         self.drop_path = DropPath(drop_path)
@@ -293,7 +298,7 @@ class VisionTransformer(nn.Module):
         self.registers = nn.Parameter(torch.zeros(shape)) if config.registers else None
         self.positions = make_positions(config.positions, positioned, dim)
         self.patch_dropout = PatchDropout(config.patch_drop, len(self.tokens.prefix))
-        self.embed_dropout = nn.Dropout(config.embed_dropout)
+        self.embed_dropout = make_dropout(config.embed_dropout)
         self.norm_embedding = self._norm(config.norm_embedding)
         step = config.drop_path / max(config.depth - 1, 1)
         self.blocks = nn.ModuleList(Block(config, i * step) for i in range(config.depth))

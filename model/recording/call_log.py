@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections import Counter
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 
 from model.recording.calls import ModuleCall
 from model.recording.infer import infer_batch_sizes
 from model.recording.origin import Origin, Step, version_of
+
+_PLAIN = (type(None), bool, int, float, complex, str, torch.device, torch.dtype)
 
 
 class CallLog:
@@ -24,8 +26,10 @@ class CallLog:
     def __init__(self) -> None:
         self._number = itertools.count()
         self._running: list[tuple[dict[str, Any], Step]] = []  # from the net inwards
-        self._runs: dict[int, dict[int, int]] = {}  # of each outermost module: call -> which run
-        self._tensors = WeakIdKeyDictionary()  # tensor -> {its writes: number}
+        # Of each outermost module: call -> which run, and how many images it was given.
+        self._runs: dict[int, dict[int, tuple[int, tuple[int, ...]]]] = {}
+        # The number of each tensor, by how often it was written into.
+        self._tensors: dict[int, tuple[weakref.ref[Tensor], dict[tuple[int | None, int], int]]] = {}
         # Writes are counted here by storage too, since torch does not count all of them.
         self._writes: Counter[int | None] = Counter()
 
@@ -37,20 +41,24 @@ class CallLog:
         """Describe the origin of an attention call inside these module calls, innermost first."""
         path = self._path(calls[::-1])
         runs = self._runs.setdefault(id(calls[-1].module), {})
-        run = runs.setdefault(path[0].call, len(runs))
-        return Origin(run, path, infer_batch_sizes(calls[-1]), heads)
+        if path[0].call not in runs:
+            runs[path[0].call] = len(runs), infer_batch_sizes(calls[-1])
+        run, batches = runs[path[0].call]
+        return Origin(run, path, batches, heads)
 
     def _path(self, calls: list[ModuleCall]) -> tuple[Step, ...]:
-        pairs = zip(calls, self._running, strict=False)
-        same = itertools.takewhile(lambda pair: pair[0].kwargs is pair[1][0], pairs)
-        known = self._running[: len(list(same))]
-        self._running = known + [(call.kwargs, self._step(call)) for call in calls[len(known) :]]
-        return tuple(step for _, step in self._running)
+        known = 0
+        for call, (kwargs, _) in zip(calls, self._running, strict=False):
+            if call.kwargs is not kwargs:
+                break
+            known += 1
+        self._running[known:] = [(call.kwargs, self._step(call)) for call in calls[known:]]
+        return tuple([step for _, step in self._running])
 
     def _step(self, call: ModuleCall) -> Step:
-        plain = (type(None), bool, int, float, complex, str, torch.device, torch.dtype)
-        given = (value for value in call.given if not isinstance(value, plain))
-        return Step(next(self._number), tuple(self._number_of(value) for value in given))
+        given = call.given
+        numbers = [self._number_of(value) for value in given if not isinstance(value, _PLAIN)]
+        return Step(next(self._number), tuple(numbers))
 
     def _number_of(self, given: Any) -> int:
         """Number a value: a tensor keeps its number until something is written into it.
@@ -59,9 +67,12 @@ class CallLog:
         """
         if not isinstance(given, Tensor):
             return next(self._number)
-        writes = version_of(given), self._writes[_storage_of(given)]
-        numbers = self._tensors.setdefault(given, {})
-        return numbers.setdefault(writes, next(self._number))
+        found = self._tensors.get(id(given))
+        if found is None or found[0]() is not given:
+            found = self._tensors[id(given)] = weakref.ref(given), {}
+        written = self._writes[_storage_of(given)] if self._writes else 0
+        writes = version_of(given), written
+        return found[1].setdefault(writes, next(self._number))
 
 
 def _storage_of(tensor: Tensor) -> int | None:

@@ -28,7 +28,13 @@ class ModuleCall(NamedTuple):
     @property
     def given(self) -> list[Any]:
         """All arguments, with lists, tuples and dicts flattened."""
-        return list(_leaves((*self.args, *self.kwargs.values())))
+        given: list[Any] = []
+        for value in (*self.args, *self.kwargs.values()):
+            if isinstance(value, Tensor):
+                given.append(value)
+            else:
+                given += _leaves(value)
+        return given
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -42,11 +48,13 @@ def running_calls() -> list[ModuleCall]:
     A bare `nn.Softmax` is left out: it is a function rather than a part of the net.
     """
     calls = []
-    for frame in _frames():
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
         if frame.f_code is _CALL:
             scope = frame.f_locals
             if not isinstance(scope["self"], nn.Softmax):
                 calls.append(ModuleCall(scope["self"], scope["args"], scope["kwargs"]))
+        frame = frame.f_back
     return calls
 
 
@@ -57,21 +65,15 @@ def calls_inside(modules: Container[int], calls: Sequence[ModuleCall]) -> list[M
 
 def method_call(net: nn.Module) -> ModuleCall | None:
     """Find a method of the net that is running, as in `net.forward_features(x)`."""
-    for frame in _frames():
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
         names = frame.f_code.co_varnames[: frame.f_code.co_argcount]
         if names and hasattr(net, frame.f_code.co_name):
             owner, *given = (frame.f_locals.get(name) for name in names)
             if owner is net:
                 return ModuleCall(net, tuple(given), {})
-    return None
-
-
-def _frames() -> Iterator[FrameType]:
-    """Walk the stack of this thread outwards, from the frame that called our caller."""
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None:
-        yield frame
         frame = frame.f_back
+    return None
 
 
 def _leaves(value: Any) -> Iterator[Any]:

@@ -42,7 +42,7 @@ def attends(module: nn.Module) -> bool:
 
 def infer_heads(calls: list[ModuleCall]) -> int | None:
     """Read the number of heads from the innermost module that has one."""
-    call = _call_with_heads(calls)
+    call = call_with_heads(calls)
     return None if call is None else _heads(call.module)
 
 
@@ -58,8 +58,8 @@ def infer_kind(name: str, calls: list[ModuleCall], queries: int, keys: int) -> s
         return "cross"
     if "self" in lowered:
         return "self"
-    with_heads = _call_with_heads(calls)
-    declared = with_heads and getattr(with_heads.module, "is_cross_attention", None)
+    with_heads = call_with_heads(calls)
+    declared = with_heads and declaration(with_heads.module, "is_cross_attention")
     if isinstance(declared, bool):
         return "cross" if declared else "self"
     if sequences := _two_sequences(with_heads or calls[0]):
@@ -67,13 +67,25 @@ def infer_kind(name: str, calls: list[ModuleCall], queries: int, keys: int) -> s
     return "self" if queries == keys else "cross"
 
 
-def _call_with_heads(calls: list[ModuleCall]) -> ModuleCall | None:
+def declaration(module: nn.Module, name: str) -> Any:
+    """Read an attribute of a module or of its class; None where there is none.
+
+    `getattr` asks a module's own `__getattr__`, which takes long to say no.
+    """
+    own = vars(module)
+    if name in own:
+        return own[name]
+    return getattr(module, name) if hasattr(type(module), name) else None
+
+
+def call_with_heads(calls: list[ModuleCall]) -> ModuleCall | None:
+    """Find the innermost module that has heads."""
     return next((call for call in calls if _heads(call.module)), None)
 
 
 def _heads(module: nn.Module) -> int | None:
     for attribute in _HEADS:
-        heads = getattr(module, attribute, None)
+        heads = declaration(module, attribute)
         if isinstance(heads, int) and heads > 0:
             return heads
     return None
@@ -123,7 +135,7 @@ def infer_windows(
     `roll` is the last one that ran. A size of zero (SAM, ViTDet) marks a layer without windows.
     """
     for call in calls:
-        size = _pair(getattr(call.module, "window_size", None))
+        size = _pair(declaration(call.module, "window_size"))
         if size and not all(size):
             return None
         if size and (grids := _grids(call)):
@@ -142,7 +154,7 @@ def _shifted(windows: Windows, call: ModuleCall, roll: Roll | None) -> Windows:
             if len(roll.shape) == 4 and rolled == circle and roll.dims in ((1, 2), [1, 2]):
                 down, across = (-int(shift) for shift in roll.shifts)
                 return Windows(windows.grid, windows.size, (down, across), padded_last)
-    down, across = _pair(getattr(call.module, "shift_size", 0)) or (0, 0)
+    down, across = _pair(declaration(call.module, "shift_size")) or (0, 0)
     # A side that is one window has nothing to shift, even where the module's attribute says so.
     rows, columns = windows.counts
     shift = (down if rows > 1 else 0, across if columns > 1 else 0)
@@ -162,7 +174,7 @@ def _grids(call: ModuleCall) -> list[tuple[int, int]]:
         case (Tensor(ndim=3), (int(rows), int(columns)), *_):
             return [(rows, columns)]
         case (Tensor(ndim=3) as tokens, *_):
-            own = _pair(getattr(call.module, "input_resolution", None))
+            own = _pair(declaration(call.module, "input_resolution"))
             return [own] if own and own[0] * own[1] == tokens.shape[1] else []
     return []
 

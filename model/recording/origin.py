@@ -21,6 +21,7 @@ class Origin(NamedTuple):
     path: tuple[Step, ...] = ()  # from the net inwards
     batches: tuple[int, ...] = ()  # how many images the net may have been given; empty: unknown
     heads: int | None = None  # how many the module declares
+    one_head: bool = False  # whether a map (first, Q, K) has as many as its module has inputs
     stacked: bool = False  # whether images and heads share a dimension, in an unknown order
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from model.recording.dimensions import Arrangement
 from model.recording.origin import Origin, version_of
 from model.recording.windows import Windows
 
@@ -76,8 +77,8 @@ class AttentionRecord:
     heads, a gate, the difference of two. `map` is then what multiplies them."""
     anchor: Tensor | None = None
     """Tensor of the model to differentiate for `map_gradient`; kept where gradients flow."""
-    order: tuple[int, ...] | None = None
-    """Permutation from the model's order of dimensions to (B, H, Q, ...); None: the same."""
+    arrangement: Arrangement | None = None
+    """Way from the model's order of dimensions to (B, H, Q, ...); None: the same."""
     origin: Origin = field(default_factory=Origin)
     """Forward pass and module calls that the record comes from."""
     versions: dict[str, int | None] = field(default_factory=dict)
@@ -85,24 +86,26 @@ class AttentionRecord:
 
     def __post_init__(self) -> None:
         if not self.versions:
-            held = {name: getattr(self, name) for name in HELD}
-            self.versions = {k: version_of(t) for k, t in held.items() if t is not None}
+            self._count_versions()
+
+    def _count_versions(self) -> None:
+        held = [(name, getattr(self, name)) for name in HELD]
+        self.versions = {name: version_of(t) for name, t in held if t is not None}
 
     def amend(
-        self, map: Tensor, acting: Tensor, order: tuple[int, ...] | None, changed: bool
+        self, map: Tensor, acting: Tensor, arrangement: Arrangement | None, changed: bool
     ) -> None:
         """Hold another map (B, H, Q, K), the one that multiplies the values.
 
-        `acting` is the model's own tensor of it, whose dimensions `order` arranges; `changed` tells
-        that its values are not those of the softmax.
+        `acting` is the model's own tensor of it, which `arrangement` arranges; `changed` tells that
+        its values are not those of the softmax.
         """
         batch, heads, queries, keys = map.shape
         self.shape = (batch, heads, queries, keys)
         self.softmax_map = self.map if changed else None
-        self.map, self.order = map, order
+        self.map, self.arrangement = map, arrangement
         self.anchor = acting if acting.requires_grad else None
-        held = {name: getattr(self, name) for name in HELD}
-        self.versions = {k: version_of(t) for k, t in held.items() if t is not None}
+        self._count_versions()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a copy, whose tensors count from zero again."""
@@ -241,7 +244,7 @@ class AttentionRecord:
 
     def arranged(self, gradient: Tensor) -> Tensor:
         """Reorder a gradient of the anchor to (B, H, Q, d), or (B, H, Q, K) for a finished map."""
-        gradient = gradient if self.order is None else gradient.permute(self.order)
+        gradient = gradient if self.arrangement is None else self.arrangement.apply(gradient)
         return gradient.reshape(*self.shape[:3], -1)
 
     def _checked_rows(self, map: Tensor, rows: Tensor) -> Tensor:

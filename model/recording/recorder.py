@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from model.errors import NothingRecorded
+from model.recording.heads_apart import join_heads
 from model.recording.infer import attends
 from model.recording.record import AttentionRecord, storage_bytes
 from model.recording.tap import Tap, named_modules
@@ -74,7 +75,7 @@ class AttentionRecorder:
         self._tap: Tap | None = None
 
     def __enter__(self) -> Self:
-        modules = list(named_modules(self.net))
+        modules = named_modules(self.net)
         _refuse_compiled(modules)
         self.records = []
         self._choice = _Layers(self.layers)
@@ -88,7 +89,7 @@ class AttentionRecorder:
         tap.__exit__(kind, *error)
         tap.finish()
         self.not_recorded = _name_passed_over(tap)
-        self.records = [r for r in self.records if self._choice.has(r.name)]
+        self.records = join_heads([r for r in self.records if self._choice.has(r.name)])
         if kind is not None:
             return
         if not self._choice.seen:
@@ -209,13 +210,12 @@ class _Layers:
 
 
 def _refuse_compiled(modules: Sequence[tuple[str, nn.Module]]) -> None:
-    compiled = any(
-        module._compiled_call_impl is not None
-        or "_orig_mod" in module._modules
-        or isinstance(module, torch.jit.ScriptModule)
+    kinds = {type(module) for _, module in modules}
+    scripted = any(issubclass(kind, torch.jit.ScriptModule) for kind in kinds)
+    if scripted or any(
+        module._compiled_call_impl is not None or "_orig_mod" in module._modules
         for _, module in modules
-    )
-    if compiled:
+    ):
         raise NothingRecorded(
             "A compiled or scripted module runs outside Python, where nothing can be seen: "
             "record the module that it was made from."
@@ -229,7 +229,7 @@ def _why_nothing(net: nn.Module, tap: Tap) -> str:
             f"Attention ran, but outside this {kind}: give the recorder the model that you call "
             "inside the with block."
         )
-    if not tap.calls:
+    if not tap.ran:
         return f"{kind} did not run: call it inside the with block, in the thread that opened it."
     return (
         f"No attention was seen in {kind}: nothing in it called scaled_dot_product_attention, "

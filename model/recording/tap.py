@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -12,10 +12,18 @@ from torch import Tensor, nn
 
 from model.recording.call_log import CallLog
 from model.recording.calls import ModuleCall, calls_inside, method_call, running_calls
-from model.recording.dimensions import find_order, is_ambiguous, to_four_dimensions
+from model.recording.dimensions import (
+    Arrangement,
+    find_arrangement,
+    has_one_head,
+    is_ambiguous,
+    to_four_dimensions,
+)
+from model.recording.functions import Role, role_of
 from model.recording.infer import (
     Roll,
     attends,
+    call_with_heads,
     infer_batch_sizes,
     infer_heads,
     infer_kind,
@@ -24,10 +32,8 @@ from model.recording.infer import (
 from model.recording.modes import RecordingMode
 from model.recording.origin import Origin, version_of
 from model.recording.record import AttentionRecord
-from model.recording.uses import Softmax, Use, UseLog
-
-SOFTMAX = {F.softmax, torch.softmax, Tensor.softmax, torch.special.softmax}
-ROLL = {torch.roll, Tensor.roll}
+from model.recording.uses import Softmax, Use, UseLog, tokens_and_widths
+from model.recording.written_out import Step
 
 # torch's own function, less the check that would hand it back to the mode again and again.
 multi_head_attention_forward = types.FunctionType(
@@ -37,18 +43,21 @@ multi_head_attention_forward = types.FunctionType(
 )
 
 
-def named_modules(net: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """List names and modules as `net.named_modules()` does, without its slow recursion."""
-    seen: set[int] = set()
-    waiting = [("", net)]
-    while waiting:
-        name, module = waiting.pop()
-        if id(module) in seen:
-            continue
-        seen.add(id(module))
-        yield name, module
-        inner = [(part, m) for part, m in module._modules.items() if m is not None]
-        waiting += [(f"{name}.{part}" if name else part, m) for part, m in reversed(inner)]
+def named_modules(net: nn.Module) -> list[tuple[str, nn.Module]]:
+    """List names and modules as `net.named_modules()` does, which takes several times as long."""
+    named = [("", net)]
+    seen = {id(net)}
+
+    def visit(module: nn.Module, prefix: str) -> None:
+        for part, inner in module._modules.items():
+            if inner is not None and id(inner) not in seen:
+                seen.add(id(inner))
+                named.append((prefix + part, inner))
+                if inner._modules:
+                    visit(inner, f"{prefix}{part}.")
+
+    visit(net, "")
+    return named
 
 
 class Tap(RecordingMode):
@@ -66,7 +75,7 @@ class Tap(RecordingMode):
         self.keep = keep
         self.withdraw = withdraw
         self.names = {id(module): name for name, module in modules}
-        self.calls = 0  # of any torch function
+        self.ran = False  # whether any torch function did
         self.elsewhere = 0  # attention calls outside the net
         self.passed_over: list[tuple[str, str]] = []  # modules of other softmaxes, and why
         self.proven: set[str] = set()  # modules in which attention multiplied values
@@ -77,23 +86,42 @@ class Tap(RecordingMode):
     def __torch_function__(
         self, func: Callable, _: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
-        kwargs = kwargs or {}
-        self.calls += 1
-        if func is F.multi_head_attention_forward:
+        role = role_of(func)
+        if role.what == "multi-head attention":
             with self:
-                return multi_head_attention_forward(*args, **kwargs)
-        result = func(*args, **kwargs)
-        if use := self.uses.see(func, args, kwargs, result):
-            self._amend(use)
-        if func is F.scaled_dot_product_attention:
-            self._record_fused(result, *args, **kwargs)
-        elif func in SOFTMAX:
-            self._record_softmax(result, *args, **kwargs)
-        elif func in ROLL:
-            self._remember_roll(*args, **kwargs)
-        elif (written := find_written(func, args, kwargs)) is not None:
-            self.call_log.count_write(written)
+                return multi_head_attention_forward(*args, **(kwargs or {}))
+        result = func(*args, **kwargs) if kwargs else func(*args)
+        self.ran = True
+        if role.notable or self.uses.alive or (kwargs and "out" in kwargs):
+            self._see(role, func, args, kwargs or {}, result)
         return result
+
+    def _see(
+        self, role: Role, func: Callable, args: tuple, kwargs: dict[str, Any], result: Any
+    ) -> None:
+        if role.what == "attention":
+            self._record_fused(result, *args, **kwargs)
+        elif role.what == "softmax":
+            self._record_softmax(result, *args, **kwargs)
+        elif role.what == "gumbel_softmax":
+            dim = kwargs.get("dim", args[4] if len(args) > 4 else -1)
+            self._begin_softmax(result, dim, self.uses.is_product(args and args[0]))
+        elif role.what == "roll":
+            self._remember_roll(*args, **kwargs)
+        else:
+            match self.uses.see(role, func, args, kwargs, result):
+                case Use() as use:
+                    self._amend(use)
+                case Step("softmax", int(dim)):
+                    self._begin_softmax(result, dim, of_product=True)
+                case Step("exp"):
+                    self._pass_over_deferred()
+            if role.writes or "out" in kwargs:
+                self._count_write(args[0] if role.writes and args else kwargs.get("out"))
+
+    def _count_write(self, written: Any) -> None:
+        if isinstance(written, Tensor):
+            self.call_log.count_write(written)
 
     def _record_fused(
         self,
@@ -115,10 +143,13 @@ class Tap(RecordingMode):
             self._record_nested(name, calls, origin, query, key, scale)
             return
         leading = output.shape[:-2]  # a batch may share its queries (latents), or heads their keys
-        query = query.expand(*leading, *query.shape[-2:])
-        if not enable_gqa:
+        if query.shape[:-2] != leading:
+            query = query.expand(*leading, *query.shape[-2:])
+        if not enable_gqa and not key.shape[:-2] == value.shape[:-2] == leading:
             key, value = (t.expand(*leading, *t.shape[-2:]) for t in (key, value))
-        order = find_order((*output.shape[:-1], key.shape[-2]), origin)
+        shape = (*output.shape[:-1], key.shape[-2])
+        origin = _with_one_head(origin, shape, calls)
+        order = find_arrangement(shape, origin)
         if order or query.ndim != 4:
             if attn_mask is not None:
                 attn_mask = attn_mask.expand(*query.shape[:-1], key.shape[-2])
@@ -134,7 +165,7 @@ class Tap(RecordingMode):
             calls,
             (*query.shape[:3], key.shape[2]),
             origin=origin,
-            order=order,
+            arrangement=order,
             query=query,
             grouped_key=key,
             scale=query.shape[-1] ** -0.5 if scale is None else float(scale),
@@ -167,10 +198,16 @@ class Tap(RecordingMode):
             mask=(asks[:, :, None] & answers[:, None])[:, None],
         )
 
-    def _record_softmax(
-        self, weights: Tensor, input: Tensor, dim: int | None = None, *_: Any, **__: Any
+    def _record_softmax(self, weights: Tensor, input: Tensor, *args: Any, **kwargs: Any) -> None:
+        dim = kwargs.get("dim", args[0] if args else None)
+        if isinstance(dim, int):
+            self._begin_softmax(weights, dim, self.uses.is_product(input), input)
+
+    def _begin_softmax(
+        self, weights: Tensor, dim: int, of_product: bool, scores: Tensor | None = None
     ) -> None:
-        if weights.ndim < 2 or dim is None:
+        """Follow a softmax over dimension `dim`, and keep its map where it is plainly one."""
+        if weights.ndim < 2:
             return
         name, calls, origin = self._find_caller()
         if not calls:
@@ -179,8 +216,8 @@ class Tap(RecordingMode):
         inputs = calls[0].tensors
         shape = tuple(inputs[0].shape) if inputs else ()
         # Scores that the net was given may be a product; nobody here can know.
-        of_product = self.uses.is_product(input) or any(input is t for t in calls[-1].tensors)
-        softmax = Softmax(name, origin, shape, of_product)
+        given = not of_product and any(scores is tensor for tensor in calls[-1].tensors)
+        softmax = Softmax(name, origin, shape, of_product or given, given)
         self.uses.begin(weights, softmax, dim)
         if dim not in (-1, weights.ndim - 1):
             softmax.why_none = "it is over another dimension than the keys"
@@ -193,12 +230,13 @@ class Tap(RecordingMode):
         self, name: str, calls: list[ModuleCall], origin: Origin, weights: Tensor
     ) -> AttentionRecord:
         """Keep a finished map, until its use shows more."""
-        order = find_order(weights.shape, origin, handwritten=True)
+        origin = _with_one_head(origin, weights.shape, calls)
+        order = find_arrangement(weights.shape, origin, handwritten=True)
         map = to_four_dimensions(weights, origin, order)
         origin = origin._replace(stacked=is_ambiguous(weights, calls[0].module, origin))
         anchor = weights if weights.requires_grad else None
         return self._keep(
-            name, calls, map.shape, origin=origin, order=order, map=map, anchor=anchor
+            name, calls, map.shape, origin=origin, arrangement=order, map=map, anchor=anchor
         )
 
     def _amend(self, use: Use) -> None:
@@ -208,24 +246,43 @@ class Tap(RecordingMode):
             self._withdraw(source)
         if reason := use.why_no_map():
             self._pass_over(first, reason)
-        elif first.record is None:
+        elif first.record is None and not self._record_late(first, use):
             self._pass_over(first, first.why_none)
         else:
             self.proven.add(first.name)
+            assert first.record is not None, "it has been kept at the softmax, or now"
             self._arrange(first.record, use)
             first.record = None  # the recorder alone decides how long a record lives
+
+    def _record_late(self, softmax: Softmax, use: Use) -> bool:
+        """Keep a map that only its use has shown to be one, such as (K, Q) or one of one head."""
+        tokens, _ = tokens_and_widths(softmax.input)
+        if not use.arranged or not (softmax.of_product or use.weights.shape[-1] in tokens):
+            return False
+        _, calls, _ = self._find_caller()
+        weights = use.weights if use.order is None else use.weights.permute(use.order)
+        softmax.record = self._record_map(softmax.name, calls, softmax.origin, weights)
+        return True
 
     def _arrange(self, record: AttentionRecord, use: Use) -> None:
         changed = use.acting is not None
         if not (changed or use.order or heads_first(use, record.origin)):
             return
         weights = use.weights if use.acting is None else use.acting
-        order = use.order if use.order is not None and weights.ndim == 4 else None
-        if order is None and heads_first(use, record.origin):
-            order = (1, 0, 2, 3)
-        if order is None:
-            order = find_order(weights.shape, record.origin, handwritten=True)
+        order: Arrangement | None
+        if use.order is not None and weights.ndim == 4:
+            order = Arrangement(use.order)
+        elif heads_first(use, record.origin):
+            order = Arrangement((1, 0, 2, 3))
+        else:
+            order = find_arrangement(weights.shape, record.origin, handwritten=True)
         record.amend(to_four_dimensions(weights, record.origin, order), weights, order, changed)
+
+    def _pass_over_deferred(self) -> None:
+        name, calls, _ = self._find_caller()
+        if calls:
+            reason = "its weights are divided after they have multiplied the values"
+            self.passed_over.append((name, reason))
 
     def _pass_over(self, softmax: Softmax, reason: str) -> None:
         self._withdraw(softmax)
@@ -247,6 +304,8 @@ class Tap(RecordingMode):
                 self._pass_over(softmax, "the module attends by another map")
             elif not softmax.of_product:
                 self._pass_over(softmax, "it did not multiply values")
+            elif not (softmax.consumed or softmax.given):
+                self._pass_over(softmax, "nothing was seen to use it")
 
     def _remember_roll(self, input: Tensor, shifts: Any, dims: Any = None) -> None:
         inside = [call.kwargs for call in running_calls()]
@@ -285,12 +344,12 @@ def pad_nested(tensor: Tensor) -> tuple[Tensor, Tensor]:
     return padded, real
 
 
-def find_written(func: Callable, args: tuple, kwargs: dict[str, Any]) -> Tensor | None:
-    """Find the tensor that a call has written into: add_ and others in place, x[...] =, out=x."""
-    name = getattr(func, "__name__", "")
-    in_place = name == "__setitem__" or (name.endswith("_") and not name.endswith("__"))
-    into = args[0] if in_place and args else kwargs.get("out")
-    return into if isinstance(into, Tensor) else None
+def _with_one_head(origin: Origin, shape: Sequence[int], calls: list[ModuleCall]) -> Origin:
+    """Note where the heads of a module cannot share the first dimension of its map."""
+    if len(shape) != 3 or (call := call_with_heads(calls)) is None:
+        return origin
+    given = next((tuple(tensor.shape) for tensor in call.tensors), ())
+    return origin._replace(one_head=has_one_head(shape, given))
 
 
 def is_map(weights: Tensor, call: ModuleCall) -> bool:
@@ -299,7 +358,7 @@ def is_map(weights: Tensor, call: ModuleCall) -> bool:
     Four dimensions and more are taken for a map, unless it is a map of channels. Three are a map
     where the module attends by its name or has heads, or where every token weighs all tokens.
     """
-    tokens = call.tensors[0].shape if call.tensors else ()
+    tokens = next((tuple(given.shape) for given in call.tensors), ())
     if weights.ndim > 3:
         return not over_channels(weights.shape, tokens)
     if weights.ndim < 3:

@@ -7,37 +7,17 @@ then the map that acts. A softmax over channels, classes or experts has other us
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import KeyedRef
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from model.recording.functions import Role
 from model.recording.origin import Origin
 from model.recording.record import AttentionRecord
-
-_DROPOUT = {F.dropout, torch.dropout, F.alpha_dropout, torch.nn.functional.dropout1d}
-_PRODUCTS = {
-    torch.matmul,
-    torch.bmm,
-    Tensor.matmul,
-    Tensor.bmm,
-    Tensor.__matmul__,
-    Tensor.__rmatmul__,
-}
-_TRANSPOSITIONS = {Tensor.mT.__get__, Tensor.T.__get__, torch.t, Tensor.t}  # type: ignore[attr-defined]  # untyped getters
-_SWAPS = {
-    torch.transpose,
-    Tensor.transpose,
-    torch.swapaxes,
-    Tensor.swapaxes,
-    torch.swapdims,
-    Tensor.swapdims,
-}
-_PERMUTATIONS = {torch.permute, Tensor.permute}
+from model.recording.written_out import Step, next_step
 
 
 @dataclass(eq=False)
@@ -48,18 +28,23 @@ class Softmax:
     origin: Origin
     input: tuple[int, ...]  # shape of the first tensor that the module was given
     of_product: bool  # whether its scores come from a product, as of queries and keys
+    given: bool = False  # whether the net was given the scores
     record: AttentionRecord | None = None
     why_none: str = ""  # where there is no record
     done: bool = False  # whether it has met values
+    consumed: bool = False  # whether anything was computed from it
+    tensors: list[int] = field(default_factory=list)  # the ids of those that come from it
 
 
 @dataclass(eq=False)
 class Followed:
     """A tensor that comes from softmaxes, with the dimension over which these sum to one."""
 
-    sources: list[Softmax]
-    axis: int  # counted from the last, -1
+    sources: list[Softmax] = field(default_factory=list)
+    axis: int = -1  # counted from the last
     acting: Tensor | None = None  # before dropout, where something has changed the softmax
+    product: bool = False  # whether it comes from a product of tensors that the net computed
+    step: Step | None = None  # of a softmax that is being written out
 
 
 @dataclass(frozen=True)
@@ -72,6 +57,7 @@ class Use:
     order: tuple[int, ...] | None = None  # of the dimensions, where an einsum names them
     values_of_product: bool = False
     result_order: tuple[int, ...] | None = None  # of the result's dimensions, to (..., Q, d)
+    arranged: bool = True  # whether the weights are known to be (..., Q, K), after `order`
 
     @property
     def sources(self) -> list[Softmax]:
@@ -103,86 +89,162 @@ class Use:
         return None
 
 
-@dataclass
-class UseLog:
-    """The tensors that come from softmaxes while a net runs."""
+_PRODUCT = Followed(product=True, step=Step("scores"))
 
-    softmaxes: list[Softmax] = field(default_factory=list)
-    _products: dict[int, weakref.ref[Tensor]] = field(default_factory=dict)
-    _followed: dict[int, tuple[weakref.ref[Tensor], Followed]] = field(default_factory=dict)
+
+class UseLog:
+    """The tensors that come from softmaxes, or from products, while a net runs."""
+
+    def __init__(self) -> None:
+        self.softmaxes: list[Softmax] = []
+        self.alive: dict[int, tuple[KeyedRef, Followed]] = {}
+        self._forget = _forgets(self.alive)
 
     def begin(self, weights: Tensor, softmax: Softmax, dim: int) -> None:
         """Follow the result of a softmax over dimension `dim`."""
         self.softmaxes.append(softmax)
-        axis = dim - weights.ndim if dim >= 0 else dim
-        self._follow(weights, Followed([softmax], axis))
+        self._follow(weights, Followed([softmax], _from_last(dim, weights.ndim)))
 
     def is_product(self, tensor: Any) -> bool:
         """Whether a tensor comes from a product of two tensors that the net has computed."""
-        found = self._products.get(id(tensor))
-        return found is not None and found() is tensor
+        followed = self.find(tensor)
+        return followed is not None and followed.product
 
-    def see(self, func: Callable, args: tuple, kwargs: dict[str, Any], result: Any) -> Use | None:
-        """Note what a function makes of followed tensors; a product with values is returned."""
-        multiplies = func in _PRODUCTS or func is torch.einsum
-        if not (multiplies or self._followed or self._products):
+    def find(self, tensor: Any) -> Followed | None:
+        """Find what a tensor comes from; None where that is nothing of interest."""
+        found = self.alive.get(id(tensor))
+        return found[1] if found is not None and found[0]() is tensor else None
+
+    def see(
+        self, role: Role, func: Callable, args: tuple, kwargs: dict[str, Any], result: Any
+    ) -> Use | Step | None:
+        """Note what a function makes of followed tensors.
+
+        A product with values is returned, the last step of a softmax that is written out, and the
+        step "exp" where values meet it before it is one.
+        """
+        alive = self.alive
+        if not alive and role.multiplies and not kwargs:
+            self._follow_product(args, result)
             return None
-        if not (multiplies or kwargs or self._may_concern(args)):
-            return None
+        for argument in args:  # cheap, since every call pays for it
+            if id(argument) in alive or type(argument) in (list, tuple):
+                break
+        else:
+            if not (role.multiplies or kwargs):
+                return None
         given = _tensors((*args, *kwargs.values()))
-        if multiplies or (self._products and self._stays_product(func, given)):
-            for tensor in _tensors((result,)):
-                self._follow_product(tensor)
-        followed = [tensor for tensor in given if self._of(tensor)]
-        if not followed:
-            return None
-        if func in _PRODUCTS:
-            return self._product(func, given, result) if len(given) == 2 else None
-        if func is torch.einsum:
-            return self._einsum(args, result)
-        self._derive(func, args, kwargs, followed, result)
+        followed = [tensor for tensor in given if id(tensor) in alive and self.find(tensor)]
+        if role.multiplies:
+            return self._multiply(role, func, args, given, followed, result)
+        if followed and role.what and (step := self._next_step(role, args, kwargs, result)):
+            if step.name == "softmax":
+                return step
+            self._follow(result, Followed(product=True, step=step))
+        elif followed:
+            self._derive(role, args, kwargs, followed, result)
         return None
+
+    def _next_step(
+        self, role: Role, args: tuple, kwargs: dict[str, Any], result: Any
+    ) -> Step | None:
+        found = (self.find(argument) or Followed() for argument in args[:2])
+        return next_step(role, args, kwargs, result, [followed.step for followed in found])
+
+    def _multiply(
+        self,
+        role: Role,
+        func: Callable,
+        args: tuple,
+        given: list[Tensor],
+        followed: list[Tensor],
+        result: Any,
+    ) -> Use | Step | None:
+        sources = [source for tensor in followed for source in self._get(tensor).sources]
+        # What attention made is followed no further: as values, it is tokens again.
+        if not any(source.of_product for source in sources):
+            self._follow_product(given, result)
+        if not sources:
+            steps = (self._get(tensor).step for tensor in followed)
+            return next((step for step in steps if step and step.name == "exp"), None)
+        self._consume(sources)
+        if role.what == "einsum":
+            return self._einsum(args, result)
+        if len(given) != 2:
+            return None
+        left, right = given if func is not Tensor.__rmatmul__ else reversed(given)
+        return self._product(left, right, result)
+
+    def _follow_product(self, given: Sequence[Any], result: Any) -> None:
+        """Follow a product, unless it is a projection, which has its parameter on the right."""
+        if isinstance(result, Tensor) and not isinstance(given[-1], nn.Parameter):
+            self._follow(result, _PRODUCT)
 
     def _derive(
         self,
-        func: Callable,
+        role: Role,
         args: tuple,
         kwargs: dict[str, Any],
         given: Sequence[Tensor],
         result: Any,
     ) -> None:
         """Follow the results that still have the dimension of the softmax."""
-        before, old = given[0], self._get(given[0])
+        before = next((t for t in given if self._get(t).sources), given[0])
+        old = self._get(before)
+        if not old.sources:
+            self._derive_product(role, args, kwargs, before, old, result)
+            return
         sources = list(dict.fromkeys(s for t in given for s in self._get(t).sources))
+        unchanged = len(sources) == 1 and (role.drops or role.arranges)
+        if not (unchanged or role.measures):
+            self._consume(sources)
         for new in _tensors((result,)):
-            axis = moved_axis(func, args, kwargs, before, old.axis, new)
+            axis = moved_axis(role, args, kwargs, before, old.axis, new)
             if axis is None or -axis > new.ndim or new.shape[axis] != before.shape[old.axis]:
                 continue
-            if len(sources) > 1 or not (func in _DROPOUT or _arranges(func)):
-                acting: Tensor | None = new
-            elif func in _DROPOUT or old.acting is None:
-                acting = old.acting
-            else:
-                acting = new
+            acting = old.acting if unchanged and (role.drops or old.acting is None) else new
             self._follow(new, Followed(sources, axis, acting))
 
-    def _product(self, func: Callable, given: list[Tensor], result: Tensor) -> Use | None:
-        left, right = given if func is not Tensor.__rmatmul__ else reversed(given)
-        if (followed := self._of(left)) is not None:
-            if followed.axis == -1 and left.ndim > 1:
+    def _derive_product(
+        self,
+        role: Role,
+        args: tuple,
+        kwargs: dict[str, Any],
+        before: Tensor,
+        old: Followed,
+        result: Any,
+    ) -> None:
+        """Follow a product, or a softmax that is being written out, while it is scaled or moved."""
+        if not (role.scales or role.arranges or role.drops):
+            return
+        for new in _tensors((result,)):
+            step = old.step
+            if step is not None and step.dim is not None and role.moves:
+                step = Step(step.name, moved_axis(role, args, kwargs, before, step.dim, new))
+            self._follow(new, Followed(product=True, step=step))
+
+    def _consume(self, sources: Iterable[Softmax]) -> None:
+        for source in sources:
+            source.consumed = True
+
+    def _product(self, left: Tensor, right: Tensor, result: Tensor) -> Use | None:
+        followed = self.find(left)
+        if followed is not None and followed.sources:
+            if followed.axis == -1:
                 return self._use(followed, left, right)
             self._carry(followed, result)
-        elif (followed := self._of(right)) is not None:
-            if followed.axis == -2 and left.ndim > 1:
-                swapped = (*range(result.ndim - 2), result.ndim - 1, result.ndim - 2)
-                return self._use(followed, right.mT, left.mT, result_order=swapped)
-            self._carry(followed, result)
+            return None
+        followed = self._get(right)
+        if followed.axis == -2 and right.ndim > 1 and left.ndim > 1:
+            swapped = (*range(result.ndim - 2), result.ndim - 1, result.ndim - 2)
+            return self._use(followed, right.mT, left.mT, result_order=swapped)
+        self._carry(followed, result)
         return None
 
     def _carry(self, followed: Followed, result: Tensor) -> None:
         """Follow a product over another dimension: heads were mixed, or groups collected."""
         if isinstance(result, Tensor) and -followed.axis <= result.ndim:
-            self._follow(result, Followed(followed.sources, followed.axis, result))
+            self._follow(result, Followed(followed.sources, followed.axis, result, product=True))
 
     def _einsum(self, args: tuple, result: Tensor) -> Use | None:
         equation, *operands = args
@@ -193,8 +255,8 @@ class UseLog:
         inputs, _, output = equation.replace(" ", "").partition("->")
         terms = inputs.split(",")
         for index, tensor in enumerate(operands):
-            followed = self._of(tensor)
-            if followed is None or not output:
+            followed = self.find(tensor)
+            if followed is None or not followed.sources or not output:
                 continue
             term, other = terms[index], terms[1 - index]
             if len(term) != tensor.ndim:
@@ -202,14 +264,13 @@ class UseLog:
             key = term[followed.axis]
             if key in output or key not in other:
                 if key in output:
-                    self._follow(
-                        result, Followed(followed.sources, output.index(key) - len(output), result)
-                    )
+                    axis = output.index(key) - len(output)
+                    self._follow(result, Followed(followed.sources, axis, result, product=True))
                 return None
             queries = [c for c in term if c in output and c not in other]
             leading = [c for c in output if c in term and c not in queries]
             if len(queries) != 1 or len(leading) + 2 != len(term):
-                return self._use(followed, tensor, operands[1 - index])
+                return self._use(followed, tensor, operands[1 - index], arranged=False)
             order = tuple(term.index(c) for c in (*leading, queries[0], key))
             features = [c for c in other if c not in term]
             values, result_order = operands[1 - index], None
@@ -227,60 +288,58 @@ class UseLog:
         values: Tensor,
         order: tuple[int, ...] | None = None,
         result_order: tuple[int, ...] | None = None,
+        arranged: bool = True,
     ) -> Use | None:
         if weights.ndim < 2 or values.ndim < 2:
             return None  # one row alone: no map can be made of it here
         if all(source.done for source in followed.sources):
             return None
-        for source in followed.sources:
+        self._finish(followed.sources)
+        of_product = self.is_product(values)
+        return Use(followed, weights, values, order, of_product, result_order, arranged)
+
+    def _finish(self, sources: list[Softmax]) -> None:
+        """Follow no longer what has met values: its record may keep the tensor alive."""
+        for source in sources:
             source.done = True
-        return Use(followed, weights, values, order, self.is_product(values), result_order)
-
-    def _may_concern(self, args: tuple) -> bool:
-        """Whether an argument is followed or may hold one. Cheap, since every call pays for it."""
-        followed, products = self._followed, self._products
-        for argument in args:
-            number = id(argument)
-            if number in followed or number in products or type(argument) in (list, tuple):
-                return True
-        return False
-
-    def _stays_product(self, func: Callable, given: Sequence[Tensor]) -> bool:
-        name = getattr(func, "__name__", "").strip("_")
-        known = name in _SCALES or name in _ARRANGES
-        return known and any(self.is_product(tensor) for tensor in given)
-
-    def _follow_product(self, tensor: Tensor) -> None:
-        number = id(tensor)
-        self._products[number] = weakref.ref(tensor, lambda _: self._products.pop(number, None))
+        for number in [number for source in sources for number in source.tensors]:
+            found = self.alive.get(number)
+            if found and found[1].sources and all(each.done for each in found[1].sources):
+                del self.alive[number]
 
     def _follow(self, tensor: Tensor, followed: Followed) -> None:
         number = id(tensor)
-        forget = weakref.ref(tensor, lambda _: self._followed.pop(number, None))
-        self._followed[number] = (forget, followed)
-
-    def _of(self, tensor: Any) -> Followed | None:
-        found = self._followed.get(id(tensor))
-        return found[1] if found is not None and found[0]() is tensor else None
+        for source in followed.sources:
+            source.tensors.append(number)
+        self.alive[number] = KeyedRef(tensor, self._forget, number), followed
 
     def _get(self, tensor: Tensor) -> Followed:
-        followed = self._of(tensor)
+        followed = self.find(tensor)
         assert followed is not None
         return followed
 
 
+def _forgets(alive: dict[int, tuple[KeyedRef, Followed]]) -> Callable[[KeyedRef], None]:
+    def forget(ref: KeyedRef) -> None:
+        found = alive.get(ref.key)
+        if found is not None and found[0] is ref:
+            del alive[ref.key]
+
+    return forget
+
+
 def moved_axis(
-    func: Callable, args: tuple, kwargs: dict[str, Any], before: Tensor, axis: int, new: Tensor
+    role: Role, args: tuple, kwargs: dict[str, Any], before: Tensor, axis: int, new: Tensor
 ) -> int | None:
     """Find where a dimension (counted from the last) lies after a function, None where unknown."""
-    if func in _TRANSPOSITIONS:
+    if not role.moves:
+        return axis
+    if role.moves == "last two":
         return {-1: -2, -2: -1}.get(axis, axis)
-    if func in _SWAPS or func in _PERMUTATIONS:
-        dims = [_from_last(dim, before.ndim) for dim in _dims(args, kwargs)]
-        if func in _SWAPS and len(dims) == 2:
-            return {dims[0]: dims[1], dims[1]: dims[0]}.get(axis, axis)
-        return dims.index(axis) - len(dims) if axis in dims else None
-    return axis
+    dims = [_from_last(dim, before.ndim) for dim in _dims(args, kwargs)]
+    if role.moves == "two" and len(dims) == 2:
+        return {dims[0]: dims[1], dims[1]: dims[0]}.get(axis, axis)
+    return dims.index(axis) - len(dims) if axis in dims else None
 
 
 def _dims(args: tuple, kwargs: dict[str, Any]) -> list[int]:
@@ -291,24 +350,6 @@ def _dims(args: tuple, kwargs: dict[str, Any]) -> list[int]:
 
 def _from_last(dim: int, ndim: int) -> int:
     return dim if dim < 0 else dim - ndim
-
-
-_SCALES = {
-    *("mul", "rmul", "imul", "multiply", "div", "truediv", "itruediv", "divide", "add", "radd"),
-    *("iadd", "sub", "rsub", "isub", "masked_fill", "where", "clamp", "get"),
-}
-_ARRANGES = {
-    *("view", "view_as", "reshape", "reshape_as", "flatten", "unflatten", "squeeze", "unsqueeze"),
-    *("expand", "expand_as", "contiguous", "clone", "detach", "chunk", "split", "unbind"),
-    *("to", "type", "type_as", "float", "half", "bfloat16", "double", "requires_grad_"),
-    *("transpose", "swapaxes", "swapdims", "permute", "movedim", "moveaxis", "t", "__get__"),
-    *("narrow", "select", "__getitem__", "retain_grad"),
-}
-
-
-def _arranges(func: Callable) -> bool:
-    """Whether a function moves or copies entries without changing them."""
-    return getattr(func, "__name__", "") in _ARRANGES
 
 
 def _tensors(values: Iterable[Any]) -> list[Tensor]:

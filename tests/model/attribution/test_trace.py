@@ -208,7 +208,7 @@ class HeadsFirst(nn.Module):
 def test_the_token_that_is_read_is_found_where_heads_come_first():
     torch.manual_seed(0)
     trace = trace_class(HeadsFirst(), torch.randn(2, 3, 2, 3), TokenLayout((2, 3)), 0)
-    assert trace.records[0].order is not None and trace.records[0].shape == (2, 3, 6, 6)
+    assert trace.records[0].arrangement is not None and trace.records[0].shape == (2, 3, 6, 6)
     assert torch.equal(trace.readout_weights, torch.eye(2, 6))
 
 

@@ -23,6 +23,7 @@ from model.errors import NothingRecorded
 from model.nets.attention import MultiHeadAttention
 from model.nets.vit import PRESETS, VisionTransformer
 from model.recording.recorder import AttentionRecord, AttentionRecorder
+from model.recording.rollout import explain_no_rollout
 from model.recording.tap import named_modules
 
 
@@ -817,18 +818,31 @@ def test_a_net_of_which_a_part_is_scripted_is_refused(net, tokens):
         net(tokens)
 
 
-def test_a_map_of_one_image_and_one_head_is_named_as_what_it_is():
-    """Brian Pulfer's MyMSA: a loop over images and heads, each with a map (N, N)."""
+class MyMSA(nn.Module):
+    """Brian Pulfer's: a loop over images and heads, each with a map (N, N)."""
 
-    class MyMSA(nn.Module):
-        n_heads = 2
+    n_heads = 2
 
-        def forward(self, x: Tensor) -> Tensor:
-            return torch.stack([torch.softmax(one @ one.mT, -1) @ one for one in x])
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([torch.cat([attend(h) for h in one.chunk(2, -1)], -1) for one in x])
 
-    error = pytest.raises(NothingRecorded, match=r"softmax ran in 1, but .* class probabilities")
-    with error, AttentionRecorder(net := nn.Sequential(nn.Identity(), MyMSA())):
-        net(random(2, 5, 8))
+
+def attend(x: Tensor) -> Tensor:
+    return torch.softmax(x @ x.mT, -1) @ x
+
+
+def test_maps_of_one_image_and_one_head_are_joined_where_their_order_is_known():
+    net = nn.Sequential(nn.Identity(), MyMSA())
+    x = random(1, 5, 8)
+    found = record_of(net, x)
+    parts = x.double().unflatten(-1, (2, 4)).transpose(1, 2)
+    assert found.shape == (1, 2, 5, 5)
+    assert (found.weights() - (parts @ parts.mT).softmax(-1)).abs().max() < 1e-6
+
+    with AttentionRecorder(net) as recorder:
+        net(random(3, 5, 8))
+    assert [record.shape for record in recorder.records] == [(1, 1, 5, 5)] * 6
+    assert "side by side" in explain_no_rollout(recorder.records)
 
 
 def test_a_method_of_the_net_is_inside_the_net(tokens):
@@ -860,6 +874,6 @@ def test_modules_are_named_as_torch_names_them():
     inner = nn.ModuleDict({"b": nn.Sequential(shared, nn.GELU()), "a": shared})
     net = nn.Sequential(inner, shared, nn.ModuleList([nn.Sequential(nn.Linear(2, 2)), inner]))
     net.nothing = None
-    assert list(named_modules(net)) == list(net.named_modules())
+    assert named_modules(net) == list(net.named_modules())
     for kind in (VisionTransformer(PRESETS["cs231n"]), nn.TransformerDecoderLayer(8, 2)):
-        assert list(named_modules(kind)) == list(kind.named_modules())
+        assert named_modules(kind) == list(kind.named_modules())

@@ -308,7 +308,6 @@ class HeadByHead(nn.Module):
 BESIDE = {  # a net, and what it is given
     "branches": (lambda: nn.Sequential(Branches(), Branches()), [images(2, 7, 16)]),
     "two pictures": (Siamese, [images(2, 7, 16), images(2, 7, 16) + 1]),
-    "head by head": (lambda: nn.Sequential(nn.Identity(), HeadByHead()), [images(2, 7, 16)]),
 }
 
 
@@ -319,6 +318,25 @@ def test_maps_that_ran_side_by_side_are_a_sentence(build, given, mode):
     with pytest.raises(ValueError, match="side by side"):
         rollout(records)
     assert explain_no_rollout(records[:1]) is None
+
+
+@pytest.mark.parametrize("given", [1, 2, 4])
+def test_heads_that_a_module_computes_in_a_loop_are_one_map(given):
+    net = nn.Sequential(nn.Identity(), HeadByHead())
+    x = images(given, 7, 16)
+    (found,) = recorded(net, x)
+    parts = x.double().unflatten(-1, (4, -1)).transpose(1, 2)
+    assert found.shape == (given, 4, 7, 7)
+    assert (found.weights() - (parts @ parts.mT).softmax(-1)).abs().max() < 1e-6
+    assert explain_no_rollout([found]) is None
+
+
+def test_heads_in_a_loop_stay_apart_where_each_has_a_gradient():
+    net = nn.Sequential(nn.Identity(), HeadByHead())
+    records = recorded(net, images(2, 7, 16).requires_grad_(), mode=torch.enable_grad)
+    assert [found.shape for found in records] == [(2, 1, 7, 7)] * 4
+    with pytest.raises(ValueError, match="side by side"):
+        rollout(records)
 
 
 class InPlace(nn.Module):

@@ -289,3 +289,194 @@ def test_records_of_layers_that_were_not_chosen_are_let_go():
         tap = recorder._tap
         assert all(softmax.record is None for softmax in tap.uses.softmaxes)
     assert [found.name for found in recorder.records] == ["0"]
+
+
+# Softmaxes that look different.
+
+
+def written_out(scores: Tensor) -> Tensor:
+    powers = scores.exp()
+    return powers / powers.sum(-1, keepdim=True)
+
+
+def less_the_largest(scores: Tensor) -> Tensor:
+    powers = torch.exp(scores - scores.max(-1, keepdim=True).values)
+    return powers / (powers.sum(dim=-1, keepdim=True) + 1e-9)
+
+
+def in_place(scores: Tensor) -> Tensor:
+    scores -= scores.amax(-1, keepdim=True)
+    powers = scores.exp_()
+    powers /= powers.sum(-1)[..., None]
+    return powers
+
+
+WRITTEN_OUT = {
+    "exp and sum": written_out,
+    "less the largest": less_the_largest,
+    "in place": in_place,
+    "logsumexp": lambda scores: (scores - scores.logsumexp(-1, keepdim=True)).exp(),
+    "log_softmax": lambda scores: F.log_softmax(scores, dim=-1).exp(),
+    "normalize": lambda scores: F.normalize(scores.exp(), p=1, dim=-1),
+    "over the other dimension": lambda scores: scores.mT.softmax(-2).mT,
+    "over the other dimension, moved": lambda scores: (
+        scores.permute(0, 3, 1, 2).softmax(1).permute(0, 2, 3, 1)
+    ),
+}
+
+
+@pytest.mark.parametrize("images", [1, 2, HEADS])
+@pytest.mark.parametrize("softmax", WRITTEN_OUT.values(), ids=WRITTEN_OUT.keys())
+def test_a_softmax_may_be_written_in_many_ways(softmax, images):
+    class Own(Attention):
+        def forward(self, x: Tensor) -> Tensor:
+            q, k, v = map(heads_of, self.qkv(x).chunk(3, -1))
+            self.acts = softmax(q @ k.mT / 8**0.5)
+            return (self.acts @ v).transpose(1, 2).flatten(2)
+
+    net = nn.Sequential(Own())
+    (found,), nothing = record(net, tokens(images))
+    assert found.shape == (images, HEADS, TOKENS, TOKENS)
+    assert torch.equal(found.weights(), net[0].acts)
+    assert torch.equal(found.softmax(), net[0].acts)
+    assert nothing is None
+
+
+def test_weights_that_are_divided_after_they_met_the_values_are_named():
+    class Deferred(Attention):
+        def forward(self, x: Tensor) -> Tensor:
+            q, k, v = map(heads_of, self.qkv(x).chunk(3, -1))
+            powers = (q @ k.mT / 8**0.5).exp()
+            return ((powers @ v) / powers.sum(-1, keepdim=True)).transpose(1, 2).flatten(2)
+
+    records, others = record(nn.Sequential(Attention(), Deferred()), tokens())
+    assert [found.name for found in records] == ["0"]
+    assert others.startswith("1 softmax was seen and not recorded: 1 (")
+    assert "divided after" in others
+
+
+class OnePicture(nn.Module):
+    """Tokens (N, D) of one picture, one head."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.acts = (x[0] @ x[0].T).softmax(-1)
+        return (self.acts @ x[0])[None]
+
+
+class Pooled(nn.Module):
+    """Tokens merged by queries that are learned, as in PatchMerger."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(
+            torch.randn(3, WIDTH, generator=torch.Generator().manual_seed(5))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.acts = torch.matmul(self.queries, x.mT).softmax(-1)
+        return torch.matmul(self.acts, x)
+
+
+class SequencePooled(nn.Module):
+    """One vector from all tokens, as in CCT."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.score = nn.Linear(WIDTH, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.acts = self.score(x).softmax(1).mT
+        return self.acts @ x
+
+
+@pytest.mark.parametrize("images", [1, 2, 3])
+@pytest.mark.parametrize("build", [Pooled, SequencePooled])
+def test_pooling_by_attention_is_recorded(build, images):
+    net = nn.Sequential(Attention(), build())
+    (_, found), nothing = record(net, tokens(images))
+    assert (found.name, found.kind) == ("1", "cross")
+    assert torch.equal(found.weights()[:, 0], net[1].acts)
+    assert nothing is None
+
+
+def test_a_map_of_two_dimensions_is_recorded_by_its_use():
+    net = nn.Sequential(OnePicture())
+    (found,), nothing = record(net, tokens(1))
+    assert found.shape == (1, 1, TOKENS, TOKENS)
+    assert torch.equal(found.weights()[0, 0], net[0].acts)
+    assert nothing is None
+
+
+@pytest.mark.parametrize("images", [1, 2, HEADS])
+def test_blocks_stay_apart_from_heads(images):
+    """HaloNet's maps are (B · H, blocks, queries, keys)."""
+
+    class Blocks(Attention):
+        def forward(self, x: Tensor) -> Tensor:
+            q, k, v = (heads_of(t).flatten(0, 1) for t in self.qkv(x).chunk(3, -1))
+            q, k, v = (t.unflatten(1, (3, 3)) for t in (q, k, v))  # (B · H, blocks, n, d)
+            self.acts = (q @ k.mT).softmax(-1)
+            return (
+                (self.acts @ v).flatten(1, 2).unflatten(0, (-1, HEADS)).transpose(1, 2).flatten(2)
+            )
+
+    net = nn.Sequential(Blocks())
+    (found,), _ = record(net, tokens(images))
+    acts = net[0].acts.unflatten(0, (images, HEADS)).transpose(1, 2).flatten(0, 1)
+    assert found.shape == (images * 3, HEADS, 3, 3)
+    assert torch.equal(found.weights(), acts)
+
+
+@pytest.mark.parametrize("images", [1, 2, HEADS])
+def test_windows_of_one_head_are_no_heads(images):
+    """EfficientViT computes head after head on a feature map of each window."""
+
+    class Cascade(nn.Module):
+        num_heads = HEADS
+
+        def forward(self, windows: Tensor) -> Tensor:
+            made, self.acts = [], []
+            for part in windows.chunk(HEADS, 1):
+                rows = part.flatten(2)
+                self.acts.append((rows.mT @ rows).softmax(-1))
+                made.append((rows @ self.acts[-1].mT).view(part.shape))
+            return torch.cat(made, 1)
+
+    class Cut(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = Cascade()
+
+        def forward(self, image: Tensor) -> Tensor:
+            rows = image.unflatten(3, (2, 3)).unflatten(2, (2, 3)).permute(0, 2, 4, 1, 3, 5)
+            return self.attention(rows.flatten(0, 2))
+
+    net = nn.Sequential(Cut())
+    given = torch.randn(images, WIDTH, 6, 6, generator=torch.Generator().manual_seed(6))
+    (found,), _ = record(net, given)
+    assert found.shape == (images * 4, HEADS, 9, 9)
+    assert torch.equal(found.weights(), torch.stack(net[0].attention.acts, 1))
+
+
+def test_a_softmax_that_nothing_uses_is_no_record():
+    class Unused(Attention):
+        def forward(self, x: Tensor) -> Tensor:
+            q, k, v = map(heads_of, self.qkv(x).chunk(3, -1))
+            (q @ k.mT).softmax(-1).to(q.dtype)
+            return v.transpose(1, 2).flatten(2)
+
+    records, others = record(nn.Sequential(Attention(), Unused()), tokens())
+    assert [found.name for found in records] == ["0"]
+    assert others == "1 softmax was seen and not recorded: 1 (nothing was seen to use it)."
+
+
+def test_groups_are_named():
+    class Assigned(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            groups = x[:, :3]
+            assigned = F.gumbel_softmax(groups @ x.mT, dim=-2)
+            return (assigned / assigned.sum(-1, keepdim=True)) @ x
+
+    records, others = record(nn.Sequential(Attention(), Assigned()), tokens())
+    assert [found.name for found in records] == ["0"]
+    assert "another dimension" in others
