@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -18,6 +18,7 @@ from model.recording.windows import Windows
 sides = st.integers(1, 9)
 
 
+@settings(deadline=None)
 @given(
     rows=sides,
     columns=sides,
