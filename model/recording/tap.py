@@ -33,7 +33,7 @@ from model.recording.modes import RecordingMode
 from model.recording.origin import Origin, version_of
 from model.recording.record import AttentionRecord
 from model.recording.uses import Softmax, Use, UseLog, tokens_and_widths
-from model.recording.written_out import Step
+from model.recording.written_out import WrittenOut
 
 # torch's own function, less the check that would hand it back to the mode again and again.
 multi_head_attention_forward = types.FunctionType(
@@ -112,9 +112,9 @@ class Tap(RecordingMode):
             match self.uses.see(role, func, args, kwargs, result):
                 case Use() as use:
                     self._amend(use)
-                case Step("softmax", int(dim)):
+                case WrittenOut("softmax", int(dim)):
                     self._begin_softmax(result, dim, of_product=True)
-                case Step("exp"):
+                case WrittenOut("exp"):
                     self._pass_over_deferred()
             if role.writes or "out" in kwargs:
                 self._count_write(args[0] if role.writes and args else kwargs.get("out"))

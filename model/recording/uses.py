@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from model.recording.functions import Role
 from model.recording.origin import Origin
 from model.recording.record import AttentionRecord
-from model.recording.written_out import Step, next_step
+from model.recording.written_out import WrittenOut, next_stage
 
 
 @dataclass(eq=False)
@@ -44,7 +44,7 @@ class Followed:
     axis: int = -1  # counted from the last
     acting: Tensor | None = None  # before dropout, where something has changed the softmax
     product: bool = False  # whether it comes from a product of tensors that the net computed
-    step: Step | None = None  # of a softmax that is being written out
+    stage: WrittenOut | None = None  # of a softmax that is being written out
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Use:
         return None
 
 
-_PRODUCT = Followed(product=True, step=Step("scores"))
+_PRODUCT = Followed(product=True, stage=WrittenOut("scores"))
 
 
 class UseLog:
@@ -117,11 +117,11 @@ class UseLog:
 
     def see(
         self, role: Role, func: Callable, args: tuple, kwargs: dict[str, Any], result: Any
-    ) -> Use | Step | None:
+    ) -> Use | WrittenOut | None:
         """Note what a function makes of followed tensors.
 
-        A product with values is returned, the last step of a softmax that is written out, and the
-        step "exp" where values meet it before it is one.
+        A product with values is returned, the last stage of a softmax that is written out, and the
+        stage "exp" where values meet it before it is one.
         """
         alive = self.alive
         if not alive and role.multiplies and not kwargs:
@@ -137,19 +137,19 @@ class UseLog:
         followed = [tensor for tensor in given if id(tensor) in alive and self.find(tensor)]
         if role.multiplies:
             return self._multiply(role, func, args, given, followed, result)
-        if followed and role.what and (step := self._next_step(role, args, kwargs, result)):
-            if step.name == "softmax":
-                return step
-            self._follow(result, Followed(product=True, step=step))
+        if followed and role.what and (stage := self._next_stage(role, args, kwargs, result)):
+            if stage.name == "softmax":
+                return stage
+            self._follow(result, Followed(product=True, stage=stage))
         elif followed:
             self._derive(role, args, kwargs, followed, result)
         return None
 
-    def _next_step(
+    def _next_stage(
         self, role: Role, args: tuple, kwargs: dict[str, Any], result: Any
-    ) -> Step | None:
+    ) -> WrittenOut | None:
         found = (self.find(argument) or Followed() for argument in args[:2])
-        return next_step(role, args, kwargs, result, [followed.step for followed in found])
+        return next_stage(role, args, kwargs, result, [followed.stage for followed in found])
 
     def _multiply(
         self,
@@ -159,14 +159,14 @@ class UseLog:
         given: list[Tensor],
         followed: list[Tensor],
         result: Any,
-    ) -> Use | Step | None:
+    ) -> Use | WrittenOut | None:
         sources = [source for tensor in followed for source in self._get(tensor).sources]
         # What attention made is followed no further: as values, it is tokens again.
         if not any(source.of_product for source in sources):
             self._follow_product(given, result)
         if not sources:
-            steps = (self._get(tensor).step for tensor in followed)
-            return next((step for step in steps if step and step.name == "exp"), None)
+            stages = (self._get(tensor).stage for tensor in followed)
+            return next((stage for stage in stages if stage and stage.name == "exp"), None)
         self._consume(sources)
         if role.what == "einsum":
             return self._einsum(args, result)
@@ -218,10 +218,12 @@ class UseLog:
         if not (role.scales or role.arranges or role.drops):
             return
         for new in _tensors((result,)):
-            step = old.step
-            if step is not None and step.dim is not None and role.moves:
-                step = Step(step.name, moved_axis(role, args, kwargs, before, step.dim, new))
-            self._follow(new, Followed(product=True, step=step))
+            stage = old.stage
+            if stage is not None and stage.dim is not None and role.moves:
+                stage = WrittenOut(
+                    stage.name, moved_axis(role, args, kwargs, before, stage.dim, new)
+                )
+            self._follow(new, Followed(product=True, stage=stage))
 
     def _consume(self, sources: Iterable[Softmax]) -> None:
         for source in sources:

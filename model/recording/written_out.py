@@ -13,49 +13,51 @@ from torch import Tensor
 from model.recording.functions import Role
 
 
-class Step(NamedTuple):
+class WrittenOut(NamedTuple):
     """How far a tensor has come on its way from scores to a softmax."""
 
     name: str  # "scores", "exp", "sum", "logsumexp", "log_softmax" or, at the end, "softmax"
     dim: int | None = None  # counted from the last
 
 
-def next_step(
-    role: Role, args: tuple, kwargs: dict[str, Any], result: Any, steps: list[Step | None]
-) -> Step | None:
+def next_stage(
+    role: Role, args: tuple, kwargs: dict[str, Any], result: Any, stages: list[WrittenOut | None]
+) -> WrittenOut | None:
     """Find how far the result of a function is; None where the function leads elsewhere.
 
-    `steps` are those of the positional arguments.
+    `stages` are those of the positional arguments.
     """
-    if not steps or not isinstance(result, Tensor):
+    if not stages or not isinstance(result, Tensor):
         return None
-    first = steps[0]
-    second = steps[1] if len(steps) > 1 else None
+    first = stages[0]
+    second = stages[1] if len(stages) > 1 else None
     match role.what, first, second:
         case "log_softmax", _, _:
             return _along("log_softmax", args, kwargs)
-        case "exp", Step("log_softmax", dim), _:
-            return Step("softmax", dim)
-        case "exp", Step("scores"), _:
-            return Step("exp")
-        case "logsumexp", Step("scores"), _:
+        case "exp", WrittenOut("log_softmax", dim), _:
+            return WrittenOut("softmax", dim)
+        case "exp", WrittenOut("scores"), _:
+            return WrittenOut("exp")
+        case "logsumexp", WrittenOut("scores"), _:
             return _along("logsumexp", args, kwargs)
-        case "sum", Step("exp"), _:
+        case "sum", WrittenOut("exp"), _:
             return _along("sum", args, kwargs)
-        case "subtract", Step("scores"), Step("logsumexp", dim):
-            return Step("log_softmax", dim)
-        case "divide", Step("exp"), Step("sum", dim):
-            return Step("softmax", dim)
-        case "normalize", Step("exp"), _:
+        case "subtract", WrittenOut("scores"), WrittenOut("logsumexp", dim):
+            return WrittenOut("log_softmax", dim)
+        case "divide", WrittenOut("exp"), WrittenOut("sum", dim):
+            return WrittenOut("softmax", dim)
+        case "normalize", WrittenOut("exp"), _:
             power, dim = (*args[1:], kwargs.get("p", 2.0), kwargs.get("dim", 1))[:2]
-            return Step("softmax", dim if dim < 0 else dim - result.ndim) if power == 1 else None
+            return (
+                WrittenOut("softmax", dim if dim < 0 else dim - result.ndim) if power == 1 else None
+            )
     return None
 
 
-def _along(name: str, args: tuple, kwargs: dict[str, Any]) -> Step | None:
+def _along(name: str, args: tuple, kwargs: dict[str, Any]) -> WrittenOut | None:
     dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
     if isinstance(dim, list | tuple) and len(dim) == 1:
         dim = dim[0]
     if not isinstance(dim, int):
         return None
-    return Step(name, dim if dim < 0 else dim - args[0].ndim)
+    return WrittenOut(name, dim if dim < 0 else dim - args[0].ndim)
