@@ -50,19 +50,31 @@ def patch_features(
     >>> patch_features(net, torch.rand(1, 3, 32, 32), layer=0, part="keys").shape
     torch.Size([1, 16, 12])
     """
+    layout = layout_of(net, layout)
+    vectors = layer_vectors(net, images, part, layout)
+    depth = len(vectors) - (part == "tokens")
+    if not -depth <= layer < depth:
+        raise ValueError(f"There is no layer {layer}: the model has {depth}, counted from 0.")
+    chosen = vectors[layer if layer == -1 else layer % depth]
+    return chosen[:, 0 if prefix else len(layout.prefix) :]
+
+
+def layer_vectors(net: nn.Module, images: Tensor, part: str, layout: TokenLayout) -> list[Tensor]:
+    """Compute the vectors of all tokens at every layer at once, float32 (B, N, D) each.
+
+    For "tokens" there is one entry more, the last: the tokens after the last norm. Arguments and
+    errors as for `patch_features`.
+    """
     if part not in PARTS:
         raise ValueError(f"There is no part {part!r}: choose one of {', '.join(PARTS)}.")
-    layout = layout_of(net, layout)
     if part == "tokens":
         passed = run_blocks(net, images, layout)
-        _check_layer(layer, len(passed.outputs))
-        vectors = passed.normed if layer == -1 else passed.outputs[layer]
+        vectors = [*passed.outputs, passed.normed]
     else:
         with torch.set_grad_enabled(part == "values"):  # only then a record keeps them
             records = image_records(net, images.detach().requires_grad_(), layout)
-        _check_layer(layer, len(records))
-        vectors = heads_side_by_side(records[layer], part)
-    return vectors.detach().float()[:, 0 if prefix else len(layout.prefix) :]
+        vectors = [heads_side_by_side(record, part) for record in records]
+    return [each.detach().float() for each in vectors]
 
 
 def heads_side_by_side(record: AttentionRecord, part: str) -> Tensor:
@@ -79,8 +91,3 @@ def heads_side_by_side(record: AttentionRecord, part: str) -> Tensor:
     if part == "values":
         held = held.repeat_interleave(record.shape[1] // held.shape[1], dim=1)
     return held.transpose(1, 2).flatten(2)
-
-
-def _check_layer(layer: int, depth: int) -> None:
-    if not -depth <= layer < depth:
-        raise ValueError(f"There is no layer {layer}: the model has {depth}, counted from 0.")

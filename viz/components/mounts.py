@@ -31,8 +31,9 @@ def component(name: str) -> Callable[..., Any]:
     )
 
 
-_explorer, _sheet, _overlay, _captions, _row, _tiles = map(
-    component, ("explorer", "sheet", "overlay", "captions", "row", "tiles")
+_explorer, _sheet, _overlay, _captions, _row, _tiles, _features, _lens = map(
+    component,
+    ("explorer", "sheet", "overlay", "captions", "row", "tiles", "features", "lens"),
 )
 
 
@@ -89,3 +90,22 @@ def row(payload: bytes, on_choose: Callable[[], None] = lambda: None, key: str =
 def tiles(payload: bytes, key: str) -> None:
     """Mount the tiles."""
     _tiles(data=payload, key=key)
+
+
+def features(
+    payload: bytes,
+    on_query: Callable[[], None],
+    on_lacking: Callable[[], None],
+    key: str = "features",
+) -> None:
+    """Mount the patches that are alike (see ``viz.components.features_payload``).
+
+    ``on_query`` runs when a token was held, which is then at ``st.session_state[key]["query"]``;
+    ``on_lacking`` when the browser has not what Python took it to have.
+    """
+    _features(data=payload, key=key, on_query_change=on_query, on_lacking_change=on_lacking)
+
+
+def lens(payload: bytes, key: str) -> None:
+    """Mount the lens (see ``viz.components.lens_payload``)."""
+    _lens(data=payload, key=key)

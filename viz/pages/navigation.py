@@ -10,6 +10,7 @@ Place = tuple[str, str, str]
 PAGES: dict[str, list[Place]] = {
     "See": [
         ("explore.py", "Explore", ":material/visibility:"),
+        ("features.py", "Features", ":material/palette:"),
         ("captions.py", "Captions", ":material/subtitles:"),
     ],
     "Measure": [

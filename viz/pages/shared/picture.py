@@ -122,6 +122,15 @@ def chosen_picture() -> Picture:
     return Picture(own, image)
 
 
+def picture_named(choice: str) -> Picture | None:
+    """Return a sample by its name, or "own" for one's own photo; None where it is not there."""
+    if choice in samples.names():
+        return _sample(choice)
+    own = Shared.own.get()
+    image = _store.get(own) if choice == OWN and own else None
+    return None if own is None or image is None else Picture(own, image)
+
+
 def _take_upload() -> None:
     """Open the upload; if it is no picture, say why and keep the one there is."""
     Shared.rejected.set(None)

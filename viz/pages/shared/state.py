@@ -271,6 +271,28 @@ class Heads:
         return f"{kind}_{layer}_{head}"
 
 
+class Features:
+    """The Features page, tab by tab."""
+
+    tab = Setting("features_tab", "Alike", param_name="tab")
+    part = Setting("part", "tokens")
+    layer = Setting("features_layer", 0, param_name="block")
+    """A layer, from one; 0: after the last norm, or the last attention."""
+    head = Setting("features_head", 0, param_name="part_head")
+    """A head, from one; 0: all heads side by side."""
+    second = Setting("second_photo", "", param_name="beside")
+    """A sample's name, or "own"; empty for none."""
+    shown = Setting("features_shown", "Similarity", param_name="show")
+    together = Setting("together", False)
+    foreground = Setting("foreground", False)
+    groups = Setting("groups", 4)
+    object_by = Setting("object_by", "TokenCut")
+    sent = Key("features_sent", ("", ""))
+    """What the browser has: the keys of the photos and of their vectors."""
+    component = Component("features", {})
+    lens = Component("lens", {})
+
+
 class Patches:
     """The Patches page."""
 

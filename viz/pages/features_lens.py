@@ -1,0 +1,117 @@
+"""The tab Lens: what each patch would answer if the model ended after this layer."""
+
+import numpy as np
+import streamlit as st
+import torch
+
+from model.bundle import Bundle
+from model.errors import NothingRecorded, NothingToShow
+from model.features.class_lens import read_layers
+from model.recorded_image import find_centre
+from viz.components import mounts
+from viz.components.lens_payload import LensView, lens_payload
+from viz.components.payload import photo_bytes
+from viz.pages.shared.picture import Picture
+from viz.pages.shared.session import Session
+from viz.pages.shared.state import Features
+from viz.pages.shared.text import plain
+from viz.pictures.feature_paint import GROUP_COLORS
+from viz.server.costs import forward_cost
+from viz.server.queue import Cost
+from viz.server.results import computed_once
+
+LEGEND = 7
+CAVEAT = (
+    "*The lens* puts the model's own end (its last norm and its head) on every token of every "
+    "layer (nostalgebraist, 2020; Vilas et al., 2023). It reads early layers with the last layer's "
+    "eyes: the head was trained for the last layer only, so what it makes of an early one is a "
+    "hint. A layer can know more than the lens shows."
+)
+
+
+def show_lens(session: Session) -> None:
+    """Show the tab."""
+    bundle = session.bundle
+    if not bundle.classes:
+        st.info(
+            "This model has no classes, so no token of it can be read as one. Choose a classifier.",
+            icon=":material/info:",
+        )
+        return
+    try:
+        view = lens_view(bundle, session.picture)
+    except (NothingToShow, NothingRecorded) as problem:
+        st.info(plain(str(problem)), icon=":material/info:")
+        return
+    tokens = bundle.tokens
+    at = tokens.position_of(session.view.query) if session.view.query < tokens.tokens else None
+    patch = (tokens.index_of(*at) if at else find_centre(tokens)) - len(tokens.prefix)
+    payload = lens_payload(
+        view,
+        photo_bytes(bundle.frame(session.picture.image)),
+        tokens.grid,
+        f"{bundle.name} {session.picture.key}",
+        chosen=0,
+        patch=patch,
+        palette=GROUP_COLORS,
+    )
+    mounts.lens(payload, key=Features.lens.name)
+    st.caption(
+        "The colour of a patch is the class that it would answer with, stronger where it is surer; "
+        "grey is any other class. Choose a class above to see its probability grow. " + CAVEAT
+    )
+
+
+def lens_url_params() -> dict[str, str]:
+    """Write the settings of this tab into the parameters of an address: it has none."""
+    return {}
+
+
+def _lens_cost(bundle: Bundle, picture: Picture) -> Cost:
+    """Estimate three passes, and the logits of every token of every layer."""
+    passes = forward_cost(bundle, 3)
+    depth = len(getattr(bundle.net, "blocks", ())) or 12
+    logits = 3 * 4 * depth * bundle.tokens.tokens * len(bundle.classes or ())
+    what = f"A lens on {bundle.tokens.tokens:,} tokens"
+    return Cost(passes.bytes + logits, passes.seconds, what, passes.cure)
+
+
+@computed_once(
+    "lens",
+    key=lambda bundle, picture: (bundle.name, picture.key),
+    size=lambda view: view.best.nbytes + view.shares.nbytes + view.curves.nbytes,
+    cost=_lens_cost,
+)
+def lens_view(bundle: Bundle, picture: Picture) -> LensView:
+    """Read a photo's tokens, and keep what the page draws."""
+    layout = bundle.tokens
+    read = read_layers(bundle.net, bundle.prepare(picture.image), layout=layout)
+    tokens = read.tokens[:, 0].softmax(-1)
+    patches = tokens[:, layout.patch_slice]
+    named = {"the model's answer": read.answer[:, 0].softmax(-1)}
+    if "cls" in layout.prefix:
+        named = {"CLS": tokens[:, layout.prefix.index("cls")]}
+    named |= {"the mean of the patches": read.mean[:, 0].softmax(-1)}
+    best_share, best = patches.max(-1)
+    legend = _legend(read.answer[-1, 0], best)
+    names = bundle.classes or []
+    rest = sorted(set(best.unique().tolist()) - set(legend))
+    place = {label: index for index, label in enumerate([*legend, *rest])}
+    chosen = torch.tensor(legend)
+    return LensView(
+        classes=[names[label] for label in legend],
+        others=[names[label] for label in rest],
+        best=np.vectorize(place.__getitem__)(best.numpy()).astype(np.uint32),
+        best_share=best_share.numpy().astype(np.float16),
+        shares=patches[..., chosen].permute(2, 0, 1).numpy().astype(np.float16),
+        curves=torch.stack([c[:, chosen].T for c in named.values()], 1).numpy(),
+        curve_names=list(named),
+    )
+
+
+def _legend(answer: torch.Tensor, best: torch.Tensor) -> list[int]:
+    """Choose the classes of the legend: the model's three likeliest, then the most frequent."""
+    likely = answer.topk(min(3, len(answer))).indices.tolist()
+    labels, counts = best.unique(return_counts=True)
+    frequent = labels[counts.argsort(descending=True, stable=True)].tolist()
+    return list(dict.fromkeys([*likely, *frequent]))[:LEGEND]
