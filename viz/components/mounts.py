@@ -106,6 +106,6 @@ def features(
     _features(data=payload, key=key, on_query_change=on_query, on_lacking_change=on_lacking)
 
 
-def lens(payload: bytes, key: str) -> None:
+def class_lens(payload: bytes, key: str) -> None:
     """Mount the lens (see ``viz.components.lens_payload``)."""
     _lens(data=payload, key=key)

@@ -17,7 +17,7 @@ from viz.components.draw_style import DrawStyle
 from viz.components.features_payload import FeaturesHeader, Painted, features_payload
 from viz.components.payload import photo_bytes
 from viz.pages import features_computed as computed
-from viz.pages.features_computed import Question
+from viz.pages.features_computed import Asked
 from viz.pages.shared.picture import OWN, Picture, picture_named
 from viz.pages.shared.session import Session, change_view
 from viz.pages.shared.state import Attribution, Features, Shared
@@ -36,14 +36,14 @@ PART_HELP = (
 def show_alike(session: Session) -> None:
     """Show the tab."""
     try:
-        question = _show_question(session)
-        shown = _show_modes(question)
+        asked = _show_question(session)
+        shown = _show_modes(asked)
     except (NothingToShow, NothingRecorded) as problem:
         st.info(plain(str(problem)), icon=":material/info:")
         return
-    header, painted = MODES[shown](question, _header(session, question))
-    _mount(session, question, header, painted)
-    _EXPLAIN[shown](question, painted)
+    header, painted = MODES[shown](asked, _header(session, asked))
+    _mount(session, asked, header, painted)
+    _EXPLAIN[shown](asked, painted)
 
 
 def alike_url_params() -> dict[str, str]:
@@ -64,7 +64,7 @@ def alike_url_params() -> dict[str, str]:
 # -- what is asked ------------------------------------------------------------------------------
 
 
-def _show_question(session: Session) -> Question:
+def _show_question(session: Session) -> Asked:
     with st.container(horizontal=True, gap="medium"):
         part = _show_part()
         vectors = computed.all_vectors(session.bundle, session.picture, part)
@@ -73,7 +73,7 @@ def _show_question(session: Session) -> Question:
         head = _show_head(part, session.recorded.heads)
         second = _show_second()
     pictures = (session.picture,) if second is None else (session.picture, second)
-    return Question(session.bundle, pictures, part, layer - 1, head, session.recorded.heads)
+    return Asked(session.bundle, pictures, part, layer - 1, head, session.recorded.heads)
 
 
 def _show_part() -> str:
@@ -137,7 +137,7 @@ def _second_title(name: str) -> str:
     return titles.get(name) or samples.title(name)
 
 
-def _show_modes(question: Question) -> str:
+def _show_modes(asked: Asked) -> str:
     Features.shown.begin(MODES)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
         st.pills("Show", list(MODES), key=Features.shown.name, required=True, wrap=True)
@@ -145,7 +145,7 @@ def _show_modes(question: Question) -> str:
         if shown == "Components":
             Features.together.begin()
             Features.foreground.begin()
-            if len(question.pictures) > 1:
+            if len(asked.pictures) > 1:
                 st.toggle("Fit both photos together", key=Features.together.name)
             st.toggle("Foreground alone", key=Features.foreground.name)
         if shown == "Groups":
@@ -166,24 +166,24 @@ def _show_modes(question: Question) -> str:
 # -- what is sent -------------------------------------------------------------------------------
 
 
-def _header(session: Session, question: Question) -> FeaturesHeader:
+def _header(session: Session, asked: Asked) -> FeaturesHeader:
     tokens = session.bundle.tokens
     query = session.view.query if session.view.query < tokens.tokens else 0
     return FeaturesHeader(
-        pictures=_digest(question.key[:2]),
-        vectors=_digest(question.key),
+        pictures=_digest(asked.key[:2]),
+        vectors=_digest(asked.key),
         mode="similarity",
         grid=tokens.grid,
         prefix=[prefix_name(name) for name in tokens.prefix],
-        titles=_titles(question),
+        titles=_titles(asked),
         query=query,
         style=DrawStyle(colors=session.view.colors, opacity=0.85),
         box=_known_box(session.picture),
     )
 
 
-def _titles(question: Question) -> list[str]:
-    titles = [samples.title(p.sample) if p.sample else "Your photo" for p in question.pictures]
+def _titles(asked: Asked) -> list[str]:
+    titles = [samples.title(p.sample) if p.sample else "Your photo" for p in asked.pictures]
     return titles if len(set(titles)) == len(titles) else [f"{titles[0]} {i}" for i in (1, 2)]
 
 
@@ -191,17 +191,15 @@ def _digest(key: object) -> str:
     return sha256(repr(key).encode()).hexdigest()[:16]
 
 
-def _mount(
-    session: Session, question: Question, header: FeaturesHeader, painted: list[Painted]
-) -> None:
+def _mount(session: Session, asked: Asked, header: FeaturesHeader, painted: list[Painted]) -> None:
     """Mount the component, and send only what the browser lacks."""
     pictures, vectors = Features.sent.get()
     photos: list[bytes] = []
     arrays: list[np.ndarray] = []
     if pictures != header.pictures:
-        photos = [photo_bytes(session.bundle.frame(p.image)) for p in question.pictures]
+        photos = [photo_bytes(session.bundle.frame(p.image)) for p in asked.pictures]
     if photos or vectors != header.vectors:
-        arrays = list(question.vectors().numpy())
+        arrays = list(asked.vectors().numpy())
     Features.sent.set((header.pictures, header.vectors))
     mounts.features(
         features_payload(header, photos, arrays, painted),
@@ -222,13 +220,13 @@ def _take_query() -> None:
 Shown = tuple[FeaturesHeader, list[Painted]]
 
 
-def _similarity(question: Question, header: FeaturesHeader) -> Shown:
+def _similarity(asked: Asked, header: FeaturesHeader) -> Shown:
     return header, []
 
 
-def _components(question: Question, header: FeaturesHeader) -> Shown:
-    together = Features.together.get() and len(question.pictures) > 1
-    coordinates, shown = computed.components(question, together, Features.foreground.get())
+def _components(asked: Asked, header: FeaturesHeader) -> Shown:
+    together = Features.together.get() and len(asked.pictures) > 1
+    coordinates, shown = computed.components(asked, together, Features.foreground.get())
     if together:
         paint = feature_paint.paint_components(coordinates, shown)
     else:
@@ -238,9 +236,9 @@ def _components(question: Question, header: FeaturesHeader) -> Shown:
     return replace(header, mode="colors", unit="first component"), painted
 
 
-def _length(question: Question, header: FeaturesHeader) -> Shown:
-    norms, outliers = computed.lengths(question)
-    patches = norms[:, question.bundle.tokens.patch_slice]
+def _length(asked: Asked, header: FeaturesHeader) -> Shown:
+    norms, outliers = computed.lengths(asked)
+    patches = norms[:, asked.bundle.tokens.patch_slice]
     low, high = float(patches.min()), float(patches.max())
     painted = [
         Painted(
@@ -253,19 +251,19 @@ def _length(question: Question, header: FeaturesHeader) -> Shown:
     return replace(header, mode="values", unit="length", span=(low, high), scale=True), painted
 
 
-def _groups(question: Question, header: FeaturesHeader) -> Shown:
-    found = computed.groups(question, Features.groups.get())
+def _groups(asked: Asked, header: FeaturesHeader) -> Shown:
+    found = computed.groups(asked, Features.groups.get())
     painted = [Painted(feature_paint.paint_groups(own), own) for own in found]
     return replace(header, mode="groups", unit="group"), painted
 
 
-def _object(question: Question, header: FeaturesHeader) -> Shown:
-    masks = computed.object_masks(question, Features.object_by.get())
+def _object(asked: Asked, header: FeaturesHeader) -> Shown:
+    masks = computed.object_masks(asked, Features.object_by.get())
     painted = [Painted(feature_paint.paint_mask(own), own) for own in masks]
     return replace(header, mode="mask"), painted
 
 
-MODES: dict[str, Callable[[Question, FeaturesHeader], Shown]] = {
+MODES: dict[str, Callable[[Asked, FeaturesHeader], Shown]] = {
     "Similarity": _similarity,
     "Components": _components,
     "Length": _length,
@@ -277,8 +275,8 @@ MODES: dict[str, Callable[[Question, FeaturesHeader], Shown]] = {
 # -- what it means ------------------------------------------------------------------------------
 
 
-def _explain_similarity(question: Question, painted: list[Painted]) -> None:
-    two = len(question.pictures) > 1
+def _explain_similarity(asked: Asked, painted: list[Painted]) -> None:
+    two = len(asked.pictures) > 1
     line = " The line leads to the most similar patch of the other photo." if two else ""
     st.caption(
         "The colour is the *cosine* of two vectors: 1 where they point the same way, 0 where they "
@@ -287,7 +285,7 @@ def _explain_similarity(question: Question, painted: list[Painted]) -> None:
     )
 
 
-def _explain_components(question: Question, painted: list[Painted]) -> None:
+def _explain_components(asked: Asked, painted: list[Painted]) -> None:
     st.caption(
         "*Principal components* are the directions in which the vectors differ most. The first "
         "three are drawn as red, green and blue, each stretched to its full range, as in DINOv2's "
@@ -302,9 +300,9 @@ def _explain_components(question: Question, painted: list[Painted]) -> None:
     )
 
 
-def _explain_length(question: Question, painted: list[Painted]) -> None:
-    norms, outliers = computed.lengths(question)
-    prefix = question.bundle.tokens.prefix
+def _explain_length(asked: Asked, painted: list[Painted]) -> None:
+    norms, outliers = computed.lengths(asked)
+    prefix = asked.bundle.tokens.prefix
     names = [f"{prefix_name(name)} {norms[0, i]:.1f}" for i, name in enumerate(prefix)]
     beside = f" Tokens that are no patch: {', '.join(names)}." if names else ""
     count = int(outliers.sum())
@@ -321,7 +319,7 @@ def _explain_length(question: Question, painted: list[Painted]) -> None:
     )
 
 
-def _explain_groups(question: Question, painted: list[Painted]) -> None:
+def _explain_groups(asked: Asked, painted: list[Painted]) -> None:
     st.caption(
         "*k-means* divides the patches into as many groups as you choose, so that the vectors of a "
         "group point the same way. It knows no classes and no places; neighbours end up together "
@@ -339,21 +337,21 @@ OBJECT_TEXTS = {
 }
 
 
-def _explain_object(question: Question, painted: list[Painted]) -> None:
+def _explain_object(asked: Asked, painted: list[Painted]) -> None:
     method = Features.object_by.get()
     share = float(np.mean(painted[0].values))
-    overlap = _overlap(question, painted[0].values)
+    overlap = _overlap(asked, painted[0].values)
     st.caption(
         f"{OBJECT_TEXTS[method]} No label is used. It covers {share:.0%} of the photo.{overlap} "
         "How often such a mask meets the object, measured on 500 photos, is in the README."
     )
 
 
-def _overlap(question: Question, mask: np.ndarray) -> str:
-    box = _known_box(question.pictures[0])
+def _overlap(asked: Asked, mask: np.ndarray) -> str:
+    box = _known_box(asked.pictures[0])
     if box is None:
         return " Mark the object's box on the Attribution page to get the overlap with it."
-    grid = question.bundle.tokens.grid
+    grid = asked.bundle.tokens.grid
     wanted = box_mask(torch.tensor([box], dtype=torch.float64), (1.0, 1.0), grid)
     found = torch.from_numpy(np.asarray(mask, bool)).view(1, *grid)
     return f" IoU with your box: {float(iou(found, wanted)):.2f}."

@@ -25,7 +25,7 @@ DINO_MASS = 0.6
 
 
 @dataclass(frozen=True)
-class Question:
+class Asked:
     """Which vectors are asked for: a model, one photo or two, a part, a layer, a head."""
 
     bundle: Bundle
@@ -71,25 +71,23 @@ def all_vectors(bundle: Bundle, picture: Picture, part: str) -> list[Tensor]:
     return [each[0] for each in layer_vectors(bundle.net, images, part, bundle.tokens)]
 
 
-def _grid_cost(question: Question, *given: object) -> Cost:
+def _grid_cost(asked: Asked, *given: object) -> Cost:
     """Estimate an eigenvector of a dense matrix, the most expensive of what is computed here."""
-    patches = question.bundle.tokens.patches
+    patches = asked.bundle.tokens.patches
     return Cost(6 * 8 * patches**2, patches**3 / 5e9, f"A graph of {patches:,} patches")
 
 
 @computed_once(
     "components",
-    key=lambda question, together, foreground: (*question.key, together, foreground),
+    key=lambda asked, together, foreground: (*asked.key, together, foreground),
     size=lambda found: found[0].nbytes + found[1].nbytes,
 )
-def components(
-    question: Question, together: bool, foreground: bool
-) -> tuple[np.ndarray, np.ndarray]:
+def components(asked: Asked, together: bool, foreground: bool) -> tuple[np.ndarray, np.ndarray]:
     """Compute the first three components of the patches: (photos, N, 3), and which are shown."""
-    patches = question.patches()
+    patches = asked.patches()
     shown = torch.ones(patches.shape[:2], dtype=torch.bool)
     if foreground:
-        shown = first_component_mask(patches, question.bundle.tokens.grid).flatten(1)
+        shown = first_component_mask(patches, asked.bundle.tokens.grid).flatten(1)
     coordinates = torch.zeros(*shown.shape, 3)
     groups = [slice(None)] if together else [slice(i, i + 1) for i in range(len(patches))]
     for group in groups:
@@ -101,41 +99,41 @@ def components(
     return coordinates.numpy(), shown.numpy()
 
 
-@computed_once("lengths", key=lambda question: question.key, size=lambda found: found[0].nbytes)
-def lengths(question: Question) -> tuple[np.ndarray, np.ndarray]:
+@computed_once("lengths", key=lambda asked: asked.key, size=lambda found: found[0].nbytes)
+def lengths(asked: Asked) -> tuple[np.ndarray, np.ndarray]:
     """Compute the length of every token, (photos, N), and which patches are outliers."""
-    norms = token_norms(question.vectors())
-    outliers = norm_outliers(norms[:, question.bundle.tokens.patch_slice])
+    norms = token_norms(asked.vectors())
+    outliers = norm_outliers(norms[:, asked.bundle.tokens.patch_slice])
     return norms.numpy(), outliers.numpy()
 
 
 @computed_once(
     "groups",
-    key=lambda question, count: (*question.key, count),
+    key=lambda asked, count: (*asked.key, count),
     size=lambda groups: groups.nbytes,
     cost=_grid_cost,
 )
-def groups(question: Question, count: int) -> np.ndarray:
+def groups(asked: Asked, count: int) -> np.ndarray:
     """Group the patches of all photos together: (photos, N)."""
-    return group_tokens(question.patches(), count).numpy()
+    return group_tokens(asked.patches(), count).numpy()
 
 
-def _token_cut(question: Question) -> Tensor:
-    keys = Question(question.bundle, question.pictures, "keys", -1, 0, 0).patches()
-    return token_cut_mask(keys, question.bundle.tokens.grid)
+def _token_cut(asked: Asked) -> Tensor:
+    keys = Asked(asked.bundle, asked.pictures, "keys", -1, 0, 0).patches()
+    return token_cut_mask(keys, asked.bundle.tokens.grid)
 
 
-def _dino_mass(question: Question) -> Tensor:
-    bundle = question.bundle
-    images = torch.cat([bundle.prepare(picture.image) for picture in question.pictures])
+def _dino_mass(asked: Asked) -> Tensor:
+    bundle = asked.bundle
+    images = torch.cat([bundle.prepare(picture.image) for picture in asked.pictures])
     with torch.no_grad(), AttentionRecorder(bundle.net, [-1]) as recorder:
         bundle.net(images)
     return mass_mask(attention_map(recorder.records[-1], bundle.tokens), DINO_MASS)
 
 
-def _first_component(question: Question) -> Tensor:
-    tokens = Question(question.bundle, question.pictures, "tokens", -1, 0, 0).patches()
-    return first_component_mask(tokens, question.bundle.tokens.grid)
+def _first_component(asked: Asked) -> Tensor:
+    tokens = Asked(asked.bundle, asked.pictures, "tokens", -1, 0, 0).patches()
+    return first_component_mask(tokens, asked.bundle.tokens.grid)
 
 
 OBJECT = {
@@ -147,13 +145,13 @@ OBJECT = {
 
 @computed_once(
     "object",
-    key=lambda question, method: (question.key[:2], method),
+    key=lambda asked, method: (asked.key[:2], method),
     size=lambda masks: masks.nbytes,
     cost=_grid_cost,
 )
-def object_masks(question: Question, method: str) -> np.ndarray:
+def object_masks(asked: Asked, method: str) -> np.ndarray:
     """Mask the object of each photo by one of `OBJECT`: bool (photos, N)."""
-    return OBJECT[method](question).flatten(1).numpy()
+    return OBJECT[method](asked).flatten(1).numpy()
 
 
 def as_indices(marked: np.ndarray) -> Sequence[int]:

@@ -55,7 +55,7 @@ def show_lens(session: Session) -> None:
         patch=patch,
         palette=GROUP_COLORS,
     )
-    mounts.lens(payload, key=Features.lens.name)
+    mounts.class_lens(payload, key=Features.lens.name)
     st.caption(
         "The colour of a patch is the class that it would answer with, stronger where it is surer; "
         "grey is any other class. Choose a class above to see its probability grow. " + CAVEAT
