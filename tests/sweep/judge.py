@@ -1,0 +1,217 @@
+"""Judge what the recorder made of one model."""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from model.errors import NothingRecorded
+from model.recording.record import AttentionRecord
+from model.recording.recorder import AttentionRecorder
+from tests.sweep.acting_maps import ActingMaps, Use
+from tests.sweep.subject import Subject, tensors_of
+
+EXACT, LABELLED, REFUSED = "exact", "labelled", "refused"
+WRONG, SILENT, CRASH = "wrong", "silent", "crash"
+SKIPPED, NO_SOFTMAX = "not run", "no softmax"
+CLOSE = 3e-5
+
+
+@dataclass
+class Outcome:
+    """What came of one model."""
+
+    library: str
+    name: str
+    verdict: str
+    reason: str = ""
+    records: int = 0
+    seconds: float = 0.0
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The outcome as JSON knows it."""
+        return asdict(self)
+
+
+@torch.no_grad()
+def judge(subject: Subject) -> tuple[str, str, int]:
+    """Run a model in several ways: its verdict, the reason, and the number of records."""
+    torch.backends.mha.set_fastpath_enabled(False)  # the recorder does not take it either
+    net = subject.net.eval()
+    plain = _run(subject)
+    with ActingMaps(net) as truth:
+        recorder, refusal = _record(subject)
+    uses = [use for use in truth.uses if use.is_map_of_tokens]
+    if refusal is not None:
+        if "did not run" in refusal or "outside this" in refusal:
+            return WRONG, refusal, 0
+        if not truth.softmaxes:
+            return NO_SOFTMAX, "", 0
+        return (REFUSED if uses else LABELLED), refusal, 0
+    faults = _bits(plain, subject)
+    if not (faults or subject.nested):
+        faults = _compare(recorder, uses, truth.uses)
+    count = len(recorder.records)
+    if faults:
+        return *faults, count
+    faults = (not subject.packed and _axes(recorder.records, subject)) or _own_maps(recorder.records, subject)
+    if faults:
+        return *faults, count
+    named = recorder.not_recorded or ""
+    missed = _missed(recorder, uses)
+    if missed:
+        return REFUSED, named, count
+    return EXACT, named, count
+
+
+def _run(subject: Subject) -> list[Tensor]:
+    torch.manual_seed(0)
+    return tensors_of(subject.run())
+
+
+def _record(subject: Subject) -> tuple[AttentionRecorder, str | None]:
+    torch.manual_seed(0)
+    recorder = AttentionRecorder(subject.net)
+    try:
+        with recorder:
+            subject.run()
+    except NothingRecorded as error:
+        return recorder, str(error)
+    return recorder, None
+
+
+def _bits(plain: list[Tensor], subject: Subject) -> tuple[str, str] | None:
+    """The output must be the same to the bit, without the mode below."""
+    torch.manual_seed(0)
+    with AttentionRecorder(subject.net):
+        recorded = tensors_of(subject.run())
+    same = len(plain) == len(recorded) and all(
+        torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(plain, recorded, strict=True)
+    )
+    return None if same else (WRONG, "the output differs from the plain run")
+
+
+def _compare(
+    recorder: AttentionRecorder, uses: list[Use], all_uses: list[Use]
+) -> tuple[str, str] | None:
+    left = list(uses)
+    wrong = []
+    for record in recorder.records:
+        maps = record.weights()
+        if record.shape[-1] == 1:
+            continue  # one key alone gets everything, whoever asks
+        match = next((use for use in left if _is_same(maps, use.weights)), None)
+        if match is not None:
+            left = [use for use in left if use is not match]
+            continue
+        other = next((u for u in all_uses if _is_same(maps, u.weights)), None)
+        if other is not None and not other.is_map_of_tokens:
+            why = f"weighs {other.over}s for {other.asks}s and is recorded"
+        elif other is not None:
+            why = "is recorded twice"
+        else:
+            shapes = {tuple(use.weights.shape) for use in left}
+            near = _nearest(maps, left)
+            why = f"multiplies no values as recorded, {record.shape}; {near or sorted(shapes)[:3]}"
+        wrong.append(f"{record.name} {why}")
+    if wrong:
+        return WRONG, f"{len(wrong)} of {len(recorder.records)} records: {wrong[0]}"
+    unseen = [use for use in left if not _is_named(use.module, recorder.not_recorded)]
+    if unseen:
+        names = list(dict.fromkeys(f"{u.module} {tuple(u.weights.shape)}" for u in unseen))
+        return SILENT, f"{len(unseen)} maps neither recorded nor named: {', '.join(names[:3])}"
+    return None
+
+
+def _missed(recorder: AttentionRecorder, uses: list[Use]) -> list[Use]:
+    maps = [record.weights() for record in recorder.records]
+    return [use for use in uses if not any(_is_same(m, use.weights) for m in maps)]
+
+
+def _is_named(module: str, sentence: str | None) -> bool:
+    if not sentence:
+        return False
+    return "more" in sentence or not module or re.search(rf"\b{re.escape(module)}\b", sentence) is not None
+
+
+def _is_same(maps: Tensor, weights: Tensor) -> bool:
+    """Whether (B, H, Q, K) holds the same matrices as (n, Q, K), in whatever order."""
+    if maps.numel() != weights.numel() or maps.shape[-1] != weights.shape[-1]:
+        return False
+    if maps.shape[-2:] == weights.shape[-2:]:
+        one, two = maps.flatten(0, 1).flatten(1), weights.flatten(1)
+    else:  # a product with values that several heads share takes their queries together
+        one, two = maps.flatten(0, 2), weights.flatten(0, 1)
+    one, two = one.double(), two.double()
+    if one.shape == two.shape and torch.allclose(one, two, rtol=0, atol=CLOSE):
+        return True
+    along = torch.randn(one.shape[1], generator=torch.Generator().manual_seed(1)).double()
+    one, two = one[(one @ along).argsort()], two[(two @ along).argsort()]
+    return torch.allclose(one, two, rtol=0, atol=CLOSE)
+
+
+def _nearest(maps: Tensor, uses: list[Use]) -> str:
+    for use in uses:
+        if use.weights.numel() == maps.numel():
+            off = (maps.flatten() - use.weights.flatten()).abs().max()
+            return f"off by {off:.2g} from {tuple(use.weights.shape)}"
+    return ""
+
+
+def _axes(records: list[AttentionRecord], subject: Subject) -> tuple[str, str] | None:
+    """One image alone must give the records of the first of two."""
+    torch.manual_seed(0)
+    with AttentionRecorder(subject.net) as recorder:
+        subject.first().run()
+    alone = recorder.records
+    if [r.name for r in alone] != [r.name for r in records]:
+        return WRONG, f"one image gives {len(alone)} records, two give {len(records)}"
+    for one, two in zip(alone, records, strict=True):
+        if one.shape[1] != two.shape[1] or two.shape[0] not in (one.shape[0], 2 * one.shape[0]):
+            return WRONG, f"{one.name}: {one.shape} for one image, {two.shape} for two"
+        if one.shape[1:] != two.shape[1:]:
+            continue  # a model that chooses tokens chooses as many as the other image needs
+        off = (two.weights()[: one.shape[0]] - one.weights()).abs().max()
+        if off > 1e-3:
+            return WRONG, f"{one.name}: the first image's map differs by {off:.2g} beside another"
+    return _heads(records, subject.net)
+
+
+def _heads(records: list[AttentionRecord], net: nn.Module) -> tuple[str, str] | None:
+    """The heads must be as many as the module declares."""
+    modules = dict(net.named_modules())
+    for record in records:
+        module = modules[record.name]
+        for attribute in ("num_heads", "num_attention_heads", "heads", "n_heads"):
+            declared = getattr(module, attribute, None)
+            if isinstance(declared, int) and declared != record.shape[1]:
+                return WRONG, f"{record.name} has {declared} heads, the record {record.shape}"
+    return None
+
+
+def _own_maps(records: list[AttentionRecord], subject: Subject) -> tuple[str, str] | None:
+    """The maps that the library itself returns must be among the records."""
+    if subject.eager is None:
+        return None
+    try:
+        own = subject.eager(subject)
+    except Exception:  # many classes have none
+        return None
+    for index, theirs in enumerate(own):
+        alike = [r for r in records if r.shape == tuple(theirs.shape)]
+        if alike and not any((r.weights() - theirs).abs().max() < 1e-3 for r in alike):
+            maps = [r.weights() for r in alike]
+            if any(_is_same(m, theirs.flatten(0, 1)) for m in maps):
+                return WRONG, f"the library's map {index} is recorded with other axes"
+    return None
+
+
+def copy_of(net: nn.Module) -> nn.Module:
+    """Copy a net, so that its settings can be changed."""
+    return copy.deepcopy(net)

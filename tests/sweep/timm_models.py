@@ -1,0 +1,94 @@
+"""Every architecture of timm that attends: one of each class and kind of attention, the smallest."""
+
+from __future__ import annotations
+
+import re
+import torch
+
+from tests.sweep.subject import NoSubject, Subject, images
+
+_SIZES = re.compile(
+    r"femto|pico|nano|atto|tiny|mini|small|medium|base|large|huge|giant|xxlarge|xlarge|xxs|xs"
+    r"|so400m|gopt|dwee|dpwee|pwee|wee|little|betwixt|zepto|gigantic|[a-z]?\d+x?m?b?"
+)
+_ATTENDS = re.compile(r"attn|attention|mhsa|mhca|gpsa|mla$", re.I)
+MANY = 150_000_000  # parameters, from which a model is built with fewer layers
+_SMALL = [
+    *("test", "atto", "femto", "pico", "zepto", "nano", "xxs", "xxsmall", "dwee", "pwee", "wee"),
+    *("xs", "xsmall", "tiny", "ti", "t", "mini", "little", "m0", "b0", "s0", "d1", "small", "s"),
+]
+WITHOUT = {  # files whose models have neither a softmax over a map nor anything named after it
+    *("resnet", "efficientnet", "nfnet", "regnet", "mobilenetv3", "convnext", "cspnet", "mlp_mixer"),
+    *("resnetv2", "dla", "hrnet", "mambaout", "vovnet", "ghostnet", "hgnet", "rexnet", "senet"),
+    *("res2net", "repghost", "vgg", "dpn", "starnet", "densenet", "fasternet", "hardcorenas"),
+    *("selecsls", "xception_aligned", "inception_next", "rdnet", "tresnet", "convmixer", "lcnetv2"),
+    *("inception_resnet_v2", "inception_v3", "inception_v4", "xception", "nasnet", "pnasnet"),
+    *("cspnext", "sequencer"),
+}
+
+
+def list_models() -> list[str]:
+    """List the names: the smallest of each class of models with each kind of attention."""
+    import timm
+
+    families: dict[tuple[str, str], list[str]] = {}
+    for name in timm.list_models():
+        file = timm.models.model_entrypoint(name).__module__.rpartition(".")[2]
+        if file not in WITHOUT:
+            families.setdefault((file, _SIZES.sub("", name)), []).append(name)
+    smallest: dict[tuple[str, ...], tuple[int, str]] = {}
+    for (file, _), names in families.items():
+        name = min(names, key=_size)
+        kind, parameters = _measure(name)
+        kind = (file, *kind)
+        if len(kind) > 1:
+            smallest[kind] = min(smallest.get(kind, (parameters, name)), (parameters, name))
+    return sorted(name for _, name in smallest.values())
+
+
+def _size(name: str) -> tuple[int, list[int], int]:
+    """Rank a name by the word for its size, and by its numbers."""
+    ranks = [_SMALL.index(word) for word in name.split("_") if word in _SMALL]
+    numbers = [int(number) for number in re.findall(r"\d+", name)]
+    return min(ranks, default=len(_SMALL)), numbers, len(name)
+
+
+def _measure(name: str) -> tuple[tuple[str, ...], int]:
+    """The classes of a model and of its attention with its parts, and the model's size.
+
+    No classes where nothing attends.
+    """
+    import timm
+
+    with torch.device("meta"):
+        net = timm.create_model(name)
+    kinds = {
+        f"{type(module).__name__}({', '.join(part for part, _ in module.named_children())})"
+        for module in net.modules()
+        if _ATTENDS.search(type(module).__name__)
+    }
+    parameters = sum(p.numel() for p in net.parameters())
+    return (type(net).__name__, *sorted(kinds)) if kinds else (), parameters
+
+
+def build(name: str) -> Subject:
+    """Build a model for the smallest pictures that it takes."""
+    import timm
+
+    config = timm.get_pretrained_cfg(name)
+    channels, *size = config.input_size if config else (3, 224, 224)
+    torch.manual_seed(0)
+    fewer = {} if _measure(name)[1] < MANY else {"depth": 2}
+    faults = []
+    for side in (size[0] // 2, size[0]):
+        for settings in ({"img_size": side}, {}):
+            try:
+                net = timm.create_model(name, **settings, **fewer).eval()
+                subject = Subject(net, (images(channels, side, side),))
+                with torch.no_grad():
+                    subject.first().run()
+            except (TypeError, RuntimeError, AssertionError, ValueError, IndexError) as error:
+                faults.append(f"{type(error).__name__}: {str(error)[:80]}")
+                continue
+            return subject
+    raise NoSubject(" · ".join(dict.fromkeys(faults))[:300])

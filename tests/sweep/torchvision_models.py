@@ -1,0 +1,28 @@
+"""The models of torchvision that attend, small where their classes allow it."""
+
+from __future__ import annotations
+
+import torch
+
+from tests.sweep.subject import Subject, images
+
+_SIZES = {"vit_b_16": 64, "swin_t": 64, "swin_v2_t": 64, "maxvit_t": 224}
+
+
+def list_models() -> list[str]:
+    """List the names; of a video model and of a detector, the video model attends."""
+    return [*_SIZES, "swin3d_t", "mvit_v1_b", "mvit_v2_s"]
+
+
+def build(name: str) -> Subject:
+    """Build a model with random weights."""
+    from torchvision import models
+
+    torch.manual_seed(0)
+    if name in _SIZES:
+        sized = {"image_size": _SIZES[name]} if name.startswith("vit") else {}
+        net = models.get_model(name, **sized)
+        return Subject(net.eval(), (images(3, _SIZES[name], _SIZES[name]),))
+    sized = {} if name.startswith("swin") else {"spatial_size": (64, 64), "temporal_size": 4}
+    net = models.get_model(name, **sized)
+    return Subject(net.eval(), (images(3, 4, 64, 64),))
