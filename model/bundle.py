@@ -30,6 +30,8 @@ class Bundle(Generic[Net]):
         resize: How a photo becomes the size that the net takes.
         classes: Names of the classes, in the order of the net's answers; None for no names.
         card: Where the model comes from, and how well it does.
+        bands: What each channel of a model with other channels than a photo's is given: 0 red,
+            1 green, 2 blue, 3 grey. By default red, green, blue, and grey for all others.
 
     Example:
         >>> from model import zoo
@@ -50,6 +52,7 @@ class Bundle(Generic[Net]):
     resize: Resize
     classes: list[str] | None = None
     card: Card = field(default_factory=Card)
+    bands: tuple[int, ...] | None = None
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -83,8 +86,18 @@ class Bundle(Generic[Net]):
         Returns:
             float32 (1, C, H, W), which shows what `frame` cuts out.
         """
-        small = self.resize(image.convert("L" if len(self.mean) == 1 else "RGB"))
-        pixels = np.asarray(small, dtype=np.float32).reshape(*self.image_size, len(self.mean))
+        pixels = self._channels(image)
         mean, std = (np.array(values, dtype=np.float32) for values in (self.mean, self.std))
         pixels = (pixels / np.float32(255) - mean) / std
         return torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy())
+
+    def _channels(self, image: Image.Image) -> np.ndarray:
+        """Resize a photo and give each channel of the model its band: (H, W, C) float32."""
+        count = len(self.mean)
+        if count in (1, 3) and self.bands is None:
+            small = self.resize(image.convert("L" if count == 1 else "RGB"))
+            return np.asarray(small, dtype=np.float32).reshape(*self.image_size, count)
+        photo = self.resize(image.convert("RGB"))
+        bands = np.dstack([np.asarray(photo), np.asarray(photo.convert("L"))])
+        chosen = self.bands or [min(channel, 3) for channel in range(count)]
+        return bands[..., list(chosen)].astype(np.float32)

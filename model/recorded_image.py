@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,20 +11,13 @@ from PIL import Image
 from torch import Tensor
 
 from model.bundle import Bundle
-from model.errors import NothingToShow
+from model.image_layers import Layer, image_layers, name_others
 from model.recording.record import attention_in_image
 from model.recording.recorder import AttentionRecord, AttentionRecorder
-from model.recording.rollout import explain_mixed_images, explain_no_rollout
+from model.recording.rollout import explain_no_rollout
 from model.tokens import TokenLayout
 
 TOP_CLASSES = 5
-
-
-class Layer(NamedTuple):
-    """Heads and tokens of a layer; in hierarchical models, layers differ in both."""
-
-    heads: int
-    tokens: TokenLayout
 
 
 @dataclass(frozen=True)
@@ -46,6 +38,8 @@ class RecordedImage:
     """The likeliest classes with their probabilities; empty for a model without classes."""
     not_recorded: str | None = field(default=None, kw_only=True)
     """Names the softmaxes that were seen and not recorded, in a sentence; None without any."""
+    not_shown: str | None = field(default=None, kw_only=True)
+    """Names the layers that were recorded and do not attend from patch to patch, likewise."""
 
     @property
     def head_counts(self) -> list[int]:
@@ -60,9 +54,8 @@ class RecordedImage:
     @property
     def windowed(self) -> bool:
         """Whether some layer attends within windows, or on a grid of its own."""
-        return len({layer.tokens for layer in self.layers}) > 1 or any(
-            record.windows for record in self.records
-        )
+        grids = {grid for layer in self.layers for grid in (layer.tokens, layer.keys) if grid}
+        return len(grids) > 1 or any(record.windows for record in self.records)
 
     @property
     def no_rollout(self) -> str | None:
@@ -104,7 +97,7 @@ class RecordedImage:
         """
         rows, columns = (max(each.tokens.grid[axis] for each in self.layers) for axis in (0, 1))
         out = np.zeros((len(self.records), self.heads, rows, columns), np.float32)
-        for index, (_, tokens) in enumerate(self.layers):
+        for index, (_, tokens, _) in enumerate(self.layers):
             maps = self.layer_maps(index, find_same_place(query, self.layers[layer].tokens, tokens))
             down = np.arange(rows) * tokens.grid[0] // rows
             across = np.arange(columns) * tokens.grid[1] // columns
@@ -139,16 +132,17 @@ def record_image(
     # Not in inference mode: libraries keep tensors of a first pass, which gradients may need later.
     with torch.no_grad(), AttentionRecorder(bundle.net, layers) as recorder:
         logits = bundle.net(bundle.prepare(image))[0]
-    places, shapes = _image_layers(recorder.records, bundle.tokens)
+    found = image_layers(recorder.records, bundle.tokens)
     asked = range(len(recorder.records)) if layers is None else layers
     return RecordedImage(
-        records=[recorder.records[place] for place in places],
-        layers=shapes,
-        numbers=tuple(asked[place] for place in places),
+        records=[each.record for each in found],
+        layers=[each.layer for each in found],
+        numbers=tuple(asked[each.place] for each in found),
         whole=layers is None,
         frame=bundle.frame(image),
         guesses=_likeliest_classes(logits, bundle.classes),
         not_recorded=recorder.not_recorded,
+        not_shown=name_others(recorder.records, found),
     )
 
 
@@ -161,8 +155,8 @@ def bytes_of_layers(bundle: Bundle) -> dict[int, int]:
     image = torch.zeros(1, len(bundle.mean), *bundle.image_size)
     with torch.no_grad(), AttentionRecorder(bundle.net) as recorder:
         bundle.net(image)
-    places, _ = _image_layers(recorder.records, bundle.tokens)
-    return {place: recorder.records[place].nbytes for place in places}
+    found = image_layers(recorder.records, bundle.tokens)
+    return {each.place: each.record.nbytes for each in found}
 
 
 def layer_maps(record: AttentionRecord, tokens: TokenLayout, query: int) -> np.ndarray:
@@ -226,35 +220,6 @@ def find_same_place(token: int, old: TokenLayout, new: TokenLayout) -> int:
         for at, before, after in zip(place, old.grid, new.grid, strict=True)
     )
     return new.index_of(row, column)
-
-
-def _image_layers(
-    records: list[AttentionRecord], tokens: TokenLayout
-) -> tuple[list[int], list[Layer]]:
-    """Select the records that attend within the image: their indices, and their layers."""
-    kept, layers = [], []
-    for place, record in enumerate(records):
-        if record.windows:
-            layers.append(Layer(record.shape[1], _stage_tokens(record.windows.grid, tokens)))
-        elif record.kind == "self" and record.shape[2:] == (tokens.tokens, tokens.tokens):
-            if reason := explain_mixed_images(record):
-                raise NothingToShow(reason)
-            layers.append(Layer(record.shape[1], tokens))
-        else:
-            continue
-        kept.append(place)
-    if not kept:
-        seen = ", ".join(f"{r.name} ({r.shape[2]} to {r.shape[3]})" for r in records[:4])
-        raise NothingToShow(
-            f"This model attends, but no layer does so among the {tokens.tokens} tokens of the "
-            f"image: {seen}. Choose another model."
-        )
-    return kept, layers
-
-
-def _stage_tokens(grid: tuple[int, int], tokens: TokenLayout) -> TokenLayout:
-    height, width = tokens.image_size
-    return TokenLayout(grid, (), (height // grid[0], width // grid[1]))
 
 
 def _likeliest_classes(logits: Tensor, classes: list[str] | None) -> list[tuple[str, float]]:

@@ -19,7 +19,8 @@ GROUND = {"model.tokens", "model.errors", "model.images"}
 NETS = GROUND | {"model.nets"}
 RECORDS = GROUND | {"model.nets", "model.recording"}
 BUNDLES = RECORDS | {
-    *("model.card", "model.preprocessing", "model.bundle", "model.recorded_image"),
+    *("model.card", "model.preprocessing", "model.bundle"),
+    *("model.image_layers", "model.recorded_image"),
 }
 OPENED = BUNDLES | {"model.datasets", "model.captioning", "model.zoo"}
 LOOKED_INTO = OPENED | {
@@ -44,7 +45,8 @@ ARROWS: dict[str, set[str]] = {
     "model.preprocessing": RECORDS,
     "model.card": set(),
     "model.bundle": RECORDS | {"model.card", "model.preprocessing"},
-    "model.recorded_image": RECORDS | {"model.preprocessing", "model.bundle"},
+    "model.image_layers": RECORDS,
+    "model.recorded_image": RECORDS | {"model.preprocessing", "model.bundle", "model.image_layers"},
     "model.datasets": BUNDLES,
     "model.captioning": BUNDLES | {"model.datasets"},
     "model.zoo": BUNDLES | {"model.datasets", "model.captioning"},

@@ -33,6 +33,7 @@ MODULES = [
     "model.features.object_mask",
     "model.features.patch_vectors",
     "model.features.token_length",
+    "model.image_layers",
     "model.images.opening",
     "model.intervention.activations",
     "model.intervention.context",

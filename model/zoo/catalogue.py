@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from model.bundle import Bundle
 from model.captioning.base import CaptioningNet
@@ -17,6 +20,7 @@ from model.card import Card
 from model.errors import CheckpointError, ModelNotFound, ModelRejected
 from model.nets.fixed_seed import with_fixed_seed
 from model.preprocessing import Resize, check_normalisation
+from model.tokens import pair
 from model.zoo import checkpoints, own_files
 from model.zoo.cards import unprepared
 from model.zoo.checkpoints import names
@@ -68,9 +72,10 @@ def load(
 
     Args:
         name: An embedded model (see `names`), "torchvision/NAME", "timm/NAME", "hf/ORG/NAME", or
-            the path of a file of weights or of a Hugging Face folder.
+            the path of a file of weights or of a Hugging Face folder. A hub's name may end with
+            the size of the pictures, height x width, as in "timm/deit_tiny_patch16_224@160x256".
         heads: The number of heads. This argument, the next two and `settings` are for files only:
-            they give what a file cannot tell.
+            they give what a file cannot tell. `img_size` is for a hub's models, too.
         mean: Mean of each channel, for values from 0 to 1.
         std: Standard deviation of each channel.
         weights: "random" for the same model untrained; nothing is downloaded, and the random
@@ -103,18 +108,48 @@ def load(
     own = {key: value for key, value in own.items() if value is not None}
     if _is_path(name):
         return _load_file(Path(name), weights == "trained", **own)
+    hub, _, rest = str(name).partition("/")
+    if hub in HUBS and rest:
+        rest, size = _picture_size(rest, own.pop("img_size", None))
     if own:
         raise ModelRejected(
             f"“{name}” knows its own {', '.join(own)}. Say such things only with a file of weights."
         )
-    name = str(name)
-    hub, _, rest = name.partition("/")
     if hub in HUBS and rest:
-        return HUBS[hub](rest, weights == "trained")
+        return _open_hub_model(hub, rest, size, weights == "trained")
+    name = str(name)
     if not _is_embedded(name):
         raise ModelNotFound(_unknown(name))
     bundle = _from_checkpoint(checkpoints.DIRECTORY / f"{name}.safetensors")
     return untrained(bundle) if weights == "random" else bundle
+
+
+def _picture_size(rest: str, given: Any) -> tuple[str, tuple[int, int] | None]:
+    """Take the size of the pictures off a name, "NAME@160x256", or from an argument."""
+    rest, _, text = rest.partition("@")
+    if not text and given is None:
+        return rest, None
+    found = re.fullmatch(r"([1-9][0-9]{0,4})(?:x([1-9][0-9]{0,4}))?", text) if text else None
+    if text and not found:
+        raise ModelRejected(
+            f"“{text[:40]}” is no size of pictures. Write height x width, as in NAME@160x256."
+        )
+    if found:
+        given = (int(found[1]), int(found[2] or found[1]))
+    try:
+        return rest, pair(given)
+    except ValueError as error:
+        raise ModelRejected(str(error)) from error
+
+
+def _open_hub_model(
+    hub: str, rest: str, size: tuple[int, int] | None, trained: bool
+) -> Bundle[nn.Module]:
+    bundle = HUBS[hub](rest, trained, size)
+    if size is None:
+        return bundle
+    name = f"{hub}/{rest}"
+    return replace(bundle, name=bundle.name.replace(name, f"{name}@{size[0]}x{size[1]}"))
 
 
 def _is_path(name: str | os.PathLike[str]) -> bool:

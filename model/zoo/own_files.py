@@ -56,11 +56,13 @@ def load_own_file(
     given = {"heads": heads, "mean": mean, "std": std, **settings}
     known = {name for name, value in given.items() if value is not None} | held.notes.keys()
     named = _classes(path.name, net.config.num_classes, found.format, classes)
+    normalisation = _normalisation(net, found.format, held.notes, mean, std)
     return Bundle(
         name=path.stem,
         net=net,
         tokens=net.tokens,
-        **_normalisation(net, found.format, held.notes, mean, std),
+        mean=normalisation["mean"],
+        std=normalisation["std"],
         resize=Resize(net.tokens.image_size),
         classes=named,
         card=OwnFileCard(

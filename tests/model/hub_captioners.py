@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from model.nets import torchvision_cpu
+from tests.model.hub_cache import cache
 
 TEXTS = [
     "a man riding a wave on a surfboard.",
@@ -112,7 +113,7 @@ def _lively(model: Any) -> Any:
 
 
 def publish(kind: str, folder: Path, seed: int = 0, **encoder: Any) -> Any:
-    """Save a captioner as org/KIND below the working folder `folder`; the model itself."""
+    """Keep a captioner in the hub's cache as org/KIND; the model itself."""
     torchvision_cpu.ensure_operators()
     from transformers import BlipImageProcessor, ViTImageProcessor
 
@@ -129,4 +130,5 @@ def publish(kind: str, folder: Path, seed: int = 0, **encoder: Any) -> Any:
         processor = ViTImageProcessor(size={"height": 32, "width": 32})
     for part in (model, tokenizer, processor):
         part.save_pretrained(place)
+    cache(place)
     return model

@@ -31,7 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.sweep", description=__doc__)
     parser.add_argument("--library", nargs="*", default=list(LIBRARIES), choices=LIBRARIES)
     parser.add_argument("--only", default="", help="a pattern that names must match")
-    parser.add_argument("--out", type=Path, help="where the table is written, such as docs/sweep.md")
+    parser.add_argument(
+        "--out", type=Path, help="where the table is written, such as docs/sweep.md"
+    )
     parser.add_argument("--state", type=Path, default=Path("sweep.jsonl"), help="what is known")
     parser.add_argument("--again", default="", help="verdicts to judge anew, such as wrong,crash")
     parser.add_argument("--most", type=int, default=-1, help="models of a library to judge now")
@@ -70,7 +72,9 @@ def sweep(
         known[library, name] = outcome
         with state.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(outcome.as_dict()) + "\n")
-        print(f"{number}/{len(models)} {name}: {outcome.verdict} {outcome.reason[:160]}", flush=True)
+        print(
+            f"{number}/{len(models)} {name}: {outcome.verdict} {outcome.reason[:160]}", flush=True
+        )
         judged += 1
         if judged == most:
             return

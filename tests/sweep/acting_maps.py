@@ -193,7 +193,10 @@ class ActingMaps(TorchDispatchMode):
         others = [dim for dim in range(out.ndim) if dim != features]
         self._set(
             out,
-            [Track(TOKEN, _count(out.shape, others)), Track(FEATURE, _count(out.shape, [features]))],
+            [
+                Track(TOKEN, _count(out.shape, others)),
+                Track(FEATURE, _count(out.shape, [features])),
+            ],
         )
 
     def _linear(self, given: Tensor, out: Tensor) -> None:
@@ -262,9 +265,7 @@ class ActingMaps(TorchDispatchMode):
             )
         )
 
-    def _move(
-        self, func: Any, args: tuple, kwargs: dict, out: Any, tracked: list[Tensor]
-    ) -> None:
+    def _move(self, func: Any, args: tuple, kwargs: dict, out: Any, tracked: list[Tensor]) -> None:
         """Move tracks as the operation moves entries."""
         if not tracked:
             return
@@ -394,7 +395,9 @@ def _apply(func: Any, args: tuple, kwargs: dict) -> Any:
         if func.overloadpacket.__name__ in ("view", "_unsafe_view"):
             return args[0].reshape(args[1])
         floats = tree_map(lambda x: x.double() if _is_int32(x) else x, (args, kwargs))
-        return tree_map(lambda x: x.int() if isinstance(x, Tensor) else x, func(*floats[0], **floats[1]))
+        return tree_map(
+            lambda x: x.int() if isinstance(x, Tensor) else x, func(*floats[0], **floats[1])
+        )
     except (RuntimeError, NotImplementedError):
         return None
 

@@ -60,7 +60,9 @@ def judge(subject: Subject) -> tuple[str, str, int]:
     count = len(recorder.records)
     if faults:
         return *faults, count
-    faults = (not subject.packed and _axes(recorder.records, subject)) or _own_maps(recorder.records, subject)
+    faults = (not subject.packed and _axes(recorder.records, subject)) or _own_maps(
+        recorder.records, subject
+    )
     if faults:
         return *faults, count
     named = recorder.not_recorded or ""
@@ -137,7 +139,11 @@ def _missed(recorder: AttentionRecorder, uses: list[Use]) -> list[Use]:
 def _is_named(module: str, sentence: str | None) -> bool:
     if not sentence:
         return False
-    return "more" in sentence or not module or re.search(rf"\b{re.escape(module)}\b", sentence) is not None
+    return (
+        "more" in sentence
+        or not module
+        or re.search(rf"\b{re.escape(module)}\b", sentence) is not None
+    )
 
 
 def _is_same(maps: Tensor, weights: Tensor) -> bool:

@@ -29,7 +29,13 @@ def _makers() -> dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]:
         ),
         "ViT_flash": (
             lambda: nets.ViT(
-                1, (64, 64), (16, 16), num_layers=2, spatial_dims=2, use_flash_attention=True, **small
+                1,
+                (64, 64),
+                (16, 16),
+                num_layers=2,
+                spatial_dims=2,
+                use_flash_attention=True,
+                **small,
             ),
             flat,
         ),

@@ -55,11 +55,25 @@ def build(name: str) -> Subject:
         eye["timm_model_pretrained"] = False
     side = 64 if isinstance(eye.get("layers"), int) else eye.get("image_size", 224)
     eye["image_size"] = side
-    custom = config.pop("custom_text", False) or "multimodal_cfg" in config or "hf_model_name" in text
+    custom = (
+        config.pop("custom_text", False) or "multimodal_cfg" in config or "hf_model_name" in text
+    )
     kind: Any = open_clip.model.CustomTextCLIP if custom else open_clip.model.CLIP
     if "multimodal_cfg" in config:
         kind = open_clip.CoCa
-    known = {k: v for k, v in config.items() if k in ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "multimodal_cfg", "init_logit_bias")}
+    known = {
+        k: v
+        for k, v in config.items()
+        if k
+        in (
+            "embed_dim",
+            "vision_cfg",
+            "text_cfg",
+            "quick_gelu",
+            "multimodal_cfg",
+            "init_logit_bias",
+        )
+    }
     net: nn.Module = kind(**known).eval()
     words = torch.arange(3, 3 + text.get("context_length", 77)).expand(2, -1).clone()
     return Subject(net, (images(3, side, side), words))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import importlib.metadata
-from collections import Counter
 from pathlib import Path
 
 from tests.sweep.judge import Outcome

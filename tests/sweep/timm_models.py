@@ -1,8 +1,9 @@
-"""Every architecture of timm that attends: one of each class and kind of attention, the smallest."""
+"""Every architecture of timm that attends: the smallest of each class and kind of attention."""
 
 from __future__ import annotations
 
 import re
+
 import torch
 
 from tests.sweep.subject import NoSubject, Subject, images
@@ -18,7 +19,16 @@ _SMALL = [
     *("xs", "xsmall", "tiny", "ti", "t", "mini", "little", "m0", "b0", "s0", "d1", "small", "s"),
 ]
 WITHOUT = {  # files whose models have neither a softmax over a map nor anything named after it
-    *("resnet", "efficientnet", "nfnet", "regnet", "mobilenetv3", "convnext", "cspnet", "mlp_mixer"),
+    *(
+        "resnet",
+        "efficientnet",
+        "nfnet",
+        "regnet",
+        "mobilenetv3",
+        "convnext",
+        "cspnet",
+        "mlp_mixer",
+    ),
     *("resnetv2", "dla", "hrnet", "mambaout", "vovnet", "ghostnet", "hgnet", "rexnet", "senet"),
     *("res2net", "repghost", "vgg", "dpn", "starnet", "densenet", "fasternet", "hardcorenas"),
     *("selecsls", "xception_aligned", "inception_next", "rdnet", "tresnet", "convmixer", "lcnetv2"),

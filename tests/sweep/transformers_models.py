@@ -23,13 +23,19 @@ WIDTH, HEADS, LAYERS, SIDE, PATCH = 64, 4, 2, 32, 8
 WORDS, IMAGE_TOKEN = 1000, 990
 _WHOLE = {
     **dict.fromkeys(("hidden_size", "d_model", "embed_dim", "dim", "width", "n_embd"), WIDTH),
-    **dict.fromkeys(("projection_dim", "out_hidden_size", "text_embed_dim", "vision_embed_dim"), WIDTH),
+    **dict.fromkeys(
+        ("projection_dim", "out_hidden_size", "text_embed_dim", "vision_embed_dim"), WIDTH
+    ),
     **dict.fromkeys(("mm_hidden_size", "decoder_hidden_size", "vision_output_dim"), WIDTH),
     **dict.fromkeys(("hidden_dim", "conv_hidden_dim", "qformer_hidden_size", "proj_dim"), WIDTH),
     **dict.fromkeys(("intermediate_size", "ffn_dim", "mlp_dim", "decoder_intermediate_size"), 48),
     **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim", "moe_intermediate_size"), 48),
-    **dict.fromkeys(("num_hidden_layers", "num_layers", "encoder_layers", "decoder_layers"), LAYERS),
-    **dict.fromkeys(("depth", "n_layer", "decoder_num_hidden_layers", "num_decoder_layers"), LAYERS),
+    **dict.fromkeys(
+        ("num_hidden_layers", "num_layers", "encoder_layers", "decoder_layers"), LAYERS
+    ),
+    **dict.fromkeys(
+        ("depth", "n_layer", "decoder_num_hidden_layers", "num_decoder_layers"), LAYERS
+    ),
     **dict.fromkeys(("num_attention_heads", "num_heads", "n_head", "attention_heads"), HEADS),
     **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads", "nhead"), HEADS),
     **dict.fromkeys(("decoder_num_attention_heads", "num_mask_heads"), HEADS),
@@ -104,7 +110,13 @@ def build(name: str) -> Subject:
             faults.append(f"{type(error).__name__}: {str(error)[:100]}")
             continue
         for kwargs in _inputs(net, config):
-            subject = Subject(net, (), kwargs, eager=_own_maps, cut=_cut if "grid_thw" in kwargs or "image_grid_thw" in kwargs else None)
+            subject = Subject(
+                net,
+                (),
+                kwargs,
+                eager=_own_maps,
+                cut=_cut if "grid_thw" in kwargs or "image_grid_thw" in kwargs else None,
+            )
             try:
                 with torch.no_grad():
                     subject.run()
@@ -198,7 +210,10 @@ def _inputs(net: nn.Module, config: Any) -> Iterator[dict[str, Any]]:
         yield made | {"pixel_values": images(2, channels, side, side)}  # frames
         yield made | text | {"pixel_values": images(2, channels, side, side)}
     if "prompt_pixel_values" in asked:
-        yield made | {"prompt_pixel_values": images(3, side, side, seed=1), "prompt_masks": images(3, side, side, seed=2)}
+        yield made | {
+            "prompt_pixel_values": images(3, side, side, seed=1),
+            "prompt_masks": images(3, side, side, seed=2),
+        }
     if "prompt_depth" in asked:
         yield made | {"prompt_depth": images(1, side, side).abs()}
     if "task_inputs" in asked:
@@ -217,12 +232,11 @@ def _with_image_tokens(
     get = getattr(net, "get_image_features", None)
     if get is None or not isinstance(image, int):
         return
-    more: dict[str, Any] = {}
     asked = inspect.signature(get).parameters
-    pixels = made.get("pixel_values")
+    plain = made.get("pixel_values")
     for pixels, more in (
-        (pixels, {}),
-        (pixels, {"image_sizes": torch.tensor([[side, side]] * 2)}),
+        (plain, {}),
+        (plain, {"image_sizes": torch.tensor([[side, side]] * 2)}),
         (images(1, channels, side, side), {"image_sizes": torch.tensor([[side, side]] * 2)}),
         (images(1, channels, side, side), {}),
         (images(2, channels, side, side), {"image_sizes": torch.tensor([[side, side]] * 2)}),

@@ -55,7 +55,14 @@ _SPECIAL: dict[str, dict[str, Any]] = {
         "reduction_factor": (4, 2, 1, 1),
         "window_size": (8, 4, None, None),
     },
-    "sep_vit": {"dim": 32, "dim_head": 16, "heads": (1, 2, 2, 4), "depth": (1, 1, 1, 1), "window_size": 2, "num_classes": 5},
+    "sep_vit": {
+        "dim": 32,
+        "dim_head": 16,
+        "heads": (1, 2, 2, 4),
+        "depth": (1, 1, 1, 1),
+        "window_size": 2,
+        "num_classes": 5,
+    },
     "regionvit": {"dim": (32, 48, 64, 64), "depth": (1, 1, 1, 1), "window_size": 4},
     "crossformer": {
         "dim": (32, 48, 64, 64),
@@ -98,7 +105,17 @@ _SPECIAL: dict[str, dict[str, Any]] = {
         "dim_action": 4,
     },
 }
-_NONE = ("extractor", "recorder", "distill", "dino", "es_vit", "lejepa", "levjepa", "levjepa_nd", "mpp")
+_NONE = (
+    "extractor",
+    "recorder",
+    "distill",
+    "dino",
+    "es_vit",
+    "lejepa",
+    "levjepa",
+    "levjepa_nd",
+    "mpp",
+)
 _NONE += ("accept_video_wrapper", "vaat", "__init__")
 
 
@@ -150,8 +167,24 @@ def build(name: str) -> Subject:
     if name in wrapped:
         return Subject(wrapped[name]().eval(), (_input(name),))
     module = importlib.import_module(f"vit_pytorch.{name}")
-    kinds = [k for k in vars(module).values() if inspect.isclass(k) and k.__module__ == module.__name__]
-    words = ("vit", "svt", "xci", "cct", "pit", "cait", "cvt", "crossformer", "t2t", "rvt", "wwt", "nest", "vat")
+    kinds = [
+        k for k in vars(module).values() if inspect.isclass(k) and k.__module__ == module.__name__
+    ]
+    words = (
+        "vit",
+        "svt",
+        "xci",
+        "cct",
+        "pit",
+        "cait",
+        "cvt",
+        "crossformer",
+        "t2t",
+        "rvt",
+        "wwt",
+        "nest",
+        "vat",
+    )
     named = [k for k in kinds if any(word in k.__name__.lower() for word in words)]
     if not named:
         raise NoSubject("it has no model that stands alone")

@@ -131,8 +131,9 @@ def _show_sheet(recorded: ShownImage, view: View) -> None:
         f"From {place}. A row is a layer, a column a head; each map is scaled to its own "
         "maximum. Click one to open it above."
     )
-    if recorded.not_recorded:
-        st.caption(plain(recorded.not_recorded))
+    for sentence in (recorded.not_recorded, recorded.not_shown):
+        if sentence:
+            st.caption(plain(sentence))
     maps = recorded.maps(view.layer, view.query)
     values, maxima = quantise(maps.reshape(*maps.shape[:2], -1))
     header = {

@@ -45,7 +45,7 @@ def fetch(get: Callable[..., Loaded], name: str, file: str, address: str) -> Loa
         ModelRejected: The library cannot use the file.
     """
     for local in (True, False):
-        if not local and not _reachable(address):
+        if not local and not is_reachable(address):
             raise ModelNotFound(not_fetched(name, file))
         try:
             return get(local_files_only=local)
@@ -63,7 +63,8 @@ def fetch(get: Callable[..., Loaded], name: str, file: str, address: str) -> Loa
     raise AssertionError("the second round returns or raises")
 
 
-def _reachable(address: str) -> bool:
+def is_reachable(address: str) -> bool:
+    """Say whether a server answers, within seconds where the libraries try for minutes."""
     try:
         urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=5).close()
     except urllib.error.HTTPError:
@@ -78,7 +79,9 @@ def not_fetched(name: str, file: str) -> str:
     cures = ["Connect to the network once."]
     if names():
         cures.append(f"Embedded models need none: {', '.join(names())}.")
-    if not name.startswith("hf/"):
+    if name.startswith("hf/"):
+        cures.append("Random weights need no file of weights, but its config.json all the same.")
+    else:
         cures.append("With random weights this one opens without a network.")
     return (
         f"The file {file}, needed for {name}, is not on this machine and could not be fetched. "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import torch
@@ -13,39 +13,49 @@ from model.bundle import Bundle
 from model.card import Card, Normalisation
 from model.errors import ModelRejected
 from model.preprocessing import Resize
-from model.tokens import TokenLayout
+from model.tokens import MAX_SIDE, TokenLayout
 
 MAX_PARAMETERS = 700_000_000  # 2.8 GB in float32; ViT-H/14 has 632 million
 
 Made = TypeVar("Made", bound=Bundle)
 
 
-def check_size_and_kind(
-    name: str, make: Callable[[], nn.Module], kinds: Sequence[str] = ()
-) -> None:
-    """Refuse a model of unknown kind, or one too large, before any memory is taken for it.
+def check_size(name: str, make: Callable[[], nn.Module]) -> None:
+    """Refuse a model that is too large, before any memory is taken for it.
 
     Args:
         name: The model's name, for messages.
         make: Builds the model.
-        kinds: Names of the classes that are taken; none for any.
 
     Raises:
-        ModelRejected: The model is of another kind, or too large.
+        ModelRejected: The model is too large.
     """
     with torch.device("meta"):
         sketch = make()  # shapes without values
-    if kinds and type(sketch).__name__ not in kinds:
-        raise ModelRejected(
-            f"{name} is a {type(sketch).__name__}, whose tokens Saccade does not know. "
-            "It knows plain vision transformers (ViT, DeiT, BEiT, DINO, EVA) and Swin."
-        )
     count = sum(p.numel() for p in sketch.parameters())
     if count > MAX_PARAMETERS:
         raise ModelRejected(
             f"{name} is too large: {count / 1e6:,.0f} million parameters, where "
             f"{MAX_PARAMETERS // 10**6} million are the limit. Choose a smaller one."
         )
+
+
+def check_picture_size(name: str, size: tuple[int, int]) -> None:
+    """Refuse pictures too large to be computed, before a model is built for them."""
+    if max(size) > MAX_SIDE:
+        raise ModelRejected(
+            f"Pictures for {name} have at most {MAX_SIDE:,} pixels a side, not {max(size):,}. "
+            "Choose a smaller size."
+        )
+
+
+def size_not_taken(name: str, size: tuple[int, int], error: Exception) -> ModelRejected:
+    """Say that a model cannot be built for pictures of a size."""
+    reason = " ".join(str(error).split())[:120]
+    return ModelRejected(
+        f"{name} does not take pictures of {size[0]} x {size[1]} pixels "
+        f"({reason or type(error).__name__}). Choose another size."
+    )
 
 
 def make_bundle(

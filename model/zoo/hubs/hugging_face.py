@@ -5,19 +5,20 @@ from __future__ import annotations
 import re
 
 from model.bundle import Bundle
-from model.errors import ModelNotFound
+from model.errors import ModelNotFound, ModelRejected
 from model.zoo.hubs.fetching import import_library
 from model.zoo.hubs.hugging_face_captioner import captioner_class, open_hub_captioner
 from model.zoo.hubs.hugging_face_classifier import open_classifier
 from model.zoo.hubs.hugging_face_repository import Repository
 
 
-def open_hugging_face(name: str, trained: bool) -> Bundle:
+def open_hugging_face(name: str, trained: bool, size: tuple[int, int] | None = None) -> Bundle:
     """Open a model of the Hugging Face hub: a classifier, an image encoder or a captioner.
 
     Args:
         name: "ORG/NAME".
-        trained: Whether to fetch the weights; else they are random.
+        trained: Whether to fetch the weights; else they are random, and only its config is needed.
+        size: Height and width of the pictures, where others are wanted than the model's own.
     """
     import_library("transformers")
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{,95}/[A-Za-z0-9][\w.-]{,95}", name, re.A):
@@ -25,13 +26,17 @@ def open_hugging_face(name: str, trained: bool) -> Bundle:
             f"“hf/{name}” is no model's name. Write it with its owner: hf/ORG/NAME, "
             "such as hf/facebook/dino-vits8."
         )
-    return open_repository(Repository(name), trained)
+    return open_repository(Repository(name), trained, size)
 
 
-def open_repository(repository: Repository, trained: bool) -> Bundle:
+def open_repository(
+    repository: Repository, trained: bool, size: tuple[int, int] | None = None
+) -> Bundle:
     """Open the model whose files a repository holds, as `open_hugging_face` does."""
     import_library("transformers")
     config = repository.config()
     if kind := captioner_class(config):
+        if size is not None:
+            raise ModelRejected(f"{repository.full_name} is a captioner: it has one picture size.")
         return open_hub_captioner(repository, kind, config, trained)
-    return open_classifier(repository, config, trained)
+    return open_classifier(repository, config, trained, size)

@@ -13,7 +13,7 @@ from model.errors import ModelRejected
 from model.nets.fixed_seed import with_fixed_seed
 from model.tokens import pair
 from model.zoo.hubs.fetching import import_library
-from model.zoo.hubs.hub_bundle import check_size_and_kind, make_bundle, token_layout
+from model.zoo.hubs.hub_bundle import check_size, make_bundle, token_layout
 from model.zoo.hubs.hugging_face_repository import (
     PREFIX,
     Repository,
@@ -23,6 +23,7 @@ from model.zoo.hubs.hugging_face_repository import (
 )
 
 _PREFIX = PREFIX | {"blip_vision_model": ("cls",)}
+del _PREFIX["vit_mae"]  # inside a captioner nobody keeps it from hiding patches
 
 
 def captioner_class(config: Any) -> Any:
@@ -48,13 +49,13 @@ def open_hub_captioner(
             f"{full} looks through an encoder of kind “{seen.model_type}”, whose tokens Saccade "
             f"does not know. Known are {', '.join(_PREFIX)}."
         )
-    processor = repository.image_processor()
+    processor = repository.image_processor(config)
     tokenizer = repository.tokenizer()
 
     def make() -> nn.Module:
         return kind(config)
 
-    check_size_and_kind(full, make)
+    check_size(full, make)
     net = repository.trained(kind, config) if trained else with_fixed_seed(make)
     try:
         vocabulary = map_vocabulary(net, tokenizer)

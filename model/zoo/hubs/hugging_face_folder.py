@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -15,57 +14,17 @@ from torch import nn
 from model.bundle import Bundle
 from model.errors import ModelNotFound, ModelRejected
 from model.preprocessing import Resize
-from model.tokens import pair
+from model.zoo.hubs.config_numbers import MAX_CONFIG_BYTES, read_json
 from model.zoo.hubs.fetching import import_library
 from model.zoo.hubs.hugging_face import open_repository
-from model.zoo.hubs.hugging_face_repository import PILLOW_FILTERS, Repository
+from model.zoo.hubs.hugging_face_repository import (
+    CONFIG,
+    PILLOW_FILTERS,
+    PROCESSOR,
+    WEIGHTS,
+    Repository,
+)
 from model.zoo.weights_files import read_named
-
-CONFIG = "config.json"
-WEIGHTS = re.compile(r"(pytorch_)?model(-\d{5}-of-\d{5})?\.(safetensors|bin)")
-MAX_CONFIG_BYTES = 5_000_000
-_MAX_NUMBER = 10_000_000
-_MAX_PARTS = 2_000  # layers, heads, registers, and so on
-_COUNTED = re.compile(r"layer|depth|head|register|stage|num_channels")
-_PROCESSOR = "preprocessor_config.json"
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read one of the folder's configs, each number in it bounded. Raises ModelRejected."""
-    try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise ValueError("it is too large")
-        values = json.loads(path.read_bytes())
-        if not isinstance(values, dict):
-            raise ValueError("it is no JSON object")
-        _check_numbers(values, "")
-    except ModelRejected:
-        raise
-    except (ValueError, RecursionError, OSError) as error:
-        raise ModelRejected(
-            f"{path.name} cannot be used: {str(error)[:200]}. Fetch or save it again."
-        ) from error
-    return values
-
-
-def _check_numbers(value: Any, key: str) -> None:
-    """Raise ValueError for a number that no model has, before anything is built from it."""
-    if isinstance(value, dict):
-        if "auto_map" in value:
-            raise ModelRejected(
-                "The config names a program of its own (auto_map), which Saccade never runs. Open "
-                "a model of an architecture that transformers has itself."
-            )
-        for inner, each in value.items():
-            _check_numbers(each, str(inner))
-    elif isinstance(value, list):
-        for each in value:
-            _check_numbers(each, key)
-    elif isinstance(value, int | float):
-        most = _MAX_PARTS if _COUNTED.search(key) else _MAX_NUMBER
-        if not (0 if key.startswith("num_") else -most) <= value <= most:
-            shown = "".join(c for c in key if c.isprintable())[:60]
-            raise ValueError(f"its {shown} is a number that no model has")
 
 
 def is_hugging_face_config(path: Path) -> bool:
@@ -99,7 +58,7 @@ def read_facts(config_file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         "classes": _labels(config),
     }
     fields: dict[str, Any] = {}
-    processor_file = config_file.with_name(_PROCESSOR)
+    processor_file = config_file.with_name(PROCESSOR)
     if processor_file.is_file():
         processor = read_json(processor_file)
         normalises = processor.get("do_normalize", True)
@@ -136,7 +95,7 @@ def _resize(processor: dict[str, Any]) -> dict[str, Any]:
     try:
         return {"resize": Resize(sides, sides, kind)}
     except ValueError as error:
-        raise ModelRejected(f"{_PROCESSOR} resizes photos to {sides}. {error}") from error
+        raise ModelRejected(f"{PROCESSOR} resizes photos to {sides}. {error}") from error
 
 
 class Folder(Repository):
@@ -152,28 +111,15 @@ class Folder(Repository):
         """The name for messages, and on the card."""
         return f"Hugging Face folder/{self.path.name}"
 
-    def fetch(self, auto: Any, file: str, **options: Any) -> Any:
-        """Open one of the files with `auto.from_pretrained`, without a network."""
-        return self._open(auto, self.name, file, trust_remote_code=False, **options)
+    def file(self, file: str) -> Path | None:
+        """Find one of the files; None where there is no such file."""
+        path = self.path / file
+        return path if path.is_file() else None
 
-    def _open(self, auto: Any, folder: str, file: str, **options: Any) -> Any:
-        try:
-            return auto.from_pretrained(folder, local_files_only=True, **options)
-        except Exception as error:  # libraries raise nearly anything on a damaged file
-            raise ModelRejected(
-                f"{file} of {self.path.name} cannot be used ({type(error).__name__}). It may be "
-                "damaged or missing, or too new for the installed library: update that first."
-            ) from error
-
-    def image_processor(self) -> Any:
-        """Read how a photo is prepared; ViT's own way where the folder does not say."""
-        if (self.path / _PROCESSOR).is_file():
-            return super().image_processor()
-        config = self.config()
-        size = getattr(getattr(config, "vision_config", config), "image_size", 224)
-        height, width = pair(size)
-        size = {"height": height, "width": width}
-        return import_library("transformers").ViTImageProcessor(size=size)
+    def tokenizer(self) -> Any:
+        """Read the tokenizer."""
+        auto = import_library("transformers").AutoTokenizer
+        return self.open(auto, self.path, "tokenizer.json")
 
     def load_weights(self, auto: Any, config: Any, **options: Any) -> Any:
         """Load the weights, which our own reader has copied into a file of tensors."""
@@ -182,7 +128,7 @@ class Folder(Repository):
             # Tensors that share their numbers are written one by one.
             copied = {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
             save_file(copied, Path(folder) / "model.safetensors", metadata={"format": "pt"})
-            return self._open(auto, folder, "The weights", config=config, **options)
+            return self.open(auto, Path(folder), "The weights", config=config, **options)
 
 
 def find_weights(folder: Path) -> Path:
@@ -205,11 +151,5 @@ def open_folder(path: Path, trained: bool) -> Bundle[nn.Module]:
         ModelRejected: It makes no model that Saccade can show.
     """
     path = path.resolve()
-    for file in (CONFIG, _PROCESSOR):
-        if (path / file).is_file():
-            read_json(path / file)
     bundle = open_repository(Folder(str(path)), trained)
-    if not (path / _PROCESSOR).is_file():
-        note = f"Normalisation and resizing are assumed: the folder has no {_PROCESSOR}."
-        bundle = replace(bundle, card=bundle.card.changed(note=note))
     return replace(bundle, name=bundle.name.removeprefix("Hugging Face folder/"))

@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from model.errors import ModelRejected
+from model.errors import ModelNotFound, ModelRejected
 from model.preprocessing import Resize
-from model.tokens import pair
-from model.zoo.hubs.fetching import fetch, import_library
+from model.tokens import MAX_SIDE, pair
+from model.zoo.hubs.config_numbers import read_json
+from model.zoo.hubs.fetching import import_library
 from model.zoo.hubs.hub_bundle import register_names
+from model.zoo.hubs.hub_files import (
+    find_file,
+    find_files,
+    find_first,
+    find_those_there,
+)
 
+CONFIG = "config.json"
+PROCESSOR = "preprocessor_config.json"
+WEIGHTS = re.compile(r"(pytorch_)?model(-\d{5}-of-\d{5})?\.(safetensors|bin)")
+MAX_SHARDS = 100
+_WHOLE_OR_INDEX = (
+    *("model.safetensors", "model.safetensors.index.json"),
+    *("pytorch_model.bin", "pytorch_model.bin.index.json"),
+)
+_TOKENIZER = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model"),
+)
 PREFIX: dict[str, tuple[str, ...]] = {  # tokens before the patches, registers apart
     "vit": ("cls",),
     "vit_msn": ("cls",),
+    "vit_mae": ("cls",),
     "deit": ("cls", "dist"),
     "beit": ("cls",),
     "data2vec-vision": ("cls",),
@@ -36,7 +59,10 @@ PILLOW_FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 
 @dataclass(frozen=True)
 class Repository:
-    """The files of one model, opened by transformers' own classes."""
+    """The files of one model, which transformers' own classes open.
+
+    They get the folder of the hub's cache, never the name: a name may be a folder's, too.
+    """
 
     name: str  # "ORG/NAME"
 
@@ -45,32 +71,61 @@ class Repository:
         """The name by which `model.zoo.load` opens it."""
         return f"hf/{self.name}"
 
-    def fetch(self, auto: Any, file: str, **options: Any) -> Any:
-        """Open one of the files with `auto.from_pretrained`; `file` is its name for messages."""
-        from huggingface_hub import constants
+    def file(self, file: str) -> Path | None:
+        """Find one of the files; None where there is no such file."""
+        return find_file(self.name, file, self.full_name)
 
-        return fetch(
-            lambda **local: auto.from_pretrained(self.name, **options, **local),
-            self.full_name,
-            f"{file} of {self.name}",
-            constants.ENDPOINT,
-        )
+    def need(self, file: str) -> Path:
+        """Find a file without which the model cannot be opened; ModelNotFound without it."""
+        found = self.file(file)
+        if found is None:
+            raise ModelNotFound(f"{self.full_name} has no {file}. Choose another model.")
+        return found
+
+    def open(self, auto: Any, folder: Path, file: str, **options: Any) -> Any:
+        """Open what a folder holds by `auto.from_pretrained`; `file` is for messages."""
+        try:
+            return auto.from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False, **options
+            )
+        except Exception as error:  # libraries raise nearly anything on a damaged file
+            raise ModelRejected(
+                f"{file} of {self.name} cannot be used ({type(error).__name__}). It may be "
+                "damaged or missing, or too new for the installed library: update that first."
+            ) from error
 
     def config(self) -> Any:
-        """Fetch the config."""
-        return self.fetch(import_library("transformers").AutoConfig, "config.json")
+        """Read the config, its numbers bounded."""
+        path = self.need(CONFIG)
+        read_json(path)
+        return self.open(import_library("transformers").AutoConfig, path.parent, CONFIG)
 
-    def image_processor(self) -> Any:
-        """Fetch the image processor, which says how a photo is prepared."""
+    def has_processor(self) -> bool:
+        """Whether the repository says how a photo is prepared."""
+        return self.file(PROCESSOR) is not None
+
+    def image_processor(self, config: Any) -> Any:
+        """Read how a photo is prepared; ViT's own way where the repository does not say."""
+        path = self.file(PROCESSOR)
+        if path is None:
+            size = getattr(getattr(config, "vision_config", None) or config, "image_size", 224)
+            height, width = pair(size)
+            size = {"height": height, "width": width}
+            return import_library("transformers").ViTImageProcessor(size=size)
+        read_json(path)
         auto = import_library("transformers").AutoImageProcessor
-        return self.fetch(auto, "preprocessor_config.json")
+        return self.open(auto, path.parent, PROCESSOR)
 
     def tokenizer(self) -> Any:
-        """Fetch the tokenizer."""
-        return self.fetch(import_library("transformers").AutoTokenizer, "tokenizer.json")
+        """Read the tokenizer."""
+        found = find_those_there(self.name, _TOKENIZER, self.full_name)
+        if not found:
+            raise ModelNotFound(f"{self.full_name} has no tokenizer. Choose another model.")
+        auto = import_library("transformers").AutoTokenizer
+        return self.open(auto, found[0].parent, "tokenizer.json")
 
     def trained(self, auto: Any, config: Any) -> nn.Module:
-        """Fetch the model with its weights; ModelRejected where some are missing."""
+        """Load the model with its weights; ModelRejected where some are missing."""
         options = {"dtype": torch.float32, "output_loading_info": True}
         net, report = self.load_weights(auto, config, **options)
         missing = [key for key in report["missing_keys"] if "pooler" not in key]
@@ -83,8 +138,29 @@ class Repository:
         return net
 
     def load_weights(self, auto: Any, config: Any, **options: Any) -> Any:
-        """Fetch the weights into a model."""
-        return self.fetch(auto, "model.safetensors", config=config, **options)
+        """Fetch the weights, whole or in parts, into a model."""
+        found = find_first(self.name, _WHOLE_OR_INDEX, self.full_name)
+        if found is None:
+            raise ModelNotFound(
+                f"{self.full_name} has neither model.safetensors nor pytorch_model.bin. "
+                "Choose another model."
+            )
+        if found.suffix == ".json":
+            find_files(self.name, _parts(found), self.full_name)
+        return self.open(auto, found.parent, "The weights", config=config, **options)
+
+
+def _parts(index: Path) -> list[str]:
+    """List the files that an index of weights names. Raises ModelRejected."""
+    try:
+        names = sorted(
+            {str(name) for name in json.loads(index.read_bytes())["weight_map"].values()}
+        )
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelRejected(f"{index.name} names no files of weights. Fetch it again.") from error
+    if len(names) > MAX_SHARDS or not all(map(WEIGHTS.fullmatch, names)):
+        raise ModelRejected(f"{index.name} names other files than parts of a model.")
+    return names
 
 
 def prefix_with_registers(prefix: tuple[str, ...], config: Any) -> tuple[str, ...]:
@@ -92,23 +168,38 @@ def prefix_with_registers(prefix: tuple[str, ...], config: Any) -> tuple[str, ..
     return prefix + register_names(getattr(config, "num_register_tokens", 0))
 
 
-def mean_and_std(processor: Any) -> tuple[Sequence[float], Sequence[float]]:
-    """Read how an image processor normalises."""
-    if not processor.do_normalize:
-        return (0.0,) * 3, (1.0,) * 3
-    return processor.image_mean, processor.image_std
+def mean_and_std(processor: Any, channels: int = 3) -> tuple[Sequence[float], Sequence[float]]:
+    """Read how an image processor normalises, for a model with so many channels.
+
+    Where it knows other channels, each gets the mean of the values that it has.
+    """
+    if not getattr(processor, "do_normalize", False) or not processor.image_mean:
+        return (0.0,) * channels, (1.0,) * channels
+    mean, std = processor.image_mean, processor.image_std
+    return _for_channels(mean, channels), _for_channels(std, channels)
+
+
+def _for_channels(values: Any, channels: int) -> tuple[float, ...]:
+    values = tuple(values) if isinstance(values, list | tuple) else (values,)
+    return values if len(values) == channels else (sum(values) / len(values),) * channels
 
 
 def resize_rule(name: str, config: Any, processor: Any) -> Resize:
     """Read how an image processor resizes: the sides or the shorter side, then perhaps a crop."""
-    rule = processor.size or {}
+    rule = getattr(processor, "size", None) or {}
     resized: Any = rule.get("shortest_edge") or (rule.get("height"), rule.get("width"))
     if resized == (None, None):
-        raise ModelRejected(f"{name} resizes photos in a way that Saccade does not know.")
-    if config.model_type not in _ANY_SIZE:
+        resized = None
+    if config.model_type not in _ANY_SIZE and getattr(config, "image_size", None):
         size = pair(config.image_size)
     elif getattr(processor, "do_center_crop", False):
         size = (processor.crop_size["height"], processor.crop_size["width"])
     else:
-        size = pair(resized)
-    return Resize(size, resized, PILLOW_FILTERS.get(int(processor.resample), "bicubic"))
+        size = pair(resized or 224)
+    if max(size) > MAX_SIDE:
+        raise ModelRejected(
+            f"{name} takes pictures of {max(size):,} pixels a side, where {MAX_SIDE:,} are the "
+            "limit. Choose another model."
+        )
+    filter = PILLOW_FILTERS.get(int(getattr(processor, "resample", None) or 3), "bicubic")
+    return Resize(size, resized, filter)

@@ -1,13 +1,13 @@
-"""timm's plain vision transformers and Swin transformers."""
+"""timm's models that attend: vision transformers, plain, windowed and hierarchical."""
 
 from __future__ import annotations
 
 import math
 import urllib.parse
-from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import nn
 
 from model.bundle import Bundle
@@ -15,34 +15,28 @@ from model.errors import ModelNotFound
 from model.nets.fixed_seed import with_fixed_seed
 from model.preprocessing import Resize
 from model.zoo.hubs.fetching import fetch, import_library, no_such
+from model.zoo.hubs.first_tokens import find_first_tokens
 from model.zoo.hubs.hub_bundle import (
-    check_size_and_kind,
+    check_picture_size,
+    check_size,
     make_bundle,
     register_names,
     short_class_names,
-    token_layout,
+    size_not_taken,
 )
+from model.zoo.hubs.hub_files import find_first
 
-_KINDS = (  # classes whose tokens are those that `_prefix` names, then the patches
-    "VisionTransformer",
-    "VisionTransformerDistilled",
-    "VisionTransformerRelPos",
-    "Beit",
-    "Eva",
-    "SwinTransformer",
-    "SwinTransformerV2",
-    "SwinTransformerV2Cr",
-)
 _FILES = ("model.safetensors", "pytorch_model.bin")
 
 
-def open_timm(name: str, trained: bool) -> Bundle:
-    """Open a model of timm.
+def open_timm(name: str, trained: bool, size: tuple[int, int] | None = None) -> Bundle:
+    """Open a model of timm, of any class that attends from patches to patches.
 
     Args:
         name: "vit_tiny_patch16_224", or with the name of its weights
             "vit_tiny_patch16_224.augreg_in21k".
         trained: Whether to fetch the weights; else they are random.
+        size: Height and width of the pictures, where others are wanted than the model's own.
     """
     timm = import_library("timm")
     full = f"timm/{name}"
@@ -57,22 +51,22 @@ def open_timm(name: str, trained: bool) -> Bundle:
             f"timm publishes no weights for {architecture}. "
             'Choose another model, or weights="random" for this one untrained.'
         )
+    sized = _size_settings(timm, full, name, size)
 
     def make() -> nn.Module:
-        return timm.create_model(name)
+        return timm.create_model(name, **sized)
 
-    check_size_and_kind(full, make, _KINDS)
-    net: Any = _fetch_model(timm, name) if trained else with_fixed_seed(make)
+    check_size(full, make)
+    net: Any = _fetch_model(timm, name, sized) if trained else with_fixed_seed(make)
     rule = timm.data.resolve_data_config(pretrained_cfg=net.pretrained_cfg, model=net)
-    size = tuple(rule["input_size"][1:])
-    rows, cols = net.patch_embed.grid_size
+    own = tuple(rule["input_size"][1:])
     return make_bundle(
         Bundle,
         full,
         net,
         trained,
-        tokens=token_layout(size, (size[0] // rows, size[1] // cols), _prefix(net)),
-        resize=_resize(rule, size),
+        tokens=find_first_tokens(full, net.eval(), size or own, len(rule["mean"]), _prefix(net)),
+        resize=_resize(rule, own) if size in (None, own) else Resize(size),
         mean=rule["mean"],
         std=rule["std"],
         classes=_classes(timm, net),
@@ -80,30 +74,48 @@ def open_timm(name: str, trained: bool) -> Bundle:
     )
 
 
-def _fetch_model(timm: ModuleType, name: str) -> nn.Module:
+def _size_settings(
+    timm: ModuleType, full: str, name: str, size: tuple[int, int] | None
+) -> dict[str, Any]:
+    """Find the settings with which a model takes pictures of a size."""
+    if size is None:
+        return {}
+    check_picture_size(full, size)
+    for settings in ({"img_size": size}, {"dynamic_img_size": True}):
+        try:
+            with torch.device("meta"):
+                timm.create_model(name, **settings)
+        except TypeError:
+            continue  # it has no such setting
+        except (ValueError, AssertionError, RuntimeError) as error:
+            raise size_not_taken(full, size, error) from error
+        return settings
+    return {}  # whether it takes any size is seen when it runs
+
+
+def _fetch_model(timm: ModuleType, name: str, sized: dict[str, Any]) -> nn.Module:
     config = timm.get_pretrained_cfg(name)
     if not config.hf_hub_id:
         file = urllib.parse.urlsplit(config.url).path.rpartition("/")[2]
         return fetch(
-            lambda **_: timm.create_model(name, pretrained=True), f"timm/{name}", file, config.url
+            lambda **_: timm.create_model(name, pretrained=True, **sized),
+            f"timm/{name}",
+            file,
+            config.url,
         )
-    from huggingface_hub import constants, hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
-
     files = (config.hf_hub_filename,) if config.hf_hub_filename else _FILES
-
-    def download(local_files_only: bool) -> str:
-        *first, last = files
-        for file in first:
-            with suppress(EntryNotFoundError):
-                return hf_hub_download(config.hf_hub_id, file, local_files_only=local_files_only)
-        return hf_hub_download(config.hf_hub_id, last, local_files_only=local_files_only)
-
-    def open_file(local_files_only: bool) -> nn.Module:
-        source = {"file": download(local_files_only), "custom_load": False}
-        return timm.create_model(name, pretrained=True, pretrained_cfg_overlay=source)
-
-    return fetch(open_file, f"timm/{name}", f"{files[0]} of {config.hf_hub_id}", constants.ENDPOINT)
+    path = find_first(config.hf_hub_id, files, f"timm/{name}")
+    if path is None:
+        raise ModelNotFound(f"{config.hf_hub_id} has no {files[0]}. Choose another model.")
+    source = {"file": str(path), "custom_load": False}
+    return fetch(
+        lambda **_: timm.create_model(
+            name, pretrained=True, pretrained_cfg_overlay=source, **sized
+        ),
+        f"timm/{name}",
+        f"{path.name} of {config.hf_hub_id}",
+        config.url,
+    )
 
 
 def _resize(rule: dict[str, Any], size: tuple[int, int]) -> Resize:
@@ -112,11 +124,18 @@ def _resize(rule: dict[str, Any], size: tuple[int, int]) -> Resize:
     return Resize(size, (height, width) if squash else min(height, width), rule["interpolation"])
 
 
-def _prefix(net: Any) -> tuple[str, ...]:
-    """Name the tokens before the patches."""
-    named = [name for name in ("cls", "dist") if getattr(net, f"{name}_token", None) is not None]
-    registers = getattr(net, "reg_token", None)
-    return (*named, *register_names(0 if registers is None else registers.shape[1]))
+def _prefix(net: Any) -> tuple[str, ...] | None:
+    """Name the tokens before the patches; None where the model does not tell."""
+    holders = [net, getattr(net, "embeds", None)]  # NaFlexViT keeps them there
+    named = tuple(
+        name
+        for name in ("cls", "dist")
+        if any(getattr(holder, f"{name}_token", None) is not None for holder in holders)
+    )
+    count = getattr(net, "num_prefix_tokens", None)
+    if count is None:
+        return named or None
+    return named + register_names(count - len(named))
 
 
 def _classes(timm: ModuleType, net: Any) -> list[str] | None:

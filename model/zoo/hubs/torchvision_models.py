@@ -15,15 +15,16 @@ from model.nets.fixed_seed import with_fixed_seed
 from model.preprocessing import Resize
 from model.tokens import pair
 from model.zoo.hubs.fetching import import_library, no_such, not_fetched
-from model.zoo.hubs.hub_bundle import check_size_and_kind, make_bundle, token_layout
+from model.zoo.hubs.hub_bundle import check_picture_size, check_size, make_bundle, token_layout
 
 
-def open_torchvision(name: str, trained: bool) -> Bundle:
+def open_torchvision(name: str, trained: bool, wanted: tuple[int, int] | None = None) -> Bundle:
     """Open a model of torchvision.
 
     Args:
         name: "vit_b_16", or with the name of its weights "vit_b_16.IMAGENET1K_SWAG_E2E_V1".
         trained: Whether to fetch the weights; else they are random.
+        wanted: Height and width of the pictures, which only Swin transformers let one choose.
     """
     models = import_library("torchvision").models
     architecture, _, tag = name.partition(".")
@@ -36,12 +37,19 @@ def open_torchvision(name: str, trained: bool) -> Bundle:
     entry = entries[tag or "DEFAULT"]
     rule = entry.transforms()
     size = pair(rule.crop_size * 2 if len(rule.crop_size) == 1 else rule.crop_size)
+    if wanted and architecture.startswith("vit_") and wanted != size:
+        raise ModelRejected(
+            f"torchvision/{name} takes pictures of {size[0]} x {size[1]} pixels and no others: "
+            "torchvision does not interpolate its positions. timm's models of this kind do."
+        )
     sized = {"image_size": size[0]} if architecture.startswith("vit_") else {}
 
     def make() -> nn.Module:
         return models.get_model(architecture, **sized)
 
-    check_size_and_kind(f"torchvision/{name}", make)
+    check_size(f"torchvision/{name}", make)
+    if wanted:
+        check_picture_size(f"torchvision/{name}", wanted)
     weights = _fetch_weights(f"torchvision/{name}", entry) if trained else None
     net: Any = with_fixed_seed(make)
     if weights:
@@ -53,8 +61,10 @@ def open_torchvision(name: str, trained: bool) -> Bundle:
         f"torchvision/{name}",
         net,
         trained,
-        tokens=token_layout(size, patch, ("cls",) if is_vit else ()),
-        resize=Resize(size, rule.resize_size[0], rule.interpolation.value),
+        tokens=token_layout(wanted or size, patch, ("cls",) if is_vit else ()),
+        resize=Resize(wanted)
+        if wanted
+        else Resize(size, rule.resize_size[0], rule.interpolation.value),
         mean=rule.mean,
         std=rule.std,
         classes=entry.meta["categories"],

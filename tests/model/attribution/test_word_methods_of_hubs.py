@@ -11,6 +11,7 @@ from model.attribution.registry import METHODS, WINDOWED, explain, why_unsuitabl
 from model.attribution.word_trace import trace_word
 from model.captioning.words import NextWord
 from model.datasets import samples
+from tests.model.hub_cache import use_cache
 from tests.model.hub_captioners import publish
 
 pytestmark = [
@@ -24,7 +25,7 @@ CAPTION = ["a", "dog", "on", "a", "ball"]
 @pytest.fixture
 def opened(tmp_path, monkeypatch):
     """Opens a captioner of the hub, and traces the fourth word of a caption."""
-    monkeypatch.chdir(tmp_path)
+    use_cache(monkeypatch, tmp_path)
 
     def open_(kind, **encoder):
         publish(kind, tmp_path, **encoder)

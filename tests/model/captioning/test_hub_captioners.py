@@ -11,6 +11,7 @@ from model.captioning.caption import CaptionBundle
 from model.captioning.decoding import beam_search, greedy
 from model.datasets import samples
 from model.datasets.vocabulary import END, SPECIAL, START, UNKNOWN
+from tests.model.hub_cache import cache, use_cache
 from tests.model.hub_captioners import VISION, publish
 
 pytestmark = [
@@ -27,7 +28,7 @@ WIDTHS = pytest.mark.parametrize("beams", [1, 3])
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
     """Names of the hub are looked up here first."""
-    monkeypatch.chdir(tmp_path)
+    use_cache(monkeypatch, tmp_path)
     return tmp_path
 
 
@@ -334,5 +335,6 @@ def test_files_that_are_not_there_or_not_known(shelf, monkeypatch):
         ViTMAEConfig(**VISION), GPT2Config(n_embd=24, n_layer=1, n_head=3)
     )
     config.save_pretrained(shelf / "org/mae")
+    cache(shelf / "org/mae")
     with pytest.raises(zoo.ModelRejected, match="encoder of kind “vit_mae”"):
         zoo.load("hf/org/mae")

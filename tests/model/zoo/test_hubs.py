@@ -9,7 +9,9 @@ import json
 import os
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -20,7 +22,9 @@ from model.bundle import Bundle
 from model.datasets import samples
 from model.errors import ModelNotFound, ModelRejected
 from model.nets.torchvision_cpu import ensure_operators
-from model.zoo.hubs import fetching
+from model.recorded_image import record_image
+from model.zoo.hubs import fetching, hub_files
+from tests.model.hub_cache import cache, use_cache
 
 SHARED = Path(os.environ.get("SACCADE_SHARED", Path(__file__).parents[3].parent / "shared"))
 REAL = SHARED / "weights" / "vit_tiny_patch16_224_imagenet1k.fp16.safetensors"
@@ -162,6 +166,88 @@ def test_windowed_models_of_timm():
     assert (bundle.tokens.grid, bundle.tokens.prefix) == ((56, 56), ())
 
 
+PIT = {(27, 27), (14, 14), (7, 7)}
+
+
+@pytest.mark.hubs
+@needs_timm
+@pytest.mark.parametrize(
+    ("name", "kind", "grid", "prefix", "stages"),
+    [
+        (
+            "pit_ti_224",
+            "PoolingVisionTransformer",
+            (27, 27),
+            ("cls",),
+            {(27, 27), (14, 14), (7, 7)},
+        ),
+        ("levit_128s", "LevitDistilled", (14, 14), (), {(14, 14), (7, 7), (4, 4)}),
+        ("crossvit_tiny_240", "CrossVit", (20, 20), ("cls",), {(20, 20), (14, 14)}),
+        ("samvit_base_patch16_224", "VisionTransformerSAM", (14, 14), (), {(14, 14)}),
+        ("tiny_vit_5m_224", "TinyVit", (28, 28), (), {(28, 28), (14, 14), (7, 7)}),
+        ("visformer_tiny", "Visformer", (14, 14), (), {(14, 14), (7, 7)}),
+        ("convit_tiny", "ConVit", (14, 14), ("cls",), {(14, 14)}),
+        ("tnt_s_legacy_patch16_224", "TNT", (14, 14), ("cls",), {(14, 14)}),
+    ],
+)
+def test_timm_s_other_families_with_each_stage_s_grid(name, kind, grid, prefix, stages):
+    bundle = zoo.load(f"timm/{name}", weights="random")
+    assert type(bundle.net).__name__ == kind
+    assert (bundle.tokens.grid, bundle.tokens.prefix) == (grid, prefix)
+    recorded = record_image(bundle, samples.load("coffee"))
+    assert {layer.tokens.grid for layer in recorded.layers} == stages
+    maps = recorded.maps(0, recorded.layers[0].tokens.tokens // 2)
+    for layer, tokens in enumerate(recorded.layers):
+        drawn = recorded.layer_maps(layer, tokens.tokens.tokens // 2)
+        assert drawn.shape[1:] == tokens.tokens.grid
+        assert (drawn.sum((1, 2)) < 1 + 1e-4).all() and (drawn.sum((1, 2)) > 0.2).all()
+    assert maps.shape[2:] == grid
+
+
+@pytest.mark.hubs
+@needs_timm
+@pytest.mark.parametrize(
+    ("name", "grid"),
+    [
+        ("test_vit@80x48", (5, 3)),
+        ("vit_tiny_patch16_224@160x256", (10, 16)),
+        ("pit_ti_224@256x128", (31, 15)),
+        ("swin_tiny_patch4_window7_224@192x320", (48, 80)),
+        ("visformer_tiny@192", (12, 12)),
+    ],
+)
+def test_pictures_of_another_size_and_aspect(name, grid):
+    bundle = zoo.load(f"timm/{name}", weights="random")
+    assert bundle.tokens.grid == grid
+    assert (
+        bundle.name
+        == f"timm/{name if 'x' in name.partition('@')[2] else name + 'x192'} (random weights)"
+    )
+    recorded = record_image(bundle, samples.load("coffee"))
+    assert recorded.layers[0].tokens.grid == grid
+    size = tuple(int(side) for side in bundle.name.partition("@")[2].split(" ")[0].split("x"))
+    assert bundle.image_size == size
+    plain, _, _ = name.partition("@")
+    given = zoo.load(f"timm/{plain}", weights="random", img_size=size)
+    assert given.name == bundle.name
+
+
+@pytest.mark.hubs
+@needs_timm
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("test_vit@33x50", "does not take pictures of 33 x 50"),
+        ("test_vit@9000x16", "at most 2,048 pixels"),
+        ("test_vit@big", "is no size of pictures"),
+        ("xcit_nano_12_p16_224", r"no layer does so from the patches.*cls_attn_blocks.0.attn"),
+    ],
+)
+def test_what_timm_cannot_show_is_a_true_sentence(name, sentence):
+    with pytest.raises(ModelRejected, match=sentence):
+        zoo.load(f"timm/{name}", weights="random")
+
+
 @pytest.mark.hubs
 @needs_timm
 def test_random_weights_are_the_same_each_time():
@@ -179,7 +265,7 @@ def test_timm_names_are_checked():
         zoo.load("timm/vit_tiny_patch16_224.nonsense")
     with pytest.raises(ModelNotFound, match="no weights for vit_base_patch16_18x2_224"):
         zoo.load("timm/vit_base_patch16_18x2_224")
-    with pytest.raises(ModelRejected, match="is a ResNet"):
+    with pytest.raises(ModelRejected, match="No attention was seen in ResNet"):
         zoo.load("timm/resnet18", weights="random")
 
 
@@ -193,12 +279,7 @@ def test_a_model_too_large_takes_no_memory():
 @pytest.mark.hubs
 @needs_timm
 def test_timm_offline_names_the_file_at_once(offline, tmp_path, monkeypatch):
-    import huggingface_hub
-
-    download = huggingface_hub.hf_hub_download
-    monkeypatch.setattr(
-        huggingface_hub, "hf_hub_download", lambda *a, **k: download(*a, **k, cache_dir=tmp_path)
-    )
+    use_cache(monkeypatch, tmp_path)
     with pytest.raises(ModelNotFound, match=r"file model\.safetensors of timm/test_vit"):
         zoo.load("timm/test_vit")
     assert len(offline) < 4  # not the library's minutes of trying again
@@ -210,7 +291,7 @@ def test_timm_offline_names_the_file_at_once(offline, tmp_path, monkeypatch):
 def test_timm_with_real_weights_knows_the_photos(monkeypatch):
     import huggingface_hub
 
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *a, **k: str(REAL))
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *a, **k: str(REAL))
     bundle = zoo.load("timm/vit_tiny_patch16_224")
     assert bundle.mean == (0.5, 0.5, 0.5)
     for photo, right in [("chelsea", "Egyptian cat"), ("coffee", "espresso")]:
@@ -226,7 +307,7 @@ def test_a_damaged_download_of_timm_is_a_sentence(monkeypatch, tmp_path):
 
     file = tmp_path / "model.safetensors"
     file.write_bytes(b"\xff" * 100)
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *a, **k: str(file))
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *a, **k: str(file))
     with pytest.raises(ModelRejected, match="cannot be used"):
         zoo.load("timm/test_vit")
 
@@ -251,7 +332,7 @@ def hf_config(kind: str, **more):
 
 
 def publish(config, processor=None, model_class=None, name: str = "org/tiny") -> torch.nn.Module:
-    """Save a small random model where transformers looks for it: a folder of its name."""
+    """Keep a small random model in the hub's cache, its files in a folder of its name."""
     import transformers
 
     torch.manual_seed(1)
@@ -263,6 +344,7 @@ def publish(config, processor=None, model_class=None, name: str = "org/tiny") ->
     (processor or transformers.ViTImageProcessor(size={"height": 32, "width": 32})).save_pretrained(
         name
     )
+    cache(Path(name))
     return net.eval()
 
 
@@ -273,6 +355,7 @@ def kind_of(config) -> str:
 @pytest.fixture
 def shelf(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    use_cache(monkeypatch, tmp_path)
     return tmp_path
 
 
@@ -443,6 +526,7 @@ def test_hugging_face_offline_names_the_file_at_once(shelf, offline):
     config = hf_config("ViTConfig")
     config.architectures = ["ViTForImageClassification"]
     config.save_pretrained("org/half")
+    cache(Path("org/half"))
     with pytest.raises(ModelNotFound, match=r"preprocessor_config\.json of org/half"):
         zoo.load("hf/org/half")
     publish(config, name="org/half")
@@ -455,9 +539,6 @@ def test_hugging_face_offline_names_the_file_at_once(shelf, offline):
 @needs_hf
 @pytest.mark.filterwarnings("ignore")
 def test_hugging_face_files_that_do_not_work(shelf):
-    publish(hf_config("ViTMAEConfig"), model_class=_model("ViTMAEModel"), name="org/mae")
-    with pytest.raises(ModelRejected, match="kind “vit_mae”"):
-        zoo.load("hf/org/mae")
     publish(hf_config("ViTConfig"))
     (shelf / "org/tiny/model.safetensors").write_bytes(b"\xff" * 50)
     with pytest.raises(ModelRejected, match="cannot be used"):
@@ -468,6 +549,197 @@ def test_hugging_face_files_that_do_not_work(shelf):
     os.replace("org/other/model.safetensors", "org/mixed/model.safetensors")
     with pytest.raises(ModelRejected, match="not those of its config"):
         zoo.load("hf/org/mixed")
+
+
+@pytest.mark.hubs
+@needs_hf
+@pytest.mark.filterwarnings("ignore")
+def test_a_masked_autoencoder_shows_every_patch_in_its_place(shelf, offline):
+    net = publish(hf_config("ViTMAEConfig", mask_ratio=0.75), model_class=_model("ViTMAEModel"))
+    bundle = zoo.load("hf/org/tiny")
+    assert (bundle.tokens.grid, bundle.tokens.prefix) == ((4, 4), ("cls",))
+    images = bundle.prepare(samples.load("rocket"))
+    with torch.no_grad(), AttentionRecorder(bundle.net, layers=[0]) as recorder:
+        bundle.net(images)
+    # The first layer's keys by hand, from the patches in reading order.
+    layer = net.encoder.layer[0] if hasattr(net, "encoder") else net.layers[0]
+    patches = net.embeddings.patch_embeddings(images) + net.embeddings.position_embeddings[:, 1:]
+    key = next(m for n, m in layer.named_modules() if n.endswith(("key", "k_proj")))
+    norm = next(m for n, m in layer.named_modules() if n.endswith("layernorm_before"))
+    keys = key(norm(patches)).unflatten(-1, (2, 16)).transpose(1, 2)
+    torch.testing.assert_close(recorder.records[0].key[:, :, 1:], keys, atol=1e-5, rtol=0)
+
+
+@pytest.mark.hubs
+@needs_hf
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("family", "prefix"), [("CLIP", ("cls",)), ("Siglip", ())])
+def test_a_classifier_made_of_a_model_of_images_and_text(shelf, offline, family, prefix):
+    import transformers
+
+    text = {k: v for k, v in SIZES.items() if "size" not in k} | {
+        "hidden_size": 32,
+        "intermediate_size": 32,
+        "vocab_size": 50,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
+    config = getattr(transformers, f"{family}Config")(
+        vision_config=SIZES, text_config=text, id2label={0: "cat", 1: "dog"}, label2id={}
+    )
+    net = publish(config)
+    bundle = zoo.load("hf/org/tiny")
+    assert (bundle.tokens.prefix, bundle.classes) == (prefix, ["cat", "dog"])
+    images = bundle.prepare(samples.load("rocket"))
+    with torch.inference_mode():
+        assert torch.equal(bundle.net(images), net(pixel_values=images).logits)
+    check_tokens(bundle)
+
+
+@pytest.mark.hubs
+@needs_hf
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("channels", [1, 4, 12, 13])
+def test_models_of_other_numbers_of_channels(shelf, offline, channels):
+    publish(hf_config("ViTConfig", num_channels=channels))
+    bundle = zoo.load("hf/org/tiny")
+    images = bundle.prepare(samples.load("rocket"))
+    assert images.shape == (1, channels, 32, 32)
+    assert len(bundle.mean) == len(bundle.std) == channels
+    recorded = record_image(bundle, samples.load("rocket"))
+    assert recorded.layers[0].tokens.grid == (4, 4)
+    pixels = torch.tensor(bundle.std[0]) * images[0] + bundle.mean[0]
+    photo = torch.from_numpy(np.array(bundle.resize(samples.load("rocket")))) / 255
+    if channels == 1:
+        grey = np.array(bundle.resize(samples.load("rocket").convert("L"))) / 255
+        assert np.abs(pixels[0].numpy() - grey).max() < 1e-5
+    else:
+        torch.testing.assert_close(pixels[:3], photo.movedim(-1, 0).float(), atol=1e-5, rtol=0)
+        assert "channel" in bundle.card.note
+
+
+@pytest.mark.hubs
+@needs_hf
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_without_a_preprocessor_opens_and_says_what_is_assumed(shelf, offline):
+    publish(hf_config("ViTConfig"))
+    (shelf / "org/tiny/preprocessor_config.json").unlink()
+    cache(Path("org/tiny"), absent=("preprocessor_config.json",))
+    bundle = zoo.load("hf/org/tiny")
+    assert bundle.image_size == (32, 32) and bundle.mean == (0.5, 0.5, 0.5)
+    assert "assumed" in bundle.card.note
+
+
+@pytest.mark.hubs
+@needs_hf
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("kind", "more", "grid"),
+    [("ViT", {}, (8, 4)), ("Dinov2", {}, (8, 4)), ("ViTMAE", {}, (8, 4)), ("Swin", {}, (16, 8))],
+)
+def test_pictures_of_another_size_for_hugging_face(shelf, offline, kind, more, grid):
+    config = hf_config(f"{kind}Config", **more)
+    if kind == "Swin":
+        import transformers
+
+        config = transformers.SwinConfig(
+            image_size=32,
+            patch_size=4,
+            embed_dim=16,
+            depths=[2, 2],
+            num_heads=[2, 4],
+            window_size=4,
+        )
+    publish(config, model_class=_model(f"{kind}Model"))
+    bundle = zoo.load("hf/org/tiny@64x32")
+    assert (bundle.tokens.grid, bundle.image_size) == (grid, (64, 32))
+    assert record_image(bundle, samples.load("coffee")).layers[0].tokens.grid == grid
+
+
+@pytest.mark.hubs
+@needs_hf
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_that_is_given_no_pictures_is_named(shelf, offline):
+    import transformers
+
+    config = transformers.BertConfig(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        vocab_size=50,
+    )
+    publish(config, model_class=transformers.BertModel)
+    with pytest.raises(ModelRejected, match=r"kind “bert”, which is not given pictures"):
+        zoo.load("hf/org/tiny")
+
+
+@pytest.mark.hubs
+@needs_hf
+@pytest.mark.filterwarnings("ignore")
+def test_random_weights_need_the_config_and_no_weights(shelf, offline):
+    publish(hf_config("ViTConfig", id2label={0: "cat", 1: "dog"}, label2id={}))
+    (shelf / "org/tiny/model.safetensors").unlink()
+    bundle = zoo.load("hf/org/tiny", weights="random")
+    assert bundle.classes == ["cat", "dog"]
+    assert not offline
+    with pytest.raises(ModelNotFound, match=r"config\.json of org/none.*config\.json all the same"):
+        zoo.load("hf/org/none", weights="random")
+
+
+@pytest.mark.hubs
+@needs_hf
+@pytest.mark.filterwarnings("ignore")
+def test_a_local_folder_of_a_hub_s_name_is_never_looked_at(shelf, offline):
+    publish(hf_config("ViTConfig"), name="org/secret")
+    (shelf / "hub" / "models--org--secret" / "refs" / "main").unlink()
+    with pytest.raises(ModelNotFound, match=r"config\.json of org/secret"):
+        zoo.load("hf/org/secret")
+
+
+@pytest.mark.hubs
+@needs_hf
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("hidden_size", 10**12),
+        ("num_hidden_layers", 10**6),
+        ("num_attention_heads", -4),
+        ("image_size", 10**9),
+        ("num_channels", 10**9),
+        ("num_register_tokens", 10**9),
+        ("depths", [1000] * 1000),
+        ("auto_map", {"AutoModel": "evil.Model"}),
+    ],
+)
+def test_numbers_of_a_config_are_bounded_before_a_model_is_built(shelf, offline, key, value):
+    publish(hf_config("ViTConfig"))
+    file = shelf / "org" / "tiny" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
+    for weights in ("trained", "random"):
+        with pytest.raises(ModelRejected, match=r"no model has|any model has|program of its own"):
+            zoo.load("hf/org/tiny", weights=weights)
+
+
+@pytest.mark.hubs
+@needs_hf
+def test_weights_too_large_for_saccade_or_the_disk_are_not_fetched(shelf, monkeypatch):
+    import huggingface_hub
+
+    def download(repository, file, dry_run=False):
+        assert dry_run, "nothing may be fetched"
+        return SimpleNamespace(file_size=size)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(hub_files, "is_reachable", lambda address: True)
+    size = 5 * 10**9
+    with pytest.raises(ModelRejected, match=r"5\.0 GB, where 4 GB are the limit"):
+        hub_files.find_file("org/huge", "model.safetensors", "hf/org/huge")
+    size = 10**9
+    monkeypatch.setattr(hub_files.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**9))
+    with pytest.raises(ModelRejected, match=r"the disk has 1\.00 GB left"):
+        hub_files.find_file("org/huge", "model.safetensors", "hf/org/huge")
 
 
 def _model(name: str):

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from model import zoo
 from model.datasets import samples
+from tests.model.hub_cache import use_cache
 from tests.model.hub_captioners import publish
 from tests.viz.pages.fake_captioner import FakeCaptioner
 from viz.components.payload import unpack
@@ -27,7 +28,7 @@ pytestmark = [
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """A hub with two captioners, and one embedded captioner; nothing is open at the end."""
-    monkeypatch.chdir(tmp_path)
+    use_cache(monkeypatch, tmp_path)
     names, load = zoo.names, zoo.load
     fake = FakeCaptioner()
     monkeypatch.setattr(

@@ -19,6 +19,7 @@ from model.analysis.cost import Timing
 from model.datasets import samples
 from model.nets import torchvision_cpu
 from model.nets.vit import PRESETS
+from tests.model.hub_cache import cache, use_cache
 from viz.pages.shared import open_models
 
 APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
@@ -78,12 +79,14 @@ def hub(tmp_path, monkeypatch):
     torchvision_cpu.ensure_operators()
     from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
-    monkeypatch.chdir(tmp_path)
+    use_cache(monkeypatch, tmp_path)
     torch.manual_seed(0)
     layers = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
     config = ViTConfig(image_size=32, patch_size=8, num_attention_heads=2, **layers)
-    ViTForImageClassification(config).save_pretrained("org/tiny")
-    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained("org/tiny")
+    place = tmp_path / "org" / "tiny"
+    ViTForImageClassification(config).save_pretrained(place)
+    ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(place)
+    cache(place)
     yield "hf/org/tiny"
     for name in [name for name in open_models.open_model_named.cache if "org/tiny" in name]:
         open_models.open_model_named.cache.pop(name)

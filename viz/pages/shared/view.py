@@ -94,7 +94,7 @@ class CaptionView:
 def fit_view(view: View, layers: Sequence[Layer]) -> View:
     """Find the nearest view that a model with these layers can show."""
     layer = min(max(view.layer, 0), len(layers) - 1)
-    heads, tokens = layers[layer]
+    heads, tokens = layers[layer][:2]
     head = view.head
     if isinstance(head, int):
         head = min(max(head, 0), heads - 1)
@@ -157,7 +157,7 @@ def view_from_address(
     """
     notes: list[str] = []
     layer = _layer(url_params, numbers or range(len(layers)), notes)
-    heads, tokens = layers[layer]
+    heads, tokens = layers[layer][:2]
     view = View(
         layer=layer,
         query=default_query(tokens),

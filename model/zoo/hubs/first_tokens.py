@@ -1,0 +1,96 @@
+"""Find the tokens of a model that no table describes: by recording one picture."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from model.errors import ModelRejected, NothingRecorded
+from model.image_layers import find_grid
+from model.recording.record import AttentionRecord
+from model.recording.recorder import AttentionRecorder
+from model.tokens import TokenLayout, check_affordable
+
+GUESSES: tuple[tuple[str, ...], ...] = ((), ("cls",), ("cls", "dist"))
+
+
+def find_first_tokens(
+    name: str,
+    net: nn.Module,
+    size: tuple[int, int],
+    channels: int = 3,
+    prefix: Sequence[str] | None = None,
+) -> TokenLayout:
+    """Record an empty picture and find the finest grid on which a layer attends.
+
+        >>> from model.vit import build
+        >>> net = build("vit", img_size=32, patch_size=8, dim=48, depth=2, heads=3).eval()
+        >>> find_first_tokens("mine", net, (32, 32))
+        TokenLayout(grid=(4, 4), prefix=('cls',), patch=(8, 8))
+
+    Args:
+        name: the model's name, for messages.
+        net: the model; it takes pictures (1, C, H, W).
+        size: height and width of the pictures.
+        channels: their channels.
+        prefix: names of the tokens before the patches, where they are known; else none, a class
+            token, or a distillation token besides are tried.
+
+    Raises:
+        ModelRejected: the model does not take pictures of this size, does not attend, or not from
+            the picture's tokens to the picture's tokens.
+    """
+    records = _record(name, net, size, channels)
+    tried = GUESSES if prefix is None else tuple(dict.fromkeys((tuple(prefix), ())))
+    found = [layout for record in records for layout in _layouts(record, size, tried)]
+    if not found:
+        seen = ", ".join(f"{r.name} ({r.shape[2]} to {r.shape[3]})" for r in records[:4])
+        raise ModelRejected(
+            f"{name} attends, but no layer does so from the patches of the whole picture to its "
+            f"patches: {seen}. Choose another model."
+        )
+    layout = max(found, key=lambda each: (each.patches, len(each.prefix)))
+    try:
+        check_affordable(layout)
+    except ValueError as error:
+        raise ModelRejected(f"{name} cannot be shown. {error} Choose another model.") from error
+    return layout
+
+
+def _record(
+    name: str, net: nn.Module, size: tuple[int, int], channels: int
+) -> list[AttentionRecord]:
+    try:
+        with torch.no_grad(), AttentionRecorder(net) as recorder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            net(torch.zeros(1, channels, *size))
+    except NothingRecorded as error:
+        raise ModelRejected(f"{name} has nothing to show. {error}") from error
+    except Exception as error:  # whatever another library does with a size that it cannot take
+        reason = " ".join(str(error).split())[:120]
+        raise ModelRejected(
+            f"{name} does not take pictures of {size[0]} x {size[1]} pixels with {channels} "
+            f"channels ({reason or type(error).__name__}). Choose another size, or another model."
+        ) from error
+    return recorder.records
+
+
+def _layouts(
+    record: AttentionRecord, size: tuple[int, int], prefixes: Sequence[tuple[str, ...]]
+) -> list[TokenLayout]:
+    """The layout that a record's queries may have, as a list of one or none."""
+    if record.windows:
+        return [_layout(record.windows.grid, (), size)]
+    if record.kind != "self" or record.shape[0] != 1:
+        return []
+    for prefix in prefixes:
+        if grid := find_grid(record.shape[2] - len(prefix), size):
+            return [_layout(grid, prefix, size)]
+    return []
+
+
+def _layout(grid: tuple[int, int], prefix: tuple[str, ...], size: tuple[int, int]) -> TokenLayout:
+    return TokenLayout(grid, prefix, (max(1, size[0] // grid[0]), max(1, size[1] // grid[1])))
