@@ -139,12 +139,19 @@ def find_grid(patches: int, like: tuple[int, int]) -> tuple[int, int] | None:
         if down < 1 or patches % down:
             continue
         across = patches // down
-        # Both sides are divided by one number, and rounded up or down.
-        least = max(rows / (down + 1), columns / (across + 1))
-        most = min(rows / max(down - 1, 0.5), columns / max(across - 1, 0.5))
-        if least < most:
+        if _divided_alike(like, (down, across)):
             return down, across
     return None
+
+
+def _divided_alike(like: tuple[int, int], grid: tuple[int, int]) -> bool:
+    """Whether one number divides both sides, both rounded down or both rounded up."""
+    pairs = list(zip(like, grid, strict=True))
+    least_down = max(before / (after + 1) for before, after in pairs)
+    most_down = min(before / after for before, after in pairs)
+    least_up = max(before / after for before, after in pairs)
+    most_up = min(before / (after - 1) if after > 1 else math.inf for before, after in pairs)
+    return least_down < most_down or least_up < most_up
 
 
 def _stage(grid: tuple[int, int], prefix: tuple[str, ...], tokens: TokenLayout) -> TokenLayout:
@@ -169,7 +176,7 @@ def lay_keys_out(
     if queries.patches < keys.patches or record.map is not None:
         map = _resample(record.weights(), queries, keys)
         made_of = replace(record, query=None, grouped_key=None, mask=None, softmax_map=None)
-        return replace(made_of, shape=shape, map=map, causal=False)
+        return replace(made_of, shape=shape, map=map, causal=False, versions={})
     index = _places(queries, keys)
     assert record.grouped_key is not None, "a record without a map has keys"
     return replace(
@@ -177,6 +184,7 @@ def lay_keys_out(
         shape=shape,
         grouped_key=record.grouped_key[:, :, index],
         mask=_shared_mask(record.mask, index),
+        versions={},
     )
 
 

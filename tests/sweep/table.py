@@ -1,12 +1,27 @@
-"""Write what a sweep found as a table."""
+"""Write what a sweep found as a page of the documentation."""
 
 from __future__ import annotations
 
+import datetime
+import importlib.metadata
+import importlib.util
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tests.sweep.judge import Outcome
+from tests.sweep.judge import (
+    CRASH,
+    EXACT,
+    LABELLED,
+    NO_SOFTMAX,
+    REFUSED,
+    SILENT,
+    SKIPPED,
+    WRONG,
+    Outcome,
+)
 
-LIBRARIES = {  # by the name of the module that lists the models, the package
+LIBRARIES = {  # by the name of the module that lists the models, the package to import
     "timm": "timm",
     "transformers": "transformers",
     "vit_pytorch": "vit_pytorch",
@@ -15,7 +30,74 @@ LIBRARIES = {  # by the name of the module that lists the models, the package
     "monai": "monai",
     "open_clip": "open_clip",
 }
+_DISTRIBUTIONS = {"vit_pytorch": "vit-pytorch", "x_transformers": "x-transformers"}
+_DISTRIBUTIONS |= {"open_clip": "open-clip-torch"}
+VERDICTS = (EXACT, LABELLED, NO_SOFTMAX, REFUSED, WRONG, SILENT, CRASH, SKIPPED)
+_LEAD = """# Sweep: the recorder on whole libraries
+
+`python -m tests.sweep --out docs/sweep.md` builds one model of each class and kind of attention
+with random weights, runs it on two small images under the recorder, and judges what was recorded.
+The truth is taken below the recorder, from the operations that reach torch's kernels: which tensor
+multiplies values along the dimension of a softmax. Where a library returns maps of its own, these
+are compared, too. The output must be the plain run's to the bit, and one image alone must give what
+it gives beside another.
+
+- **exact**: every map of tokens is recorded, with the values, axes and heads that act; what the
+  model computes besides (softmaxes over channels, features, classes) is named.
+- **labelled**: the model weighs no tokens, and the recorder says so.
+- **no softmax**: nothing to record.
+- **refused**: a map of tokens is named in a sentence, and not recorded.
+- **wrong**, **silent**, **crash**: a wrong map, a map neither recorded nor named, an error.
+- **not run**: the sweep could not build or run the model by itself.
+"""
 
 
-def write_table(file: Path, outcomes: list[Outcome]) -> None:
-    raise NotImplementedError
+def write_table(file: Path, outcomes: Sequence[Outcome]) -> None:
+    """Write counts for each library, then what is not exact, by name and with its reason."""
+    parts = [_LEAD, f"{datetime.date.today():%d %B %Y}, {_versions()}.\n", _counts(outcomes)]
+    for verdict in (WRONG, SILENT, CRASH, REFUSED, LABELLED, NO_SOFTMAX, SKIPPED):
+        found = [each for each in outcomes if each.verdict == verdict]
+        if found:
+            parts.append(_list(verdict, found))
+    file.write_text("\n".join(parts), encoding="utf-8")
+
+
+def _versions() -> str:
+    names = ["torch", *(_DISTRIBUTIONS.get(name, name) for name in LIBRARIES)]
+    return ", ".join(f"{name} {_version(name)}" for name in names)
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name).partition("+")[0]
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _counts(outcomes: Sequence[Outcome]) -> str:
+    rows = [_row(("library", *VERDICTS)), _row(["---"] + ["--:"] * len(VERDICTS))]
+    for library, package in LIBRARIES.items():
+        counts = Counter(each.verdict for each in outcomes if each.library == library)
+        missing = not counts and importlib.util.find_spec(package) is None
+        numbers = ["not installed"] if missing else [str(counts[v]) for v in VERDICTS]
+        rows.append(_row([library, *numbers, *[""] * (len(VERDICTS) - len(numbers))]))
+    counts = Counter(each.verdict for each in outcomes)
+    rows.append(_row(["**all**", *(f"**{counts[verdict]}**" for verdict in VERDICTS)]))
+    return "\n".join(rows) + "\n"
+
+
+def _list(verdict: str, found: Sequence[Outcome]) -> str:
+    lines = [f"## {verdict.capitalize()}: {len(found)}\n"]
+    if not any(each.reason for each in found):
+        return lines[0] + "\n" + ", ".join(f"`{e.name}` ({e.library})" for e in found) + ".\n"
+    lines += [f"- `{each.name}` ({each.library}): {_short(each.reason)}" for each in found]
+    return "\n".join(lines) + "\n"
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _short(reason: str, most: int = 300) -> str:
+    reason = " ".join(reason.split()).replace("|", "/").replace("<", "‹").replace(">", "›")
+    return reason if len(reason) <= most else reason[: most - 1] + "…"

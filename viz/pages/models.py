@@ -19,7 +19,8 @@ from viz.pages.shared.training_facts import show_training
 FILE_TYPES = ["safetensors", "pt", "pth", "bin", "ckpt", "tar", "pkl", "zip", "json", "txt"]
 HUB_LEAD = (
     "Names are `torchvision/vit_b_16`, `timm/deit_tiny_patch16_224` or "
-    "`hf/facebook/dino-vits8`. Weights are fetched once and kept on this computer. Captioners "
+    "`hf/facebook/dino-vits8`, and may end with the pictures' size, height x width: `@160x256`. "
+    "Weights are fetched once and kept on this computer. Captioners "
     "(ViT-GPT2, BLIP) open on the Captions page."
 )
 FILE_LEAD = (
