@@ -1,0 +1,266 @@
+"""A class at one server: `python -m benchmarks.classroom` prints how long each thing takes.
+
+Real websockets and requests over loopback replay what a recorded Chromium sent for the same
+actions. Students open the page together, click for a while, change to one photo together, upload a
+photo each, and leave. What the browser answers from what it has is counted apart, and enters no
+median.
+
+    python -m benchmarks.classroom --sessions 200
+    python -m benchmarks.classroom --sessions 200 --root OTHER_CHECKOUT
+    python -m benchmarks.classroom --sessions 200 --replicas 3      # one of them is killed
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import io
+import os
+import random
+import statistics
+import time
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from benchmarks.classroom_recording import Recording, record
+from benchmarks.classroom_server import App, serve, serve_replicas
+from benchmarks.classroom_student import Lost, Outcome, Requests, Student
+
+ROOT = Path(__file__).parents[1]
+MIX = {"query": 0.5, "layer": 0.2, "head": 0.2, "photo": 0.07, "model": 0.03}
+"""What students do while they click, and how often."""
+PAUSE = (3.0, 6.0)
+"""Seconds between two clicks of one student."""
+AFTER_LEAVING = 30
+"""Seconds until memory and descriptors are read again."""
+
+
+@dataclass
+class Health:
+    """How long the health route took, asked twice a second."""
+
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def worst(self) -> float:
+        """The longest answer."""
+        return max(self.seconds, default=0.0)
+
+
+@asynccontextmanager
+async def watched(address: str) -> AsyncIterator[Health]:
+    """Ask the health route all the while."""
+    health, requests = Health(), Requests(address)
+
+    async def ask() -> None:
+        while True:
+            began = time.monotonic()
+            await requests.ask("GET", "/_stcore/health")
+            health.seconds.append(time.monotonic() - began)
+            await asyncio.sleep(0.5)
+
+    task = asyncio.create_task(ask())
+    try:
+        yield health
+    finally:
+        task.cancel()
+        requests.close()
+
+
+@dataclass
+class Round:
+    """What came of something that many did: outcomes, losses, and the server's health."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    health: float = 0.0
+
+    async def take(self, asked: Awaitable[Outcome]) -> bool:
+        """Wait for an outcome or a loss; say whether it was an outcome."""
+        try:
+            self.outcomes.append(await asked)
+        except Lost as loss:
+            self.lost.append(str(loss))
+            return False
+        return True
+
+
+async def together(address: str, asked: Sequence[Awaitable[Outcome]]) -> Round:
+    """Let all do something at the same moment."""
+    result, began = Round(), time.monotonic()
+    async with watched(address) as health:
+        await asyncio.gather(*map(result.take, asked))
+    result.seconds, result.health = time.monotonic() - began, health.worst
+    return result
+
+
+async def click_for(
+    address: str, students: Sequence[Student], seconds: float, victim: App | None = None
+) -> tuple[Round, Round]:
+    """Let each click every few seconds; return the clicks, and who came back after a loss.
+
+    Args:
+        victim: a replica that is killed in the middle.
+    """
+    clicks, returned, end = Round(), Round(), time.monotonic() + seconds
+
+    async def click(student: Student) -> None:
+        await asyncio.sleep(random.uniform(0, PAUSE[1]))
+        while time.monotonic() < end:
+            kind = random.choices(list(MIX), list(MIX.values()))[0]
+            if not await clicks.take(student.act(kind)):
+                await asyncio.sleep(random.uniform(0.5, 2))
+                while not await returned.take(student.come_back()):
+                    await asyncio.sleep(1)
+            await asyncio.sleep(random.uniform(*PAUSE))
+
+    async def kill() -> None:
+        await asyncio.sleep(seconds / 2)
+        if victim is not None:
+            await asyncio.to_thread(victim.kill)
+
+    async with watched(address) as health:
+        await asyncio.gather(*map(click, students), kill())
+    clicks.seconds, clicks.health = seconds, health.worst
+    return clicks, returned
+
+
+async def leave(students: Sequence[Student]) -> None:
+    """Close all tabs."""
+    await asyncio.gather(*(student.leave() for student in students), return_exceptions=True)
+
+
+def photo_of(number: int, size: tuple[int, int] = (1600, 1200)) -> bytes:
+    """Draw a photo that no other student has."""
+    noise = Image.effect_noise((size[0] // 8, size[1] // 8), 60).resize(size)
+    colour = Image.new("L", size, number * 37 % 256)
+    file = io.BytesIO()
+    Image.merge("RGB", (noise, colour, noise)).save(file, "JPEG", quality=85)
+    return file.getvalue()
+
+
+def memory(apps: Sequence[App]) -> tuple[float, int]:
+    """Add up memory in MiB and descriptors of the processes that live."""
+    living = [app for app in apps if app.process.poll() is None]
+    return sum(app.mebibytes for app in living), sum(app.descriptors for app in living)
+
+
+# -- the table ------------------------------------------------------------------------------------
+
+
+def milliseconds(seconds: Sequence[float], share: float) -> str:
+    """Write a quantile in milliseconds."""
+    if not seconds:
+        return "none"
+    return f"{1000 * statistics.quantiles([*seconds, seconds[-1]], n=100)[round(100 * share) - 1]:,.0f} ms"
+
+
+def rows_of_clicks(clicks: Round) -> list[tuple[str, str]]:
+    """Write the clicks, those that stayed in the browser apart."""
+    asked = [outcome for outcome in clicks.outcomes if not outcome.stayed]
+    rows = [
+        (
+            "clicks answered by the server / in the browser alone / lost",
+            f"{len(asked)} / {len(clicks.outcomes) - len(asked)} / {len(clicks.lost)}",
+        ),
+        ("a click that the server answers: median / p95", _median_and_p95(asked)),
+    ]
+    for kind in MIX:
+        some = [outcome for outcome in asked if outcome.kind == kind]
+        size = statistics.median([outcome.bytes for outcome in some]) / 1000 if some else 0
+        rows.append((f"- {kind}: median / p95, sent", f"{_median_and_p95(some)}, {size:,.1f} KB"))
+    return [*rows, ("health route meanwhile, worst", f"{1000 * clicks.health:,.0f} ms")]
+
+
+def _median_and_p95(outcomes: Sequence[Outcome]) -> str:
+    seconds = sorted(outcome.seconds for outcome in outcomes)
+    return f"{milliseconds(seconds, 0.5)} / {milliseconds(seconds, 0.95)} ({len(seconds)})"
+
+
+def row_of_all(what: str, result: Round) -> tuple[str, str]:
+    """Write something that all did together."""
+    lost = f", {len(result.lost)} lost ({result.lost[0]})" if result.lost else ""
+    return (
+        what,
+        f"last one served after {result.seconds:,.1f} s, health {1000 * result.health:,.0f} ms{lost}",
+    )
+
+
+def print_table(title: str, rows: Sequence[tuple[str, str]]) -> None:
+    """Print a table in Markdown."""
+    print(f"\n| {title} | |\n|---|---|")
+    for name, value in rows:
+        print(f"| {name} | {value} |", flush=True)
+
+
+# -- the lesson -----------------------------------------------------------------------------------
+
+
+async def lesson(
+    address: str, apps: Sequence[App], recording: Recording, count: int, seconds: float
+) -> list[tuple[str, str]]:
+    """Go through the whole lesson with so many students."""
+    before, descriptors = memory(apps)
+    photos = [photo_of(number) for number in range(count)]
+    students = [Student(address, recording, photo) for photo in photos]
+    rows = [row_of_all("all open the page", await together(address, [s.open() for s in students]))]
+    victim = apps[-1] if len(apps) > 1 else None
+    clicks, returned = await click_for(address, students, seconds, victim)
+    rows += rows_of_clicks(clicks)
+    if victim is not None:
+        rows.append(
+            ("one replica killed: students who had to come back", str(len(returned.outcomes)))
+        )
+        rows.append(("- until the page was back: median / p95", _median_and_p95(returned.outcomes)))
+    same = await together(address, [student.act("photo", 0) for student in students])
+    rows.append(row_of_all("all change to one sample photo", same))
+    own = await together(address, [student.act("upload") for student in students])
+    rows.append(row_of_all("each uploads a photo", own))
+    full = memory(apps)
+    await leave(students)
+    await asyncio.sleep(AFTER_LEAVING)
+    gc.collect()
+    after = memory(apps)
+    rows.append(
+        ("memory idle / with all / after they left", _three(before, full[0], after[0], "MiB"))
+    )
+    rows.append(("descriptors idle / with all / after", _three(descriptors, full[1], after[1], "")))
+    return rows
+
+
+def _three(*values: float | str) -> str:
+    *numbers, unit = values
+    return " / ".join(f"{number:,.0f}" for number in numbers) + f" {unit}"
+
+
+def main() -> None:
+    """Run the lesson and print its table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--sessions", type=int, default=200)
+    parser.add_argument("--replicas", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=45, help="of clicking")
+    parser.add_argument("--root", type=Path, default=ROOT, help="the checkout to measure")
+    parser.add_argument("--haproxy", type=Path, default=ROOT / "deploy" / "haproxy.cfg")
+    given = parser.parse_args()
+    random.seed(0)
+    load = os.getloadavg()[0]
+    if given.replicas > 1:
+        with serve_replicas(given.root, given.replicas, given.haproxy) as (address, apps):
+            recording = record(address)
+            rows = asyncio.run(lesson(address, apps, recording, given.sessions, given.seconds))
+    else:
+        with serve(given.root) as app:
+            recording = record(app.address)
+            rows = asyncio.run(lesson(app.address, [app], recording, given.sessions, given.seconds))
+    rows.append(("load of the machine before", f"{load:.1f} on {os.cpu_count()} cores"))
+    print_table(f"{given.sessions} students, {given.replicas} process(es)", rows)
+
+
+if __name__ == "__main__":
+    main()
