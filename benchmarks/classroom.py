@@ -158,7 +158,7 @@ def milliseconds(seconds: Sequence[float], share: float) -> str:
     """Write a quantile in milliseconds."""
     if not seconds:
         return "none"
-    return f"{1000 * statistics.quantiles([*seconds, seconds[-1]], n=100)[round(100 * share) - 1]:,.0f} ms"
+    return f"{1000 * sorted(seconds)[int(share * (len(seconds) - 1))]:,.0f} ms"
 
 
 def rows_of_clicks(clicks: Round) -> list[tuple[str, str]]:
@@ -188,7 +188,8 @@ def row_of_all(what: str, result: Round) -> tuple[str, str]:
     lost = f", {len(result.lost)} lost ({result.lost[0]})" if result.lost else ""
     return (
         what,
-        f"last one served after {result.seconds:,.1f} s, health {1000 * result.health:,.0f} ms{lost}",
+        f"last one served after {result.seconds:,.1f} s, "
+        f"health {1000 * result.health:,.0f} ms{lost}",
     )
 
 
@@ -215,7 +216,7 @@ async def lesson(
     rows += rows_of_clicks(clicks)
     if victim is not None:
         rows.append(
-            ("one replica killed: students who had to come back", str(len(returned.outcomes)))
+            ("one replica killed: students who came back", str(len(returned.outcomes)))
         )
         rows.append(("- until the page was back: median / p95", _median_and_p95(returned.outcomes)))
     same = await together(address, [student.act("photo", 0) for student in students])
@@ -228,15 +229,14 @@ async def lesson(
     gc.collect()
     after = memory(apps)
     rows.append(
-        ("memory idle / with all / after they left", _three(before, full[0], after[0], "MiB"))
+        ("memory in MiB idle / with all / after", _three(before, full[0], after[0]))
     )
-    rows.append(("descriptors idle / with all / after", _three(descriptors, full[1], after[1], "")))
+    rows.append(("descriptors idle / with all / after", _three(descriptors, full[1], after[1]))
     return rows
 
 
-def _three(*values: float | str) -> str:
-    *numbers, unit = values
-    return " / ".join(f"{number:,.0f}" for number in numbers) + f" {unit}"
+def _three(*numbers: float) -> str:
+    return " / ".join(f"{number:,.0f}" for number in numbers)
 
 
 def main() -> None:

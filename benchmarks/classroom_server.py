@@ -58,22 +58,18 @@ def serve(root: Path, port: int | None = None, mode: str = "class") -> Iterator[
     port = port or free_port()
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
     command += ["--server.port", str(port), "--server.address", "127.0.0.1"]
-    log = tempfile.TemporaryFile()
-    process = subprocess.Popen(
-        command,
-        cwd=root,
-        env={**os.environ, "SACCADE_MODE": mode},
-        stdout=log,
-        stderr=subprocess.STDOUT,
-    )
-    app = App(f"http://127.0.0.1:{port}", process)
-    try:
-        wait_for(app.address + "/_stcore/health", process)
-        yield app
-    finally:
-        process.kill()
-        process.wait()
-        log.close()
+    environment = {**os.environ, "SACCADE_MODE": mode}
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            command, cwd=root, env=environment, stdout=log, stderr=subprocess.STDOUT
+        )
+        app = App(f"http://127.0.0.1:{port}", process)
+        try:
+            wait_for(app.address + "/_stcore/health", process)
+            yield app
+        finally:
+            process.kill()
+            process.wait()
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
@@ -127,10 +123,8 @@ def localised(config: str, port: int, apps: list[str]) -> str:
         elif words[:1] == ["server-template"]:
             rest = " ".join(word for word in words[4:] if word not in ("resolvers", "docker"))
             for number, app in enumerate(apps, 1):
-                host = app.removeprefix("http://")
-                lines.append(
-                    f"    server {words[1]}{number} {host} cookie {words[1]}{number} {rest}"
-                )
+                name, host = f"{words[1]}{number}", app.removeprefix("http://")
+                lines.append(f"    server {name} {host} cookie {name} {rest}")
             servers += 1
             continue
         elif words[:1] in (["user"], ["group"], ["chroot"]):

@@ -264,17 +264,17 @@ class Student:
 
     async def _replay(self, events: list[Event], query: str | None = None) -> bool:
         """Send what the browser sent; return whether the server was needed."""
-        needed, sent, before = False, 0, self._finished
+        needed, awaited = False, self._finished
         for event in events:
             if event.kind == "finished":
-                await self._wait(lambda: self._finished - before >= min(sent, 1))
+                await self._wait(lambda awaited=awaited: self._finished >= awaited)
             elif event.kind == "message":
                 assert event.message is not None
                 needed = True
                 if event.message.WhichOneof("type") == "file_urls_request":
                     await self._upload()
                 else:
-                    before, sent = self._finished, 1
+                    awaited = self._finished + 1
                     await self._send(self._own(event.message, query))
             elif "upload_file" not in event.path:
                 needed = await self._request(event) or needed
