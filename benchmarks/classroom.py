@@ -215,9 +215,7 @@ async def lesson(
     clicks, returned = await click_for(address, students, seconds, victim)
     rows += rows_of_clicks(clicks)
     if victim is not None:
-        rows.append(
-            ("one replica killed: students who came back", str(len(returned.outcomes)))
-        )
+        rows.append(("one replica killed: students who came back", str(len(returned.outcomes))))
         rows.append(("- until the page was back: median / p95", _median_and_p95(returned.outcomes)))
     same = await together(address, [student.act("photo", 0) for student in students])
     rows.append(row_of_all("all change to one sample photo", same))
@@ -228,10 +226,8 @@ async def lesson(
     await asyncio.sleep(AFTER_LEAVING)
     gc.collect()
     after = memory(apps)
-    rows.append(
-        ("memory in MiB idle / with all / after", _three(before, full[0], after[0]))
-    )
-    rows.append(("descriptors idle / with all / after", _three(descriptors, full[1], after[1]))
+    rows.append(("memory in MiB idle / with all / after", _three(before, full[0], after[0])))
+    rows.append(("descriptors idle / with all / after", _three(descriptors, full[1], after[1])))
     return rows
 
 
