@@ -2,6 +2,14 @@
 
 import streamlit as st
 
+from viz.server.metrics import METRICS
 from viz.server.routes import ROUTES
+from viz.server.running import MIDDLEWARE, running, show_refusal
 
-app = st.App("viz/pages/navigation.py", routes=ROUTES)
+app = st.App(
+    "viz/pages/navigation.py",
+    routes=[*ROUTES, METRICS],
+    middleware=MIDDLEWARE,
+    lifespan=running,
+    on_script_error=show_refusal,
+)

@@ -9,26 +9,14 @@ beforehand.
     photos.get(key)                         # None once it had to go
 """
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, MutableMapping
-from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from viz.server.class_mode import MODE
 
 V = TypeVar("V")
-
-CGROUP_LIMITS = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
-
-
-def machine_bytes() -> int:
-    """Return the bytes of memory that this process may use: the machine's, or its container's."""
-    here = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    texts = (path.read_text().strip() for path in CGROUP_LIMITS if path.is_file())
-    return min([here, *(int(text) for text in texts if text.isdigit())])
 
 
 class MemoryBudget:
@@ -51,10 +39,12 @@ class MemoryBudget:
         self._kept = 0
         self._reserved = 0
         self._others: dict[str, Callable[[], int]] = {}
+        self.caches: dict[str, Cache[Any]] = {}
 
     def cache(self, name: str, size: Callable[[V], int]) -> "Cache[V]":
-        """Make a cache of this name; ``size`` tells the bytes of one of its values."""
-        return Cache(self, name, size)
+        """Return the cache of this name, made at first; ``size`` tells the bytes of a value."""
+        with self.lock:
+            return self.caches.setdefault(name, Cache(self, name, size))
 
     def count_also(self, name: str, held: Callable[[], int]) -> None:
         """Count what somebody else holds, such as the uploads; ``held`` tells its bytes."""
@@ -163,5 +153,5 @@ class Cache(MutableMapping[Hashable, V], Generic[V]):
         return self.budget.bytes_by_name().get(self.name, 0)
 
 
-BUDGET = MemoryBudget(machine_bytes() // 2)
-"""The budget of this server: half of the memory there is."""
+BUDGET = MemoryBudget(MODE.budget_bytes)
+"""The budget of this server."""

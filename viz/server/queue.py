@@ -20,7 +20,6 @@ not kept: `viz.server.results.computed_once` joins this queue and a cache.
 
 import asyncio
 import contextlib
-import os
 import threading
 import time
 from collections import OrderedDict, deque
@@ -36,6 +35,8 @@ from torch.overrides import TorchFunctionMode
 
 from model.errors import WorkRefused
 from viz.server.budget import BUDGET, MemoryBudget
+from viz.server.class_mode import MODE
+from viz.server.machine import core_count
 
 T = TypeVar("T")
 Key = tuple[Hashable, ...]
@@ -439,7 +440,6 @@ class Queue:
         )
 
 
-_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 _THREADS = torch.get_num_threads()
 _thread = threading.local()
 
@@ -480,7 +480,7 @@ def _wait_in_page(ticket: Ticket) -> None:
                     context.yield_check()
 
 
-QUEUE = Queue(max(2, _CORES), BUDGET)
+QUEUE = Queue(max(2, core_count()), BUDGET, MODE.longest_seconds)
 """The queue of this server."""
 
 run, submit, answer = QUEUE.run, QUEUE.submit, QUEUE.answer

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from viz.server import budget as budget_module
+from viz.server import machine
 from viz.server.budget import MemoryBudget
 from viz.server.results import ComputedOnce, computed_once
 
@@ -69,12 +69,12 @@ def test_a_cache_is_a_mapping(budget):
 
 def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
     path = tmp_path / "memory.max"
-    monkeypatch.setattr(budget_module, "CGROUP_LIMITS", (path, tmp_path / "absent"))
-    machine = budget_module.machine_bytes()
+    monkeypatch.setattr(machine, "CGROUP_LIMITS", (path, tmp_path / "absent"))
+    whole = machine.machine_bytes()
     path.write_text("max\n")
-    assert budget_module.machine_bytes() == machine
+    assert machine.machine_bytes() == whole
     path.write_text("1048576\n")
-    assert budget_module.machine_bytes() == 1048576
+    assert machine.machine_bytes() == 1048576
 
 
 def test_a_result_is_computed_once_for_many_who_ask_at_once():

@@ -22,6 +22,7 @@ from model.zoo.uploads import lay_out
 from viz.pages.shared.state import Key, Shared
 from viz.pages.shared.text import plain
 from viz.server import queue
+from viz.server.class_mode import MODE, NO_HUBS, NO_WEIGHTS
 from viz.server.costs import model_bytes, opening_cost
 from viz.server.queue import Cost
 from viz.server.results import computed_once
@@ -58,6 +59,8 @@ def open_model_named(name: str) -> Bundle:
         if name.endswith(RANDOM):
             return replace(zoo.untrained(open_model_named(name.removesuffix(RANDOM))), name=name)
         raise zoo.ModelNotFound(f"{name} had to make room for others; upload it again.")
+    if not MODE.hubs and name.removesuffix(RANDOM).partition("/")[0] in catalogue.HUBS:
+        raise zoo.ModelRejected(NO_HUBS)
     weights = "random" if name.endswith(RANDOM) else "trained"
     return replace(zoo.load(name.removesuffix(RANDOM), weights=weights), name=name)
 
@@ -80,7 +83,13 @@ def writes_captions(bundle: Bundle) -> TypeGuard[CaptionBundle]:
 
 def open_names(task: str = "classify") -> list[str]:
     """List what this session can choose from: the embedded models, then those it opened itself."""
-    return [*zoo.names(task), *_opened(task).get()]
+    return [*shipped_names(task), *_opened(task).get()]
+
+
+def shipped_names(task: str = "classify") -> list[str]:
+    """List the embedded models that this server shows; all where it would show none."""
+    names = zoo.names(task)
+    return [name for name in names if MODE.lists(name)] or names
 
 
 def is_open(name: str, task: str = "classify") -> bool:
@@ -90,7 +99,9 @@ def is_open(name: str, task: str = "classify") -> bool:
         return False
     base = name.removesuffix(RANDOM)
     return (
-        base in zoo.names(task) or bundle is not None or (base.startswith(OWN) and base in _shelf)
+        base in shipped_names(task)
+        or bundle is not None
+        or (base.startswith(OWN) and base in _shelf)
     )
 
 
@@ -117,6 +128,10 @@ def open_files(uploads: Sequence[tuple[str, bytes]], **given: Any) -> str:
         zoo.ModelRejected: with a sentence, if this is no model that can be read.
         zoo.ModelNotFound: if a file of it is missing, or a library.
     """
+    if not MODE.own_weights:
+        raise zoo.ModelRejected(NO_WEIGHTS)
+    if sum(len(data) for _, data in uploads) > MODE.session_megabytes * 10**6:
+        raise zoo.ModelRejected(f"This server takes {MODE.session_megabytes} MB at a time.")
     digest = sha256(repr(sorted(given.items())).encode())
     for file_name, data in sorted(uploads):
         digest.update(sha256(file_name.encode() + b"/" + sha256(data).digest()).digest())

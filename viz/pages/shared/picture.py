@@ -11,21 +11,23 @@ from hashlib import sha256
 
 import streamlit as st
 from PIL import Image
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from model.datasets import samples
 from model.errors import ImageRejected, WorkRefused
-from model.images import ENDINGS, MAX_PIXELS, open_picture
+from model.images import ENDINGS, MAX_PIXELS, OpenedPicture, open_picture
 from viz.pages.shared.state import Shared
 from viz.pages.shared.text import plain
-from viz.server import queue
+from viz.server import queue, uploads
 from viz.server.budget import BUDGET, Cache
+from viz.server.class_mode import MODE
 from viz.server.queue import Cost
 
 OWN = "own"
 """What an address and the session call somebody's own photo."""
 
 MAX_SIDE = 1024
-MAX_MEGABYTES = 64
+MAX_MEGABYTES = MODE.photo_megabytes
 TYPES = list(ENDINGS)
 DECODING = Cost(
     bytes=8 * MAX_PIXELS,
@@ -72,18 +74,28 @@ def begin_photo(name: str | None) -> str | None:
 
 
 def show_sample_choice() -> None:
-    """Show the samples, and beside them one's own photo once there is one."""
-    own = [OWN] if Shared.own.get() else []
-    Shared.sample.set(Shared.photo.get())  # a widget forgets when its page is left
-    st.pills(
+    """Show the samples, and beside them one's own photo once there is one.
+
+    A session that begins with a choice already made in the browser, as after a restart of the
+    server, takes that choice.
+    """
+    own, default = [OWN] if Shared.own.get() else [], None
+    if Shared.sample.is_set:
+        Shared.sample.set(Shared.photo.get())  # a widget forgets when its page is left
+    else:
+        default = Shared.photo.get()
+    chosen = st.pills(
         "Photo",
         [*samples.names(), *own],
+        default=default,
         key=Shared.sample.name,
         required=True,
         wrap=True,
         on_change=_take_sample,
         format_func=lambda name: "Your photo" if name == OWN else samples.title(name),
     )
+    if default is not None and chosen != default:
+        _take_sample()
 
 
 def _take_sample() -> None:
@@ -92,14 +104,21 @@ def _take_sample() -> None:
 
 
 def show_upload(paste: bool = False) -> None:
-    """Show the upload field; `paste`: the page also takes a picture that is pasted."""
-    st.file_uploader(
+    """Show the upload field; `paste`: the page also takes a picture that is pasted.
+
+    A file may lie in the field before the session knows of it: the first one after the server was
+    restarted arrives with the session's first run, which calls nothing back.
+    """
+    upload = st.file_uploader(
         "Your own: upload, drop or paste" if paste else "Your own: upload or drop",
         key=Shared.upload.name,
         type=TYPES,
         on_change=_take_upload,
         max_upload_size=MAX_MEGABYTES,
     )
+    if upload is not None and upload.file_id != Shared.taken_upload.get():
+        _take_upload()
+        st.rerun()
 
 
 def chosen_picture() -> Picture:
@@ -137,16 +156,28 @@ def _take_upload() -> None:
     upload = Shared.upload.get()
     if upload is None:
         return
-    data = upload.getvalue()
-    key = sha256(data).hexdigest()
+    Shared.taken_upload.set(upload.file_id)
     try:
-        opened = queue.run(
-            ("photo", key), lambda: open_picture(data, max_side=MAX_SIDE), cost=DECODING
-        )
+        key, opened = _decode(upload)
     except (ImageRejected, WorkRefused) as problem:
         Shared.rejected.set(f"{upload.name[:100]} was not taken. {problem}")
         return
+    finally:
+        uploads.let_go(upload.file_id)
     _store[key] = opened.image
     Shared.own.set(key)
     Shared.own_note.set(opened.note)
     Shared.photo.set(OWN)
+
+
+def _decode(upload: UploadedFile) -> tuple[str, OpenedPicture]:
+    """Decode an upload in its turn; return its key too. Raises ImageRejected or WorkRefused."""
+    if upload.size > MAX_MEGABYTES * 2**20:
+        raise ImageRejected(
+            f"It has {upload.size / 2**20:,.0f} MB, and this server takes photos of up to "
+            f"{MAX_MEGABYTES} MB. Send it smaller."
+        )
+    data = upload.getvalue()
+    key = sha256(data).hexdigest()
+    opened = queue.run(("photo", key), lambda: open_picture(data, max_side=MAX_SIDE), cost=DECODING)
+    return key, opened

@@ -107,6 +107,8 @@ class Shared:
     """Why the last upload was refused."""
     sample = Key("sample", "")
     upload = Key[UploadedFile | None]("upload", None)
+    taken_upload = Key[str | None]("taken_upload", None)
+    """The file that was taken from the upload field last, by Streamlit's name for it."""
 
     model = Key("model", "")
     model_choice = Key("model_choice", "")
