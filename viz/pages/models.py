@@ -15,6 +15,7 @@ from viz.pages.shared.session import begin_session, chosen_layers, show_model_ch
 from viz.pages.shared.state import Captions, Models, Shared
 from viz.pages.shared.text import plain
 from viz.pages.shared.training_facts import show_training
+from viz.server.class_mode import MODE, NO_HUBS, NO_WEIGHTS
 
 FILE_TYPES = ["safetensors", "pt", "pth", "bin", "ckpt", "tar", "pkl", "zip", "json", "txt"]
 HUB_LEAD = (
@@ -120,55 +121,67 @@ def _open_another() -> None:
             disabled=name.endswith(open_models.RANDOM),
         )
     with hub:
-        st.markdown(HUB_LEAD)
-        with st.form("hub", border=False):
-            st.text_input(
-                "Name", key=Models.hub_name.name, placeholder="timm/deit_tiny_patch16_224"
-            )
-            st.checkbox("Random weights (nothing is fetched)", key=Models.hub_random.name)
-            st.form_submit_button("Open", on_click=_open_hub)
+        if MODE.hubs:
+            _show_hub()
+        else:
+            st.info(NO_HUBS)
     with own:
-        st.markdown(FILE_LEAD)
-        with st.form("own_model", border=False):
-            st.file_uploader(
-                "Files of one model",
-                type=FILE_TYPES,
-                key=Models.files.name,
-                accept_multiple_files=True,
-                help=LAYOUTS,
-            )
-            st.number_input(
-                "Heads",
-                min_value=1,
-                max_value=64,
-                value=None,
-                key=Models.heads.name,
-                placeholder="as the layout usually has it",
-                help="No file says how many heads share a layer's width. Empty: 4 for CS231n, 8 "
-                "for D2L and einops, width / 64 otherwise.",
-            )
-            st.text_input(
-                "Size of the pictures in pixels",
-                key=Models.side.name,
-                placeholder="as the file or the layout has it",
-                help="One side of a square, such as 224, or height x width, such as 192 x 256. "
-                "Needed where the pictures are not square, or where the positions are computed: "
-                "empty, CS231n's are 32 x 32.",
-            )
+        if MODE.own_weights:
+            _show_own_file()
+        else:
+            st.info(NO_WEIGHTS)
+
+
+def _show_hub() -> None:
+    st.markdown(HUB_LEAD)
+    with st.form("hub", border=False):
+        st.text_input("Name", key=Models.hub_name.name, placeholder="timm/deit_tiny_patch16_224")
+        st.checkbox("Random weights (nothing is fetched)", key=Models.hub_random.name)
+        st.form_submit_button("Open", on_click=_open_hub)
+
+
+def _show_own_file() -> None:
+    st.markdown(FILE_LEAD)
+    with st.form("own_model", border=False):
+        st.file_uploader(
+            "Files of one model",
+            type=FILE_TYPES,
+            key=Models.files.name,
+            accept_multiple_files=True,
+            help=LAYOUTS,
+        )
+        st.number_input(
+            "Heads",
+            min_value=1,
+            max_value=64,
+            value=None,
+            key=Models.heads.name,
+            placeholder="as the layout usually has it",
+            help="No file says how many heads share a layer's width. Empty: 4 for CS231n, 8 "
+            "for D2L and einops, width / 64 otherwise.",
+        )
+        st.text_input(
+            "Size of the pictures in pixels",
+            key=Models.side.name,
+            placeholder="as the file or the layout has it",
+            help="One side of a square, such as 224, or height x width, such as 192 x 256. "
+            "Needed where the pictures are not square, or where the positions are computed: "
+            "empty, CS231n's are 32 x 32.",
+        )
+        st.selectbox(
+            "Normalisation of the pictures", list(NORMALISATIONS), key=Models.normalisation.name
+        )
+        with st.expander("More"):
             st.selectbox(
-                "Normalisation of the pictures", list(NORMALISATIONS), key=Models.normalisation.name
+                "Scaling of the scores",
+                list(SCALINGS),
+                key=Models.scaling.name,
+                help="The einops tutorial divides by the square root of the whole width; its "
+                "first listing does so after the softmax. No file can tell.",
             )
-            with st.expander("More"):
-                st.selectbox(
-                    "Scaling of the scores",
-                    list(SCALINGS),
-                    key=Models.scaling.name,
-                    help="The einops tutorial divides by the square root of the whole width; its "
-                    "first listing does so after the softmax. No file can tell.",
-                )
-                st.selectbox("Activation of the MLP", list(ACTIVATIONS), key=Models.activation.name)
-                st.selectbox("Pooling: what is classified", list(POOLINGS), key=Models.pooling.name)
-            st.form_submit_button("Open", on_click=_open_upload)
+            st.selectbox("Activation of the MLP", list(ACTIVATIONS), key=Models.activation.name)
+            st.selectbox("Pooling: what is classified", list(POOLINGS), key=Models.pooling.name)
+        st.form_submit_button("Open", on_click=_open_upload)
 
 
 def _open_by_name(name: str) -> None:

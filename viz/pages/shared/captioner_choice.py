@@ -6,6 +6,7 @@ from model import zoo
 from viz.pages.shared import address, open_models
 from viz.pages.shared.state import Captions
 from viz.pages.shared.text import plain
+from viz.server.class_mode import MODE
 
 HUB = "hf/"
 EXAMPLE = "hf/nlpconnect/vit-gpt2-image-captioning"
@@ -58,7 +59,9 @@ def fitting_captioner(scenes: bool, chosen: str | None) -> str | None:
 
 
 def show_hub_field() -> None:
-    """Show the field in which a captioner of the hub is named."""
+    """Show the field in which a captioner of the hub is named, where this server opens any."""
+    if not MODE.hubs:
+        return
     with st.popover("Another captioner", icon=":material/add:"):
         st.markdown(HUB_LEAD)
         with st.form("open_captioner", border=False):

@@ -1,0 +1,36 @@
+"""What Prometheus reads."""
+
+import asyncio
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from viz.server.budget import BUDGET
+from viz.server.metrics import show_metrics
+from viz.server.queue import QUEUE
+
+
+def values() -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """What the route answers, read by Prometheus's own parser."""
+    body = asyncio.run(show_metrics(None)).body.decode()
+    return {
+        (sample.name, tuple(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(body)
+        for sample in family.samples
+    }
+
+
+def test_the_queue_and_the_caches_are_counted():
+    before = values()
+    cache = BUDGET.cache("metrics test", size=len)
+    QUEUE.run(("metrics test", object()), lambda: cache.update(a="xyz"))
+    assert cache["a"] == "xyz" and cache.get("b") is None
+    after = values()
+    label = (("kind", "metrics test"),)
+    name = (("name", "metrics test"),)
+    done = "saccade_work_done_total"
+    assert after[done, label] == before.get((done, label), 0) + 1
+    assert after["saccade_budget_bytes", name] == 3
+    assert after["saccade_cache_hits_total", name] == 1
+    assert after["saccade_cache_misses_total", name] == 1
+    assert after["saccade_queue_length", ()] == 0
+    assert after["saccade_budget_limit_bytes", ()] == BUDGET.limit
