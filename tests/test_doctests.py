@@ -59,6 +59,8 @@ MODULES = [
     "model.zoo.checkpoints",
     "model.zoo.uploads",
     "viz.server.budget",
+    "viz.server.class_mode",
+    "viz.server.headers",
     "viz.server.queue",
     "viz.server.results",
 ]

@@ -1,13 +1,35 @@
 """The headers of every answer, which tell the browser what the page may do."""
 
+import re
+from base64 import b64encode
+from hashlib import sha256
+from pathlib import Path
+
+import streamlit
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+def inline_scripts(page: str) -> list[str]:
+    """Write the hashes of a page's inline scripts, as a policy names them.
+
+    >>> inline_scripts('<script src="main.js"></script><script>1 + 2</script>')
+    ["'sha256-YhJwLHoNaPALiyO1rs/KYxqWwg0srXjNh0YRrIfNvOE='"]
+    """
+    texts = re.findall(r"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", page, re.DOTALL)
+    hashes = (b64encode(sha256(text.encode()).digest()).decode() for text in texts)
+    return [f"'sha256-{each}'" for each in hashes]
+
+
+_PAGE = Path(streamlit.__file__).parent / "static" / "index.html"
+_OWN_SCRIPTS = inline_scripts(_PAGE.read_text(encoding="utf-8")) if _PAGE.is_file() else []
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'self'",
-        # Components come as blobs. Compiling WebAssembly is Streamlit's own need.
-        "script-src 'self' blob: 'wasm-unsafe-eval'",
+        # Components come as blobs. Compiling WebAssembly is Streamlit's own need, as are the
+        # scripts inside its page, which are named one by one.
+        " ".join(("script-src 'self' blob: 'wasm-unsafe-eval'", *_OWN_SCRIPTS)),
         "style-src 'self' 'unsafe-inline'",
         "img-src 'self' data: blob:",
         "media-src 'self' blob:",

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import PurePath
 from typing import Any
 
@@ -121,10 +122,12 @@ class Uploads:
 
     def _watch(self, name: str, note: Callable[[str, Any, Any], None]) -> None:
         method = getattr(self.manager, name)
+        names = list(signature(method).parameters)
 
-        def watched(session_id: str, asked: Any) -> Any:
-            result = method(session_id, asked)
-            note(session_id, asked, result)
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            result = method(*args, **kwargs)
+            session, asked = (dict(zip(names, args, strict=False)) | kwargs).values()
+            note(session, asked, result)
             return result
 
         setattr(self.manager, name, watched)

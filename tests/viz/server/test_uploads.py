@@ -80,7 +80,7 @@ def test_what_no_field_reads_is_dropped_and_what_one_reads_stays(uploads):
     read, unread = issue(uploads), issue(uploads)
     keep(uploads, read)
     keep(uploads, unread)
-    uploads.manager.get_files("ada", [read])
+    uploads.manager.get_files(session_id="ada", file_ids=[read])
     now = max(issued.when for issued in uploads._issued.values())
     uploads.drop_unread(["ada"], now + UNREAD_SECONDS - 1)
     assert uploads.nbytes == 200
