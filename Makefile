@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-rep
 TOTAL := $(BIN)/coverage report --format=total
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check style types docs javascript lint coverage figures clean
+.PHONY: help run test test-all check style types docs javascript lock lint coverage figures clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ javascript: ## Lint the JavaScript, where npm is installed
 	  cd $(JS) && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent; } && \
 	  npm run --silent lint; \
 	else echo "There is no npm on this machine: the JavaScript is not linted."; fi
+
+lock: ## Write requirements.lock anew, where uv is installed
+	uv pip compile requirements.txt --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-header --no-annotate -q -o requirements.lock
 
 lint: $(VENV)/dev ## Sort imports, mend what can be mended, format
 	$(BIN)/ruff check --fix .

@@ -1,7 +1,12 @@
-"""The app under load: one process, or several behind HAProxy, and what they take."""
+"""The app under load: one process, or several behind HAProxy, and what they take.
+
+`python -m benchmarks.classroom_server --replicas 3` runs the topology of `deploy/` on the loopback
+address, from this checkout, until it is interrupted.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import signal
@@ -105,7 +110,12 @@ def proxy(config: Path, apps: list[str]) -> Iterator[tuple[str, subprocess.Popen
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "haproxy.cfg"
         path.write_text(localised(config.read_text(encoding="utf-8"), port, apps))
-        process = subprocess.Popen([str(HAPROXY), "-f", str(path), "-db"])
+        process = subprocess.Popen(
+            [str(HAPROXY), "-f", str(path), "-db"],
+            env={**os.environ, "COOKIE_KEY": "measured"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         try:
             yield f"http://127.0.0.1:{port}", process
         finally:
@@ -121,14 +131,26 @@ def localised(config: str, port: int, apps: list[str]) -> str:
         if words[:1] == ["bind"]:
             line = f"    bind 127.0.0.1:{port}"
         elif words[:1] == ["server-template"]:
-            rest = " ".join(word for word in words[4:] if word not in ("resolvers", "docker"))
+            rest = line.partition(words[3])[2].partition(" resolvers ")[0]
             for number, app in enumerate(apps, 1):
-                name, host = f"{words[1]}{number}", app.removeprefix("http://")
-                lines.append(f"    server {name} {host} cookie {name} {rest}")
+                lines.append(f"    server {words[1]}{number} {app.removeprefix('http://')}{rest}")
             servers += 1
-            continue
-        elif words[:1] in (["user"], ["group"], ["chroot"]):
             continue
         lines.append(line)
     assert servers == 1, "the file has one server-template"
     return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run the processes and the proxy, and say where they are."""
+    parser = argparse.ArgumentParser(description="Run several processes of the app behind HAProxy.")
+    parser.add_argument("--replicas", type=int, default=3)
+    root = Path(__file__).parents[1]
+    given = parser.parse_args()
+    with serve_replicas(root, given.replicas, root / "deploy/haproxy.cfg") as (address, apps):
+        print(f"The proxy: {address}", *(f"A process: {app.address}" for app in apps), sep="\n")
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+
+if __name__ == "__main__":
+    main()

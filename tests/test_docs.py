@@ -25,7 +25,9 @@ ELSEWHERE = {  # names that others define: libraries, tools, files that somebody
     *("cls", "dist", "reg0", "reg1", "meta", "state_dict", "module", "main", "node", "git", "help"),
     *("st.session_state", "st.query_params"),
     *("mine.pt", "mine.safetensors", "with", "val"),
-    *("NAME", "DIR", "FILE", "IMAGE", "RECIPE"),  # what the reader puts in
+    *("NAME", "DIR", "FILE", "IMAGE", "RECIPE", "INDEX"),  # what the reader puts in
+    *("SACCADE_MODE", "SACCADE_CONFIG", "saccade.toml"),  # what an operator sets
+    "requirements.lock",
     "docs/api/",  # made by a command
 }
 
