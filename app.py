@@ -4,12 +4,12 @@ import streamlit as st
 
 from viz.server.metrics import METRICS
 from viz.server.routes import ROUTES
-from viz.server.running import MIDDLEWARE, running, show_refusal
+from viz.server.running import MIDDLEWARE, running, explain_error
 
 app = st.App(
     "viz/pages/navigation.py",
     routes=[*ROUTES, METRICS],
     middleware=MIDDLEWARE,
     lifespan=running,
-    on_script_error=show_refusal,
+    on_script_error=explain_error,
 )

@@ -42,7 +42,7 @@ async def running(_: object) -> AsyncIterator[None]:
             await sweeping
 
 
-def show_refusal(error: Exception) -> bool:
+def explain_error(error: Exception) -> bool:
     """Show on the page why work was refused, wherever on the page it was asked for."""
     if not isinstance(error, WorkRefused):
         return False
