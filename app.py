@@ -4,7 +4,7 @@ import streamlit as st
 
 from viz.server.metrics import METRICS
 from viz.server.routes import ROUTES
-from viz.server.running import MIDDLEWARE, running, explain_error
+from viz.server.running import MIDDLEWARE, explain_error, running
 
 app = st.App(
     "viz/pages/navigation.py",
