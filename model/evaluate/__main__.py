@@ -1,4 +1,4 @@
-"""The command: `python -m model.evaluate classify|attribution|caption NAME --data DIR`.
+"""The command: `python -m model.evaluate classify|attribution|needed|caption NAME --data DIR`.
 
 `python -m model.evaluate check --data DIR` measures everything that is shipped again.
 """
@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         "--no-write", dest="write", action="store_false", help="leave the card as it is"
     )
     _add_attribution(kinds.add_parser("attribution", help="every relevance method's scores"))
+    _add_needed(kinds.add_parser("needed", help="which heads and patches the answers need"))
     _add_caption(kinds.add_parser("caption", help="captions right, pointing of their words"))
     check = kinds.add_parser("check", help="whether every card's figures are those of its file")
     check.set_defaults(measure=_check)
@@ -81,6 +82,12 @@ def _add_attribution(parser: argparse.ArgumentParser) -> None:
     from model.evaluate import attribution
 
     attribution.add_attribution_arguments(parser)
+
+
+def _add_needed(parser: argparse.ArgumentParser) -> None:
+    from model.evaluate import needed
+
+    needed.add_needed_arguments(parser)
 
 
 def _add_caption(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ from model.errors import InterventionRefused
 MEASURES = ("log_odds", "probability", "logit")
 
 
-class Measured(Protocol):
+class AnswerMeasure(Protocol):
     """What is measured of a net's output, the same before and after a change."""
 
     def measure(self, output: Tensor) -> dict[str, Tensor]:
@@ -98,7 +98,7 @@ class Effects:
         return self.changed[measure] - self.plain[measure]
 
 
-def gather_effects(answer: Measured, plain: Tensor, outputs: Sequence[Tensor]) -> Effects:
+def gather_effects(answer: AnswerMeasure, plain: Tensor, outputs: Sequence[Tensor]) -> Effects:
     """Measure the output without a change (1, ...), and the outputs (B, ...) of the changes."""
     output = torch.cat(list(outputs))
     likeliest = output.argmax(1) if output.ndim == 2 else output.new_full((len(output),), -1).long()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from model.errors import InterventionRefused
-from model.intervention.answers import Effects, Measured, class_answer, gather_effects
+from model.intervention.answers import AnswerMeasure, Effects, class_answer, gather_effects
 from model.intervention.block_chain import BlockChain
 from model.intervention.context import intervene, patch_layout
 from model.intervention.mode import AttentionChanger, Changes, OutputChange
@@ -45,7 +45,7 @@ def scan_heads(
     target: int | None = None,
     *,
     run: Run | None = None,
-    answer: Measured | None = None,
+    answer: AnswerMeasure | None = None,
     batch_size: int = 16,
     report: Report | None = None,
 ) -> HeadScan:
@@ -112,7 +112,7 @@ def scan_patches(
     hide: str | Tensor = "mean",
     tokens: TokenLayout | None = None,
     run: Run | None = None,
-    answer: Measured | None = None,
+    answer: AnswerMeasure | None = None,
     batch_size: int = 16,
     report: Report | None = None,
 ) -> Effects:
@@ -165,7 +165,7 @@ def scan_tokens(
     net: nn.Module,
     images: Tensor,
     others: Tensor,
-    answer: Measured,
+    answer: AnswerMeasure,
     *,
     batch_size: int = 16,
     report: Report | None = None,

@@ -1,0 +1,128 @@
+"""Measure over many photos which heads and patches an answer needs.
+
+`python -m model.evaluate needed NAME --data DIR --limit 200`
+
+Two questions. How often does the answer become another one without the head that the scan calls
+most important, and how often without a random head? And how far do the maps of each attribution
+method agree with occlusion, which hides patch after patch and looks what happens?
+"""
+
+from __future__ import annotations
+
+import argparse
+from math import isnan
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from model import zoo
+from model.attribution.metrics.agreement import rank_correlation
+from model.attribution.registry import METHODS, explain
+from model.attribution.trace import Trace, trace_class
+from model.bundle import Bundle
+from model.captioning.caption import CaptionBundle
+from model.errors import MethodUnsuitable
+from model.evaluate.arguments import count
+from model.evaluate.attribution import read_photos
+from model.intervention import scan_heads, scan_patches
+
+BATCH = 32
+
+
+def add_needed_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `python -m model.evaluate needed`."""
+    parser.set_defaults(measure=run_needed)
+    parser.add_argument("name", help="a classifier's name, as model.zoo.load takes it")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    parser.add_argument("--limit", type=count, default=200, help="only the first pictures")
+    parser.add_argument(
+        "--occluded", type=count, help="hide patches in the first so many alone (default: all)"
+    )
+    parser.add_argument("--hide", choices=("mean", "blur", "remove"), default="mean")
+
+
+def run_needed(options: argparse.Namespace) -> dict[str, Any]:
+    """Run the command and return the figures over all pictures. Raises ValueError."""
+    bundle = zoo.load(options.name)
+    if isinstance(bundle, CaptionBundle):
+        raise ValueError(f"{options.name} writes captions: this measures classifiers.")
+    photos = read_photos(options.data, bundle, options.limit)
+    images = [bundle.prepare(photo.image) for photo in photos]
+    heads = [measure_heads(bundle, image) for image in tqdm(images, desc="heads")]
+    occluded = tqdm(images[: options.occluded], desc="patches")
+    patches = [measure_patches(bundle, image, options.hide, i) for i, image in enumerate(occluded)]
+    return {"model": options.name, "hide": options.hide} | average(heads, patches)
+
+
+def measure_heads(bundle: Bundle, images: Tensor) -> dict[str, float]:
+    """Scan every head of one photo, for the class that the net answers.
+
+    Returns:
+        Whether the answer changed without the most important head, and the share of all heads
+        without which it changes: as often as without a random one.
+    """
+    heads = scan_heads(bundle.net, images, batch_size=BATCH)
+    with torch.no_grad():
+        answer = int(bundle.net(images)[0].argmax())
+    layer, head = heads.ranked("log_odds")[0]
+    changed = (heads.effects.likeliest != answer) & (heads.effects.likeliest >= 0)
+    return {
+        "most_important": float(changed[layer, head]),
+        "random": changed.sum().item() / sum(heads.heads),
+    }
+
+
+def measure_patches(bundle: Bundle, images: Tensor, hide: str, seed: int) -> dict[str, Any]:
+    """Hide every patch of one photo, and compare with the map of every attribution method.
+
+    Returns:
+        The share of the patches without which the answer changes, and for each method the rank
+        correlation of its map with the fall of the log-odds, patch by patch.
+    """
+    with torch.no_grad():
+        answer = int(bundle.net(images)[0].argmax())
+    patches = scan_patches(
+        bundle.net, images, answer, hide=hide, tokens=bundle.tokens, batch_size=BATCH
+    )
+    fall = -patches.effect("log_odds")
+    trace = trace_class(bundle.net, images, bundle.tokens, answer)
+    return {
+        "random": (patches.likeliest != answer).float().mean().item(),
+        "methods": {
+            name: rank_correlation(found[0], fall).item()
+            for name in METHODS
+            if (found := _map_of(trace, name, seed)) is not None
+        },
+    }
+
+
+def average(heads: list[dict[str, float]], patches: list[dict[str, Any]]) -> dict[str, Any]:
+    """Average the figures of photos; a map that is the same everywhere has no correlation."""
+    methods = {}
+    for name in patches[0]["methods"]:
+        known = [v for photo in patches if not isnan(v := photo["methods"][name])]
+        methods[name] = round(fmean(known), 4) if known else None
+    return {
+        "photos": len(heads),
+        "changed_without_most_important_head": _mean(heads, "most_important"),
+        "changed_without_random_head": _mean(heads, "random"),
+        "photos_occluded": len(patches),
+        "changed_without_random_patch": _mean(patches, "random"),
+        "correlation_with_occlusion": methods,
+    }
+
+
+def _mean(found: list[dict[str, Any]], name: str) -> float:
+    return round(fmean(photo[name] for photo in found), 4)
+
+
+def _map_of(trace: Trace, name: str, seed: int) -> Tensor | None:
+    settings = {"seed": seed} if name == "random_map" else {}
+    try:
+        return explain(trace, name, **settings)
+    except MethodUnsuitable:
+        return None
