@@ -52,13 +52,13 @@ def run_needed(options: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(f"{options.name} writes captions: this measures classifiers.")
     photos = read_photos(options.data, bundle, options.limit)
     images = [bundle.prepare(photo.image) for photo in photos]
-    heads = [measure_heads(bundle, image) for image in tqdm(images, desc="heads")]
+    heads = [need_of_heads(bundle, image) for image in tqdm(images, desc="heads")]
     occluded = tqdm(images[: options.occluded], desc="patches")
-    patches = [measure_patches(bundle, image, options.hide, i) for i, image in enumerate(occluded)]
+    patches = [need_of_patches(bundle, image, options.hide, i) for i, image in enumerate(occluded)]
     return {"model": options.name, "hide": options.hide} | average(heads, patches)
 
 
-def measure_heads(bundle: Bundle, images: Tensor) -> dict[str, float]:
+def need_of_heads(bundle: Bundle, images: Tensor) -> dict[str, float]:
     """Scan every head of one photo, for the class that the net answers.
 
     Returns:
@@ -76,7 +76,7 @@ def measure_heads(bundle: Bundle, images: Tensor) -> dict[str, float]:
     }
 
 
-def measure_patches(bundle: Bundle, images: Tensor, hide: str, seed: int) -> dict[str, Any]:
+def need_of_patches(bundle: Bundle, images: Tensor, hide: str, seed: int) -> dict[str, Any]:
     """Hide every patch of one photo, and compare with the map of every attribution method.
 
     Returns:
