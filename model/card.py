@@ -121,3 +121,4 @@ class OwnFileCard(Card):
     checkpoint_format: str  # by whose names for the tensors it was read
     assumed: list[str]  # settings that neither the file nor the caller gives
     left_out: str  # names of tensors that are no part of the model
+    other_networks: list[str] = Field(default_factory=list)  # keys by which `network` chooses them

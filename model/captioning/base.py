@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 from torch import Tensor, nn
 
-from model.datasets.vocabulary import PAD, SPECIAL
+from model.datasets.vocabulary import PAD, SPECIAL, START, UNKNOWN
 from model.nets.attention import check_heads
 from model.nets.vit import VisionTransformer, ViTConfig
 from model.recording.recorder import AttentionRecorder
@@ -97,6 +97,8 @@ State = TypeVar("State", bound=DecoderState)
 class AutoregressiveDecoder(Protocol[State]):
     """What decoding needs of a captioner: logits of the next word, one word after the other."""
 
+    never_written: tuple[int, ...]
+
     def begin(self, memory: Tensor, record: bool = False) -> State:
         """Return the state before the first word, for memory (B, M, D)."""
 
@@ -129,10 +131,12 @@ class CaptioningModel(nn.Module, ABC, Generic[State]):
     Attributes:
         config: Vocabulary, longest caption and kind of memory.
         tokens: What each token of the memory stands for.
+        never_written: Special words that decoding passes over.
     """
 
     config: CaptioningConfig
     tokens: TokenLayout
+    never_written: tuple[int, ...] = (PAD, START, UNKNOWN)
 
     @abstractmethod
     def encode_image(self, images: Tensor) -> Tensor:
@@ -179,7 +183,26 @@ class CaptioningModel(nn.Module, ABC, Generic[State]):
         return self.tokens
 
 
-class CaptioningNet(CaptioningModel[State]):
+class OwnDecoder(CaptioningModel[State]):
+    """A captioner whose decoder is this project's: its states keep what attention maps need."""
+
+    @abstractmethod
+    def attention_of(self, state: State) -> DecoderOutput:
+        """Compute the output for the words of a state, and the maps behind it.
+
+        Raises ValueError where the state was not recorded.
+        """
+
+    def decoder_output(self, memory: Tensor, words: Tensor) -> DecoderOutput:
+        """Compute the output for `words` (B, N), given all at once, with every layer's maps."""
+        return self.attention_of(self.advance(words, self.begin(memory, record=True))[1])
+
+    def output_while_decoding(self, memory: Tensor, words: Tensor, state: State) -> DecoderOutput:
+        """Compute the output for words from the state after them; nothing is decoded again."""
+        return self.attention_of(state)
+
+
+class CaptioningNet(OwnDecoder[State]):
     """A captioner of this project: a vision transformer, a projection, and a decoder."""
 
     config: CaptionerConfig
@@ -193,13 +216,6 @@ class CaptioningNet(CaptioningModel[State]):
         self.embed = nn.Embedding(len(config.vocabulary), config.dim, padding_idx=PAD)
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(config.dim, len(config.vocabulary))
-
-    @abstractmethod
-    def attention_of(self, state: State) -> DecoderOutput:
-        """Compute the output for the words of a state, and the maps behind it.
-
-        Raises ValueError where the state was not recorded.
-        """
 
     @property
     def patch_layout(self) -> TokenLayout:
@@ -217,14 +233,6 @@ class CaptioningNet(CaptioningModel[State]):
             return encoder(images)[:, None]
         tokens = encoder.encode(images)[:, encoder.tokens.patch_slice]
         return encoder.projection(encoder.norm(tokens))
-
-    def decoder_output(self, memory: Tensor, words: Tensor) -> DecoderOutput:
-        """Compute the output for `words` (B, N), given all at once, with every layer's maps."""
-        return self.attention_of(self.advance(words, self.begin(memory, record=True))[1])
-
-    def output_while_decoding(self, memory: Tensor, words: Tensor, state: State) -> DecoderOutput:
-        """Compute the output for words from the state after them; nothing is decoded again."""
-        return self.attention_of(state)
 
 
 def record_decoder_output(

@@ -91,6 +91,11 @@ class CaptionBundle(Bundle[CaptioningModel[Any]]):
         return self.net.config.memory == "one"
 
     @property
+    def sees_the_photo(self) -> bool:
+        """Whether the words depend on the photo that is shown."""
+        return True
+
+    @property
     def patch_layout(self) -> TokenLayout:
         """The image's patches, also where the words cannot tell them apart."""
         return self.net.patch_layout
@@ -212,7 +217,7 @@ class CaptionBundle(Bundle[CaptioningModel[Any]]):
         """Gather everything about a finished caption."""
         count = len(ids)
         logprobs = output.logits[0, :count].log_softmax(-1)
-        unknown = [i for i, number in enumerate(ids) if number == UNKNOWN]
+        unknown = [i for i, n in enumerate(ids) if n == UNKNOWN and words[i] != SPECIAL[UNKNOWN]]
         if unknown:
             listed = ", ".join(f"“{words[i]}”" for i in unknown[:5])
             notes = [*notes, f"Words that it does not know count as {SPECIAL[UNKNOWN]}: {listed}."]

@@ -96,7 +96,7 @@ def beam_search(
         rows = torch.tensor([row for _, (row, _) in going], device=memory.device)
         words = torch.tensor([[word] for _, (_, word) in going], device=memory.device)
         logits, state = net.advance(words, state.select(rows))
-        logprobs = next_logprobs(logits)
+        logprobs = next_logprobs(logits, net.never_written)
     cut = [
         Beam(words, total, False, state, row)
         for row, (words, total) in enumerate(zip(live, totals.tolist(), strict=True))
@@ -136,7 +136,7 @@ def sample(
             return Beam(words, total, True, state)
         words = (*words, word)
         logits, state = net.advance(torch.tensor([[word]], device=memory.device), state)
-        logprobs = next_logprobs(logits)
+        logprobs = next_logprobs(logits, net.never_written)
     return Beam(words, total, False, state)
 
 
@@ -151,16 +151,16 @@ def _begin(
     logits, state = net.advance(words, net.begin(memory, record))
     steps = logits[0].log_softmax(-1)
     total = sum(float(steps[i, word]) for i, word in enumerate(given))
-    return next_logprobs(logits), state, total
+    return next_logprobs(logits, net.never_written), state, total
 
 
-def next_logprobs(logits: Tensor) -> Tensor:
-    """Logits (B, N, V) -> log-probabilities of the next word (B, V), -inf for special tokens.
+def next_logprobs(logits: Tensor, never: Sequence[int] = (PAD, START, UNKNOWN)) -> Tensor:
+    """Logits (B, N, V) -> log-probabilities of the next word (B, V), -inf for what never follows.
 
-    The end is the one special token that may follow.
+    By default, the end is the one special word that may follow.
     """
     logprobs = logits[:, -1].log_softmax(-1)
-    logprobs[:, [PAD, START, UNKNOWN]] = -torch.inf
+    logprobs[:, list(never)] = -torch.inf
     return logprobs
 
 
@@ -178,7 +178,7 @@ def greedy(
     written: list[Tensor] = []
     for _ in range(max_words):
         logits, state = net.advance(words, state)
-        words = next_logprobs(logits).argmax(-1, keepdim=True)
+        words = next_logprobs(logits, net.never_written).argmax(-1, keepdim=True)
         written.append(words)
         if all((torch.cat(written, 1) == END).any(1)):
             break

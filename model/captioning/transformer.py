@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.captioning.base import CaptionerConfig, CaptioningNet, DecoderOutput
+from model.captioning.base import CaptionerConfig, CaptioningNet, DecoderOutput, OwnDecoder
 from model.captioning.step_history import StepHistory
 from model.nets.attention import check_heads
 from model.nets.position_embedding import SinusoidalPositions
@@ -62,15 +63,30 @@ class CachedAttention(nn.Module):
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
+class DecoderConfig(Protocol):
+    """What a layer of the decoder is built from."""
+
+    @property
+    def dim(self) -> int: ...
+    @property
+    def heads(self) -> int: ...
+    @property
+    def mlp_dim(self) -> int: ...
+    @property
+    def dropout(self) -> float: ...
+    @property
+    def attention_dropout(self) -> float: ...
+
+
 class DecoderLayer(nn.Module):
     """Masked self-attention, cross-attention, feed-forward; LayerNorm after each residual."""
 
-    def __init__(self, config: CaptionerConfig) -> None:
+    def __init__(self, config: DecoderConfig, activation: str = "gelu") -> None:
         super().__init__()
         dim, heads, dropout = config.dim, config.heads, config.attention_dropout
         self.self_attention = CachedAttention(dim, heads, dropout=dropout)
         self.cross_attention = CachedAttention(dim, heads, dropout=dropout)
-        self.mlp = MLP(dim, config.mlp_dim, "gelu", config.dropout)
+        self.mlp = MLP(dim, config.mlp_dim, activation, config.dropout)
         self.norm_self, self.norm_cross, self.norm_mlp = (nn.LayerNorm(dim) for _ in range(3))
         self.dropout = nn.Dropout(config.dropout)
 
@@ -119,19 +135,14 @@ class DecoderCache:
         return DecoderCache(memory, past, self.words, self.history and self.history.select(rows))
 
 
-class Captioner(CaptioningNet[DecoderCache]):
-    """The decoder of Stanford's CS231n assignment over the tokens of an encoder.
+class TransformerDecoder(OwnDecoder[DecoderCache]):
+    """Decode words with layers of self- and cross-attention, whatever made the memory."""
 
-    Each layer is masked self-attention, cross-attention and feed-forward, the norms after the
-    residuals (Vaswani et al. 2017), with sinusoidal positions and GELU. With `memory="one"`, as
-    in the assignment, there is one single vector to look at, so that the cross-attention, whose
-    row sums to one, is 1 whatever the weights are.
-    """
-
-    def __init__(self, config: CaptionerConfig) -> None:
-        super().__init__(config)
-        self.positions = SinusoidalPositions(config.max_words + 1, config.dim)
-        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.layers))
+    embed: nn.Embedding
+    positions: SinusoidalPositions
+    dropout: nn.Dropout
+    layers: nn.ModuleList
+    head: nn.Linear
 
     def _decoder_layers(self) -> list[DecoderLayer]:
         return [layer for layer in self.layers if isinstance(layer, DecoderLayer)]
@@ -176,3 +187,18 @@ class Captioner(CaptioningNet[DecoderCache]):
             cross.append(layer.cross_attention.weights(cross_queries, memory[0]))
             self_.append(layer.self_attention.weights(own_queries, past[0], causal=True))
         return DecoderOutput(logits, cross, self_)
+
+
+class Captioner(TransformerDecoder, CaptioningNet[DecoderCache]):
+    """The decoder of Stanford's CS231n assignment over the tokens of an encoder.
+
+    Each layer is masked self-attention, cross-attention and feed-forward, the norms after the
+    residuals (Vaswani et al. 2017), with sinusoidal positions and GELU. With `memory="one"`, as
+    in the assignment, there is one single vector to look at, so that the cross-attention, whose
+    row sums to one, is 1 whatever the weights are.
+    """
+
+    def __init__(self, config: CaptionerConfig) -> None:
+        super().__init__(config)
+        self.positions = SinusoidalPositions(config.max_words + 1, config.dim)
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.layers))

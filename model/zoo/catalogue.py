@@ -80,8 +80,9 @@ def load(
         std: Standard deviation of each channel.
         weights: "random" for the same model untrained; nothing is downloaded, and the random
             weights are always the same.
-        settings: `classes` (names), and fields of ViTConfig, such as `img_size` where positions
-            are not learned.
+        settings: `classes` (names); `network`, which of several in the file, such as "student";
+            fields of ViTConfig, such as `img_size` where positions are not learned; `features`,
+            `row` and `vocabulary` for a captioner of the CS231n assignment.
 
     Returns:
         The model with its preprocessing, class names, tokens and card; a `CaptionBundle` for a

@@ -14,6 +14,7 @@ from model.nets.vit import PRESETS
 from model.zoo.checkpoint_format import IMAGENET, CheckpointFormat, Tensors
 from model.zoo.class_names import CIFAR10, FASHION_MNIST
 from model.zoo.heads_after_encoder import attach_head, is_inside
+from model.zoo.networks_in_file import is_called
 
 HALF = ((0.5,) * 3, (0.5,) * 3)
 CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
@@ -41,10 +42,11 @@ class RecognisedTensors:
     format: CheckpointFormat
     tensors: Tensors
     left_out: list[str]  # names of what lay beside the model and is no part of it
+    others: list[str]  # prefixes of further networks
 
 
 def recognise_tensors(
-    file: str, tensors: Tensors, beside: Tensors | None = None
+    file: str, tensors: Tensors, beside: Tensors | None = None, network: str | None = None
 ) -> RecognisedTensors:
     """Find the format that has most of a file's names, and rename the tensors.
 
@@ -55,6 +57,7 @@ def recognise_tensors(
         file: The file's name, for messages.
         tensors: The tensors of the model.
         beside: Tensors that lay beside them; only a head of theirs belongs to the model.
+        network: Of several networks, the one whose prefix has this part, such as "student".
 
     Raises:
         ModelRejected: No format fits (the message has some names, and the nearest format), or
@@ -67,7 +70,7 @@ def recognise_tensors(
         )
     # DINOv2's training code cuts its blocks into chunks: "blocks.1.7" is the block of number 7.
     tensors = {_CHUNK.sub(r"\1\2", name): tensor for name, tensor in tensors.items()}
-    nearest = _nearest(tensors)
+    nearest, others = _nearest(tensors, network)
     renamed, unknown = nearest.rename(tensors)
     missing = [name for name in _ESSENTIAL if f"{name}.weight" not in renamed]
     if missing:
@@ -93,19 +96,34 @@ def recognise_tensors(
                 "what they were before they were quantised cannot be read off. Save the model's "
                 "weights as they were trained."
             )
-    return RecognisedTensors(nearest, renamed, left_out)
+    left_out = [name for name in left_out if not name.startswith(tuple(others))]
+    return RecognisedTensors(nearest, renamed, left_out, [each.rstrip(".") for each in others])
 
 
-def _nearest(tensors: Tensors) -> CheckpointFormat:
-    """Find the format, with the prefix before its names, that has most of a file's names."""
+def _nearest(tensors: Tensors, network: str | None) -> tuple[CheckpointFormat, list[str]]:
+    """Find the format, with the prefix before its names, that has most of a file's names.
+
+    Returns it, and the prefixes of further networks of as many names.
+    """
     placed = [
         replace(each, only=prefix + each.only) if prefix else each
         for each in FORMATS
         for prefix in _prefixes(each, tensors)
     ]
+    called = [each for each in placed if is_called(each.only, network)]
     few = dict(list(tensors.items())[:2000])  # no format fits, and the nearest one is only named
     held = tensors if placed else few
-    return max(placed or FORMATS, key=lambda each: len(each.rename(held)[0]))
+    counts = [len(each.rename(held)[0]) for each in placed]
+    most = dict(zip(map(id, placed), counts, strict=True))
+    if not placed:
+        return max(FORMATS, key=lambda each: len(each.rename(held)[0])), []
+    best = max(called or placed, key=lambda each: most[id(each)])
+    others = [
+        each.only
+        for each in placed
+        if each.title == best.title and most[id(each)] == most[id(best)] and each.only != best.only
+    ]
+    return best, sorted({each for each in others if not each.startswith(best.only)})
 
 
 def _prefixes(source: CheckpointFormat, names: Iterable[str]) -> list[str]:

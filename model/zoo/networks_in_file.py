@@ -30,6 +30,7 @@ class StoredNetwork:
     tensors: dict[str, StoredTensor]
     beside: dict[str, StoredTensor]  # in small mappings: a head, saved apart from its encoder
     others: list[str]  # keys of further networks
+    key: str  # of this one
 
 
 @dataclass
@@ -68,7 +69,7 @@ def choose_network(file: str, content: Any, network: str | None = None) -> Store
     found = list(_mappings(content, (), set()))
     models = [each for each in found if each.tensors]
     most = max((len(each.tensors) for each in models), default=0)
-    models.sort(key=lambda each: (not _is_called(each, network), each.rank(most)))
+    models.sort(key=lambda each: (not is_called(each.path, network), each.rank(most)))
     if not models or any(_is_special(of) for of in models[0].other):
         raise ModelRejected(_why_none(file, content, models[:1] or found))
     chosen, *rest = models
@@ -80,7 +81,7 @@ def choose_network(file: str, content: Any, network: str | None = None) -> Store
         else:
             others.append(each.path)
     check_names(file, [*chosen.tensors, *beside])
-    return StoredNetwork(chosen.tensors, beside, others)
+    return StoredNetwork(chosen.tensors, beside, others, chosen.path)
 
 
 def check_names(file: str, names: list[str]) -> None:
@@ -92,8 +93,13 @@ def check_names(file: str, names: list[str]) -> None:
         raise ModelRejected(f"{file} names a tensor in {longest:,} characters: no model does.")
 
 
-def _is_called(mapping: _Mapping, network: str | None) -> bool:
-    return network is not None and (f".{mapping.path}.").find(f".{network}.") >= 0
+def is_called(path: str, network: str | None) -> bool:
+    """Say whether the keys or the prefix that lead to a network have this part.
+
+    >>> is_called("checkpoint.student", "student"), is_called("students.", "student")
+    (True, False)
+    """
+    return network is not None and f".{network.strip('.')}." in f".{path}."
 
 
 def _is_special(of: str) -> bool:

@@ -23,8 +23,10 @@ from model.tokens import check_affordable
 from model.zoo import weights_files
 from model.zoo.checkpoint_format import IMAGENET, CheckpointFormat, Tensors
 from model.zoo.config_from_tensors import read_config
+from model.zoo.course_captioner_files import is_course_captioner, open_course_captioner
 from model.zoo.deit import DistilledTransformer, TwoHeadedTransformer
 from model.zoo.known_formats import RecognisedTensors, recognise_tensors, some
+from model.zoo.networks_in_file import is_called
 
 
 def load_own_file(
@@ -33,9 +35,10 @@ def load_own_file(
     mean: Sequence[float] | float | None = None,
     std: Sequence[float] | float | None = None,
     classes: Sequence[str] | None = None,
+    network: str | None = None,
     **settings: Any,
 ) -> Bundle:
-    """Open a file of weights as our VisionTransformer.
+    """Open a file of weights as our VisionTransformer, or as the CS231n assignment's captioner.
 
     Args:
         path: The file.
@@ -43,15 +46,24 @@ def load_own_file(
         mean: Mean of each channel, or of all; None for what the file notes, or the default.
         std: Standard deviation, likewise.
         classes: Names of the classes.
+        network: Which of several networks in the file, by its key or prefix, such as "student".
         settings: Fields of ViTConfig that the file does not tell, such as `img_size` where
-            positions are not learned, `activation` or `scale_by`.
+            positions are not learned, `activation` or `scale_by`; for the assignment's captioner
+            `features`, `row` and `vocabulary` (see `open_course_captioner`).
 
     Raises:
         ModelNotFound: There is no such file.
         ModelRejected: The file makes no model; the message says why and what to do.
     """
-    held = weights_files.read_weights(path)
-    found = recognise_tensors(path.name, held.tensors, held.beside)
+    held = weights_files.read_weights(path, network)
+    if is_course_captioner(held.tensors):
+        given = {"mean": mean, "std": std, "classes": classes, **settings}
+        given = {name: value for name, value in given.items() if value is not None}
+        return open_course_captioner(path, held.tensors, heads, **given)
+    found = recognise_tensors(path.name, held.tensors, held.beside, network)
+    if network and not is_called(f"{held.key}.{found.format.only}", network):
+        there = [*held.others, *found.others] or ["one network, without a key"]
+        raise ModelRejected(f"{path.name} has no network “{network[:60]}”. It holds {some(there)}.")
     net = _build(path.name, found, held.tensors, heads, settings)
     given = {"heads": heads, "mean": mean, "std": std, **settings}
     known = {name for name, value in given.items() if value is not None} | held.notes.keys()
@@ -77,7 +89,8 @@ def load_own_file(
                 if name not in known
             ]
             + (["classes"] if classes is None and named else []),
-            left_out=some([*held.others, *found.left_out]),
+            left_out=some(found.left_out),
+            other_networks=[*held.others, *found.others],
         ),
     )
 

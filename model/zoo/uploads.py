@@ -13,12 +13,14 @@ import shutil
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from model.captioning.feature_files import ENDINGS
 from model.errors import ModelRejected
 from model.zoo.archives import open_archive
+from model.zoo.course_captioner_files import is_vocabulary
 from model.zoo.hubs.hugging_face_folder import (
     CONFIG,
     MAX_CONFIG_BYTES,
@@ -32,6 +34,7 @@ TEXTS = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.json", "vocab.txt", "merges.txt"),
 )
+VOCABULARY = "words of a captioner"  # no file that is uploaded has this name
 MAX_CARD_BYTES = 20_000_000  # mix-ups of a thousand classes take 3 MB
 _OF_TORCH = re.compile(r"[^/]+/(data|constants)\.pkl")  # torch.save writes a ZIP archive, too
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError)
@@ -43,6 +46,7 @@ class LaidOut:
 
     path: Path  # what `model.zoo.load` opens
     card: bool = False  # a stranger's card of a checkpoint lies beside the weights
+    given: dict[str, Path] = field(default_factory=dict)  # further arguments of `load`
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,8 @@ def lay_out(uploads: Sequence[tuple[str, bytes]], folder: Path) -> LaidOut:
 
     Args:
         uploads: Names and contents, in any order: one file of weights, at most with one .json; all
-            parts of a model; the files of a Hugging Face folder; or one ZIP archive of these.
+            parts of a model; the files of a Hugging Face folder; a captioner of the CS231n
+            assignment with its features and its vocabulary; or one ZIP archive of these.
         folder: Where to lay them.
 
     Raises:
@@ -175,6 +180,13 @@ def _lay_weights(files: list[_File], folder: Path) -> LaidOut:
     texts = [file for file in files if file.name.lower().endswith(".json")]
     texts = [file for file in texts if not file.name.lower().endswith(".index.json")]
     weights = [file for file in files if not file.name.lower().endswith(".json")]
+    features = [file for file in weights if file.name.lower().endswith(ENDINGS)]
+    if len(features) == 1 < len(weights):  # what a captioner of the CS231n assignment takes
+        weights.remove(features[0])
+        features[0].lay(path := folder / name_on_disk(features[0].name).lower())
+        given = {"features": path}
+    else:
+        given = {}
     if not weights or len(texts) > 1:
         raise ModelRejected(
             f"You chose {names or 'nothing'}. Choose one file with weights, and at most one .json "
@@ -190,9 +202,12 @@ def _lay_weights(files: list[_File], folder: Path) -> LaidOut:
     for file, path in zip(weights, paths, strict=True):
         file.lay(path)
     if not texts or parts:
-        return LaidOut(min(paths))
+        return LaidOut(min(paths), given=given)
     beside = paths[0].with_suffix(".json")
     if texts[0].size > MAX_CARD_BYTES:
         raise ModelRejected(f"{texts[0].name[:100]} is larger than any card. Fetch it again.")
     texts[0].lay(beside)
-    return LaidOut(paths[0], card=not is_hugging_face_config(beside))
+    if is_vocabulary(beside):
+        given["vocabulary"] = beside.rename(folder / VOCABULARY)
+        return LaidOut(paths[0], given=given)
+    return LaidOut(paths[0], card=not is_hugging_face_config(beside), given=given)

@@ -66,7 +66,8 @@ class Weights:
     notes: dict[str, str] = field(default_factory=dict)  # the metadata of a safetensors file
     # Tensors without the prefix that most names have: an added head, or a loss, for instance.
     beside: dict[str, Tensor] = field(default_factory=dict)
-    others: list[str] = field(default_factory=list)  # further models in the file, which are left
+    others: list[str] = field(default_factory=list)  # further networks in the file, which are left
+    key: str = ""  # the keys that led to this one
 
 
 def read_weights(path: Path, network: str | None = None) -> Weights:
@@ -87,7 +88,7 @@ def read_weights(path: Path, network: str | None = None) -> Weights:
     checked = {name: _checked(path, name, tensor) for name, tensor in found.tensors.items()}
     tensors, beside = _bare({_WRAPPED.sub("", name): t for name, t in checked.items()})
     more = {name: _checked(path, name, tensor) for name, tensor in found.beside.items()}
-    return Weights(tensors, notes, beside | more, found.others)
+    return Weights(tensors, notes, beside | more, found.others, found.key)
 
 
 def read_named(path: Path) -> dict[str, Tensor]:
@@ -210,6 +211,7 @@ class _Found:
     tensors: dict[str, Tensor]
     beside: dict[str, Tensor] = field(default_factory=dict)
     others: list[str] = field(default_factory=list)
+    key: str = ""
 
 
 def _read_zip(path: Path, file: IO[bytes], size: int, network: str | None) -> _Found:
@@ -317,6 +319,7 @@ def _with_numbers(
         {name: made[id(tensor)] for name, tensor in stored.tensors.items()},
         {name: made[id(tensor)] for name, tensor in stored.beside.items()},
         stored.others,
+        stored.key,
     )
 
 

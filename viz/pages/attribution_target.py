@@ -81,7 +81,7 @@ def choose_case() -> Case:
     """Show the page's heading and all choices; return what was chosen."""
     url_params = address.read_address()
     asked = _begin_captioner(address.MODEL.read(url_params) or "")
-    notes = begin_session(also=open_models.open_names("caption"))
+    notes = begin_session(also=open_models.captioners_of_photos())
     scene.begin_scene(url_params if asked else {})
     st.title(QUESTION)
     st.markdown(LEAD)
@@ -143,7 +143,7 @@ def _begin_captioner(asked: str) -> bool:
 
 def _choose_model() -> str:
     """Show the field in which a model is chosen: captioners too, unlike on other pages."""
-    names = [*open_models.open_names(), *open_models.open_names("caption")]
+    names = [*open_models.open_names(), *open_models.captioners_of_photos()]
     Shared.model_choice.set(Attribution.explained.get() or Shared.model.get())
     return st.selectbox(
         "Model",

@@ -5,6 +5,7 @@ from typing import Any
 import streamlit as st
 
 from model.bundle import Bundle
+from model.card import OwnFileCard
 from viz.pages.shared.text import plain
 from viz.pages.shared.training_facts import LINES, show_training
 
@@ -23,6 +24,10 @@ BEAMS = "_beam3"
 def show_card(bundle: Bundle) -> None:
     """Show a popover with the card; nothing for a captioner that has none."""
     card = bundle.card
+    if isinstance(card, OwnFileCard):
+        with st.popover("About this captioner", icon=":material/info:", width="content"):
+            _show_own_file(bundle, card)
+        return
     if card.recipe is None:
         return
     with st.popover("About this captioner", icon=":material/info:", width="content"):
@@ -32,6 +37,24 @@ def show_card(bundle: Bundle) -> None:
         _show_shares(metrics)
         _show_scores(metrics)
         show_training(card)
+
+
+def _show_own_file(bundle: Bundle, card: OwnFileCard) -> None:
+    """Show what a file without a card holds, and what it leaves open."""
+    config = bundle.net.config
+    assumed = {name: ", assumed: the file does not say" for name in card.assumed}
+    words = "as numbers: the file holds no words" if "vocabulary" in assumed else "named"
+    st.table(
+        {
+            "Layout": plain(card.checkpoint_format),
+            "Parameters": f"{card.parameters or 0:,}",
+            "Layers": f"{config.layers}, each with {config.heads} heads{assumed.get('heads', '')}",
+            "Vocabulary": f"{len(config.vocabulary):,} words, {words}",
+        },
+        border=LINES,
+    )
+    if card.note:
+        st.markdown(plain(card.note))
 
 
 def _show_shares(metrics: dict[str, Any]) -> None:

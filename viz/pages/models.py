@@ -17,7 +17,10 @@ from viz.pages.shared.text import plain
 from viz.pages.shared.training_facts import show_training
 from viz.server.class_mode import MODE, NO_HUBS, NO_WEIGHTS
 
-FILE_TYPES = ["safetensors", "pt", "pth", "bin", "ckpt", "tar", "pkl", "zip", "json", "txt"]
+FILE_TYPES = [
+    *("safetensors", "pt", "pth", "bin", "ckpt", "tar", "pkl", "zip", "json", "txt"),
+    *("npy", "h5", "hdf5"),
+]
 HUB_LEAD = (
     "Names are `torchvision/vit_b_16`, `timm/deit_tiny_patch16_224` or "
     "`hf/facebook/dino-vits8`, and may end with the pictures' size, height x width: `@160x256`. "
@@ -33,7 +36,8 @@ LAYOUTS = (
     "tutorial's, vit-pytorch's, CLIP's image tower, torchvision's, timm's, or Hugging Face's ViT, "
     "DeiT, DINOv2 and CLIP. A Hugging Face folder may hold any model that opens from the hub. "
     "What this project trains is a pair: choose the `.json` beside the file too, and nothing is "
-    "guessed."
+    "guessed. The captioner of the CS231n assignment opens on the Captions page: choose its "
+    "`coco2014_vocab.json` and a `.npy` or `.h5` file of features with it."
 )
 LAYOUT_DEFAULT = "As the layout usually has it"
 SCALINGS = {
@@ -181,6 +185,22 @@ def _show_own_file() -> None:
             )
             st.selectbox("Activation of the MLP", list(ACTIVATIONS), key=Models.activation.name)
             st.selectbox("Pooling: what is classified", list(POOLINGS), key=Models.pooling.name)
+            st.text_input(
+                "Which network in the file",
+                key=Models.network.name,
+                placeholder="the teacher, or the average over the training",
+                help="A training run may keep two, such as student and teacher. The card lists "
+                "the others; write one of these names here.",
+            )
+            st.number_input(
+                "Row of the features",
+                min_value=0,
+                value=None,
+                key=Models.row.name,
+                placeholder="0",
+                help="For a captioner of the CS231n assignment: which image of the file of "
+                "features, counted from 0.",
+            )
         st.form_submit_button("Open", on_click=_open_upload)
 
 
@@ -233,6 +253,8 @@ def _given_facts() -> dict[str, Any]:
         "scale_by": SCALINGS[Models.scaling.get()],
         "activation": ACTIVATIONS[Models.activation.get()],
         "pool": POOLINGS[Models.pooling.get()],
+        "network": (Models.network.get() or "").strip() or None,
+        "row": Models.row.get(),
     }
     return {name: value for name, value in given.items() if value is not None}
 

@@ -99,7 +99,12 @@ def _own_file_facts(bundle: Bundle) -> dict[str, str]:
         "Scores": f"{SCALINGS[config.scale_by]}{_assumed(bundle, 'scale_by')}",
         "Pooling": f"{POOLINGS[config.pool]}{_assumed(bundle, 'pool')}",
     }
-    return facts | ({"Left out of the file": plain(card.left_out)} if card.left_out else {})
+    if card.left_out:
+        facts["Left out of the file"] = plain(card.left_out)
+    if card.other_networks:
+        others = ", ".join(name[:60] for name in card.other_networks[:4])
+        facts["Other networks in the file"] = f"{plain(others)} (“More” opens one of them)"
+    return facts
 
 
 def _assumed(bundle: Bundle, *settings: str, what: str = "assumed") -> str:

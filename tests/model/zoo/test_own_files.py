@@ -832,7 +832,11 @@ def test_of_two_models_side_by_side_the_teacher_is_taken(file, prefixes):
         for prefix, net in zip(prefixes, nets, strict=True)
         for name, tensor in net.state_dict().items()
     }
-    assert check(nets[1], file, 32, state=state).card.left_out.startswith(prefixes[0])
+    card = check(nets[1], file, 32, state=state).card
+    assert card.other_networks == [prefixes[0].rstrip(".")] and not card.left_out
+    check(nets[0], file, 32, state=state, network=prefixes[0].partition(".")[0])
+    with pytest.raises(ModelRejected, match=f"no network “tutor”. It holds {prefixes[0][:5]}"):
+        zoo.load(file, network="tutor")
 
 
 @pytest.mark.hubs
@@ -961,8 +965,12 @@ def test_a_backbone_with_a_loss_and_a_head_of_its_own(file):
 def test_a_model_among_others(file, key):
     net = scramble(Book(channels=3))
     check(net, file, 32, state={key: net.state_dict(), "epoch": 3})
-    both = {"teacher": net.state_dict(), "student": Book(channels=3).state_dict()}
-    assert check(net, file, 32, state=both).card.left_out == "student"
+    other = scramble(Book(channels=3))
+    both = {"teacher": net.state_dict(), "student": other.state_dict()}
+    assert check(net, file, 32, state=both).card.other_networks == ["student"]
+    assert check(other, file, 32, state=both, network="student").card.other_networks == ["teacher"]
+    with pytest.raises(ModelRejected, match=r"no network “tutor”\. It holds student"):
+        zoo.load(file, network="tutor")
 
 
 # Ours

@@ -19,7 +19,14 @@ from model.nets.vit import build
 from model.recorded_image import record_image
 from model.recording.recorder import AttentionRecorder
 from model.zoo import checkpoints
+from tests.model.zoo.test_course_captioner_files import (
+    FEATURES,
+    published,
+    saved,
+    vocabulary,
+)
 from viz.components.payload import unpack
+from viz.pages.shared import open_models
 
 APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
 PAGE = "models.py"
@@ -503,3 +510,34 @@ def test_the_address_names_the_model_that_is_chosen(app):
     other = zoo.names()[1]
     app.selectbox(key="model_choice").set_value(other).run()
     assert other in app.query_params["model"]
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_the_course_s_captioner_opens_on_captions(app, tmp_path, words):
+    net = published()
+    files = [saved(net, tmp_path / "captioner.pt")]
+    np.save(tmp_path / "features.npy", np.random.default_rng(0).normal(size=(3, FEATURES)))
+    if words:
+        files += [tmp_path / "features.npy", vocabulary(tmp_path / "coco2014_vocab.json")]
+        app.number_input(key="own_row").set_value(2)
+    app.number_input(key="own_heads").set_value(2)
+    upload(app, *files)
+    assert not app.error
+    assert any("writes captions" in text.value for text in app.markdown)
+    app.switch_page("captions.py").run()
+    assert not app.exception and not app.error
+    name = app.selectbox(key="captioner").value
+    assert name.startswith("your captioner.pt")
+    header, arrays = unpack(app.get("bidi_component")[0].proto.bytes)
+    assert header["memoryOfOne"] and (arrays["cross_0"] == 1).all()
+    told = "row 2 of features.npy" if words else "drawn at random (seed 0)"
+    assert told in header["summary"]
+    bundle = open_models.open_captioner(name)
+    expected = net.sample(bundle.features, 19)[0].tolist()
+    expected = expected[: expected.index(2)] if 2 in expected else expected
+    assert header["words"] == [bundle.net.config.vocabulary[n] for n in expected]
+    facts = tables(app)
+    assert ("as numbers" in facts) == (not words) and "2 heads" in facts
+    app.switch_page("attribution.py").run()
+    assert not app.exception
+    assert name not in app.selectbox(key="model_choice").options

@@ -15,6 +15,7 @@ import streamlit as st
 
 from model import zoo
 from model.bundle import Bundle
+from model.captioning import feature_files
 from model.captioning.caption import CaptionBundle
 from model.zoo import catalogue
 from model.zoo.checkpoints import DIRECTORY
@@ -36,6 +37,8 @@ ELSEWHERE = {
 }
 OWN = "your "
 """How the names of uploaded models begin."""
+BESIDE = (".json", ".txt", *feature_files.ENDINGS)
+"""Endings of files that lie beside a model's weights."""
 DIGITS = 20
 """Of the sha256 of what was uploaded: how the names of uploaded models end."""
 SHOWN_DIGITS = 6
@@ -92,6 +95,16 @@ def shipped_names(task: str = "classify") -> list[str]:
     return [name for name in names if MODE.lists(name)] or names
 
 
+def captioners_of_photos() -> list[str]:
+    """List the captioners whose words depend on the photo that is shown."""
+
+    def sees_the_photo(name: str) -> bool:
+        bundle = _shelf.get(name) if name.startswith(OWN) else None
+        return not isinstance(bundle, CaptionBundle) or bundle.sees_the_photo
+
+    return list(filter(sees_the_photo, open_names("caption")))
+
+
 def is_open(name: str, task: str = "classify") -> bool:
     """Say whether a link may ask for this model: nothing is fetched because of a link."""
     bundle = _shelf.get(name)
@@ -135,7 +148,7 @@ def open_files(uploads: Sequence[tuple[str, bytes]], **given: Any) -> str:
     digest = sha256(repr(sorted(given.items())).encode())
     for file_name, data in sorted(uploads):
         digest.update(sha256(file_name.encode() + b"/" + sha256(data).digest()).digest())
-    first = next((n for n, _ in uploads if not n.endswith(".json")), uploads[0][0])
+    first = next((n for n, _ in uploads if not n.lower().endswith(BESIDE)), uploads[0][0])
     # Nobody guesses the digits, nor makes a file that takes the place of another one's.
     name = f"{OWN}{Path(first).name[:60]} {digest.hexdigest()[:DIGITS]}"
     size = sum(len(data) for _, data in uploads)
@@ -153,7 +166,7 @@ def _load_files(uploads: Sequence[tuple[str, bytes]], given: dict[str, Any]) -> 
     """
     with tempfile.TemporaryDirectory() as folder:
         laid = lay_out(uploads, Path(folder))
-        bundle = zoo.load(laid.path, **({} if laid.card else given))
+        bundle = zoo.load(laid.path, **({} if laid.card else laid.given | given))
     if laid.card:
         return replace(bundle, card=bundle.card.without(catalogue.LEARNED))
     return bundle

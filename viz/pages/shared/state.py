@@ -327,6 +327,8 @@ class Models:
     scaling = Key("own_scaling", "")
     activation = Key("own_activation", "")
     pooling = Key("own_pooling", "")
+    network = Key("own_network", "")
+    row = Key[int | None]("own_row", None)
     twin = Key("twin", False)
     twins = Component("twins", {})
     whole_grid = Key("whole_grid", False)
