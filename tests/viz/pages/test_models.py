@@ -283,7 +283,7 @@ def test_a_dropped_hugging_face_folder_opens_in_explore(app, tmp_path, pack):
         shutil.make_archive(str(tmp_path / "mine"), "zip", tmp_path / "mine")
     upload(app, *([tmp_path / "mine.zip"] if pack else sorted((tmp_path / "mine").iterdir())))
     assert not app.error
-    assert "assumed: the folder has no preprocessor" in shown_text(app)
+    assert "no preprocessor" in shown_text(app)
     header, _ = explorer(app)
     assert header["layers"] == [[4, 4, 4]] * 3
     assert {name for name, _ in header["classes"]} == {"healthy", "ill"}
