@@ -1,4 +1,4 @@
-"""The command: `python -m model.evaluate classify|attribution|needed|caption NAME --data DIR`.
+"""The command: `python -m model.evaluate KIND NAME --data DIR`; --help lists the kinds.
 
 `python -m model.evaluate check --data DIR` measures everything that is shipped again.
 """
@@ -44,6 +44,16 @@ def _classify(options: argparse.Namespace) -> dict[str, Any]:
     return {"name": card.name or file.stem} | figures
 
 
+def _objects(options: argparse.Namespace) -> dict[str, Any]:
+    from model import zoo
+    from model.evaluate import object_masks
+
+    bundle = zoo.load(options.name)
+    return {"name": Path(bundle.name).stem} | object_masks.measure_masks(
+        bundle, options.data, options.limit
+    )
+
+
 def _check(options: argparse.Namespace) -> dict[str, Any]:
     from model.evaluate import check
     from model.zoo import checkpoints
@@ -68,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_attribution(kinds.add_parser("attribution", help="every relevance method's scores"))
     _add_needed(kinds.add_parser("needed", help="which heads and patches the answers need"))
     _add_caption(kinds.add_parser("caption", help="captions right, pointing of their words"))
+    _add_objects(kinds.add_parser("objects", help="masks found without labels, IoU with boxes"))
     check = kinds.add_parser("check", help="whether every card's figures are those of its file")
     check.set_defaults(measure=_check)
     check.add_argument("names", nargs="*", metavar="NAME", help="all that are shipped, if none")
@@ -76,6 +87,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument("--device", type=device, default="cpu", help="cpu or cuda")
     return parser
+
+
+def _add_objects(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(measure=_objects)
+    parser.add_argument("name", help="a model by its name, or a file of weights")
+    parser.add_argument("--data", type=Path, required=True, help="folder of Tiny ImageNet")
+    parser.add_argument("--limit", type=count, help="only the first pictures")
 
 
 def _add_attribution(parser: argparse.ArgumentParser) -> None:

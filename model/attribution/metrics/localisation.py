@@ -38,6 +38,14 @@ def box_mask(
 ) -> Tensor:
     """Mask the patches whose area a box covers by `least` or more: bool (B, rows, columns).
 
+    Arguments as for `box_cover`.
+    """
+    return box_cover(boxes, size, grid) >= least
+
+
+def box_cover(boxes: Tensor, size: Sequence[float], grid: Sequence[int]) -> Tensor:
+    """Compute the share of each patch that a box covers: float64 (B, rows, columns).
+
     `boxes` (B, 4): left, top, right, bottom in pixels of a picture of `size` (height, width),
     the right and the bottom edge outside the box.
     """
@@ -48,7 +56,7 @@ def box_mask(
         first, last = boxes[:, low, None].double(), boxes[:, high, None].double()
         share = (last.minimum(start + step) - first.maximum(start)).clamp_min(0) / step
         covered *= share[:, :, None] if axis == 0 else share[:, None, :]
-    return covered >= least
+    return covered
 
 
 def peak_inside(maps: Tensor, boxes: Tensor, size: Sequence[float]) -> Tensor:
