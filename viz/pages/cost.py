@@ -54,7 +54,7 @@ def _stopwatch() -> threading.Lock:
 
 def page() -> None:
     """Show the whole page, top to bottom."""
-    notes = begin_session()
+    notes = begin_session(plain_net=True)
     st.title("What does a vision transformer cost, and what if something is doubled?")
     st.markdown(
         "Choose a model, read what doubling does to the counted operations, then measure it on "

@@ -49,6 +49,7 @@ def page() -> None:
         "What does a patch become before attention sees it?",
         "A vision transformer lays a grid over the photo and turns each square of it, a *patch*, "
         "into a list of numbers, its *token*. Choose a patch and follow it.",
+        plain_net=True,
     )
     bundle = session.bundle
     patch = _choose_patch(session)

@@ -22,6 +22,7 @@ def page() -> None:
         "Attention sees a set, not a sequence: by itself it cannot tell the first patch from "
         "the last. So each token is given a *position code*, numbers that differ from place to "
         "place. Begin with the waves, then look at what this model uses.",
+        plain_net=True,
     )
     if not Positions.tab.is_set and (before := Positions.tab_before.get()):
         Positions.tab.set(before)  # forgotten when the page is left

@@ -12,12 +12,15 @@ import streamlit as st
 from model import zoo
 from model.bundle import Bundle
 from model.errors import NothingRecorded, NothingToShow
-from viz.pages.shared import address, open_models, picture
+from viz.pages.shared import address, course, open_models, picture
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.recorded_images import ShownImage, recorded_image
 from viz.pages.shared.state import Shared
 from viz.pages.shared.text import plain
 from viz.pages.shared.view import View, carry_over, fit_view, view_from_address, view_url_params
+
+PLAIN = ("photos-plain", "cifar10-plain")
+"""Vision transformers as the textbook has them; the first one that is shipped is taken."""
 
 
 @dataclass(frozen=True)
@@ -30,19 +33,20 @@ class Session:
     view: View
 
 
-def begin_page(question: str, lead: str, paste: bool = False) -> Session:
+def begin_page(question: str, lead: str, paste: bool = False, plain_net: bool = False) -> Session:
     """Show a page's heading and the row of choices; return what was chosen.
 
     Args:
         question: the question that the page answers.
         lead: what to do first, in one or two sentences of Markdown.
         paste: whether the page has an explorer, which takes a picture that is pasted.
+        plain_net: whether the page begins with a plain vision transformer, see `begin_session`.
     """
     url_params = address.read_address()
-    notes = begin_session()
+    notes = begin_session(plain_net=plain_net)
     st.title(question)
     st.markdown(lead)
-    bundle = open_or_replace(_show_choices(paste))
+    bundle = course.choose_moment(open_or_replace(_show_choices(paste)))
     return record_session(bundle, picture.chosen_picture(), url_params, notes)
 
 
@@ -107,7 +111,8 @@ def session_url_params(session: Session) -> dict[str, str]:
     recorded = session.recorded
     return (
         address.PHOTO.write(session.picture.name_in_link)
-        | address.MODEL.write(session.bundle.name)
+        | address.MODEL.write(course.name_without_moment(session.bundle.name))
+        | Shared.epoch.url_params()
         | view_url_params(shown_view(), recorded.layers, recorded.numbers)
     )
 
@@ -117,17 +122,19 @@ def chosen_layers(model: str) -> tuple[int, ...] | None:
     return Shared.layers.get().get(model)
 
 
-def begin_session(also: Sequence[str] = ()) -> list[str]:
+def begin_session(also: Sequence[str] = (), plain_net: bool = False) -> list[str]:
     """Begin a session from the address, once; return notes for what could not be had.
 
     Args:
         also: models that this page alone can show; a link to one of them is the page's affair.
+        plain_net: whether a session without a model begins with a plain vision transformer, since
+            convolutions before the first token would spoil the page's lesson.
     """
     if Shared.model.is_set:
         return []
     url_params = address.read_address()
     notes = [note] if (note := picture.begin_photo(address.PHOTO.read(url_params))) else []
-    default = zoo.names()[0]
+    default = next(filter(zoo.names().__contains__, PLAIN if plain_net else ()), zoo.names()[0])
     model = address.MODEL.read(url_params)
     if model is None or model in also:
         model = default

@@ -115,6 +115,8 @@ class Shared:
     opened = Key[Sequence[str]]("opened", ())
     """Classifiers that this session opened, besides the embedded ones."""
     opened_captioners = Key[Sequence[str]]("opened_caption", ())
+    epoch = Setting("epoch", -1.0)
+    """A moment of the model's training, in epochs; -1: its end."""
     layers = Key[Mapping[str, tuple[int, ...] | None]]("layers", {})
     """Which layers of each model to record, from zero; None for all."""
 

@@ -1,0 +1,84 @@
+"""The course of training: a model as it was at a chosen moment, where its snapshots are shipped."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import streamlit as st
+
+from model.bundle import Bundle
+from model.errors import CheckpointError
+from model.snapshots import Course, open_course, snapshots_file
+from model.zoo import catalogue, checkpoints
+from viz.pages.shared.state import Shared
+from viz.server.costs import model_bytes
+from viz.server.results import computed_once
+
+AFTER = ", after "
+"""Between a model's name and the moment."""
+END = -1.0
+"""What session and address call the trained model."""
+
+
+def name_without_moment(name: str) -> str:
+    """Return the name of a model without the moment that `choose_moment` adds."""
+    return name.partition(AFTER)[0]
+
+
+def choose_moment(bundle: Bundle) -> Bundle:
+    """Show a slider over the moments of a model's training; return the model of the chosen one.
+
+    A model without snapshots has no slider, and stays as it is.
+    """
+    course = _course_of(bundle.name)
+    if course is None:
+        return bundle
+    moments = [*course.moments[:-1], END]
+    Shared.epoch.begin(moments)
+    st.select_slider(
+        "The course of its training",
+        moments,
+        key=Shared.epoch.name,
+        format_func=lambda moment: _title(course.moments[-1] if moment == END else moment),
+        width=520,
+        persist_state="session",
+        help="From random weights to the trained model: maps, heads and answers as they were.",
+    )
+    moment = Shared.epoch.get()
+    return bundle if moment == END else model_at(bundle, moment)
+
+
+@computed_once(
+    "moment",
+    key=lambda bundle, moment: (bundle.name, moment),
+    size=model_bytes,
+)
+def model_at(bundle: Bundle, moment: float) -> Bundle:
+    """Return a model as it was after so many epochs, under a name of its own."""
+    course = _course_of(bundle.name)
+    if course is None:
+        return bundle
+    net = course.net_at(course.moments.index(moment))
+    card = bundle.card.without(catalogue.LEARNED)
+    return replace(bundle, name=f"{bundle.name}{AFTER}{_title(moment)}", net=net, card=card)
+
+
+def _title(moment: float) -> str:
+    if moment == 0:
+        return "0 epochs"
+    return "1 epoch" if moment == 1 else f"{moment:g} epochs" if moment > 1 else f"{moment:g} epoch"
+
+
+def _course_of(name: str) -> Course | None:
+    """Open the snapshots of a shipped model; None where there are none, or damaged ones."""
+    file = snapshots_file(checkpoints.DIRECTORY / f"{name}.safetensors")
+    if Path(name).name != name or not file.is_file():
+        return None
+    return _open(file)
+
+
+@computed_once("course", key=str, size=lambda course: 2_000_000)
+def _open(file: Path) -> Course | None:
+    try:
+        return open_course(file)
+    except CheckpointError:
+        return None  # the model itself opens all the same
