@@ -55,6 +55,7 @@ class MLPNumbers:
     """The MLP of a block: its LayerNorm, what its last layer was given, and what it adds."""
 
     norm: Norm | None
+    before: Tensor  # (N, D), the stream to which it adds
     hidden: Tensor  # (N, F), after the activation
     added: Tensor  # (N, D), as it is added to the stream
     activation: str
@@ -94,7 +95,7 @@ class LayerNumbers:
     output: Projection | None = None
     projected: Tensor | None = None  # (N, D), the output projection's result
     added: Tensor | None = None  # (N, D), as it is added to the stream: dropout, LayerScale
-    layer_scale: bool = False
+    layer_scale: Tensor | None = None  # (D,), factors of the attention's output
     branch_norm: bool = False
     """Whether a norm stands between the output projection and the residual."""
     residual: Tensor | None = None  # (N, D), after the residual connection

@@ -35,6 +35,7 @@ _explorer, _sheet, _overlay, _captions, _row, _tiles, _features, _lens = map(
     component,
     ("explorer", "sheet", "overlay", "captions", "row", "tiles", "features", "lens"),
 )
+_inside = component("inside")
 
 
 def explorer(payload: bytes, on_view: Callable[[], None], key: str = "explorer") -> None:
@@ -77,6 +78,14 @@ def captions(
         on_continue_change=on_continue,
         on_beam_change=on_beam,
     )
+
+
+def inside(payload: bytes, on_view: Callable[[], None], key: str) -> None:
+    """Mount the steps of a head; ``on_view`` runs when layer, head, query, key or step was chosen.
+
+    What was chosen is then at ``st.session_state[key]["view"]``.
+    """
+    _inside(data=payload, key=key, on_view_change=on_view)
 
 
 def row(payload: bytes, on_choose: Callable[[], None] = lambda: None, key: str = "row") -> None:

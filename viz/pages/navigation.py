@@ -13,6 +13,9 @@ PAGES: dict[str, list[Place]] = {
         ("features.py", "Features", ":material/palette:"),
         ("captions.py", "Captions", ":material/subtitles:"),
     ],
+    "Try": [
+        ("inside_head.py", "Inside a head", ":material/account_tree:"),
+    ],
     "Measure": [
         ("attribution.py", "Attribution", ":material/target:"),
         ("heads.py", "Heads", ":material/scatter_plot:"),

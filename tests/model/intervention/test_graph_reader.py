@@ -7,18 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.intervention.graph_reader import (
-    NO_MLP,
-    NO_PROJECTION,
-    NO_RESIDUAL,
-    NO_SCORES,
-    UNEXPLAINED,
-    read_layer,
-)
+from model.intervention.attention_reader import NO_PROJECTION, NO_SCORES
+from model.intervention.block_reader import NO_MLP, NO_RESIDUAL
+from model.intervention.graph_reader import UNEXPLAINED, read_layer
 from model.nets.torchvision_cpu import ensure_operators
 from model.recording.recorder import AttentionRecorder
 from model.recording.windows import Windows
-from tests.model.hub_cache import use_cache
 from tests.model.hub_captioners import publish
 from tests.model.recording import test_families as families
 from tests.model.recording.test_families import CASES, Case, with_sharp_attention
@@ -143,7 +137,7 @@ def check_rows(numbers) -> None:
 def test_captioners_of_the_hub(kind, tmp_path, monkeypatch):
     from model import zoo
 
-    use_cache(monkeypatch, tmp_path)
+    monkeypatch.chdir(tmp_path)
     publish(kind, tmp_path)
     net = zoo.load(f"hf/org/{kind}").net
     memory = net.encode_image(torch.randn(1, 3, 32, 32))

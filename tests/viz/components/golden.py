@@ -9,6 +9,7 @@ import torch
 
 from model.recording.record import AttentionRecord, attention_in_image
 from model.recording.windows import Windows
+from tests.viz.components.golden_inside import inside_payloads
 from viz.components.bundle import FOLDER, join_script
 from viz.components.draw_style import DrawStyle
 from viz.components.payload import pack
@@ -31,6 +32,8 @@ def write_golden(folder: Path) -> None:
     tables = {name: lookup_table(name).tobytes().hex() for name in COLOR_MAPS}
     (folder / "color_tables.json").write_text(json.dumps(tables))
     (folder / "types.bin").write_bytes(types_payload())
+    for name, payload in inside_payloads():
+        (folder / f"inside-{name}.bin").write_bytes(payload)
     for name in components():
         (folder / f"bundle-{name}.mjs").write_text(join_script(name), encoding="utf-8")
 

@@ -172,6 +172,23 @@ class Captions:
     not_opened = Key[str | None]("captioner_not_opened", None)
 
 
+class InsideHead:
+    """The page Inside a head. What is chosen of a decoder is counted from one."""
+
+    subject = Setting("inside", "model")
+    """Whether a model that classifies is looked into, or a captioner."""
+    step = Setting("step", "token")
+    key = Setting("to", "")
+    """The key, as an address names it; empty for the one with most weight."""
+    captioner = Setting("inside_captioner", "", param_name="captioner")
+    layer = Setting("decoder_layer", 1)
+    head = Setting("decoder_head", 1)
+    word = Setting("decoder_word", 1)
+    sent = Key[tuple[str, Mapping[str, Any]] | None]("inside_sent", None)
+    """The layer that the browser has, and the view with which it began."""
+    component = Component("inside_head", {})
+
+
 class Attribution:
     """The Attribution page; `MethodSettings` has what each method can be set to."""
 

@@ -195,6 +195,17 @@ def token_name(token: int, tokens: TokenLayout) -> str:
     return f"row {place[0] + 1}, column {place[1] + 1}"
 
 
+def write_token(token: int, tokens: TokenLayout) -> str:
+    """Write a token as an address does: ``cls``, or ``r4c6``."""
+    return address.FROM.format(_name_in_link(token, tokens))
+
+
+def read_token(text: str, tokens: TokenLayout) -> int | None:
+    """Find the token that an address names; None where this model has none of this name."""
+    name = address.FROM.parse(text)
+    return None if name is None else _token(name, tokens)
+
+
 def prefix_name(name: str) -> str:
     """Name a token that is no patch as the pages do."""
     return f"register {name[3:]}" if name.startswith("reg") else name.upper()

@@ -1,0 +1,64 @@
+// What a row of scores or weights is like, against values worked out by hand.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { signedColor } from "../../../../viz/components/inside/figures.js";
+import { signed, tiny } from "../../../../viz/components/inside/panels.js";
+import {
+  distance,
+  entropy,
+  histogram,
+  largestDifference,
+  largestPlaces,
+  largestSize,
+  lengthOf,
+  mean,
+  randomSums,
+  spread,
+} from "../../../../viz/components/inside/statistics.js";
+
+test("entropy is 0 where one gets all, and ln n where all get the same", () => {
+  assert.equal(entropy([0, 1, 0]), 0);
+  assert.ok(Math.abs(entropy(Array(8).fill(1 / 8)) - Math.log(8)) < 1e-12);
+});
+
+test("mean, spread, length, distance, largest", () => {
+  assert.equal(mean([1, 2, 6]), 3);
+  assert.equal(spread([2, 4]), 1);
+  assert.equal(lengthOf([3, 4]), 5);
+  assert.equal(distance([1, 1], [4, 5]), 5);
+  assert.equal(largestDifference([1, 5], [2, 1]), 4);
+  assert.equal(largestSize([1, -7, Number.NEGATIVE_INFINITY]), 7);
+  assert.deepEqual(largestPlaces(Float64Array.of(0.1, 0.7, 0.2, 0.7), 3), [1, 3, 2]);
+});
+
+test("a histogram counts every value inside, its upper end too", () => {
+  assert.deepEqual(histogram([0, 0.9, 1, 2.5, 4, -1, 5], 0, 4, 4), [2, 1, 1, 1]);
+});
+
+test("sums of d random products spread by the root of d", () => {
+  for (const width of [4, 64, 256]) {
+    const spreads = Array.from({ length: 20 }, (_, seed) => spread(randomSums(width, 400, seed)));
+    const ratio = mean(spreads) / Math.sqrt(width);
+    assert.ok(ratio > 0.85 && ratio < 1.15, `${width}: ${ratio}`);
+  }
+  assert.deepEqual(randomSums(8, 5, 2), randomSums(8, 5, 2));
+  assert.notDeepEqual(randomSums(8, 5, 2), randomSums(8, 5, 3));
+});
+
+test("numbers as they are written", () => {
+  assert.equal(signed(Number.NEGATIVE_INFINITY), "−∞");
+  assert.equal(signed(-1.234), "−1.23");
+  assert.equal(signed(-0.001), "0.00");
+  assert.equal(signed(2, true), "+ 2.00");
+  assert.equal(signed(-2, true), "− 2.00");
+  assert.equal(tiny(3.2e-7), "3 · 10⁻⁷");
+  assert.equal(tiny(0), "0");
+  assert.equal(tiny(0.25), "0.25");
+});
+
+test("a number's colour has its sign and its size", () => {
+  assert.match(signedColor(0, 1), /\/ 0\.000\)/);
+  assert.match(signedColor(9, 1), /214 96 46 \/ 1\.000/);
+  assert.match(signedColor(-1, 1), /58 118 196 \/ 1\.000/);
+});

@@ -1,0 +1,121 @@
+"""Inside a captioner's head: words that ask words, and words that ask patches."""
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from model import zoo
+from model.captioning.caption import CaptionBundle
+from model.errors import NothingRecorded
+from viz.components.draw_style import DrawStyle
+from viz.components.payload import photo_bytes
+from viz.pages.inside_head_numbers import decoder_layers, layer_of_caption
+from viz.pages.inside_head_payload import Looked, own_url_params, show_inside
+from viz.pages.shared import address, captioner_choice, open_models, picture, scene
+from viz.pages.shared.captions_written import Question, caption_of, first_telling
+from viz.pages.shared.picture import Picture
+from viz.pages.shared.session import begin_session
+from viz.pages.shared.state import InsideHead, Scene
+from viz.pages.shared.text import plain
+
+NONE_HERE = "No captioner is here. The Captions page says how one is trained or opened."
+NO_WORDS = "The captioner has written nothing for this picture, so no word asks. Choose another."
+NO_HEADS = (
+    "This captioner has no heads to look into. A recurrent one compares its state with each patch "
+    "by a small network (additive attention), without queries and keys. Choose another captioner."
+)
+START = "start"
+AMONG = {"self": "among words", "cross": "words to photo"}
+
+
+def show_captioner(question: str, lead: str, show_subjects: Callable[[], None]) -> None:
+    """Show the page for a captioner, top to bottom."""
+    notes = begin_session()
+    st.title(question)
+    st.markdown(lead)
+    names = open_models.open_names("caption")
+    if not names:
+        show_subjects()
+        st.info(NONE_HERE, icon=":material/info:")
+        return
+    scene.begin_scene(address.read_address())
+    drawn = Scene.subject.get() == "scene"
+    default = captioner_choice.fitting_captioner(drawn, InsideHead.captioner.get()) or names[0]
+    InsideHead.captioner.begin(names, default)
+    bundle, shown = _choose(names)
+    show_subjects()
+    if notes:
+        st.caption(" ".join(notes))
+    caption = caption_of(bundle, shown, Question(bundle.name, shown.key))
+    if not caption.words:
+        st.info(NO_WORDS, icon=":material/info:")
+        return
+    _show_layer(bundle, shown, tuple(caption.words), drawn)
+
+
+def _choose(names: list[str]) -> tuple[CaptionBundle, Picture]:
+    """Show the choices of captioner and picture, and return them."""
+    what, who = st.columns([5, 4], gap="large")
+    with who:
+        name = st.selectbox(
+            "Captioner",
+            names,
+            key=InsideHead.captioner.name,
+            format_func=captioner_choice.captioner_title,
+            persist_state="session",
+        )
+    try:
+        bundle = open_models.open_captioner(name)
+    except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
+        st.error(plain(str(problem)), icon=":material/error:")
+        st.stop()
+    with what:
+        if scene.choose_subject(bundle, InsideHead.captioner):
+            return bundle, scene.choose_scene()[0]
+        picture.show_sample_choice()
+        picture.show_upload()
+        return bundle, picture.chosen_picture()
+
+
+@st.fragment
+def _show_layer(bundle: CaptionBundle, shown: Picture, words: tuple[str, ...], drawn: bool) -> None:
+    """Show one layer of the decoder; this alone runs again when the browser reports a choice."""
+    try:
+        layers = decoder_layers(bundle, shown, words)
+    except NothingRecorded:
+        st.info(NO_HEADS, icon=":material/info:")
+        return
+    kinds = [kind for _, kind in layers]
+    first = kinds.index("cross") if "cross" in kinds else 0  # a photo is looked at
+    place = InsideHead.layer.begin(range(1, len(layers) + 1), first + 1) - 1
+    titles = _titles(kinds)
+    looked = Looked(
+        model=bundle.name,
+        picture=f"{shown.key} {' '.join(words)}",
+        sent=layer_of_caption(bundle, shown, words, layers[place][0]),
+        photo=photo_bytes(scene.enlarged(bundle.frame(shown.image))),
+        style=DrawStyle(),
+        layer=place,
+        layers=titles,
+        chips=titles,
+        tokens=bundle.tokens,
+        words=[START, *words],
+    )
+    head = InsideHead.head.begin(lambda head: 1 <= head <= looked.numbers.heads)
+    word = InsideHead.word.begin(range(1, len(words) + 2), first_telling(words) + 2)
+
+    def take(message: dict[str, Any]) -> None:
+        InsideHead.layer.set(int(message["layer"]) + 1)
+        InsideHead.head.set(int(message["head"]) + 1)
+        InsideHead.word.set(int(message["query"]) + 1)
+
+    show_inside(looked, head - 1, word - 1, take)
+    number, captioner = Scene.number, InsideHead.captioner
+    subject = number.param.write(number.get()) if drawn else address.PHOTO.write(shown.name_in_link)
+    address.write_address(captioner.param.write(captioner.get()) | subject | own_url_params())
+
+
+def _titles(kinds: list[str]) -> list[str]:
+    """Name a decoder's layers: the number among those of one kind, and who asks whom."""
+    return [f"{kinds[: i + 1].count(kind)} {AMONG[kind]}" for i, kind in enumerate(kinds)]
