@@ -195,14 +195,15 @@ def build_net(path: Path, card: Card) -> Net:
     """Build the net that a card describes. Raises CheckpointError."""
     if card.task not in _BUILDERS:
         raise CheckpointError(
-            f"The card of {path.name} names the task “{card.task}”; "
+            f"The card of {path.name} names the task “{card.task[:60]}”; "
             f"known are {', '.join(_BUILDERS)}. A newer Saccade may open it."
         )
     try:
         return _BUILDERS[card.task](card.config)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        why = "".join(c for c in str(error) if c.isprintable())[:200].rstrip(".")
         raise CheckpointError(
-            f"The card of {path.name} describes no model that can be built: {error}"
+            f"The card of {path.name} describes no model that can be built: {why}."
         ) from error
 
 

@@ -22,9 +22,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
-from tests.fuzz import pictures, weights
+from tests.fuzz import addresses, cards, pictures, weights
 
-KINDS: dict[str, ModuleType] = {"pictures": pictures, "weights": weights}
+KINDS: dict[str, ModuleType] = {
+    "pictures": pictures,
+    "weights": weights,
+    "cards": cards,
+    "addresses": addresses,
+}
 LONGEST = 200
 """Characters of a file that a sentence may quote, and so much again of its own."""
 
