@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import io
 import os
 import random
 import statistics
@@ -25,11 +24,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image
-
 from benchmarks.classroom_recording import Recording, record
 from benchmarks.classroom_server import App, serve, serve_replicas
-from benchmarks.classroom_student import Lost, Outcome, Requests, Student
+from benchmarks.classroom_student import Lost, Outcome, Requests, Student, photo_of
 
 ROOT = Path(__file__).parents[1]
 MIX = {"query": 0.5, "layer": 0.2, "head": 0.2, "photo": 0.07, "model": 0.03}
@@ -134,15 +131,6 @@ async def click_for(
 async def leave(students: Sequence[Student]) -> None:
     """Close all tabs."""
     await asyncio.gather(*(student.leave() for student in students), return_exceptions=True)
-
-
-def photo_of(number: int, size: tuple[int, int] = (1600, 1200)) -> bytes:
-    """Draw a photo that no other student has."""
-    noise = Image.effect_noise((size[0] // 8, size[1] // 8), 60).resize(size)
-    colour = Image.new("L", size, number * 37 % 256)
-    file = io.BytesIO()
-    Image.merge("RGB", (noise, colour, noise)).save(file, "JPEG", quality=85)
-    return file.getvalue()
 
 
 def memory(apps: Sequence[App]) -> tuple[float, int]:

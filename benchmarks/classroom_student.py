@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import random
 import re
@@ -12,8 +13,10 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import websockets
+from PIL import Image
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.Common_pb2 import FileURLs
+from streamlit.proto.Element_pb2 import Element
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 
@@ -133,7 +136,8 @@ class Student:
     explorer: dict = field(default_factory=dict)
     layers: set[int] = field(default_factory=set)
     received: int = 0
-    _own_file: FileURLs | None = None
+    widget_ids: dict[str, str] = field(default_factory=dict)
+    own_file: FileURLs | None = None
 
     def __post_init__(self) -> None:
         self.requests = Requests(self.address)
@@ -152,8 +156,8 @@ class Student:
         await self.requests.ask("GET", f"/{query}")
         await self.requests.ask("GET", "/_stcore/health")
         await self.requests.ask("GET", "/_stcore/host-config")
-        await self._connect()
-        await self._replay(self.recording.first, query.removeprefix("?"))
+        await self.connect()
+        await self.replay(self.recording.first, query.removeprefix("?"))
         return Outcome("open", time.monotonic() - began, self.received - received, False)
 
     async def leave(self) -> None:
@@ -175,12 +179,13 @@ class Student:
         variants = self.recording.actions[kind]
         events = random.choice(variants) if variant is None else variants[variant]
         began, received = time.monotonic(), self.received
-        stayed = not await self._replay(events)
+        stayed = not await self.replay(events)
         return Outcome(kind, time.monotonic() - began, self.received - received, stayed)
 
     # -- the wire ---------------------------------------------------------------------------------
 
-    async def _connect(self) -> None:
+    async def connect(self) -> None:
+        """Open the websocket. Raises Lost."""
         cookies = "; ".join(f"{k}={v}" for k, v in self.requests.cookies.items())
         xsrf = self.requests.cookies.get("_streamlit_xsrf", "unset")
         try:
@@ -229,6 +234,7 @@ class Student:
 
     def _take_delta(self, message: ForwardMsg) -> None:
         element = message.delta.new_element
+        self._note_widget(element)
         if element.WhichOneof("type") != "bidi_component":
             return
         blob = element.bidi_component.bytes
@@ -242,6 +248,13 @@ class Student:
                 self.explorer = header
                 if "layer" in header:
                     self.layers.add(header["layer"])
+
+    def _note_widget(self, element: Element) -> None:
+        """Keep the id of a widget, by its key."""
+        kind = element.WhichOneof("type")
+        widget = getattr(getattr(element, kind or "", None), "id", "")
+        if isinstance(widget, str) and widget.startswith("$$ID-"):
+            self.widget_ids[widget.split("-", 2)[2]] = widget
 
     async def _wait(self, done: object) -> None:
         try:
@@ -260,9 +273,17 @@ class Student:
         except websockets.WebSocketException as error:
             raise Lost(f"the websocket was closed: {error!r}") from error
 
+    async def settle(self, quiet: float = 1.5) -> None:
+        """Wait until no run of the script has ended for a while."""
+        while True:
+            before = self._finished
+            await asyncio.sleep(quiet)
+            if self._finished == before:
+                return
+
     # -- replaying --------------------------------------------------------------------------------
 
-    async def _replay(self, events: list[Event], query: str | None = None) -> bool:
+    async def replay(self, events: list[Event], query: str | None = None) -> bool:
         """Send what the browser sent; return whether the server was needed."""
         needed, awaited = False, self._finished
         for event in events:
@@ -272,7 +293,7 @@ class Student:
                 assert event.message is not None
                 needed = True
                 if event.message.WhichOneof("type") == "file_urls_request":
-                    await self._upload()
+                    await self.upload()
                 else:
                     awaited = self._finished + 1
                     await self._send(self._own(event.message, query))
@@ -314,12 +335,12 @@ class Student:
 
     def _patched(self, widget: WidgetState) -> WidgetState:
         """Put the student's own uploads and picture into a widget's state."""
-        if widget.HasField("file_uploader_state_value") and self._own_file is not None:
+        if widget.HasField("file_uploader_state_value") and self.own_file is not None:
             files = widget.file_uploader_state_value.uploaded_file_info
-            if len(files) and files[0].file_id != self._own_file.file_id:
+            if len(files) and files[0].file_id != self.own_file.file_id:
                 files[0].name, files[0].size = "photo.jpg", len(self.photo)
-                files[0].file_id = self._own_file.file_id
-                files[0].file_urls.CopyFrom(self._own_file)
+                files[0].file_id = self.own_file.file_id
+                files[0].file_urls.CopyFrom(self.own_file)
         if widget.HasField("json_value") and '"revision"' in widget.json_value:
             value = json.loads(widget.json_value)
             view = value.get("view")
@@ -331,7 +352,7 @@ class Student:
                 widget.json_value = json.dumps(value)
         return widget
 
-    async def _upload(self) -> None:
+    async def upload(self) -> None:
         """Ask where to upload, and do it."""
         request = BackMsg()
         request.file_urls_request.request_id = str(uuid.uuid4())
@@ -340,8 +361,8 @@ class Student:
         await self._send(request)
         name = request.file_urls_request.request_id
         await self._wait(lambda: name in self._urls)
-        self._own_file = self._urls.pop(name).file_urls_response.file_urls[0]
-        status = await self.put(self._own_file.upload_url, self.photo)
+        self.own_file = self._urls.pop(name).file_urls_response.file_urls[0]
+        status = await self.put(self.own_file.upload_url, self.photo)
         if status != 204:
             raise Lost(f"the upload was answered {status}")
 
@@ -358,6 +379,15 @@ class Student:
         }
         body = head.encode() + data + f"\r\n--{border}--\r\n".encode()
         return (await self.requests.ask("PUT", path, headers, body))[0]
+
+
+def photo_of(number: int, size: tuple[int, int] = (1600, 1200)) -> bytes:
+    """Draw a photo that no other student has."""
+    noise = Image.effect_noise((size[0] // 8, size[1] // 8), 60).resize(size)
+    colour = Image.new("L", size, number * 37 % 256)
+    file = io.BytesIO()
+    Image.merge("RGB", (noise, colour, noise)).save(file, "JPEG", quality=85)
+    return file.getvalue()
 
 
 def _header(blob: bytes) -> dict:

@@ -21,6 +21,7 @@ from viz.pages.shared.text import plain
 from viz.server import queue, uploads
 from viz.server.budget import BUDGET, Cache
 from viz.server.class_mode import MODE
+from viz.server.first_action import browser_brought
 from viz.server.queue import Cost
 
 OWN = "own"
@@ -79,22 +80,19 @@ def show_sample_choice() -> None:
     A session that begins with a choice already made in the browser, as after a restart of the
     server, takes that choice.
     """
-    own, default = [OWN] if Shared.own.get() else [], None
-    if Shared.sample.is_set:
+    own = [OWN] if Shared.own.get() else []
+    if not browser_brought(Shared.sample.name):
         Shared.sample.set(Shared.photo.get())  # a widget forgets when its page is left
-    else:
-        default = Shared.photo.get()
     chosen = st.pills(
         "Photo",
         [*samples.names(), *own],
-        default=default,
         key=Shared.sample.name,
         required=True,
         wrap=True,
         on_change=_take_sample,
         format_func=lambda name: "Your photo" if name == OWN else samples.title(name),
     )
-    if default is not None and chosen != default:
+    if chosen != Shared.photo.get():
         _take_sample()
 
 

@@ -18,6 +18,7 @@ from viz.pages.shared.recorded_images import ShownImage, recorded_image
 from viz.pages.shared.state import Shared
 from viz.pages.shared.text import plain
 from viz.pages.shared.view import View, carry_over, fit_view, view_from_address, view_url_params
+from viz.server.first_action import browser_brought
 
 PLAIN = ("photos-plain", "cifar10-plain")
 """Vision transformers as the textbook has them; the first one that is shipped is taken."""
@@ -168,14 +169,17 @@ def open_or_replace(name: str) -> Bundle:
 
 def show_model_choice() -> str:
     """Show the field in which a model is chosen; return its name."""
-    Shared.model_choice.set(Shared.model.get())  # a widget forgets between pages
-    st.selectbox(
+    if not browser_brought(Shared.model_choice.name):
+        Shared.model_choice.set(Shared.model.get())  # a widget forgets between pages
+    chosen = st.selectbox(
         "Model",
         open_models.open_names(),
         key=Shared.model_choice.name,
         format_func=open_models.model_title,
         on_change=_take_model,
     )
+    if chosen != Shared.model.get():
+        _take_model()
     return Shared.model.get()
 
 

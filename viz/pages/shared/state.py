@@ -20,6 +20,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from viz.pages.shared.address import Param, read_address, reader_of
 from viz.pages.shared.exchange import Exchange
 from viz.pages.shared.view import CaptionView, LinkedCaptionView, Recorded, View
+from viz.server.first_action import browser_brought
 
 T = TypeVar("T")
 
@@ -78,6 +79,8 @@ class Setting(Key[T]):
         is_valid = valid if callable(valid) else lambda value: valid is None or value in valid
         if not is_valid(value):
             value = default
+        if browser_brought(self.name):
+            return value
         if not self.is_set or value != self.get():
             self.set(value)
         return value
