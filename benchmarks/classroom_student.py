@@ -9,6 +9,7 @@ import random
 import re
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -74,7 +75,8 @@ class Requests:
             lines["Cookie"] = "; ".join(f"{k}={v}" for k, v in self.cookies.items())
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         writer.write(f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + body)
-        await writer.drain()
+        with suppress(ConnectionError):  # it may have answered before it read everything
+            await writer.drain()
         status = int((await reader.readuntil(b"\r\n")).split()[1])
         answered: dict[str, str] = {}
         while (line := (await reader.readuntil(b"\r\n")).strip()) != b"":

@@ -29,6 +29,8 @@ from viz.server.logs import log_rarely
 PATH = "/_stcore/upload_file/"
 UNREAD_SECONDS = 60.0
 """A file that no field has read after this time is dropped."""
+THROWN_AWAY_BYTES = 500_000_000
+"""Of a refused file's body; the connection of a larger one is closed at once."""
 FRAME_BYTES = 10_000
 """What the form around a file may add to the length of a request."""
 
@@ -146,7 +148,7 @@ class Uploads:
 
 
 class UploadLimits:
-    """ASGI middleware that refuses an upload before its body is read."""
+    """ASGI middleware that refuses an upload before anything of its body is kept."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -156,13 +158,24 @@ class UploadLimits:
         path = scope.get("path", "")
         if scope["type"] == "http" and scope["method"] == "PUT" and path.startswith(PATH):
             session, _, file_id = path.removeprefix(PATH).partition("/")
-            why = watched_uploads().why_refused(session, file_id, _length(scope))
+            length = _length(scope)
+            why = watched_uploads().why_refused(session, file_id, length)
             if why is not None:
                 status, sentence = why
-                headers = {"Connection": "close"}  # the body is not read
+                if length is not None and length <= THROWN_AWAY_BYTES:
+                    await _throw_away(receive)  # a browser hears an answer only once it has sent
+                headers = {"Connection": "close"}
                 await JSONResponse({"error": sentence}, status, headers)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
+
+
+async def _throw_away(receive: Receive) -> None:
+    """Read a body and keep nothing of it."""
+    more = True
+    while more:
+        message = await receive()
+        more = message["type"] == "http.request" and message.get("more_body", False)
 
 
 def _length(scope: Scope) -> int | None:
