@@ -139,7 +139,7 @@ class ActingMaps(TorchDispatchMode):
         mask = named.get("attn_mask", named.get("attn_bias"))
         causal = bool(named.get("is_causal") or True in args[3:])
         with self._again():
-            steps = torch.ops.aten._scaled_dot_product_attention_math(
+            steps = torch.ops.aten._scaled_dot_product_attention_math.default.decompose(
                 *args[:3], mask, 0.0, causal, scale=named.get("scale")
             )
         self._set(out[0], self._of(steps[0]))
@@ -205,7 +205,11 @@ class ActingMaps(TorchDispatchMode):
         mixed = {t.kind for t in tracks if t.varies(-1)}
         kept = [t for t in tracks if not t.varies(-1) and t.kind in (TOKEN, FEATURE)]
         kind = TOKEN if TOKEN in mixed and FEATURE not in mixed else FEATURE
-        new = [Track(t.kind, t.of[..., :1].expand(out.shape)) for t in kept if t.kind != kind]
+        new = [
+            Track(t.kind, _numbered(t.of[..., :1].expand(out.shape)))
+            for t in kept
+            if t.kind != kind
+        ]
         if not new:
             self._start(out, -1)
         else:
@@ -367,6 +371,12 @@ def _count(shape: Any, dims: list[int]) -> Tensor:
     sizes = [shape[dim] if dim in dims else 1 for dim in range(len(shape))]
     numbers = torch.arange(max(1, torch.Size(sizes).numel()), dtype=torch.int32)
     return numbers[: torch.Size(sizes).numel()].reshape(sizes).expand(tuple(shape))
+
+
+def _numbered(integers: Tensor) -> Tensor:
+    """Number what has no origin, such as a class token, by its place."""
+    fresh = _count(integers.shape, list(range(integers.ndim - 1))) + (1 << 24)
+    return torch.where(integers < 0, fresh, integers)
 
 
 def _turned(track: Track) -> Track:

@@ -6,6 +6,8 @@ import re
 
 import torch
 
+from model.errors import NothingRecorded
+from model.recording.recorder import AttentionRecorder
 from tests.sweep.subject import NoSubject, Subject, images
 
 _SIZES = re.compile(
@@ -90,15 +92,26 @@ def build(name: str) -> Subject:
     torch.manual_seed(0)
     fewer = {} if _measure(name)[1] < MANY else {"depth": 2}
     faults = []
-    for side in (size[0] // 2, size[0]):
+    for side in (size[0] // 4, size[0] // 2, size[0]):
         for settings in ({"img_size": side}, {}):
             try:
                 net = timm.create_model(name, **settings, **fewer).eval()
                 subject = Subject(net, (images(channels, side, side),))
-                with torch.no_grad():
-                    subject.first().run()
+                if side < size[0] and not _has_several_keys(subject):
+                    break
             except (TypeError, RuntimeError, AssertionError, ValueError, IndexError) as error:
                 faults.append(f"{type(error).__name__}: {str(error)[:80]}")
                 continue
             return subject
     raise NoSubject(" · ".join(dict.fromkeys(faults))[:300])
+
+
+@torch.no_grad()
+def _has_several_keys(subject: Subject) -> bool:
+    """Whether each map has more than one key, so that there is something to compare."""
+    try:
+        with AttentionRecorder(subject.net) as recorder:
+            subject.first().run()
+    except NothingRecorded:
+        return True
+    return all(record.shape[-1] > 1 for record in recorder.records)
