@@ -33,7 +33,9 @@ class ImageLayer(NamedTuple):
     layer: Layer
 
 
-def image_layers(records: Sequence[AttentionRecord], tokens: TokenLayout) -> list[ImageLayer]:
+def image_layers(
+    records: Sequence[AttentionRecord], tokens: TokenLayout, pictures: int = 1
+) -> list[ImageLayer]:
     """Select the records that attend from the picture's tokens to the picture's tokens.
 
     The stages of a hierarchical model have grids of their own, each as wide for its height as the
@@ -42,8 +44,9 @@ def image_layers(records: Sequence[AttentionRecord], tokens: TokenLayout) -> lis
     the patches that it stands for, and finer keys are summed.
 
     Args:
-        records: what a recorder kept of one picture.
+        records: what a recorder kept of one pass.
         tokens: the layout of the model's first layer.
+        pictures: how many pictures the model was given.
 
     Raises:
         NothingToShow: where no layer attends so, or one attends among several pictures.
@@ -56,7 +59,7 @@ def image_layers(records: Sequence[AttentionRecord], tokens: TokenLayout) -> lis
             found.append(ImageLayer(place, record, layer))
         elif layouts := _layouts(record, tokens):
             reasons += filter(None, [explain_mixed_images(record)])
-            if not explain_mixed_images(record) and record.shape[0] == 1:
+            if not explain_mixed_images(record) and record.shape[0] == pictures:
                 found.append(ImageLayer(place, *_over_the_grid(record, *layouts)))
     if found:
         return found

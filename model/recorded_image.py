@@ -85,6 +85,23 @@ class RecordedImage:
             out[layer, : len(row)] = row.numpy()
         return out
 
+    def prefix_shares(self, layer: int, query: int) -> np.ndarray:
+        """Compute every head's attention from one place to each prefix token of a layer.
+
+        Token `query` of layer `layer` names the place.
+
+        Returns:
+            (layers, heads, prefix tokens) float32; zero for a layer that lacks such a token.
+        """
+        here = self.layers[layer].tokens
+        out = np.zeros((len(self.records), self.heads, len(here.prefix)), np.float32)
+        for index, (record, each) in enumerate(zip(self.records, self.layers, strict=True)):
+            if each.tokens.prefix == here.prefix:
+                token = find_same_place(query, here, each.tokens)
+                row = record.weights(queries=[token])[0, :, 0, : len(here.prefix)]
+                out[index, : len(row)] = row.numpy()
+        return out
+
     def layer_maps(self, layer: int, query: int) -> np.ndarray:
         """Compute one layer's maps from one of its tokens, as the function `layer_maps`."""
         return layer_maps(self.records[layer], self.layers[layer].tokens, query)

@@ -12,6 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from model.image_layers import fit_layout
 from model.recording.recorder import AttentionRecord
 from model.tokens import TokenLayout
 
@@ -75,8 +76,9 @@ def measure_layers(records: Iterable[AttentionRecord], layout: TokenLayout) -> d
         layout: the model's tokens.
 
     Returns:
-        Name of a measure -> float32 (L, H). Layers that do not attend over this layout's tokens
-        are left out. NaN where a layer has fewer heads than the widest.
+        Name of a measure -> float32 (L, H). Layers that do not attend over this layout's tokens,
+        nor over a coarser grid of the same picture, are left out. NaN where a layer has fewer
+        heads than the widest.
 
     >>> from model.recording.recorder import AttentionRecorder
     >>> from model.vit import build
@@ -87,18 +89,23 @@ def measure_layers(records: Iterable[AttentionRecord], layout: TokenLayout) -> d
     >>> measures["distance"].shape, tuple(measures) == MEASURES
     (torch.Size([2, 3]), True)
     """
-    layers = [
-        measure_heads(record, layout)
-        for record in records
-        if record.windows
-        or (record.kind == "self" and record.shape[2:] == (layout.tokens, layout.tokens))
-    ]
+    found = ((record, _layout_of(record, layout)) for record in records)
+    layers = [measure_heads(record, own) for record, own in found if own is not None]
     heads = max((layer["entropy"].shape[1] for layer in layers), default=0)
     table = torch.full((len(MEASURES), len(layers), heads), torch.nan)
     for index, layer in enumerate(layers):
         values = torch.stack([layer[name] for name in MEASURES])  # (measures, B, H)
         table[:, index, : values.shape[2]] = values.mean(1).cpu()
     return dict(zip(MEASURES, table, strict=True))
+
+
+def _layout_of(record: AttentionRecord, layout: TokenLayout) -> TokenLayout | None:
+    """The layout of a layer's tokens; None where it does not attend from patch to patch."""
+    if record.windows:
+        return layout
+    if record.kind != "self" or record.shape[2] != record.shape[3]:
+        return None
+    return fit_layout(record.shape[2], layout)
 
 
 class RunningMean:

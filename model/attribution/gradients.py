@@ -9,6 +9,8 @@ from torch import Tensor
 
 from model.attribution.baselines import make_baseline
 from model.attribution.trace import Trace
+from model.errors import MethodUnsuitable
+from model.image_layers import fit_layout
 
 TOKENS = 1300  # in one backward pass: 1 GiB for a ViT-B
 
@@ -86,5 +88,10 @@ def _feature_maps(trace: Trace, tokens: Tensor) -> Tensor:
         return tokens.permute(0, 3, 1, 2)
     if windows is not None and len(tokens) == len(trace.images) * windows.count:
         return windows.join(tokens.unflatten(0, (-1, windows.count)).permute(0, 3, 1, 2))
-    patches = tokens[:, trace.layout.patch_slice]
-    return patches.mT.unflatten(2, trace.layout.grid)
+    own = fit_layout(tokens.shape[1], trace.layout)
+    if own is None:
+        raise MethodUnsuitable(
+            f"The last layer that attends is given {tokens.shape[1]} tokens, which are no grid of "
+            "the picture: the method needs its patches."
+        )
+    return tokens[:, own.patch_slice].mT.unflatten(2, own.grid)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from model.analysis.head_measures import RunningMean, measure_layers
 from model.bundle import Bundle
+from model.image_layers import image_layers
 from model.recording.recorder import AttentionRecorder
 
 TOKENS = 1024  # in one forward pass: several photos where they are small
@@ -39,5 +40,7 @@ def survey_heads(
     while prepared := [bundle.prepare(image) for image in islice(images, size)]:
         with torch.no_grad(), AttentionRecorder(bundle.net, layers) as recorder:
             bundle.net(torch.cat(prepared))
-            mean.add(measure_layers(recorder.records, bundle.tokens), len(prepared))
+            found = image_layers(recorder.records, bundle.tokens, len(prepared))
+            records = [each.record for each in found]
+            mean.add(measure_layers(records, bundle.tokens), len(prepared))
         yield mean

@@ -158,9 +158,10 @@ def _prefix_shares(recorded: ShownImage, view: View) -> list[tuple[str, list[flo
     prefix = recorded.layers[view.layer].tokens.prefix
     if not prefix:
         return []
-    rows = recorded.rows(view.query)[..., : len(prefix)].round(5)
+    shares = recorded.prefix_shares(view.layer, view.query).round(5)
     return [
-        (prefix_name(name), rows[..., token].ravel().tolist()) for token, name in enumerate(prefix)
+        (prefix_name(name), shares[..., token].ravel().tolist())
+        for token, name in enumerate(prefix)
     ]
 
 

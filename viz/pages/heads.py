@@ -175,7 +175,13 @@ def page() -> None:
     measures = _measure_heads(session, scope)
     if measures is not None:
         scores = score_kinds(
-            measures, [_attended(record, layout) for record in session.recorded.records]
+            measures,
+            [
+                _attended(record, layer.tokens)
+                for record, layer in zip(
+                    session.recorded.records, session.recorded.layers, strict=True
+                )
+            ],
         )
         _show_scatter(session, measures, scores, measure)
         _show_kinds(session, scores)
