@@ -70,8 +70,7 @@ RECURRENT = (
     "It has no layers of attention among words and patches, which the method needs."
 )
 WINDOWED = (
-    "This captioner's encoder attends inside small windows and merges patches between its "
-    "layers, so its layers' maps cannot be multiplied."
+    "This captioner's encoder attends inside windows, so its layers' maps cannot be multiplied."
 )
 NO_ENCODER = "The encoder of this captioner does not attend, so it has no maps to ask about."
 
@@ -114,8 +113,8 @@ def why_unsuitable(trace: Trace, method: str) -> str | None:
     for record in trace.records:
         if record.windows is not None:
             return (
-                "This model attends inside small windows and merges patches between its layers, "
-                "so no layer's map spans the photo and the layers' maps cannot be multiplied."
+                f"{record.name} attends inside windows, so its map does not span the photo, and "
+                "the layers' maps cannot be multiplied."
             )
         if record.kind != "self" or record.shape[2:] != (tokens, tokens):
             return (

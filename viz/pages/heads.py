@@ -328,9 +328,10 @@ def _show_scatter(
         alt=title,
     )
     st.caption(f"{sentence} A mark's shape says what its head does most: see below for each kind.")
-    if windowed:
+    if any(record.windows for record in session.recorded.records):
         st.caption(
-            "This model attends within windows, so no head can look further than its window."
+            "Layers of this model attend within windows: there no head looks further than its "
+            "window."
         )
     if measure.startswith("distance") and (note := _explain_locality(session)):
         st.caption(note)

@@ -29,7 +29,8 @@ LOCAL = (
 HINT = "Move the mouse over a map: the same patch is marked in both."
 TRAINED, UNTRAINED = "Trained", "Random weights"
 WINDOWED = (
-    "This model attends within windows, so there is no one map from its whole picture. Open it "
+    "Layers of this model attend within windows, or on grids of their own, so there is no one map "
+    "from its whole picture. Open it "
     "untrained and compare single patches on Explore."
 )
 

@@ -16,13 +16,16 @@ import pytest
 import torch
 
 from model import AttentionRecorder, zoo
+from model.analysis.head_measures import measure_layers
 from model.analysis.token_order import random_order, shuffle_pixels
+from model.attribution.gradients import token_gradcam
 from model.attribution.trace import trace_class
 from model.bundle import Bundle
 from model.datasets import samples
 from model.errors import ModelNotFound, ModelRejected
 from model.nets.torchvision_cpu import ensure_operators
 from model.recorded_image import record_image
+from model.survey.head_survey import survey_heads
 from model.zoo.hubs import fetching, hub_files
 from tests.model.hub_cache import cache, use_cache
 
@@ -202,6 +205,18 @@ def test_timm_s_other_families_with_each_stage_s_grid(name, kind, grid, prefix, 
         assert drawn.shape[1:] == tokens.tokens.grid
         assert (drawn.sum((1, 2)) < 1 + 1e-4).all() and (drawn.sum((1, 2)) > 0.2).all()
     assert maps.shape[2:] == grid
+    measures = measure_layers(recorded.records, bundle.tokens)
+    assert measures["entropy"].shape == (len(recorded.layers), recorded.heads)
+    *_, surveyed = survey_heads(bundle, [samples.load("coffee"), samples.load("chelsea")])
+    assert surveyed.mean()["entropy"].shape == measures["entropy"].shape
+    named = recorded.layers[0].tokens.prefix
+    shares = recorded.prefix_shares(0, 0)
+    assert shares.shape == (len(recorded.layers), recorded.heads, len(named))
+    if named:
+        row = recorded.records[0].weights(queries=[0])[0, :, 0, 0]
+        np.testing.assert_allclose(shares[0, : len(row), 0], row, atol=1e-6)
+    trace = trace_class(bundle.net, bundle.prepare(samples.load("coffee")), bundle.tokens, 1)
+    assert token_gradcam(trace).shape == (1, *grid)
 
 
 @pytest.mark.hubs
