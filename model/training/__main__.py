@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from model.errors import DataError, TrainingError
 from model.evaluate.arguments import count, device
 from model.training import recipe as recipes
+from model.training.run_files import RunFiles
 
 if TYPE_CHECKING:
     from model.card import Card
@@ -35,55 +36,26 @@ def main(arguments: list[str] | None = None) -> int:
 def _train(arguments: list[str]) -> int:
     options = _train_parser().parse_args(arguments)
     recipe = recipes.load_recipe(options.recipe, options.set)
-    files = Files(options.out.with_suffix(".safetensors"))
+    files = RunFiles(options.out.with_suffix(".safetensors"))
 
     import torch
 
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    files.prepare(options.resume)
-    torch.manual_seed(recipe.seed)
-    torch.backends.cudnn.deterministic = True
-    if isinstance(recipe, recipes.CaptionRecipe):
-        card = _train_captioner(options, recipe, device, files)
-    else:
-        card = _train_classifier(options, recipe, device, files)
-    files.state.unlink(missing_ok=True)
+    with files.held(options.resume):
+        torch.manual_seed(recipe.seed)
+        torch.backends.cudnn.deterministic = True
+        if isinstance(recipe, recipes.CaptionRecipe):
+            card = _train_captioner(options, recipe, device, files)
+        else:
+            card = _train_classifier(options, recipe, device, files)
+        files.state.unlink(missing_ok=True)
     summary = {"name": card.name, "epochs": card.epochs, "parameters": card.parameters}
     print(json.dumps(summary | card.metrics | {"file": str(files.out)}))
     return 0
 
 
-@dataclasses.dataclass(frozen=True)
-class Files:
-    """The files that a run writes: the checkpoint `out`, and two beside it."""
-
-    out: Path
-
-    @property
-    def state(self) -> Path:
-        """The unfinished run, from which `--resume` goes on."""
-        return self.out.with_suffix(".state.pt")
-
-    @property
-    def log(self) -> Path:
-        """The curve, as JSON lines."""
-        return self.out.with_suffix(".log.jsonl")
-
-    def prepare(self, resume: bool) -> None:
-        """Make the folder. Raises TrainingError where an unfinished run would be lost."""
-        if self.state.exists() and not resume:
-            raise TrainingError(
-                f"{self.state} is an unfinished run. Add --resume to go on with it, or delete it."
-            )
-        if resume and not self.state.exists():
-            print(f"There is no {self.state} to go on with: it begins anew.", file=sys.stderr)
-        if self.out.exists():
-            print(f"{self.out} is there already: the end of this run replaces it.", file=sys.stderr)
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-
-
 def _train_classifier(
-    options: argparse.Namespace, recipe: recipes.Recipe, device: str, files: Files
+    options: argparse.Namespace, recipe: recipes.Recipe, device: str, files: RunFiles
 ) -> Card:
     from model import snapshots
     from model.datasets import pictures
@@ -126,7 +98,7 @@ def _train_classifier(
 
 
 def _train_captioner(
-    options: argparse.Namespace, recipe: recipes.CaptionRecipe, device: str, files: Files
+    options: argparse.Namespace, recipe: recipes.CaptionRecipe, device: str, files: RunFiles
 ) -> Card:
     from model.training import caption_runs, captioning
 

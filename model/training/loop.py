@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -28,6 +27,7 @@ from model.snapshots import SnapshotRecorder
 from model.training import augment
 from model.training.optimisers import Average, make_optimiser, make_schedule
 from model.training.recipe import PARTS, TrainingRecipe
+from model.zoo.whole_files import replace_file
 
 CurveRow = dict[str, Any]
 """One epoch: epoch, epochs (planned), loss, accuracy, lr, seconds, images_per_second, and the
@@ -279,13 +279,6 @@ class TrainingRun(ABC, Generic[AnyNet, AnyData, AnyRecipe]):
                 f"{file} was begun with {state['pictures']:,} training pictures, these are "
                 f"{len(self.data):,}. Give the same --data and --limit, or delete the file."
             )
-
-
-def replace_file(file: Path, write: Callable[[Path], object]) -> None:
-    """Write beside a file and move into place, so that readers see the old file or the new."""
-    unfinished = file.with_name(f".{file.name}.unfinished")
-    write(unfinished)
-    os.replace(unfinished, file)
 
 
 def _write_text(file: Path, text: str) -> None:

@@ -6,7 +6,6 @@ does, and the sha256 of the weights file, which is checked whenever the file is 
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from model.nets import vit
 from model.nets.vit import VisionTransformer
 from model.tokens import MAX_TOKENS, check_affordable
 from model.zoo.cards import card_as_json, card_path, read_card, read_checkpoint_file, read_task
+from model.zoo.whole_files import replace_file
 
 DIRECTORY = Path(__file__).parents[2] / "checkpoints"
 
@@ -84,13 +84,12 @@ def save_checkpoint(
         The card as written.
 
     Raises:
-        CheckpointError: The weights are not finite.
+        CheckpointError: The weights are not finite, or there is no room for them.
     """
     path = Path(path)
     data = write_safetensors({name: as_stored(name, t) for name, t in net.state_dict().items()})
     written = card if isinstance(card, Card) else Card(**card)
     written = written.changed(sha256=hashlib.sha256(data).hexdigest())
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, data)
     write_whole(card_path(path), card_as_json(written))
     return written
@@ -222,13 +221,5 @@ def as_stored(name: str, tensor: Tensor) -> Tensor:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write beside the target and rename, so that nobody ever reads half a file."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    """Write a file so that nobody ever reads half of it. Raises CheckpointError for a full disk."""
+    replace_file(path, lambda unfinished: unfinished.write_bytes(data))
