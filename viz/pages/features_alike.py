@@ -343,8 +343,8 @@ def _explain_object(asked: Asked, painted: list[Painted]) -> None:
     overlap = _overlap(asked, painted[0].values)
     st.caption(
         f"{OBJECT_TEXTS[method]} No label is used. It covers {share:.0%} of the photo.{overlap} "
-        "On 500 photos with known boxes no such mask overlapped the object better than a box in the "
-        "middle of the picture (docs/measured.md)."
+        "On 500 photos with known boxes no such mask overlapped the object better than a box in "
+        "the middle of the picture (docs/measured.md)."
     )
 
 

@@ -93,6 +93,7 @@ TYPED = {
     "text": "a cup of coffee",
 }
 WAVES = {"length": "20", "width": "32", "base": "1000.0", "first": "3", "second": "7"}
+VECTORS = {"part": "keys", "block": "2", "part_head": "2", "beside": "chelsea", "together": "True"}
 LINKS = [
     ("explore", VIEW),
     ("explore", VIEW | {"head": "min", "from": "cls"}),
@@ -104,6 +105,9 @@ LINKS = [
     ("positions", VIEW | {"tab": "This model's code", "likeness": "Dot product"}),
     ("positions", VIEW | {"tab": "Rotation", "turned": "64", "turn_base": "1000.0"}),
     ("positions", VIEW | {"tab": "Does order matter?", "way": "Both", "seed": "7"}),
+    ("features", VIEW | {"show": "Components", "foreground": "True"} | VECTORS),
+    ("features", VIEW | {"show": "Groups", "groups": "5"}),
+    ("features", VIEW | {"show": "Object", "object_by": "First component"}),
     ("heads", VIEW | {"measure": "entropy", "over": "The samples"}),
     ("patches", VIEW | {"filters": "Raw filters"}),
     ("cost", {"model": "cifar10", "base": "D2L"}),
@@ -141,4 +145,5 @@ def test_every_parameter_of_the_address_has_a_link_here():
     for page in pages:
         settings = [entry for entry in vars(page).values() if isinstance(entry, Setting)]
         listed |= {setting.param.name for setting in settings}
-    assert listed == {name for _, link in LINKS for name in link} | {"patch"}
+    # `epoch` is of models with snapshots alone, see test_course.
+    assert listed == {name for _, link in LINKS for name in link} | {"patch", "epoch"}
