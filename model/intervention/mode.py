@@ -209,12 +209,12 @@ class AttentionChanger(ChangingMode):
             return result
         with torch._C.DisableTorchFunction():
             origin = place.origin
-            if use.order and not use.result_order:
+            if use.named and not use.result_order:
                 raise InterventionRefused(_no_heads(place.name))
             arranged = result if use.result_order is None else result.permute(use.result_order)
             if heads_first(use, origin):
                 order: Arrangement | None = Arrangement((1, 0, 2, 3))
-            elif use.result_order is not None and use.order:
+            elif use.result_order is not None and use.named:
                 order = None
             else:
                 shape = (*arranged.shape[:-1], use.values.shape[-2])

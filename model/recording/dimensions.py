@@ -65,11 +65,11 @@ def find_arrangement(
 
 def to_four_dimensions(tensor: Tensor, origin: Origin, arrangement: Arrangement | None) -> Tensor:
     """Reshape (B·H, N, d), (N, d), or (..., H, N, d) after rearranging, to (B, H, N, d)."""
+    tensor = tensor if arrangement is None else arrangement.apply(tensor)
     if tensor.ndim == 2:
         return tensor[None, None]
     if tensor.ndim == 3:
         return tensor.unflatten(0, (-1, _stacked_heads(tensor.shape[0], origin)))
-    tensor = tensor if arrangement is None else arrangement.apply(tensor)
     return tensor if tensor.ndim == 4 else tensor.flatten(0, -4)
 
 

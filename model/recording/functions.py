@@ -74,7 +74,7 @@ def role_of(func: Callable) -> Role:
     what = _what(func, word)
     multiplies = func in _PRODUCTS or func is torch.einsum
     writes = word in _IN_PLACE or (name.endswith("_") and not name.endswith("__"))
-    begins = what in ("attention", "softmax", "gumbel_softmax", "log_softmax", "exp", "roll")
+    begins = what in ("attention", "softmax", "gumbel_softmax", "log_softmax", "exp", "roll", "dim")
     return Role(
         notable=begins or multiplies or writes,
         what=what,
@@ -103,7 +103,7 @@ def _what(func: Callable, word: str) -> str:
         return "subtract"
     if word in _DIVIDES:
         return "divide"
-    named = ("exp", "logsumexp", "sum", "normalize", "roll", "gumbel_softmax")
+    named = ("exp", "logsumexp", "sum", "normalize", "roll", "gumbel_softmax", "dim")
     return word if word in named else ""
 
 

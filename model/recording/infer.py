@@ -51,7 +51,8 @@ def infer_kind(name: str, calls: list[ModuleCall], queries: int, keys: int) -> s
 
     The name of the module comes first ("crossattention", "self_attn"). Then the module with the
     heads decides: by its own attribute (GPT-2, which with a cache has more keys than queries), or
-    by being called with two sequences that differ in their values. The lengths come last.
+    by being called with two sequences that differ in their values. The lengths come last: a module
+    of one sequence may attend to fewer keys than it has tokens, and to itself.
     """
     lowered = name.lower()
     if "cross" in lowered or "encoder_attn" in lowered:
@@ -64,7 +65,21 @@ def infer_kind(name: str, calls: list[ModuleCall], queries: int, keys: int) -> s
         return "cross" if declared else "self"
     if sequences := _two_sequences(with_heads or calls[0]):
         return "self" if _same(*sequences) else "cross"
-    return "self" if queries == keys else "cross"
+    if queries == keys:
+        return "self"
+    return "self" if _reduces_keys(with_heads or calls[0], queries, keys) else "cross"
+
+
+def _reduces_keys(call: ModuleCall, queries: int, keys: int) -> bool:
+    """Whether tokens attend to a coarser grid of themselves, as in PVT, SegFormer and CvT.
+
+    Their module is given one sequence, from which queries and keys come, and has learned none.
+    """
+    tensors = call.tensors
+    learned = any(each.ndim > 1 for each in call.module.parameters(recurse=False))
+    if len(tensors) != 1 or learned or keys > queries:
+        return False
+    return queries in tokens_and_widths(tuple(tensors[0].shape))[0]
 
 
 def declaration(module: nn.Module, name: str) -> Any:
@@ -118,10 +133,30 @@ def _same(first: Tensor, second: Tensor) -> bool:
 def infer_batch_sizes(call: ModuleCall) -> tuple[int, ...]:
     """List how many images (or texts) the net may have been given; empty where unknown.
 
-    (B, C, H, W) leaves no doubt. Tokens come as (B, N, D) or (N, B, D), or without a batch.
+    (B, C, H, W) leaves no doubt, nor does a list of pictures (C, H, W). Tokens come as (B, N, D)
+    or (N, B, D), or without a batch.
     """
+    lists = [v for v in (*call.args, *call.kwargs.values()) if isinstance(v, list | tuple)]
+    if pictures := next((len(each) for each in lists if _are_pictures(each)), 0):
+        return (pictures,)
     sizes = (t.shape[:1] if t.ndim >= 4 else (*t.shape[:2], 1) for t in call.tensors)
     return tuple(dict.fromkeys(size for some in sizes for size in some))
+
+
+def _are_pictures(given: list[Any] | tuple[Any, ...]) -> bool:
+    return bool(given) and all(
+        isinstance(each, Tensor) and each.ndim == 3 and each.shape[0] in (1, 3, 4) for each in given
+    )
+
+
+def tokens_and_widths(shape: tuple[int, ...]) -> tuple[set[int], set[int]]:
+    """The numbers of tokens, and of channels, that a module's input of this shape may have."""
+    match shape:
+        case (_, tokens, width):  # (B, N, D), or (N, B, D)
+            return {tokens, shape[0]}, {width}
+        case (_, second, third, last):  # (B, C, H, W), or (B, H, W, C)
+            return {third * last, second * third}, {second, last}
+    return set(), set()
 
 
 # -- windows ------------------------------------------------------------------------------------

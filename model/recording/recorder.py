@@ -9,7 +9,8 @@ A `TorchFunctionMode`, which lives in one thread, sees three kinds of calls:
 2. `F.multi_head_attention_forward` (`nn.MultiheadAttention`): torch's own code runs, and the
    mode sees the attention inside it. torch itself avoids fused layers, such as the fast path of
    `nn.TransformerEncoderLayer`, while a mode is active;
-3. a softmax over the last dimension of a map, written by hand: the finished map is kept.
+3. a softmax that the model writes itself: the finished map is kept, once it has multiplied values
+   (`model.recording.uses`).
 """
 
 from __future__ import annotations
@@ -231,22 +232,11 @@ def _why_nothing(net: nn.Module, tap: Tap) -> str:
         )
     if not tap.ran:
         return f"{kind} did not run: call it inside the with block, in the thread that opened it."
+    seen = _name_passed_over(tap)
     return (
         f"No attention was seen in {kind}: nothing in it called scaled_dot_product_attention, "
-        "nn.MultiheadAttention or a softmax over the last dimension of a map. "
-        f"{_passed_over(tap)}{_closest(net)}"
-    )
-
-
-def _passed_over(tap: Tap) -> str:
-    """Name the softmaxes that were not taken for attention."""
-    if not tap.passed_over:
-        return ""
-    names = list(dict.fromkeys(name or "the model itself" for name, _ in tap.passed_over))
-    return (
-        f"A softmax ran in {_listed(names)}, but not over a map of tokens, which is "
-        "(B, heads, queries, keys) or (B, tokens, tokens): the map of one image and head alone "
-        "cannot be told from class probabilities. "
+        "nn.MultiheadAttention, or a softmax that multiplies values. "
+        f"{seen + ' ' if seen else ''}{_closest(net)}"
     )
 
 

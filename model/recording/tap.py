@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import types
 from collections.abc import Callable, Iterable, Sequence
+from types import FrameType
 from typing import Any
 
 import torch
@@ -28,11 +30,12 @@ from model.recording.infer import (
     infer_heads,
     infer_kind,
     infer_windows,
+    tokens_and_widths,
 )
 from model.recording.modes import RecordingMode
 from model.recording.origin import Origin, version_of
 from model.recording.record import AttentionRecord
-from model.recording.uses import Softmax, Use, UseLog, tokens_and_widths
+from model.recording.uses import Softmax, Use, UseLog
 from model.recording.written_out import WrittenOut
 
 # torch's own function, less the check that would hand it back to the mode again and again.
@@ -76,6 +79,7 @@ class Tap(RecordingMode):
         self.withdraw = withdraw
         self.names = {id(module): name for name, module in modules}
         self.ran = False  # whether any torch function did
+        self.flex_checks = 0
         self.elsewhere = 0  # attention calls outside the net
         self.passed_over: list[tuple[str, str]] = []  # modules of other softmaxes, and why
         self.proven: set[str] = set()  # modules in which attention multiplied values
@@ -108,6 +112,8 @@ class Tap(RecordingMode):
             self._begin_softmax(result, dim, self.uses.is_product(args and args[0]))
         elif role.what == "roll":
             self._remember_roll(*args, **kwargs)
+        elif role.what == "dim":
+            self._see_flex_attention(sys._getframe(2))
         else:
             match self.uses.see(role, func, args, kwargs, result):
                 case Use() as use:
@@ -118,6 +124,19 @@ class Tap(RecordingMode):
                     self._pass_over_deferred()
             if role.writes or "out" in kwargs:
                 self._count_write(args[0] if role.writes and args else kwargs.get("out"))
+
+    def _see_flex_attention(self, caller: FrameType) -> None:
+        """Count torch's flex_attention, whose kernel hides its map.
+
+        Nothing is seen of it, except that it asks three tensors for their dimensions.
+        """
+        code = caller.f_code
+        if code.co_name != "flex_attention" or not code.co_filename.endswith("flex_attention.py"):
+            return
+        self.flex_checks += 1
+        name, calls, _ = self._find_caller()
+        if calls and self.flex_checks % 3 == 0:
+            self.passed_over.append((name, "flex_attention computes it inside one kernel"))
 
     def _count_write(self, written: Any) -> None:
         if isinstance(written, Tensor):
@@ -156,6 +175,8 @@ class Tap(RecordingMode):
                 attn_mask = to_four_dimensions(attn_mask, origin, order)
             query, key, value = (to_four_dimensions(t, origin, order) for t in (query, key, value))
         gradients = output.requires_grad
+        if not gradients and query.requires_grad:  # learned, and expanded in inference mode
+            query = query.detach()
         if not gradients and version_of(key):
             key = key.clone()  # something was written into it: a cache, which changes again
         origin = origin._replace(stacked=is_ambiguous(output, calls[0].module, origin))
@@ -213,8 +234,7 @@ class Tap(RecordingMode):
         if not calls:
             self.elsewhere += weights.ndim > 2
             return
-        inputs = calls[0].tensors
-        shape = tuple(inputs[0].shape) if inputs else ()
+        shape = _shape_given(calls, scores)
         # Scores that the net was given may be a product; nobody here can know.
         given = not of_product and any(scores is tensor for tensor in calls[-1].tensors)
         softmax = Softmax(name, origin, shape, of_product or given, given)
@@ -260,23 +280,18 @@ class Tap(RecordingMode):
         if not use.arranged or not (softmax.of_product or use.weights.shape[-1] in tokens):
             return False
         _, calls, _ = self._find_caller()
-        weights = use.weights if use.order is None else use.weights.permute(use.order)
-        softmax.record = self._record_map(softmax.name, calls, softmax.origin, weights)
+        softmax.record = self._record_map(softmax.name, calls, softmax.origin, use.weights)
+        softmax.record.anchor = use.own if use.own.requires_grad else None
         return True
 
     def _arrange(self, record: AttentionRecord, use: Use) -> None:
         changed = use.acting is not None
-        if not (changed or use.order or heads_first(use, record.origin)):
+        if use.summed or not (changed or use.order or heads_first(use, record.origin)):
             return
-        weights = use.weights if use.acting is None else use.acting
-        order: Arrangement | None
-        if use.order is not None and weights.ndim == 4:
-            order = Arrangement(use.order)
-        elif heads_first(use, record.origin):
-            order = Arrangement((1, 0, 2, 3))
-        else:
-            order = find_arrangement(weights.shape, record.origin, handwritten=True)
-        record.amend(to_four_dimensions(weights, record.origin, order), weights, order, changed)
+        weights = use.own if use.acting is None else use.acting
+        arrangement = _arrangement(use, record.origin)
+        map = to_four_dimensions(weights, record.origin, arrangement)
+        record.amend(map, weights, arrangement, changed)
 
     def _pass_over_deferred(self) -> None:
         name, calls, _ = self._find_caller()
@@ -298,7 +313,9 @@ class Tap(RecordingMode):
         for softmax in self.uses.softmaxes:
             if softmax.done:
                 continue
-            if softmax.record is None:
+            if softmax.collected:
+                self._pass_over(softmax, "it is multiplied along another dimension than its own")
+            elif softmax.record is None:
                 self._pass_over(softmax, softmax.why_none)
             elif softmax.name in self.proven:
                 self._pass_over(softmax, "the module attends by another map")
@@ -344,6 +361,15 @@ def pad_nested(tensor: Tensor) -> tuple[Tensor, Tensor]:
     return padded, real
 
 
+def _shape_given(calls: list[ModuleCall], scores: Tensor | None) -> tuple[int, ...]:
+    """Find the shape of what the innermost module was given that was not given the scores."""
+    for call in calls:
+        inputs = call.tensors
+        if not any(tensor is scores for tensor in inputs):
+            return tuple(inputs[0].shape) if inputs else ()
+    return ()
+
+
 def _with_one_head(origin: Origin, shape: Sequence[int], calls: list[ModuleCall]) -> Origin:
     """Note where the heads of a module cannot share the first dimension of its map."""
     if len(shape) != 3 or (call := call_with_heads(calls)) is None:
@@ -373,6 +399,19 @@ def over_channels(shape: tuple[int, ...], tokens: tuple[int, ...]) -> bool:
     return shape[3] not in tokens[:2] and shape[1] * shape[3] == tokens[2]
 
 
+def _arrangement(use: Use, origin: Origin) -> Arrangement | None:
+    """Find the way from the model's weights to (..., H, Q, K)."""
+    if heads_first(use, origin):
+        return Arrangement((1, 0, 2, 3))
+    shape = use.own.shape
+    if use.order is None:
+        return find_arrangement(shape, origin, handwritten=True)
+    found = find_arrangement([shape[place] for place in use.order], origin, handwritten=True)
+    if found is None or found.heads or (use.named and len(shape) == 4):
+        return Arrangement(use.order)
+    return Arrangement(tuple(use.order[place] for place in found.order))
+
+
 def heads_first(use: Use, origin: Origin) -> bool:
     """Whether the values show that heads come before as many images: (H, B, Q, K).
 
@@ -380,7 +419,7 @@ def heads_first(use: Use, origin: Origin) -> bool:
     copied the values since.
     """
     values = use.values
-    if values.ndim != 4 or use.weights.ndim != 4 or use.order is not None:
+    if values.ndim != 4 or use.own.ndim != 4 or use.order is not None:
         return False
     same = values.shape[0] == values.shape[1] == origin.heads
     return same and values.stride(0) < values.stride(1)

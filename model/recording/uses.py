@@ -15,6 +15,7 @@ from weakref import KeyedRef
 from torch import Tensor, nn
 
 from model.recording.functions import Role
+from model.recording.infer import tokens_and_widths
 from model.recording.origin import Origin
 from model.recording.record import AttentionRecord
 from model.recording.written_out import WrittenOut, next_stage
@@ -32,6 +33,7 @@ class Softmax:
     record: AttentionRecord | None = None
     why_none: str = ""  # where there is no record
     done: bool = False  # whether it has met values
+    collected: bool = False  # whether it was multiplied along another dimension
     consumed: bool = False  # whether anything was computed from it
     tensors: list[int] = field(default_factory=list)  # the ids of those that come from it
 
@@ -52,12 +54,20 @@ class Use:
     """A product of followed weights with values along the dimension of the softmax."""
 
     followed: Followed
-    weights: Tensor  # (..., Q, K), as it multiplies the values
+    own: Tensor  # the weights, as the model gave them to the product
     values: Tensor  # (..., K, d)
-    order: tuple[int, ...] | None = None  # of the dimensions, where an einsum names them
+    order: tuple[int, ...] | None = None  # of the weights' dimensions, to (..., Q, K)
+    named: bool = False  # whether an einsum names the dimensions
     values_of_product: bool = False
     result_order: tuple[int, ...] | None = None  # of the result's dimensions, to (..., Q, d)
     arranged: bool = True  # whether the weights are known to be (..., Q, K), after `order`
+    summed: bool = False  # whether there is one query only, without a dimension
+
+    @property
+    def weights(self) -> Tensor:
+        """The weights that multiply the values, (..., Q, K)."""
+        weights = self.own if self.order is None else self.own.permute(self.order)
+        return weights[..., None, :] if self.summed else weights
 
     @property
     def sources(self) -> list[Softmax]:
@@ -68,24 +78,38 @@ class Use:
     def acting(self) -> Tensor | None:
         """The weights before dropout, where they are not just the softmax; None where they are."""
         acting = self.followed.acting
-        if acting is None or acting.shape != self.weights.shape:
-            return None if acting is None else self.weights
+        if acting is None or acting.shape != self.own.shape:
+            return None if acting is None else self.own
         return acting
 
     def why_no_map(self) -> str | None:
         """Say what the weights are if they are no map of tokens; None for a map."""
         source = self.sources[0]
         tokens, widths = tokens_and_widths(source.input)
-        queries, keys = self.weights.shape[-2:]
-        heads = self.weights.shape[-3] if self.weights.ndim > 3 else 1
+        shape = self.weights.shape
+        queries, keys = shape[-2:]
+        heads = {shape[-3] if len(shape) > 3 else 1, source.origin.heads or 1}
         features = self.values.shape[-1]
-        of_product = any(each.of_product for each in self.sources)
-        if features in tokens and keys not in tokens and heads * features not in widths:
+        of_features = any(head * features in widths for head in heads)
+        if features in tokens and keys not in tokens and not of_features:
+            channels = any(head * keys in widths for head in heads)
+            return "it weighs channels" if channels else "it weighs something else than tokens"
+        if keys in tokens and of_channels(source, self.weights, self.values, widths):
             return "it weighs channels"
-        if not of_product and self.values_of_product:
+        if queries == 1 and keys not in tokens and shape[0] in _tokens_of_all(source.input):
+            return "it weighs something else than tokens"
+        if any(each.of_product for each in self.sources):
+            return None
+        one_map = len(shape) == 3 and shape[0] in source.origin.batches
+        if one_map and (source.origin.heads or 1) > 1 and queries > 1:
+            return "its scores are no product of queries and keys"
+        if self.values_of_product:
             return "it is over the features of each token, as in linear attention"
-        if not of_product and queries not in tokens and heads * queries in widths:
-            return "it is over the tokens of each feature, as in linear attention"
+        if tokens and queries > 1 and queries not in tokens:
+            if any(head * queries in widths for head in heads):
+                return "it is over the tokens of each feature, as in linear attention"
+            if queries != keys:
+                return "its scores are no product of queries and keys"
         return None
 
 
@@ -234,19 +258,28 @@ class UseLog:
         if followed is not None and followed.sources:
             if followed.axis == -1:
                 return self._use(followed, left, right)
-            self._carry(followed, result)
+            self._carry(followed, right, followed.axis, result)
             return None
         followed = self._get(right)
         if followed.axis == -2 and right.ndim > 1 and left.ndim > 1:
+            last = (*range(right.ndim - 2), right.ndim - 1, right.ndim - 2)
             swapped = (*range(result.ndim - 2), result.ndim - 1, result.ndim - 2)
-            return self._use(followed, right.mT, left.mT, result_order=swapped)
-        self._carry(followed, result)
+            return self._use(followed, right, left.mT, order=last, result_order=swapped)
+        self._carry(followed, left, followed.axis, result)
         return None
 
-    def _carry(self, followed: Followed, result: Tensor) -> None:
-        """Follow a product over another dimension: heads were mixed, or groups collected."""
-        if isinstance(result, Tensor) and -followed.axis <= result.ndim:
-            self._follow(result, Followed(followed.sources, followed.axis, result, product=True))
+    def _carry(
+        self, followed: Followed, other: Tensor, axis: int, result: Tensor, shared: bool = True
+    ) -> None:
+        """Follow a product over another dimension, which mixes heads by one matrix for all images.
+
+        A product with tensors of each image collects tokens instead, as slots do.
+        """
+        if shared and other.ndim > 2:
+            for source in followed.sources:
+                source.collected = True
+        elif isinstance(result, Tensor) and -axis <= result.ndim:
+            self._follow(result, Followed(followed.sources, axis, result, product=True))
 
     def _einsum(self, args: tuple, result: Tensor) -> Use | None:
         equation, *operands = args
@@ -264,33 +297,38 @@ class UseLog:
             if len(term) != tensor.ndim:
                 return None
             key = term[followed.axis]
+            values = operands[1 - index]
             if key in output or key not in other:
                 if key in output:
                     axis = output.index(key) - len(output)
-                    self._follow(result, Followed(followed.sources, axis, result, product=True))
+                    shared = any(c in output and c in other for c in term if c != key)
+                    self._carry(followed, values, axis, result, shared)
                 return None
             queries = [c for c in term if c in output and c not in other]
             leading = [c for c in output if c in term and c not in queries]
-            if len(queries) != 1 or len(leading) + 2 != len(term):
-                return self._use(followed, tensor, operands[1 - index], arranged=False)
-            order = tuple(term.index(c) for c in (*leading, queries[0], key))
+            if len(queries) > 1 or len(leading) + len(queries) + 1 != len(term):
+                return self._use(followed, tensor, values, arranged=False)
+            order = tuple(term.index(c) for c in (*leading, *queries, key))
             features = [c for c in other if c not in term]
-            values, result_order = operands[1 - index], None
+            result_order = None
             if len(features) == 1 and all(c in other for c in (*leading, key)):
                 values = values.permute([other.index(c) for c in (*leading, key, features[0])])
             if len(features) == 1 and len(output) == len(leading) + 2:
-                result_order = tuple(output.index(c) for c in (*leading, queries[0], features[0]))
-            return self._use(followed, tensor, values, order, result_order)
+                places = (*leading, *queries, features[0])
+                result_order = tuple(output.index(c) for c in places) if queries else None
+            return self._use(
+                followed,
+                tensor,
+                values,
+                order=order,
+                named=True,
+                result_order=result_order,
+                summed=not queries,
+            )
         return None
 
     def _use(
-        self,
-        followed: Followed,
-        weights: Tensor,
-        values: Tensor,
-        order: tuple[int, ...] | None = None,
-        result_order: tuple[int, ...] | None = None,
-        arranged: bool = True,
+        self, followed: Followed, weights: Tensor, values: Tensor, **details: Any
     ) -> Use | None:
         if weights.ndim < 2 or values.ndim < 2:
             return None  # one row alone: no map can be made of it here
@@ -298,7 +336,7 @@ class UseLog:
             return None
         self._finish(followed.sources)
         of_product = self.is_product(values)
-        return Use(followed, weights, values, order, of_product, result_order, arranged)
+        return Use(followed, weights, values, values_of_product=of_product, **details)
 
     def _finish(self, sources: list[Softmax]) -> None:
         """Follow no longer what has met values: its record may keep the tensor alive."""
@@ -364,11 +402,17 @@ def _tensors(values: Iterable[Any]) -> list[Tensor]:
     return found
 
 
-def tokens_and_widths(shape: tuple[int, ...]) -> tuple[set[int], set[int]]:
-    """The numbers of tokens, and of channels, that a module's input of this shape may have."""
-    match shape:
-        case (_, tokens, width):  # (B, N, D), or (N, B, D)
-            return {tokens, shape[0]}, {width}
-        case (_, second, third, last):  # (B, C, H, W), or (B, H, W, C)
-            return {third * last, second * third}, {second, last}
-    return set(), set()
+def of_channels(source: Softmax, weights: Tensor, values: Tensor, widths: set[int]) -> bool:
+    """Whether values (..., K, d) come from tokens (B, N, D) whose channels are K, as in XCiT.
+
+    Where a head has as many channels as there are tokens, only memory tells: the channels of a
+    token lie beside each other.
+    """
+    heads, queries, keys = weights.shape[-3] if weights.ndim > 3 else 1, *weights.shape[-2:]
+    may_be = len(source.input) == 3 and queries == keys and heads * keys in widths
+    return may_be and values.stride(-2) == 1 < values.stride(-1)
+
+
+def _tokens_of_all(shape: tuple[int, ...]) -> set[int]:
+    """The number of all tokens of all images, for an input (B, N, D) of several tokens."""
+    return {shape[0] * shape[1]} if len(shape) == 3 and min(shape[:2]) > 1 else set()

@@ -480,3 +480,132 @@ def test_groups_are_named():
     records, others = record(nn.Sequential(Attention(), Assigned()), tokens())
     assert [found.name for found in records] == ["0"]
     assert "another dimension" in others
+
+
+def test_pooling_by_einsum_has_one_query():
+    class Summed(SequencePooled):
+        def forward(self, x: Tensor) -> Tensor:
+            self.acts = self.score(x)[..., 0].softmax(dim=1)
+            return torch.einsum("bn,bnd->bd", self.acts, x)[:, None]
+
+    net = nn.Sequential(Attention(), Summed())
+    (_, found), nothing = record(net, tokens())
+    assert found.shape == (2, 1, 1, TOKENS)
+    assert torch.equal(found.weights()[:, 0, 0], net[1].acts)
+    assert nothing is None
+
+
+def test_slots_by_einsum_are_named():
+    class Slots(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            assigned = torch.einsum("btd,bsd->bts", x, x[:, :3]).softmax(-1)
+            return torch.einsum("bts,btd->bsd", assigned, x)
+
+    records, others = record(nn.Sequential(Attention(), Slots()), tokens())
+    assert [found.name for found in records] == ["0"]
+    assert "along another dimension" in others
+
+
+def test_a_softmax_of_features_before_any_product_is_named():
+    """LambdaNetworks (Bello 2021) normalise keys over the tokens, without queries."""
+
+    class Lambda(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            keys = x[..., :5].mT.softmax(-1)
+            return x[..., :5] @ (keys @ x)
+
+    records, others = record(nn.Sequential(Attention(), Lambda()), tokens())
+    assert [found.name for found in records] == ["0"]
+    assert others == (
+        "1 softmax was seen and not recorded: 1 (its scores are no product of queries and keys)."
+    )
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_queries_that_are_learned_can_be_read_after_inference_mode(images):
+    class Asked(nn.Module):
+        num_heads = HEADS
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.query = nn.Parameter(tokens(1)[:, :1])
+
+        def forward(self, x: Tensor) -> Tensor:
+            query = heads_of(self.query.expand(len(x), -1, -1))
+            return F.scaled_dot_product_attention(query, heads_of(x), heads_of(x))
+
+    net = Asked()
+    with torch.inference_mode(), AttentionRecorder(net) as recorder:
+        net(tokens(images))
+    (found,) = recorder.records
+    scores = heads_of(net.query.detach()).double() @ heads_of(tokens(images)).double().mT / 8**0.5
+    assert (found.weights() - scores.softmax(-1)).abs().max() < 1e-6
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_flex_attention_is_named():
+    from torch.nn.attention import flex_attention as flex
+
+    class Flexible(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            heads = torch.cat([x, x], -1).unflatten(-1, (HEADS, -1)).transpose(1, 2)
+            mixed = flex.flex_attention(heads, heads, heads)
+            return mixed.transpose(1, 2).flatten(2)[..., :WIDTH]
+
+    records, others = record(nn.Sequential(Attention(), Flexible(), Flexible()), tokens())
+    assert [found.name for found in records] == ["0"]
+    assert others.startswith("2 softmaxes were seen and not recorded: 1 (flex_attention")
+
+
+@pytest.mark.parametrize("images", [1, 2, HEADS])
+def test_fewer_keys_than_tokens_are_self_attention_on_a_coarser_grid(images):
+    """PVT (Wang et al. 2021) reduces the keys by a convolution."""
+
+    class Reduced(Attention):
+        def forward(self, x: Tensor) -> Tensor:
+            q, k, v = map(heads_of, self.qkv(x).chunk(3, -1))
+            k, v = (t.unflatten(2, (3, 3)).mean(3) for t in (k, v))
+            self.acts = (q @ k.mT / 8**0.5).softmax(-1)
+            return (self.acts @ v).transpose(1, 2).flatten(2)
+
+    net = nn.Sequential(Reduced())
+    (found,), _ = record(net, tokens(images))
+    assert (found.kind, found.shape) == ("self", (images, HEADS, TOKENS, 3))
+    assert torch.equal(found.weights(), net[0].acts)
+
+
+def test_a_list_of_pictures_is_a_batch_of_as_many():
+    class Listed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = Attention()
+
+        def forward(self, pictures: list[Tensor]) -> Tensor:
+            return self.attention(torch.stack(pictures).flatten(2).mT @ torch.ones(3, WIDTH))
+
+    net = Listed()
+    with torch.no_grad(), AttentionRecorder(net) as recorder:
+        net([torch.randn(3, 4, 4) for _ in range(5)])
+    (found,) = recorder.records
+    assert found.origin.batches == (5,)
+    assert found.shape == (5, HEADS, 16, 16)
+
+
+@pytest.mark.parametrize("images", [1, 2, HEADS])
+@pytest.mark.parametrize("count", [8, 9])  # a head has 8 channels
+def test_channels_are_known_where_there_are_as_many_tokens(images, count):
+    class Channels(nn.Module):
+        num_heads = HEADS
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
+
+        def forward(self, x: Tensor) -> Tensor:
+            q, k, v = (heads_of(t).mT for t in self.qkv(x).chunk(3, -1))  # (B, H, d, N)
+            return ((q @ k.mT).softmax(-1) @ v).mT.transpose(1, 2).flatten(2)
+
+    x = torch.randn(images, count, WIDTH, generator=torch.Generator().manual_seed(7))
+    records, others = record(nn.Sequential(Attention(), Channels()), x)
+    assert [found.name for found in records] == ["0"]
+    assert others == "1 softmax was seen and not recorded: 1 (it weighs channels)."
