@@ -8,6 +8,8 @@ median.
     python -m benchmarks.classroom --sessions 200
     python -m benchmarks.classroom --sessions 200 --root OTHER_CHECKOUT
     python -m benchmarks.classroom --sessions 200 --replicas 3      # one of them is killed
+    python -m benchmarks.classroom --sessions 200 --isolation
+    python -m benchmarks.classroom --sessions 30 --large
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.classroom_isolation import look_around
 from benchmarks.classroom_recording import Recording, record
 from benchmarks.classroom_server import App, serve, serve_replicas
 from benchmarks.classroom_student import Lost, Outcome, Requests, Student, photo_of
@@ -219,6 +222,49 @@ async def lesson(
     return rows
 
 
+async def large_photos(
+    address: str, app: App, recording: Recording, count: int
+) -> list[tuple[str, str]]:
+    """Let some upload photos of 24 megapixels at once, and watch memory and health."""
+    students = [
+        Student(address, recording, photo_of(number, (6000, 4000))) for number in range(count)
+    ]
+    for student in students:
+        await student.open()
+    idle, peak = app.mebibytes, 0.0
+
+    async def watch() -> None:
+        nonlocal peak
+        while True:
+            peak = max(peak, app.mebibytes)
+            await asyncio.sleep(0.05)
+
+    watching = asyncio.create_task(watch())
+    result = await together(address, [student.act("upload") for student in students])
+    watching.cancel()
+    await leave(students)
+    size = sum(len(student.photo) for student in students) / 2**20
+    return [
+        row_of_all(f"{count} photos of 24 megapixels, {size:,.0f} MiB of files", result),
+        ("memory in MiB idle / at most", _three(idle, peak)),
+    ]
+
+
+async def isolation(
+    address: str, recording: Recording, count: int, payloads: int
+) -> list[tuple[str, str]]:
+    """Let each look at a photo whose pixels say whose it is, and check every one that arrives."""
+    found = await look_around(address, recording, count, payloads)
+    return [
+        ("photos checked / of somebody else", f"{found.checked:,} / {found.wrong}"),
+        (
+            "questions with a neighbour's address: refused / answered",
+            f"{found.strangers_refused} / {found.strangers_answered}",
+        ),
+        ("actions lost", str(found.lost)),
+    ]
+
+
 def _three(*numbers: float) -> str:
     return " / ".join(f"{number:,.0f}" for number in numbers)
 
@@ -231,6 +277,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=45, help="of clicking")
     parser.add_argument("--root", type=Path, default=ROOT, help="the checkout to measure")
     parser.add_argument("--haproxy", type=Path, default=ROOT / "deploy" / "haproxy.cfg")
+    parser.add_argument("--isolation", action="store_true", help="check whose photos arrive")
+    parser.add_argument("--payloads", type=int, default=5_000, help="photos to check at least")
+    parser.add_argument("--large", action="store_true", help="upload photos of 24 megapixels")
     given = parser.parse_args()
     random.seed(0)
     load = os.getloadavg()[0]
@@ -241,7 +290,15 @@ def main() -> None:
     else:
         with serve(given.root) as app:
             recording = record(app.address)
-            rows = asyncio.run(lesson(app.address, [app], recording, given.sessions, given.seconds))
+            if given.isolation:
+                rows = asyncio.run(
+                    isolation(app.address, recording, given.sessions, given.payloads)
+                )
+            elif given.large:
+                rows = asyncio.run(large_photos(app.address, app, recording, given.sessions))
+            else:
+                asked = lesson(app.address, [app], recording, given.sessions, given.seconds)
+                rows = asyncio.run(asked)
     rows.append(("load of the machine before", f"{load:.1f} on {os.cpu_count()} cores"))
     print_table(f"{given.sessions} students, {given.replicas} process(es)", rows)
 

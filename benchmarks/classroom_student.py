@@ -9,6 +9,7 @@ import random
 import re
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -139,6 +140,10 @@ class Student:
     layers: set[int] = field(default_factory=set)
     received: int = 0
     widget_ids: dict[str, str] = field(default_factory=dict)
+    own_paths: set[str] = field(default_factory=set)
+    """Requests that were answered."""
+    on_blob: Callable[[bytes], None] = lambda blob: None
+    """Called with each payload and each answer."""
     own_file: FileURLs | None = None
 
     def __post_init__(self) -> None:
@@ -240,6 +245,7 @@ class Student:
         if element.WhichOneof("type") != "bidi_component":
             return
         blob = element.bidi_component.bytes
+        self.on_blob(blob)
         if found := KEY.search(blob):
             self.key = found[1].decode()
         if not self.explorer or b'"revision"' in blob[:8192]:
@@ -312,6 +318,9 @@ class Student:
             event.method, event.path, headers, event.body
         )
         self.received += len(body)
+        self.on_blob(body)
+        if status == 200 and event.method == "GET":
+            self.own_paths.add(event.path)
         if "immutable" in answered.get("cache-control", ""):
             self.kept.add(event.path)
         if status >= 500:
