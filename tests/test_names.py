@@ -146,6 +146,7 @@ SHARED = {
     "names": "published: zoo.names and samples.names",
     "overlay": "the picture, and the component that shows it",
     "sheet": "the picture, and the component that shows it",
+    "rollout": "the map, and the component that shows it",
     "Cost": "a result, and what its page keeps in the session",
     "Scene": "a picture, and what its pages keep in the session",
 }

@@ -199,10 +199,12 @@ def test_the_keyboard_goes_on_from_the_patch_under_the_mouse(open_page):
 
 def test_rollout_is_read_with_the_keyboard(open_page):
     page = open_page()
-    canvas = page.locator(".overlay canvas.photo")
-    readout = page.locator(".overlay .readout")
+    canvas = page.locator(".rollout canvas.photo")
+    canvas.scroll_into_view_if_needed()
+    readout = page.locator(".rollout .readout")
+    readout.filter(has_text="All patches together").wait_for()
     caption, untouched = readout.inner_text(), canvas.evaluate(PIXELS)
-    highest = re.match(r"[\d.]+ ?%", page.locator(".overlay .high").inner_text())[0]
+    highest = re.match(r"[\d.]+ ?%", page.locator(".rollout .high").inner_text())[0]
     canvas.focus()
     page.keyboard.press("ArrowDown")
     said = readout.inner_text()
@@ -234,7 +236,7 @@ def test_a_model_with_fewer_layers_is_shown_at_the_same_place(open_page):
 
 def test_the_settings_of_rollout_stay_when_the_photo_is_clicked(open_page):
     page = open_page()
-    page.locator('[data-testid="stButtonGroup"] button', has_text="max").click()
+    page.locator(".fusions label", has_text="max").click()
     page.wait_for_function("location.search.includes('fusion=max')")
     settle(page)
     photo(page).scroll_into_view_if_needed()
@@ -318,7 +320,7 @@ def test_nothing_is_cut_off_in_any_light(open_page, width, scheme):
         "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
     )
     assert overflow <= 0
-    for selector in (".explorer", ".sheet canvas", ".overlay"):
+    for selector in (".explorer", ".sheet canvas", ".rollout"):
         box = page.locator(selector).first.bounding_box()
         assert box["x"] >= 0 and box["x"] + box["width"] <= width
     background = page.evaluate(
@@ -329,35 +331,114 @@ def test_nothing_is_cut_off_in_any_light(open_page, width, scheme):
     assert (luma[0] < luma[1]) == (scheme == "dark")
 
 
-def test_queries_and_keys_are_sent_once(open_page):
+def listen(page) -> list[str]:
+    """Count messages from now on, and list what is asked of the routes, by method and question."""
+    asked: list[str] = []
+    count_messages(page)
+    page.on(
+        "request",
+        lambda request: asked.append(
+            f"{request.method} {re.sub('^.*?/look/(?:[0-9a-f]{20}/)?', '', request.url)}"
+        ),
+    )
+    return asked
+
+
+def sent(page) -> int:
+    return page.evaluate("window.sentToServer")
+
+
+def test_a_look_costs_no_rerun(open_page):
     page = open_page("?photo=coffee&layer=1")
+    page.locator(".sheet canvas").scroll_into_view_if_needed()
+    page.locator(".rollout .readout", has_text="All patches together").wait_for()
+    page.wait_for_timeout(1500)  # until every layer is here
+    photo(page).scroll_into_view_if_needed()
+    asked = listen(page)
+
+    for x in (0.1, 0.5, 0.9):  # under the mouse: nothing at all
+        page.mouse.move(*point(page, x, 0.4))
+        page.wait_for_timeout(400)
+    assert (sent(page), asked) == (0, [])
+
+    page.mouse.click(*point(page, 0.3, 0.6))  # a patch: its rollout row, and a report
+    page.wait_for_function("location.search.includes('held')")
+    page.wait_for_timeout(300)
+    assert sorted(name.split("/")[0] for name in asked) == ["GET rollout", "POST view"]
+    asked.clear()
+    for place, wanted in (
+        (page.locator(".heads label").nth(1), "head=2"),
+        (page.locator(".layers label").nth(2), "layer=3"),
+        (page.locator(".layers label").nth(0), "layer=1"),
+        (page.locator(".sheet canvas"), "layer=1&head=1"),
+    ):
+        place.click(**({"position": {"x": 40, "y": 40}} if "sheet" in str(place) else {}))
+        page.wait_for_function(f"location.search.includes('{wanted}')")
+        page.wait_for_timeout(300)
+        assert set(asked) <= {"POST view"}, "a head, a layer that is here: nothing is sent"
+    page.locator(".explorer summary").click()
+    page.locator(".explorer .colors").select_option("magma")
+    page.wait_for_function("location.search.includes('colors=magma')")
+    page.locator(".fusions label", has_text="max").click()
+    page.wait_for_function("location.search.includes('fusion=max')")
+    page.wait_for_timeout(300)
+    assert sum(name.startswith("GET") for name in asked) == 1, "one rollout row"
+    assert sent(page) == 0
+
+
+def test_back_and_forward_restore_each_choice(open_page):
+    page = open_page("?photo=coffee&layer=2")
+    arrived = page.evaluate("[history.length, location.search]")
+    assert "model=" in arrived[1], "arriving writes the address without a step"
+    start = pixels(page)
     page.mouse.click(*point(page, 0.3, 0.6))
     page.wait_for_function("location.search.includes('held')")
-    received = []
-    page.evaluate(
-        """() => {
-            window.received = 0;
-            const descriptor = Object.getOwnPropertyDescriptor(MessageEvent.prototype, "data");
-            Object.defineProperty(MessageEvent.prototype, "data", {
-                get() {
-                    const data = descriptor.get.call(this);
-                    if (this.target instanceof WebSocket) {
-                        window.received += data.byteLength ?? data.size ?? data.length;
-                    }
-                    return data;
-                },
-            });
-        }"""
-    )
-    for layer in ("2", "1", "2", "1"):
-        page.evaluate("window.received = 0")
-        page.locator(".layers label", has_text=layer).click()
-        page.wait_for_function(f"location.search.includes('layer={layer}&')")
-        settle(page)
-        received.append(page.evaluate("window.received"))
-        assert f"Heads of layer {layer}" in page.locator(".heads-title").inner_text()
-    assert received[2] < received[0] - 10_000
-    assert max(received[2:]) < min(received[0], 10**6)
+    page.locator(".layers label").nth(3).click()
+    page.wait_for_function("location.search.includes('layer=4')")
+    page.mouse.move(5, 5)
+    chosen = pixels(page)
+    assert page.evaluate("history.length") == arrived[0] + 2
+    page.mouse.move(*point(page, 0.5, 0.5))
+    page.mouse.move(5, 5)
+    page.get_by_text("Rocket").click()
+    page.wait_for_function("location.search.includes('rocket')")
+    settle(page)
+    assert page.evaluate("history.length") == arrived[0] + 3
+    page.go_back()
+    page.wait_for_function("location.search.includes('coffee')")
+    settle(page)
+    page.wait_for_timeout(500)
+    settle(page)
+    assert pixels(page) == chosen
+    page.go_back()
+    page.get_by_text("Heads of layer 2", exact=True).wait_for()
+    page.go_back()
+    page.locator(".from", has_text="From CLS").wait_for()
+    settle(page)
+    assert pixels(page) == start and page.evaluate("location.search") == arrived[1]
+    page.go_forward()
+    page.go_forward()
+    page.get_by_text("Heads of layer 4", exact=True).wait_for()
+    settle(page)
+    assert pixels(page) == chosen
+    go_to(page, "Measure", "Cost")
+    page.wait_for_function("location.pathname === '/cost'")
+    page.wait_for_timeout(500)
+    wait_until_idle(page)
+    page.go_back()
+    settle(page)
+    page.get_by_text("Heads of layer 4", exact=True).wait_for()
+    assert "coffee" in page.evaluate("location.search")
+
+
+def test_what_is_saved_is_what_is_seen(open_page):
+    page = open_page("?photo=coffee&layer=2")
+    page.mouse.click(*point(page, 0.3, 0.6))
+    page.locator(".layers label").nth(3).click()
+    page.get_by_role("button", name="Export").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="This map over the photo").click()
+    assert re.search("layer4-mean-r10c5", download.value.suggested_filename)
 
 
 def test_the_view_is_still_there_after_a_visit_to_another_page(open_page):

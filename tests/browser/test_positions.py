@@ -103,7 +103,7 @@ def test_a_click_on_a_dot_opens_explore_on_that_head(open_at):
 
 def test_cost_is_measured_when_asked(open_at):
     page = open_at("cost?base=CS231n", PAGES["cost"])
-    page.get_by_role("button", name="Measure").click()
+    page.get_by_test_id("stMain").get_by_role("button", name="Measure").click()
     page.get_by_text("Milliseconds").wait_for()
 
 

@@ -3,14 +3,14 @@
 Stepping from word to word, head to head or patch to word then asks the server nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from viz.components.draw_style import DrawStyle
-from viz.components.payload import pack
+from viz.components.payload import pack, with_photo
 
 MEMORY_OF_ONE = (
     "This captioner sees the photo as one single vector. Cross-attention shares out 100 % among "
@@ -59,7 +59,7 @@ class Objects:
 
 def caption_payload(
     caption: CaptionLike,
-    photo: bytes,
+    photo: bytes | Mapping[str, str],
     grid: tuple[int, int],
     view: dict[str, object],
     style: DrawStyle,
@@ -71,11 +71,13 @@ def caption_payload(
     memory_of_one: bool = False,
     summary: str = "",
     key: str = "",
+    revision: str = "",
 ) -> bytes:
     """Pack a caption, its maps and its photo.
 
     Args:
-        photo: JPEG of what the model sees.
+        photo: JPEG of what the model sees, or the header entries with which the browser asks for
+            it.
         grid: (rows, columns) of the memory's patches.
         view: where to begin: layer, head (or "mean"), word, and whether boxes are drawn.
         prefix: names of memory tokens before the patches.
@@ -84,11 +86,13 @@ def caption_payload(
         objects: the objects of a drawn scene.
         style: how maps are drawn.
         summary: plain text under the words.
-        key: tells this caption from others in what the browser reports.
+        key: tells this caption from others.
+        revision: names the view with which it begins, in what the browser reports.
     """
     objects = objects or Objects()
     header = {
         "id": key,
+        "revision": revision,
         "words": list(caption.words),
         "probabilities": np.exp(caption.logprobs).tolist(),
         "logprobs": np.maximum(caption.logprobs, -999).tolist(),
@@ -113,4 +117,5 @@ def caption_payload(
     maps = {f"cross_{i}": layer for i, layer in enumerate(caption.cross)}
     maps |= {f"self_{i}": layer for i, layer in enumerate(caption.self_)}
     halves = {name: layer.astype(np.float16) for name, layer in maps.items()}
-    return pack(header, photo=photo, **halves)
+    header, arrays = with_photo(header, photo)
+    return pack(header, **arrays, **halves)

@@ -1,17 +1,18 @@
 """Put the browser components on a page.
 
 Each is a folder of HTML, CSS and JavaScript beside this file; what several need is in ``shared/``.
-Python sends one blob (see ``viz.components.payload``); the photo is in it, so a component draws
-alone.
+Python sends one blob (see ``viz.components.payload``). What is not in it, the browser asks for: see
+``shared/answers.js`` and ``viz.server.routes``.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import streamlit as st
 
 from viz.components.bundle import join_script, join_style, read_page
+from viz.components.payload import pack
 from viz.pictures.colors import COLOR_MAPS, lookup_table
 
 
@@ -31,50 +32,63 @@ def component(name: str) -> Callable[..., Any]:
     )
 
 
-_explorer, _sheet, _overlay, _captions, _row, _tiles, _features, _lens = map(
-    component,
-    ("explorer", "sheet", "overlay", "captions", "row", "tiles", "features", "lens"),
+_address, _explorer, _sheet, _rollout, _overlay = map(
+    component, ("address", "explorer", "sheet", "rollout", "overlay")
+)
+_captions, _row, _tiles, _features, _lens = map(
+    component, ("captions", "row", "tiles", "features", "lens")
 )
 _inside = component("inside")
 
 
-def explorer(payload: bytes, on_view: Callable[[], None], key: str = "explorer") -> None:
-    """Mount the explorer; ``on_view`` runs when the user has changed the view.
+def _run_again() -> None:
+    """Let the page run again: the browser lacks what the server has let go of."""
 
-    The new view is then at ``st.session_state[key]["view"]``.
+
+def address(header: Mapping[str, Any], key: str) -> None:
+    """Hand the browser's history the address of what is shown.
+
+    Where Back or Forward ask for another address, its query is at
+    ``st.session_state[key]["open"]`` in the next run.
     """
-    _explorer(data=payload, key=key, on_view_change=on_view)
+    _address(data=pack(dict(header)), key=key, on_open_change=_run_again)
 
 
-def sheet(payload: bytes, on_choose: Callable[[], None], key: str = "sheet") -> None:
-    """Mount the layers x heads sheet; ``on_choose`` runs when a head was clicked.
+def explorer(payload: bytes, key: str = "explorer") -> None:
+    """Mount the explorer."""
+    _explorer(data=payload, key=key, on_lost_change=_run_again)
 
-    The choice is then at ``st.session_state[key]["choose"]``: layer and head, from zero.
-    """
-    _sheet(data=payload, key=key, on_choose_change=on_choose)
+
+def sheet(payload: bytes, key: str = "sheet") -> None:
+    """Mount the layers x heads sheet."""
+    _sheet(data=payload, key=key, on_lost_change=_run_again)
+
+
+def rollout(payload: bytes, key: str) -> None:
+    """Mount attention rollout from the token of the view."""
+    _rollout(data=payload, key=key, on_lost_change=_run_again)
 
 
 def overlay(payload: bytes, key: str) -> None:
     """Mount one finished map over the photo."""
-    _overlay(data=payload, key=key)
+    _overlay(data=payload, key=key, on_lost_change=_run_again)
 
 
 def captions(
     payload: bytes,
-    on_view: Callable[[], None],
     on_continue: Callable[[], None],
     on_beam: Callable[[], None],
     key: str = "captions",
 ) -> None:
     """Mount a caption with its maps (see ``viz.components.caption_payload``).
 
-    What the user did is at ``st.session_state[key]``: "view" (layer, head, word, looks),
-    "continue" (the words to begin with), "beam" (the number of a beam).
+    What the user did is at ``st.session_state[key]``: "continue"
+    (the words to begin with), "beam" (the number of a beam).
     """
     _captions(
         data=payload,
         key=key,
-        on_view_change=on_view,
+        on_lost_change=_run_again,
         on_continue_change=on_continue,
         on_beam_change=on_beam,
     )
@@ -93,7 +107,7 @@ def row(payload: bytes, on_choose: Callable[[], None] = lambda: None, key: str =
 
     Its id is then at ``st.session_state[key]["choose"]``.
     """
-    _row(data=payload, key=key, on_choose_change=on_choose)
+    _row(data=payload, key=key, on_choose_change=on_choose, on_lost_change=_run_again)
 
 
 def tiles(payload: bytes, key: str) -> None:

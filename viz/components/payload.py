@@ -8,6 +8,7 @@ bytes inside a dict would become text.
 
 import io
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,19 @@ def unpack(blob: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         array = np.frombuffer(blob, dtype, count, start + entry["offset"])
         arrays[entry["name"]] = array.reshape(entry["shape"])
     return header, arrays
+
+
+def with_photo(
+    header: Mapping[str, Any], photo: bytes | Mapping[str, str]
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Add a photo to a payload: as bytes, or as the entries with which the browser asks for it.
+
+    Returns:
+        The header, and the arrays to pack with it.
+    """
+    if isinstance(photo, bytes):
+        return dict(header), {"photo": photo}
+    return {**header, **photo}, {}
 
 
 def photo_bytes(photo: Image.Image, max_side: int = 720) -> bytes:

@@ -3,13 +3,14 @@
 The mouse over one of them marks the same patch in all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from viz.components.draw_style import DrawStyle
-from viz.components.payload import pack
+from viz.components.payload import pack, with_photo
 from viz.pictures.overlay import scaled_to_maximum
 
 
@@ -31,7 +32,7 @@ class Cell:
 
 def row_payload(
     cells: Sequence[Cell],
-    photo: bytes,
+    photo: bytes | Mapping[str, str],
     grid: tuple[int, int],
     chosen: str,
     style: DrawStyle,
@@ -43,7 +44,7 @@ def row_payload(
     """Pack the row; each map is scaled to its own maximum.
 
     Args:
-        photo: JPEG.
+        photo: JPEG, or the header entries with which the browser asks for it.
         chosen: the id of the chosen cell.
         variants: titles of the maps of one cell, one above the other.
         hint: the line under the row while the mouse is elsewhere.
@@ -52,7 +53,7 @@ def row_payload(
     """
     maps = [scaled_to_maximum(m) for cell in cells for m in cell.maps]
     shown = ("id", "title", "short", "group", "missing", "notes")
-    header = {
+    header: dict[str, Any] = {
         "cells": [{name: getattr(cell, name) for name in shown} for cell in cells],
         "variants": list(variants),
         "grid": grid,
@@ -63,4 +64,5 @@ def row_payload(
         "box": box,
     }
     values = np.stack(maps) if maps else np.zeros((0, *grid), np.float32)
-    return pack(header, photo=photo, values=values.astype(np.float32))
+    header, arrays = with_photo(header, photo)
+    return pack(header, **arrays, values=values.astype(np.float32))

@@ -22,7 +22,8 @@ from viz.pages.attribution_settings import Size, method_texts
 from viz.pages.attribution_target import Case, case_url_params, choose_case
 from viz.pages.attribution_texts import CAN_TELL, SAME_FOR_EVERY_CLASS
 from viz.pages.shared import open_models
-from viz.pages.shared.address import write_address
+from viz.pages.shared.browser import write_address
+from viz.pages.shared.photos import grant_photo
 from viz.pages.shared.state import Attribution
 from viz.pages.shared.text import plain
 
@@ -125,7 +126,7 @@ def _show_row(
         cells.append(Cell(name, title, text.short, text.group, drawn, missing, notes))
     payload = row_payload(
         cells,
-        case.photo,
+        grant_photo(case.photo),
         grid,
         method,
         case.style,
@@ -188,11 +189,9 @@ def _show_large(
         "caption": "" if total else f"This map is zero everywhere: nothing speaks for {case.name}.",
         "alt": f"{title}, {about}",
         "box": marked.box if marked else None,
-    }
+    } | grant_photo(case.photo)
     st.caption(f"{title}, {plain(about)}")
-    mounts.overlay(
-        pack(header, photo=case.photo, values=values.astype(np.float32)), key=Attribution.large.name
-    )
+    mounts.overlay(pack(header, values=values.astype(np.float32)), key=Attribution.large.name)
 
 
 # -- how far they agree ---------------------------------------------------------------------------

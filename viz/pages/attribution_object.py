@@ -15,7 +15,7 @@ from model.attribution.metrics.localisation import (
 from viz.pages.attribution_target import Case
 from viz.pages.shared import address
 from viz.pages.shared.address import Box
-from viz.pages.shared.state import Attribution
+from viz.pages.shared.state import Attribution, read_link
 
 WHOLE = (1.0, 1.0)  # boxes are shares of the picture
 DEFAULT_BOX: Box = (25, 25, 75, 75)
@@ -132,7 +132,7 @@ def _begin_box(case: Case) -> None:
     """Begin the box from a link, once; another photo begins without."""
     first = not Attribution.box_picture.is_set
     if first or Attribution.box_picture.get() != case.picture.key:
-        linked = address.BOX.read(address.read_address()) if first else None
+        linked = address.BOX.read(read_link()) if first else None
         left, top, right, bottom = linked or DEFAULT_BOX
         Attribution.box_on.set(linked is not None)
         Attribution.box_across.set((left, right))

@@ -13,10 +13,10 @@ from model.datasets import scenes
 from model.zoo import checkpoints
 from model.zoo.cards import read_card
 from viz.components.draw_style import DrawStyle
-from viz.components.payload import photo_bytes
 from viz.pages.attribution_maps import Target, probabilities
 from viz.pages.shared import address, open_models, picture, scene
 from viz.pages.shared.captions_written import Question, caption_of, first_telling
+from viz.pages.shared.photos import framed_photo
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.session import (
     Session,
@@ -25,7 +25,7 @@ from viz.pages.shared.session import (
     record_session,
     session_url_params,
 )
-from viz.pages.shared.state import Attribution, Key, Scene, Shared
+from viz.pages.shared.state import Attribution, Key, Scene, Shared, read_link
 from viz.pages.shared.text import plain
 from viz.pages.shared.view import style_from_address
 
@@ -79,7 +79,7 @@ class Case:
 
 def choose_case() -> Case:
     """Show the page's heading and all choices; return what was chosen."""
-    url_params = address.read_address()
+    url_params = read_link()
     asked = _begin_captioner(address.MODEL.read(url_params) or "")
     notes = begin_session(also=open_models.captioners_of_photos())
     scene.begin_scene(url_params if asked else {})
@@ -228,7 +228,7 @@ def _begin_class(bundle: Bundle, about: About, classes: int) -> None:
     """Begin with the class that a link names, once."""
     if Attribution.target.is_set:
         return
-    linked = address.CLASS.read(address.read_address())
+    linked = address.CLASS.read(read_link())
     names = [class_name(bundle, i) for i in range(classes)]
     Attribution.target.set((names.index(linked), about) if linked in names else None)
     if linked is not None and linked not in names:
@@ -277,7 +277,7 @@ def _word_case(
         shown,
         bundle.word(caption.words, place),
         f"“{caption.words[place]}”",
-        photo_bytes(scene.enlarged(bundle.frame(shown.image))),
+        framed_photo(bundle, shown),
         style,
         scene=drawn is not None,
         drawn=named.get(place),
@@ -289,7 +289,7 @@ def _choose_word(caption: Caption, named: dict[int, Drawn], about: About) -> int
     """Show the words; return the place of the one that is chosen."""
     count = len(caption.words)
     if not Attribution.word.is_set:
-        linked = address.WORD.read(address.read_address())
+        linked = address.WORD.read(read_link())
         Attribution.word.set((linked, about) if linked is not None and linked < count else None)
     place, chosen_for = Attribution.word.get() or (0, None)
     if chosen_for != about or place >= count:

@@ -14,13 +14,14 @@ from model.captioning.caption import Caption, CaptionBundle
 from model.datasets import scenes
 from viz.components import mounts
 from viz.components.caption_payload import MEMORY_OF_ONE, Objects, caption_payload
-from viz.components.payload import photo_bytes
 from viz.pages import captions_card
-from viz.pages.shared import address, captioner_choice, open_models, picture, scene
+from viz.pages.shared import address, browser, captioner_choice, open_models, picture, scene
+from viz.pages.shared.browser import write_address
 from viz.pages.shared.captions_written import Question, caption_of, first_telling
+from viz.pages.shared.photos import framed_photo, grant_photo
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.session import begin_session
-from viz.pages.shared.state import Captions, Scene
+from viz.pages.shared.state import Captions, Scene, read_link
 from viz.pages.shared.text import plain
 from viz.pages.shared.view import CaptionView, LinkedCaptionView
 from viz.pictures.caption_strip import animation, strip
@@ -110,7 +111,7 @@ def page() -> None:
         _show_export(bundle, photo, shown.caption, view)
         captions_card.show_card(bundle)
         captioner_choice.show_hub_field()
-    address.write_address(_url_params(photo, drawn is not None, view))
+    write_address(_url_params(photo, drawn is not None, view), browser.CAPTIONS)
 
 
 # -- the choices ----------------------------------------------------------------------------------
@@ -118,7 +119,7 @@ def page() -> None:
 
 def _begin_settings(names: Sequence[str]) -> list[str]:
     """Begin the page's own settings from the address, once; return notes for what was wrong."""
-    url_params = address.read_address()
+    url_params = read_link()
     scene.begin_scene(url_params)
     drawn = Scene.subject.get() == "scene"
     default = captioner_choice.fitting_captioner(drawn, Captions.captioner.get())
@@ -268,7 +269,7 @@ def _show_caption(
     """Mount the caption; the browser gets a new payload only for another caption."""
     payload = caption_payload(
         shown.caption,
-        photo_bytes(scene.enlarged(bundle.frame(photo.image))),
+        grant_photo(framed_photo(bundle, photo)),
         bundle.tokens.grid,
         begun.as_header(),
         begun.style,
@@ -280,10 +281,10 @@ def _show_caption(
         memory_of_one=bundle.memory_of_one,
         summary=_summary(shown),
         key=shown.question.key,
+        revision=browser.caption_revision(shown.question.key),
     )
     mounts.captions(
         payload,
-        on_view=_take_view,
         on_continue=_take_word,
         on_beam=partial(_take_beam, replace(shown.question, typed=None).key),
         key=Captions.component.name,
@@ -311,7 +312,7 @@ def _fit_view(shown: ShownCaption, objects: Objects) -> tuple[CaptionView, Capti
     word = min(max(word, 0), max(0, len(caption.words) - 1))
     fitted = replace(view or CaptionView(layer, head, word), layer=layer, head=head, word=word)
     Captions.view.set(fitted)
-    if not sent or sent[0] != now or not Captions.component.is_set:
+    if not sent or sent[0] != now:
         sent = now, fitted
         Captions.sent.set(sent)
     return fitted, sent[1]
@@ -352,13 +353,6 @@ def _logprob(caption: Caption) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %" if share >= 0.01 else f"{100 * share:.1g} %"
-
-
-def _take_view() -> None:
-    message = Captions.component.get().get("view") or {}
-    sent, view = Captions.sent.get(), Captions.view.get()
-    if sent and view and message.get("id") == sent[0]:
-        Captions.view.set(CaptionView.from_browser(message, view))
 
 
 def _take_word() -> None:

@@ -11,6 +11,7 @@ from model.bundle import Bundle
 from model.nets.vit import PRESETS, ViTConfig
 from viz.charts.bars import cost_bars
 from viz.pages.shared import address, state
+from viz.pages.shared.browser import write_address
 from viz.pages.shared.session import begin_session, open_or_replace, show_model_choice
 
 BARE = {"displayModeBar": False}
@@ -71,7 +72,7 @@ def page() -> None:
     _show_times(variants, costs)
     _show_memory(costs)
     _show_formulae(config)
-    address.write_address(
+    write_address(
         address.MODEL.write(state.Shared.model.get())
         | state.Cost.base.url_params(default=next(iter(bases)))
     )

@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,9 +13,11 @@ from PIL import Image
 from model.datasets import samples
 from model.tokens import TokenLayout
 from viz.pages.shared import open_models
+from viz.pages.shared.browser import shown_view, take_reports
 from viz.pages.shared.recorded_images import ShownImage, rollout_from
 from viz.pages.shared.session import Session
-from viz.pages.shared.view import View, prefix_name, token_name, view_url_params
+from viz.pages.shared.state import Explore
+from viz.pages.shared.view import View, fit_view, prefix_name, token_name, view_url_params
 from viz.pictures.lettering import percent
 from viz.pictures.overlay import Box, figure
 from viz.pictures.sheet import margins, sheet
@@ -26,11 +29,19 @@ EVEN = 1.25
 """A map whose maximum is below this many times its mean is called even, as in common.js."""
 
 
+@st.fragment
 def show_export(session: Session) -> None:
-    """Show the button that offers the files."""
+    """Show the button that offers the files, of what is seen when it is pressed."""
+    popover = st.popover(
+        "Export", icon=":material/download:", key=Explore.export.name, on_change="rerun"
+    )
+    if not popover.open:
+        return
+    take_reports()  # the browser may have gone on since the page ran
+    session = replace(session, view=fit_view(shown_view(), session.recorded.layers))
     # A file is made when it is asked for, by a thread that has no session: all goes along.
     shown = session.recorded, session.view, open_models.model_title(session.bundle.name)
-    with st.popover("Export", icon=":material/download:"):
+    with popover:
         st.download_button(
             "This map over the photo (PNG)",
             lambda: _as_png(map_picture(*shown)),

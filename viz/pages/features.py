@@ -3,7 +3,7 @@
 import streamlit as st
 
 from viz.pages import features_alike, features_lens
-from viz.pages.shared.address import write_address
+from viz.pages.shared.browser import write_address
 from viz.pages.shared.session import begin_page, session_url_params
 from viz.pages.shared.state import Features
 

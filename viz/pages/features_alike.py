@@ -18,8 +18,9 @@ from viz.components.features_payload import FeaturesHeader, Painted, features_pa
 from viz.components.payload import photo_bytes
 from viz.pages import features_computed as computed
 from viz.pages.features_computed import Asked
+from viz.pages.shared.browser import change_view
 from viz.pages.shared.picture import OWN, Picture, picture_named
-from viz.pages.shared.session import Session, change_view
+from viz.pages.shared.session import Session
 from viz.pages.shared.state import Attribution, Features, Shared
 from viz.pages.shared.text import plain
 from viz.pages.shared.view import prefix_name

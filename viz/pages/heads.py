@@ -29,12 +29,11 @@ from model.survey.head_survey import survey_heads
 from model.tokens import TokenLayout
 from viz.charts.scatter import head_scatter
 from viz.pages.shared import open_models
-from viz.pages.shared.address import write_address
+from viz.pages.shared.browser import change_view, write_address
 from viz.pages.shared.picture import MAX_MEGABYTES, MAX_SIDE, TYPES
 from viz.pages.shared.session import (
     Session,
     begin_page,
-    change_view,
     chosen_layers,
     session_url_params,
 )

@@ -13,10 +13,11 @@ from viz.components.payload import photo_bytes
 from viz.pages.inside_head_numbers import decoder_layers, layer_of_caption
 from viz.pages.inside_head_payload import Looked, own_url_params, show_inside
 from viz.pages.shared import address, captioner_choice, open_models, picture, scene
+from viz.pages.shared.browser import write_address
 from viz.pages.shared.captions_written import Question, caption_of, first_telling
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.session import begin_session
-from viz.pages.shared.state import InsideHead, Scene
+from viz.pages.shared.state import InsideHead, Scene, read_link
 from viz.pages.shared.text import plain
 
 NONE_HERE = "No captioner is here. The Captions page says how one is trained or opened."
@@ -39,7 +40,7 @@ def show_captioner(question: str, lead: str, show_subjects: Callable[[], None]) 
         show_subjects()
         st.info(NONE_HERE, icon=":material/info:")
         return
-    scene.begin_scene(address.read_address())
+    scene.begin_scene(read_link())
     drawn = Scene.subject.get() == "scene"
     default = captioner_choice.fitting_captioner(drawn, InsideHead.captioner.get()) or names[0]
     InsideHead.captioner.begin(names, default)
@@ -113,7 +114,7 @@ def _show_layer(bundle: CaptionBundle, shown: Picture, words: tuple[str, ...], d
     show_inside(looked, head - 1, word - 1, take)
     number, captioner = Scene.number, InsideHead.captioner
     subject = number.param.write(number.get()) if drawn else address.PHOTO.write(shown.name_in_link)
-    address.write_address(captioner.param.write(captioner.get()) | subject | own_url_params())
+    write_address(captioner.param.write(captioner.get()) | subject | own_url_params())
 
 
 def _titles(kinds: list[str]) -> list[str]:

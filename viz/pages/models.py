@@ -11,6 +11,7 @@ from model.recorded_image import bytes_of_layers
 from model.zoo import catalogue
 from viz.pages import models_card, models_untrained
 from viz.pages.shared import address, open_models
+from viz.pages.shared.browser import write_address
 from viz.pages.shared.session import begin_session, chosen_layers, show_model_choice
 from viz.pages.shared.state import Captions, Models, Shared
 from viz.pages.shared.text import plain
@@ -86,7 +87,7 @@ def page() -> None:
             _show_summary(bundle)
     if bundle is not None:
         _show_more(bundle)
-    address.write_address(address.read_address() | address.MODEL.write(Shared.model.get()))
+    write_address(address.PHOTO.write(Shared.photo.get()) | address.MODEL.write(Shared.model.get()))
 
 
 def _open_chosen(name: str) -> zoo.Bundle | None:

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from viz.pages.shared.browser import begin_run
 from viz.pictures.icon import eye
 
 Place = tuple[str, str, str]
@@ -32,6 +33,14 @@ for looking, Try for changing something in a running model, Measure for numbers,
 """
 
 
+def _begin_page(page: st.Page) -> None:
+    """Tell the session which page runs now."""
+    file = next(
+        file for places in PAGES.values() for file, title, _ in places if title == page.title
+    )
+    begin_run(file)
+
+
 def _pages() -> dict[str, list[st.Page]]:
     return {
         group: [
@@ -43,4 +52,6 @@ def _pages() -> dict[str, list[st.Page]]:
 
 
 st.set_page_config(page_title="Saccade", page_icon=eye(), layout="wide")
-st.navigation(_pages(), position="top").run()
+page = st.navigation(_pages(), position="top")
+_begin_page(page)
+page.run()

@@ -17,14 +17,9 @@ from model.recorded_image import find_centre, find_same_place
 from model.tokens import patchify
 from viz.charts.heatmap import heatmap
 from viz.pages.shared import address
-from viz.pages.shared.session import (
-    Session,
-    begin_page,
-    change_view,
-    session_url_params,
-    shown_view,
-)
-from viz.pages.shared.state import Patches
+from viz.pages.shared.browser import change_view, shown_view, write_address
+from viz.pages.shared.session import Session, begin_page, session_url_params
+from viz.pages.shared.state import Patches, read_link
 from viz.pictures.patches import as_colors, clickable, enlarge, join, mosaic
 from viz.server.results import computed_once
 
@@ -58,7 +53,7 @@ def page() -> None:
     _show_steps(session, prepared, pixels, patch)
     _show_mistake(bundle, prepared)
     kind = _show_filters(bundle)
-    address.write_address(
+    write_address(
         session_url_params(session)
         | address.PATCH.write_changed(patch, default=_asking_patch(session))
         | Patches.filters.param.write_changed(kind)
@@ -71,7 +66,7 @@ def page() -> None:
 def _choose_patch(session: Session) -> int:
     """Show the fields in which a patch is chosen; return its place in the sequence, from zero."""
     tokens = session.bundle.tokens
-    linked = address.PATCH.read(address.read_address())
+    linked = address.PATCH.read(read_link())
     if not Patches.chosen.is_set and linked is not None and linked < tokens.patches:
         _hold(session, linked)
     chosen, chosen_for = Patches.chosen.get() or (0, None)

@@ -2,18 +2,23 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
+from model.recorded_image import Layer, RecordedImage
 from model.recording.record import AttentionRecord, attention_in_image
 from model.recording.windows import Windows
+from model.tokens import TokenLayout
 from tests.viz.components.golden_inside import inside_payloads
 from viz.components.bundle import FOLDER, join_script
 from viz.components.draw_style import DrawStyle
 from viz.components.payload import pack
 from viz.pages.shared.recorded_images import layer_payload
+from viz.pages.shared.view import View, fit_view, view_url_params
 from viz.pictures.colors import COLOR_MAPS, lookup_table
 
 HEADS, TOKENS, DIM = 3, 10, 6  # a width that four does not divide
@@ -34,6 +39,10 @@ def write_golden(folder: Path) -> None:
     (folder / "types.bin").write_bytes(types_payload())
     for name, payload in inside_payloads():
         (folder / f"inside-{name}.bin").write_bytes(payload)
+    (folder / "addresses.json").write_text(json.dumps(addresses()))
+    for name, layers in LAYERS.items():
+        for number, blob in enumerate(sheet_payloads(layers)):
+            (folder / f"sheet-{name}-{number}.bin").write_bytes(blob)
     for name in components():
         (folder / f"bundle-{name}.mjs").write_text(join_script(name), encoding="utf-8")
 
@@ -149,6 +158,77 @@ def rows_of_windows(maps: np.ndarray, slots: np.ndarray, area: int, heads: int) 
             if there == window:
                 rows[token, :, other] = maps[window, :, place, at]
     return rows
+
+
+# -- views in the address, and sheets --------------------------------------------------------------
+
+LAYERS = {
+    "plain": [Layer(3, TokenLayout((4, 5), ("cls", "reg1")))] * 3,
+    "stages": [
+        Layer(2, TokenLayout((4, 6))),
+        Layer(2, TokenLayout((4, 6))),
+        Layer(3, TokenLayout((2, 3))),
+    ],
+}
+
+
+def addresses() -> list[dict[str, object]]:
+    """Views, and the parameters that Python writes for them."""
+    changes: list[dict[str, object]] = [
+        {},
+        {"head": 2, "query": 1, "held": True},
+        {"head": "max", "query": 21, "opacity": 0.35, "discard": 0.05, "colors": "magma"},
+        {"opacity": 1.0, "discard": 0.0, "scaling": "layer", "lines": False, "smooth": True},
+        {"opacity": 0.0, "discard": 0.95, "fusion": "min", "layer": 0},
+    ]
+    written = []
+    for name, layers in LAYERS.items():
+        for change in changes:
+            view = fit_view(View(**{"layer": 2, "query": 3} | change), layers)
+            params = view_url_params(view, layers, [1, 4, 9])
+            header = {
+                "layers": [[layer.heads, *layer.tokens.grid] for layer in layers],
+                "numbers": [2, 5, 10],
+                "prefix": layers[0].tokens.prefix,
+            }
+            written.append({"of": name, "view": asdict(view), "header": header, "params": params})
+    return written
+
+
+def sheet_payloads(layers: list[Layer]) -> Iterator[bytes]:
+    """The layers of a model with finished maps, and what Python makes of them from some tokens."""
+    generator = np.random.default_rng(6)
+    records = [
+        AttentionRecord(
+            "attn",
+            "self",
+            (1, heads, tokens.tokens, tokens.tokens),
+            map=torch.from_numpy(
+                generator.dirichlet(np.ones(tokens.tokens), (1, heads, tokens.tokens))
+            )
+            .half()
+            .float(),
+        )
+        for heads, tokens in ((layer.heads, layer.tokens) for layer in layers)
+    ]
+    recorded = RecordedImage(records, layers, (0, 1, 2), True, Image.new("RGB", (6, 4)), [])
+    header = {
+        "layers": [[layer.heads, *layer.tokens.grid] for layer in layers],
+        "prefix": layers[0].tokens.prefix,
+    }
+    given = {f"maps{i}": record.weights()[0].half().numpy() for i, record in enumerate(records)}
+    for layer, query in ((0, 0), (1, 17), (2, 5)):
+        maps = recorded.maps(layer, query).astype(np.float32)
+        prefix = len(layers[0].tokens.prefix)
+        shares = np.zeros((0, *maps.shape[:2]), np.float32)
+        if prefix:
+            shares = np.moveaxis(
+                recorded.prefix_shares(layer, query).astype(np.float32), -1, 0
+            ).copy()
+        view = {"layer": layer, "query": query}
+        yield pack(
+            header | {"view": view, "grid": maps.shape[2:]}, maps=maps, shares=shares, **given
+        )
 
 
 # -- styles and types -----------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from model.card import Card
 from model.datasets import samples, scenes
 from model.preprocessing import Resize
 from tests.model.captioners import captioner
+from tests.viz.pages.shown import address_of
 from viz.components.payload import unpack
 from viz.pages.attribution_maps import curves_of
 from viz.pages.shared import captions_written, open_models
@@ -92,27 +93,27 @@ def test_the_words_of_the_caption_are_offered_and_one_is_explained(open_page, to
     for method, shown in maps.items():
         close(shown, explain(trace, method)[0])
     assert [c["title"] for c in header["cells"]][:2] == ["Cross-attention", "Rollout"]
-    assert app.query_params["word"] == str(place + 1) and app.query_params["model"] == NAME
+    assert address_of(app)["word"] == str(place + 1) and address_of(app)["model"] == NAME
 
 
 def test_a_link_says_how_to_draw(open_page):
     words = {"colors": "magma", "opacity": "0.5", "smooth": "yes"}
     app = open_page(model=NAME, scene="1", **words)
-    assert words.items() <= dict(app.query_params).items()
+    assert words.items() <= address_of(app).items()
     header, _ = row(app)
     style = header["style"]
     assert (style["colors"], style["opacity"], style["smooth"]) == ("magma", 0.5, True)
     app.button_group(key="word_choice").set_value(0).run()
-    assert words.items() <= dict(app.query_params).items()
+    assert words.items() <= address_of(app).items()
     assert "unknown colors" in texts(open_page(model=NAME, scene="1", colors="rainbow"))
 
 
 def test_what_is_looked_at_decides_who_looks(open_page):
     app = open_page(model="flickr8k-captioner", photo="coffee")
     app.segmented_control(key="subject").set_value("scene").run()
-    assert app.query_params["model"] == NAME and app.query_params["scene"] == "1"
+    assert address_of(app)["model"] == NAME and address_of(app)["scene"] == "1"
     app.segmented_control(key="subject").set_value("photo").run()
-    assert app.query_params["model"] == "flickr8k-captioner" and not app.exception
+    assert address_of(app)["model"] == "flickr8k-captioner" and not app.exception
     assert "captioner" not in app.session_state  # that is of another page
 
 
@@ -211,14 +212,14 @@ def test_from_a_classifier_to_a_captioner_and_back(open_page):
     depth = app.slider(key="rollout_stop").value
     _, before = row(app)
     app.selectbox(key="model_choice").select(NAME).run()
-    assert not app.exception and "word" in app.query_params
+    assert not app.exception and "word" in address_of(app)
     assert app.slider(key="rollout_stop").value == zoo.load(NAME).net.config.encoder.depth
     app.selectbox(key="model_choice").select(usual).run()
-    assert not app.exception and "word" not in app.query_params
+    assert not app.exception and "word" not in address_of(app)
     assert app.slider(key="rollout_stop").value == depth
     np.testing.assert_allclose(row(app)[1]["rollout"], before["rollout"])
     app.switch_page("explore.py").run()
-    assert not app.exception and app.query_params["model"] == usual
+    assert not app.exception and address_of(app)["model"] == usual
 
 
 def test_a_photo_for_a_captioner_of_scenes_is_strange(open_page):
@@ -295,7 +296,7 @@ def test_a_box_for_a_photo_scores_a_classifiers_maps(open_page):
         said = notes(app)[method].split(",")[0]
         assert said == ("hit" if peak + 0.5 < columns / 2 else "miss") or "zero" in said
     assert "50% of all cases" in texts(app)
-    assert app.query_params["box"] == "0-0-50-100"
+    assert address_of(app)["box"] == "0-0-50-100"
     again = open_page(box="0-0-50-100")
     assert notes(again) == notes(app)
 
@@ -305,7 +306,7 @@ def test_a_box_belongs_to_its_photo(open_page):
     assert row(app)[0]["box"] == pytest.approx([0.1, 0.2, 0.4, 0.8])
     app.button_group(key="sample").set_value(samples.names()[1]).run()
     assert not app.exception
-    assert row(app)[0]["box"] is None and "box" not in app.query_params
+    assert row(app)[0]["box"] is None and "box" not in address_of(app)
 
 
 @pytest.mark.parametrize("text", ["10-20-5-80", "a-b-c-d", "1-2-3", "0-0-101-50", "٣-1-2-3"])
@@ -318,7 +319,7 @@ def test_a_strange_box_in_the_link_is_none(open_page, text):
 def test_a_strange_word_in_the_link_is_the_usual_one(open_page, told, text):
     _, scene, caption = told
     app = open_page(model=NAME, word=text)
-    assert app.query_params["word"] == str(first_of(caption, scene, "colour")[0] + 1)
+    assert address_of(app)["word"] == str(first_of(caption, scene, "colour")[0] + 1)
 
 
 def test_a_captioner_that_says_nothing_leaves_nothing_to_explain(open_page, one_vector):

@@ -2,7 +2,6 @@
 
 import io
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +11,16 @@ from streamlit.testing.v1 import AppTest
 
 from model import zoo
 from tests.viz.pages.fake_captioner import MOST, SAYS, FakeCaptioner
+from tests.viz.pages.shown import address_of, photo_of
 from viz.components.caption_payload import MEMORY_OF_ONE, Objects, caption_payload
 from viz.components.draw_style import DrawStyle
 from viz.components.payload import unpack
 from viz.pages.shared import captions_written, open_models
 from viz.pages.shared.captions_written import scene_of
 from viz.pages.shared.picture import Picture
+from viz.server.passes import find_pass
 
 APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
-PAGE = "captions.py"
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def captioners(monkeypatch):
 
 
 def opened(**words: str) -> AppTest:
-    app = AppTest.from_file(str(Path(APP).parent / PAGE), default_timeout=60)
+    app = AppTest.from_file(APP, default_timeout=60).switch_page("captions.py")
     app.query_params.update(words)
     app.run()
     assert not app.exception
@@ -76,21 +76,21 @@ def test_the_first_screen_is_a_scene_with_its_caption_and_all_its_maps(captioner
     for layer in range(2):
         np.testing.assert_allclose(arrays[f"cross_{layer}"], caption.cross[layer], atol=1e-3)
         np.testing.assert_allclose(arrays[f"self_{layer}"], caption.self_[layer], atol=1e-3)
-    Image.open(io.BytesIO(arrays["photo"].tobytes())).verify()
+    Image.open(io.BytesIO(photo_of(app, "captions"))).verify()
     assert len(header["boxes"]) == len(scene_of(1).objects)
     assert "least of" in header["summary"]
 
 
 def test_a_new_scene_is_another_one_and_its_number_is_in_the_address(captioners):
     app = opened(scene="7")
-    before = shown(app)[1]["photo"].tobytes()
-    assert app.query_params["scene"] == "7"
+    before = photo_of(app, "captions")
+    assert address_of(app)["scene"] == "7"
     app.button[0].click().run()
     assert not app.exception
-    assert app.query_params["scene"] == "8"
-    assert shown(app)[1]["photo"].tobytes() != before
+    assert address_of(app)["scene"] == "8"
+    assert photo_of(app, "captions") != before
     again = opened(scene="7")
-    assert shown(again)[1]["photo"].tobytes() == before
+    assert photo_of(again, "captions") == before
 
 
 def test_the_pointing_score_is_shown_beside_chance(captioners, monkeypatch):
@@ -112,27 +112,27 @@ def test_a_photo_gets_a_caption_and_a_warning(captioners):
     assert "drawn scenes alone" in app.info[0].value
     assert "How sure the model is" in header["summary"]
     assert not header["boxes"]
-    assert app.query_params["photo"] == "coffee"
+    assert address_of(app)["photo"] == "coffee"
 
 
 def test_a_photo_goes_to_a_captioner_that_knows_photos_and_a_scene_back(captioners):
     captioners["photo-captioner"] = FakeCaptioner("photo-captioner")
     app = opened()
-    assert app.query_params["captioner"] == "scenes-captioner"
+    assert address_of(app)["captioner"] == "scenes-captioner"
     app.segmented_control(key="subject").set_value("photo").run()
-    assert app.query_params["captioner"] == "photo-captioner"
-    assert "photo" in app.query_params and not app.info
+    assert address_of(app)["captioner"] == "photo-captioner"
+    assert "photo" in address_of(app) and not app.info
     app.segmented_control(key="subject").set_value("scene").run()
-    assert app.query_params["captioner"] == "scenes-captioner" and "scene" in app.query_params
+    assert address_of(app)["captioner"] == "scenes-captioner" and "scene" in address_of(app)
     app.selectbox(key="captioner").set_value("photo-captioner").run()
     app.selectbox(key="captioner").set_value("scenes-captioner").run()
     assert "drawn scenes alone" in app.info[0].value  # asked for, so shown
     app.segmented_control(key="subject").set_value("scene").run()
-    assert app.query_params["captioner"] == "scenes-captioner" and not app.exception
+    assert address_of(app)["captioner"] == "scenes-captioner" and not app.exception
 
-    assert opened(photo="coffee").query_params["captioner"] == "photo-captioner"
+    assert address_of(opened(photo="coffee"))["captioner"] == "photo-captioner"
     linked = opened(photo="coffee", captioner="scenes-captioner")
-    assert linked.query_params["captioner"] == "scenes-captioner"
+    assert address_of(linked)["captioner"] == "scenes-captioner"
 
 
 def test_words_by_chance(captioners):
@@ -145,9 +145,9 @@ def test_words_by_chance(captioners):
     assert asked[-1] == ("caption", 1, (), 0.5, 0)
     next(button for button in app.button if button.label == "Draw again").click().run()
     assert asked[-1] == ("caption", 1, (), 0.5, 1)
-    assert app.query_params["temperature"] == "0.5" and app.query_params["draw"] == "1"
+    assert address_of(app)["temperature"] == "0.5" and address_of(app)["draw"] == "1"
     app.segmented_control(key="beams").set_value(1).run()
-    assert "temperature" not in app.query_params
+    assert "temperature" not in address_of(app)
 
 
 def test_beams_are_shown_and_one_can_be_chosen(captioners):
@@ -169,7 +169,7 @@ def test_a_caption_goes_on_from_a_chosen_word(captioners):
     header, _ = shown(app)
     assert header["words"][:2] == ["a", "large"] and header["given"] == 2
     assert header["view"]["word"] == 1
-    assert app.query_params["given"] == "a large"
+    assert address_of(app)["given"] == "a large"
     app.button[0].click().run()
     assert shown(app)[0]["given"] == 0, "a new scene gets the model's own caption"
 
@@ -180,7 +180,7 @@ def test_a_typed_caption_is_judged_word_by_word(captioners):
     header, _ = shown(app)
     assert header["words"] == ["a", "red", "dragon"] and header["unknown"] == [2]
     assert "log-probability" in header["summary"] and "“dragon”" in header["summary"]
-    assert app.query_params["text"] == "a red dragon"
+    assert address_of(app)["text"] == "a red dragon"
     assert not header["beams"]
     next(button for button in app.button if button.label == "Clear").click().run()
     assert shown(app)[0]["words"] == SAYS
@@ -250,12 +250,16 @@ def test_a_wrong_link_opens_the_nearest_view(captioners):
 
 def test_nothing_is_sent_again_while_one_steps_through(captioners):
     app = opened()
-    before = app.get("bidi_component")[0].proto.bytes
-    app.session_state["captions"] = {"view": {}}
-    app.session_state["caption_view"] = replace(app.session_state["caption_view"], word=5)
+    before, (header, _) = app.get("bidi_component")[0].proto.bytes, shown(app)
+    view = header["view"] | {"revision": header["revision"], "word": 5, "colors": "magma"}
+    find_pass(header["key"]).report("captions", view)
     app.run()
     assert app.get("bidi_component")[0].proto.bytes == before
-    assert app.query_params["word"] == "6"
+    assert address_of(app)["word"] == "6"
+    assert app.session_state["caption_view"].colors == "magma"
+    find_pass(header["key"]).report("captions", view | {"revision": "another", "word": 1})
+    app.run()
+    assert address_of(app)["word"] == "6", "that was about another caption"
 
 
 def test_captions_are_told_once_for_everybody(captioners):
@@ -296,7 +300,7 @@ def test_an_impossible_word_can_be_sent():
 
 def test_the_page_is_one_of_the_app(captioners):
     app = AppTest.from_file(APP, default_timeout=60)
-    app.switch_page(PAGE).run()
+    app.switch_page("captions.py").run()
     assert not app.exception
     assert shown(app)[0]["words"] == SAYS
 

@@ -11,11 +11,11 @@ from streamlit.testing.v1 import AppTest
 
 from model import zoo
 from model.datasets import samples
-from viz.components.payload import unpack
+from tests.viz.pages.shown import address_of, answered, payloads, photo_of
 from viz.pages.shared import recorded_images
+from viz.server.passes import NoSuchQuestion, find_pass
 
 APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
-EXPLORER, SHEET, ROLLOUT = range(3)
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def app():
     return AppTest.from_file(APP, default_timeout=60)
 
 
-def payload(app, component):
-    return unpack(app.get("bidi_component")[component].proto.bytes)
+def header_of(app, component="explorer"):
+    return payloads(app)[component][0]
 
 
 def encoded(image: Image.Image) -> bytes:
@@ -36,48 +36,100 @@ def encoded(image: Image.Image) -> bytes:
 def test_the_first_screen_is_a_photo_with_its_attention(app):
     app.run()
     assert not app.exception
-    header, arrays = payload(app, EXPLORER)
+    header = header_of(app)
     assert header["view"]["layer"] == len(header["layers"]) - 1
-    heads, rows, columns = header["layers"][header["layer"]]
+    heads, rows, columns = header["layers"][header["view"]["layer"]]
     tokens = len(header["prefix"]) + rows * columns
-    assert arrays["query"].shape == (heads, tokens, header["dim"])
+    layer, arrays = answered(app, "explorer", f"layer/{header['view']['layer']}")
+    assert arrays["query"].shape == (heads, tokens, layer["dim"])
+    assert (layer["heads"], layer["tokens"]) == (heads, tokens)
     assert len(header["classes"]) == 5
     assert sum(p for _, p in header["classes"]) <= 1.0001
-    Image.open(io.BytesIO(arrays["photo"].tobytes())).verify()
+    Image.open(io.BytesIO(photo_of(app, "explorer"))).verify()
 
 
-def test_the_payload_holds_the_maps(app):
-    """What the browser computes from the payload is what the recorder computes."""
+def test_the_answers_hold_the_maps(app):
+    """What the browser computes from a layer is what the server's sheet and rollout compute."""
     app.run()
-    header, arrays = payload(app, EXPLORER)
-    query, key = (arrays[name].astype(np.float64) for name in ("query", "key"))
-    scores = np.einsum("hqd,hkd->hqk", query, key) * header["scale"]
-    weights = np.exp(scores - scores.max(-1, keepdims=True))
-    weights /= weights.sum(-1, keepdims=True)
-    token = header["view"]["query"]
-    sheet, sheet_arrays = payload(app, SHEET)
-    patches = weights[:, token, len(header["prefix"]) :]
-    last = slice(-sheet["heads"][-1], None)
-    values = sheet_arrays["values"].reshape(-1, patches.shape[-1])[last] / 255
-    shown = values * sheet_arrays["maxima"].reshape(-1)[last][:, None]
-    np.testing.assert_allclose(shown, patches, atol=0.01 * patches.max() + 1e-4)
+    header = header_of(app)
+    token, prefix = header["view"]["query"], len(header["prefix"])
+    _, sheet = answered(app, "sheet", f"sheet/{header['view']['layer']}/{token}")
+    rows = np.eye(header["layers"][0][1] * header["layers"][0][2] + prefix)[token]
+    for number in reversed(range(len(header["layers"]))):
+        layer, arrays = answered(app, "explorer", f"layer/{number}")
+        query, key = (arrays[name].astype(np.float64) for name in ("query", "key"))
+        scores = np.einsum("hqd,hkd->hqk", query, key) * layer["scale"]
+        weights = np.exp(scores - scores.max(-1, keepdims=True))
+        weights /= weights.sum(-1, keepdims=True)
+        patches = weights[:, token, prefix:]
+        shown = sheet["values"][number] / 255 * sheet["maxima"][number][:, None]
+        np.testing.assert_allclose(shown, patches, atol=0.01 * patches.max() + 1e-4)
+        shares = sheet["shares"][:, number]
+        np.testing.assert_allclose(shares, weights[:, token, :prefix].T, atol=2e-3)
+        rows = rows @ (weights.mean(0) + np.eye(len(rows))) / 2
+    _, rollout = answered(app, "rollout", f"rollout/mean/0.00/{token}")
+    np.testing.assert_allclose(rollout["row"], rows, atol=2e-3 * rows.max())
 
 
-def test_a_view_from_the_browser_reaches_sheet_rollout_and_address(app):
+@pytest.mark.parametrize(
+    "question",
+    [
+        *("", "layer", "layer/99", "layer/-1", "layer/0/0", "sheet/0", "sheet/0/9999", "photo"),
+        *("rollout/mean/0.00/9999", "rollout/mean/1.5/0", "rollout/best/0.00/0", "../layer/0"),
+    ],
+)
+def test_what_is_no_question_is_refused(app, question):
     app.run()
-    before = payload(app, ROLLOUT)[1]["values"]
-    view = payload(app, EXPLORER)[0]["view"] | {"layer": 0, "head": 1, "query": 7, "held": True}
-    app.session_state["explorer"] = {"view": view}
+    with pytest.raises(NoSuchQuestion):
+        find_pass(header_of(app)["key"]).source(header_of(app)["source"]).answer(question)
+
+
+def report(app, **changes):
+    """Let the browser report another view, as it does before a rerun."""
+    header = header_of(app)
+    view = header["view"] | {"revision": header["revision"]} | changes
+    find_pass(header["key"]).report("explore", view)
+
+
+def test_a_view_from_the_browser_reaches_the_page_and_the_address(app):
     app.run()
-    app.session_state["view"] = app.session_state["view"].from_browser(
-        view, app.session_state["view"]
-    )
+    report(app, layer=0, head=1, query=7, held=True, discard=0.9)
     app.run()
     assert not app.exception
-    assert payload(app, EXPLORER)[0]["layer"] == 0
-    assert payload(app, SHEET)[0]["head"] == 1
-    assert not np.allclose(payload(app, ROLLOUT)[1]["values"], before)
-    assert app.query_params["layer"] == "1" and app.query_params["held"] == "yes"
+    view = header_of(app)["view"]
+    assert [view[name] for name in ("layer", "head", "query", "discard")] == [0, 1, 7, 0.9]
+    assert header_of(app, "sheet")["view"] == header_of(app, "rollout")["view"] == view
+    there = address_of(app)
+    assert (there["layer"], there["held"], there["discard"]) == ("1", "yes", "0.9")
+
+
+def test_a_report_from_before_a_change_counts_for_the_patch_alone(app):
+    app.run()
+    report(app, layer=0, query=7, revision="of another session 0")
+    app.run()
+    view = header_of(app)["view"]
+    assert view["query"] == 7 and view["layer"] == len(header_of(app)["layers"]) - 1
+
+
+def test_what_is_no_view_is_left_out_of_a_report(app):
+    app.run()
+    before = header_of(app)["view"]
+    wrong = {"layer": "0", "query": -1, "head": [1], "held": 1, "opacity": 7, "colors": "jet"}
+    report(app, **wrong, discard=True, fusion={}, extra="x")
+    app.run()
+    assert not app.exception and header_of(app)["view"] == before
+
+
+def test_back_opens_an_address_of_the_page(app):
+    app.query_params["photo"] = "coffee"
+    app.run()
+    report(app, layer=0)
+    app.run()
+    app.session_state["address"] = {"open": "?photo=rocket&layer=2&head=3&from=r2c3&held=yes"}
+    app.run()
+    assert not app.exception
+    assert address_of(app).items() >= {"photo": "rocket", "layer": "2", "from": "r2c3"}.items()
+    assert app.session_state["photo"] == "rocket" and app.session_state["view"].head == 2
 
 
 def test_a_wrong_link_opens_the_nearest_view_with_a_quiet_note(app):
@@ -85,7 +137,7 @@ def test_a_wrong_link_opens_the_nearest_view_with_a_quiet_note(app):
         app.query_params[name] = value
     app.run()
     assert not app.exception and not app.error
-    header, _ = payload(app, EXPLORER)
+    header = header_of(app)
     assert header["view"]["layer"] == len(header["layers"]) - 1 and header["view"]["head"] == 1
     note = " ".join(caption.value for caption in app.caption)
     assert "sample photo" in note and "model" in note and "layer" in note
@@ -96,27 +148,26 @@ def test_every_sample_opens(app, name):
     app.query_params["photo"] = name
     app.run()
     assert not app.exception
-    assert app.query_params["photo"] == name
+    assert address_of(app)["photo"] == name
 
 
 def test_fusion_and_discard_change_the_rollout(app):
     app.run()
-    seen = {payload(app, ROLLOUT)[1]["values"].tobytes()}
-    app.slider(key="discard").set_value(0.9).run()
-    seen.add(payload(app, ROLLOUT)[1]["values"].tobytes())
-    assert len(seen) == 2
-    assert app.query_params["discard"] == "0.9"
+    ways = ("mean/0.00", "mean/0.90", "max/0.00")
+    rows = [answered(app, "rollout", f"rollout/{way}/0")[1]["row"] for way in ways]
+    assert len({row.tobytes() for row in rows}) == 3
+    np.testing.assert_allclose([row.sum() for row in rows], 1, atol=1e-5)
 
 
 def test_an_upload_is_shown(app):
     app.run()
-    before = payload(app, EXPLORER)[0]["image"]
+    before = header_of(app)["image"]
     photo = samples.load("coffee").rotate(90, expand=True)
     app.file_uploader(key="upload").upload("mine.jpg", encoded(photo), "image/jpeg").run()
     assert not app.exception
-    assert payload(app, EXPLORER)[0]["image"] != before
+    assert header_of(app)["image"] != before
     assert app.session_state["photo"] == "own"
-    assert app.query_params["photo"] == "own"
+    assert address_of(app)["photo"] == "own"
 
 
 def test_what_the_model_does_not_see_is_said(app):
@@ -135,12 +186,12 @@ def test_what_the_model_does_not_see_is_said(app):
 )
 def test_a_file_that_is_no_picture_is_a_sentence_and_the_photo_stays(app, data):
     app.run()
-    before = payload(app, EXPLORER)[0]["image"]
+    before = header_of(app)["image"]
     app.file_uploader(key="upload").upload("photo.jpg", data, "image/jpeg").run()
     assert not app.exception
     assert len(app.error) == 1 and app.error[0].value.endswith(".")
     assert app.error[0].value.startswith("photo.jpg was not taken.")
-    assert payload(app, EXPLORER)[0]["image"] == before
+    assert header_of(app)["image"] == before
     app.switch_page("patches.py").run()
     assert not app.exception and not app.error
 

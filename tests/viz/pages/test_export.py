@@ -174,6 +174,9 @@ def test_the_button_offers_three_files():
         show_export(begin_page("A question?", "A lead."))
 
     app = AppTest.from_function(script, default_timeout=60).run()
+    assert not app.exception and not app.get("download_button"), "none before somebody asks"
+    app.session_state["export"] = True
+    app.run()
     assert not app.exception
     labels = [button.proto.label for button in app.get("download_button")]
     assert labels == [

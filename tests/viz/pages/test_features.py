@@ -13,6 +13,7 @@ from model.datasets import samples
 from model.features import lens, patch_features, token_norms
 from model.nets.vit import build
 from model.zoo import checkpoints
+from tests.viz.pages.shown import address_of
 from viz.components.payload import unpack
 
 APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
@@ -63,7 +64,7 @@ def test_a_second_photo_stands_beside_the_first_and_a_link_says_so(app):
     header, arrays = sent(app)
     assert header["mode"] == "colors" and arrays["paint1"].shape == (16, 4)
     assert "in both photos" in said(app)
-    assert app.query_params["show"] == "Components" and app.query_params["beside"] == "chelsea"
+    assert address_of(app)["show"] == "Components" and address_of(app)["beside"] == "chelsea"
 
 
 @pytest.mark.parametrize("shown", ["Length", "Groups", "Object"])

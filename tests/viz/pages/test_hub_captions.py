@@ -13,6 +13,7 @@ from model.datasets import samples
 from tests.model.hub_cache import use_cache
 from tests.model.hub_captioners import publish
 from tests.viz.pages.fake_captioner import FakeCaptioner
+from tests.viz.pages.shown import address_of
 from viz.components.payload import unpack
 from viz.pages.shared import captions_written, open_models
 
@@ -111,7 +112,7 @@ def test_random_weights_and_a_link_to_what_is_open(hub):
     shutil.copytree("org/blip", "org/blip-image-captioning-large")  # as long as real names are
     app = opened("hf/org/blip-image-captioning-large", random=True)
     name = "hf/org/blip-image-captioning-large (random weights)"
-    assert name in app.query_params["captioner"]
+    assert name in address_of(app)["captioner"]
     linked = run(photo="coffee", captioner=name)
     assert linked.selectbox(key="captioner").value == name
     other = run(photo="coffee", captioner="hf/org/vit-gpt2")

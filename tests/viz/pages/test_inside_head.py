@@ -14,6 +14,7 @@ from model.datasets import samples
 from model.nets import torchvision_cpu
 from model.preprocessing import Resize
 from model.tokens import TokenLayout
+from tests.viz.pages.shown import address_of, payloads
 from viz.components.payload import unpack
 from viz.pages import inside_head_payload
 from viz.pages.shared import open_models
@@ -34,7 +35,7 @@ def opened(**link: str) -> AppTest:
 
 
 def shown(app: AppTest):
-    (part,) = app.get("bidi_component")
+    part = app.get("bidi_component")[0]
     return unpack(part.proto.bytes)
 
 
@@ -151,7 +152,7 @@ def test_a_link_opens_layer_head_query_key_and_step():
         "key": tokens.index_of(8, 1),
         "step": "products",
     }
-    written = dict(app.query_params)
+    written = address_of(app)
     assert written["step"] == "products" and written["to"] == "r9c2"
     assert written["layer"] == "2" and written["head"] == "3" and written["from"] == "r4c5"
 
@@ -166,11 +167,11 @@ def test_a_wrong_link_opens_what_there_is(link):
 
 def test_a_choice_in_the_browser_sends_no_numbers_again():
     app = opened(photo="coffee")
-    (before,) = app.get("bidi_component")
+    before = app.get("bidi_component")[0]
     app = report(app, head=4, query=40, key=7, step="values")
-    (after,) = app.get("bidi_component")
+    after = app.get("bidi_component")[0]
     assert after.proto.bytes == before.proto.bytes
-    written = dict(app.query_params)
+    written = address_of(app)
     assert written["head"] == "5" and written["step"] == "values"
 
 
@@ -214,7 +215,7 @@ def test_a_report_about_other_numbers_is_dropped(message, monkeypatch):
 def test_a_layer_that_no_browser_takes_is_a_sentence(monkeypatch):
     monkeypatch.setattr(inside_head_payload, "MOST", 1000)
     app = opened()
-    assert not app.get("bidi_component")
+    assert "inside" not in payloads(app)
     assert "more than a browser takes at once" in app.info[0].value
 
 
@@ -245,7 +246,7 @@ def test_words_look_at_earlier_words_alone():
         *("+", "Layer norm", "cross-", "+", "Layer norm", "MLP", "+", "Layer norm", "out"),
     ]
     assert "before_mlp" in arrays and "−∞" in " ".join(s["formula"] for s in header["steps"])
-    assert "decoder_layer" not in app.query_params and dict(app.query_params)["to"] == "2"
+    assert "decoder_layer" not in address_of(app) and address_of(app)["to"] == "2"
 
 
 @pytest.mark.parametrize(("name", "keys"), [("flickr8k-captioner", 576), ("scenes-one-vector", 1)])
@@ -257,7 +258,7 @@ def test_other_captioners(name, keys):
 
 def test_a_captioner_without_heads_says_so():
     app = opened(inside="captioner", captioner="scenes-recurrent")
-    assert not app.get("bidi_component")
+    assert "inside" not in payloads(app)
     assert "additive attention" in app.info[0].value
 
 

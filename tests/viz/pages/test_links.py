@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tests.viz.pages.shown import address_of
 from viz.pages.shared import address, state
 from viz.pages.shared.address import Param
 from viz.pages.shared.state import Setting
@@ -121,11 +122,6 @@ def opened(page: str, link: dict[str, str]) -> AppTest:
     app.switch_page(f"{page}.py").run()
     assert not app.exception
     return app
-
-
-def address_of(app: AppTest) -> dict[str, str]:
-    values = dict(app.query_params).items()
-    return {name: value if isinstance(value, str) else value[0] for name, value in values}
 
 
 @pytest.mark.parametrize(("page", "link"), LINKS, ids=[page for page, _ in LINKS])

@@ -25,6 +25,7 @@ from tests.model.zoo.test_course_captioner_files import (
     saved,
     vocabulary,
 )
+from tests.viz.pages.shown import ADDRESS, address_of, answered, payloads
 from viz.components.payload import unpack
 from viz.pages.shared import open_models
 
@@ -62,7 +63,7 @@ def test_the_same_model_untrained_can_be_opened_and_looked_at(app):
     assert name == f"{zoo.names()[0]} (random weights)"
     header, _ = explorer(app)
     assert header["model"] == name
-    assert app.query_params["model"] == name
+    assert address_of(app)["model"] == name
 
 
 def test_layers_can_be_chosen_before_recording(app):
@@ -79,10 +80,12 @@ def test_a_windowed_model_of_a_hub_opens_in_explore(app):
     app.checkbox(key="hub_random").check()
     app.button[1].click().run()
     assert not app.error
-    header, arrays = explorer(app)
-    assert header["kind"] == "windows"
+    header, _ = explorer(app)
     assert [layer[1:] for layer in header["layers"][:3]] == [[56, 56], [56, 56], [28, 28]]
-    assert arrays["maps"].shape[-1] == 49
+    layer, arrays = answered(app, "explorer", "layer/0")
+    assert layer["kind"] == "windows" and arrays["maps"].shape[-1] == 49
+    _, sheet = answered(app, "sheet", f"sheet/0/{header['view']['query']}")
+    assert sheet["values"].shape == (12, 24, 56 * 56) and sheet["shares"].shape == (0, 12, 24)
     assert any("rollout is not defined" in info.value for info in app.info)
 
 
@@ -442,7 +445,7 @@ def test_a_card_shows_its_words_as_they_are(shipped):
 
 def test_the_twin_stands_beside_the_trained_model(shipped):
     app = shipped(list("abcdefg"), metrics={"test_accuracy": 0.5})
-    assert not app.get("bidi_component")
+    assert payloads(app).keys() == {ADDRESS}
     app.toggle(key="twin").set_value(True).run()
     assert not app.exception and not app.error
     header, arrays = unpack(app.get("bidi_component")[0].proto.bytes)
@@ -509,7 +512,7 @@ def test_a_students_own_model_has_a_twin(app):
 def test_the_address_names_the_model_that_is_chosen(app):
     other = zoo.names()[1]
     app.selectbox(key="model_choice").set_value(other).run()
-    assert other in app.query_params["model"]
+    assert other in address_of(app)["model"]
 
 
 @pytest.mark.parametrize("words", [False, True])

@@ -20,6 +20,7 @@ from model.datasets import samples
 from model.nets import torchvision_cpu
 from model.nets.vit import PRESETS
 from tests.model.hub_cache import cache, use_cache
+from tests.viz.pages.shown import address_of
 from viz.pages.shared import open_models
 
 APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
@@ -68,9 +69,9 @@ def test_the_address_says_which_filters_are_shown(kind):
     app = open_page("patches", model="cs231n-cifar10", filters=kind)
     assert app.segmented_control(key="filters").value == kind
     usual = kind == "Principal components"
-    assert app.query_params.get("filters") == (None if usual else kind)
+    assert address_of(app).get("filters") == (None if usual else kind)
     app.segmented_control(key="filters").set_value("Raw filters").run()
-    assert app.query_params["filters"] == "Raw filters"
+    assert address_of(app)["filters"] == "Raw filters"
 
 
 @pytest.fixture
@@ -131,13 +132,13 @@ def test_the_vectors_of_torchvision_s_swin():
 @pytest.mark.parametrize("patch", ["99", "-1", "²", "9" * 500, "00000199999", "r1c1"])
 def test_a_patch_that_is_not_there_becomes_the_middle_one(patch):
     app = open_page("patches", model="cs231n-cifar10", patch=patch)
-    assert place_of(app) == (3, 3) and "patch" not in app.query_params
+    assert place_of(app) == (3, 3) and "patch" not in address_of(app)
 
 
 def test_a_link_to_a_patch_makes_it_the_one_that_asks():
     app = open_page("patches", model="cifar10", patch="20")
     assert place_of(app) == (3, 5)
-    assert app.query_params["from"] == "r3c5" and "patch" not in app.query_params
+    assert address_of(app)["from"] == "r3c5" and "patch" not in address_of(app)
 
 
 def test_it_begins_with_the_patch_that_asks_elsewhere():
@@ -145,7 +146,7 @@ def test_it_begins_with_the_patch_that_asks_elsewhere():
     assert place_of(app) == (7, 5)
     assert any("Row 7, column 5 of the grid, number 101" in text.value for text in app.caption)
     ask(app, 0)  # CLS has no patch
-    assert place_of(app) == (9, 9) and app.query_params["from"] == "cls"
+    assert place_of(app) == (9, 9) and address_of(app)["from"] == "cls"
 
 
 def test_the_patch_that_is_chosen_asks_on_the_other_pages():
@@ -154,7 +155,7 @@ def test_the_patch_that_is_chosen_asks_on_the_other_pages():
     app.number_input(key="patch_column").set_value(16).run()
     assert place_of(app) == (2, 16)
     assert app.session_state["view"].query == 1 + 16 + 15 and app.session_state["view"].held
-    assert app.query_params["from"] == "r2c16"
+    assert address_of(app)["from"] == "r2c16"
     ask(app, 1)
     assert place_of(app) == (1, 1)
 
@@ -162,7 +163,7 @@ def test_the_patch_that_is_chosen_asks_on_the_other_pages():
 def test_a_click_on_the_grid_chooses_a_patch():
     app = open_page("patches", model="cs231n-cifar10")
     click(app, [{"point_index": 7}])
-    assert place_of(app) == (2, 4) and app.query_params["from"] == "r2c4"
+    assert place_of(app) == (2, 4) and address_of(app)["from"] == "r2c4"
     click(app, [])  # the same point once more takes the selection back
     assert place_of(app) == (2, 4)
 
@@ -213,12 +214,12 @@ def test_cost_shows_no_photo_and_keeps_its_model():
     app = open_page("cost", model="d2l-fashion-mnist")
     assert not app.get("file_uploader") and "sample" not in app.session_state
     assert app.selectbox(key="model_choice").value == "d2l-fashion-mnist"
-    assert dict(app.query_params) == {"model": "d2l-fashion-mnist"}
+    assert address_of(app) == {"model": "d2l-fashion-mnist"}
     app.selectbox(key="model_choice").set_value("cifar10").run()
-    assert app.query_params["model"] == "cifar10"
+    assert address_of(app)["model"] == "cifar10"
     assert any("tokens of width 256" in text.value for text in app.caption)
     app.switch_page("patches.py").run()
-    assert not app.exception and app.query_params["model"] == "cifar10"
+    assert not app.exception and address_of(app)["model"] == "cifar10"
 
 
 @pytest.fixture(autouse=True)

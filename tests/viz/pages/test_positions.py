@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from model.nets.vit import build
 from model.zoo import checkpoints
+from tests.viz.pages.shown import address_of
 from viz.components.payload import unpack
 from viz.pages import positions_order
 
@@ -61,7 +62,7 @@ def test_the_waves_follow_the_sliders():
     app.run()
     assert not app.exception
     assert "and 4 at distance 0" in texts(app)
-    assert (app.query_params["length"], app.query_params["width"]) == ("20", "8")
+    assert (address_of(app)["length"], address_of(app)["width"]) == ("20", "8")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +148,7 @@ def test_an_untrained_code_is_not_said_to_be_trained(ship):
 def test_what_a_link_says_stays_in_the_address(tab, words):
     app = open_tab(tab, **words)
     app.run()
-    shown = {key: app.query_params.get(key) for key in words}
+    shown = {key: address_of(app).get(key) for key in words}
     assert shown == words
 
 
@@ -160,12 +161,12 @@ def test_a_tab_keeps_its_settings_while_others_are_open():
     app.select_slider(key="turn_base").set_value(100.0).run()
     app.session_state["tab"] = "Waves"
     app.run()
-    assert app.slider(key="length").value == 128 and app.query_params["length"] == "128"
+    assert app.slider(key="length").value == 128 and address_of(app)["length"] == "128"
 
 
 def test_what_is_usual_is_not_in_the_address():
     app = open_tab("Waves", width="8")
-    assert not {"first", "second", "position", "length"} & set(app.query_params)
+    assert not {"first", "second", "position", "length"} & set(address_of(app))
 
 
 def test_a_model_without_rotary_code_is_said_to_have_none():
@@ -183,7 +184,7 @@ def test_order_matters_with_the_code_and_only_then(way):
 def test_shuffling_again_is_another_shuffle():
     app = open_tab("Does order matter?")
     app.button[0].click().run()
-    assert not app.exception and app.query_params["seed"] == "2"
+    assert not app.exception and address_of(app)["seed"] == "2"
 
 
 def test_what_was_run_before_is_not_run_again(ship, monkeypatch):

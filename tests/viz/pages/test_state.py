@@ -9,7 +9,6 @@ from streamlit.testing.v1 import AppTest
 
 from viz.pages.shared import address, state
 from viz.pages.shared.address import Param
-from viz.pages.shared.exchange import Exchange
 from viz.pages.shared.state import Key, Setting
 
 PAGES = Path(state.__file__).parents[1]
@@ -133,20 +132,3 @@ def test_a_parameter_that_cannot_be_read_is_the_default_and_a_sentence():
     assert notes == ["The link's size is wrong; showing 4."]
     assert param.write_changed(4) == param.write_changed(None) == {}
     assert param.write_changed(4, default=5) == {"size": "4"}
-
-
-def test_the_exchange_sends_what_the_browser_lacks():
-    sent = Exchange().with_image("cat")
-    report = {"revision": 0, "has": {"image": "cat", "layers": [0, 3]}}
-    assert sent.layers_kept("cat", report) == [0, 3]
-    assert sent.layers_kept("dog", report) is None, "it keeps one image, the last"
-    assert Exchange().layers_kept("cat", report) is None, "not sent in this session"
-    assert sent.layers_kept("cat", {}) is None, "it has not reported yet"
-    assert sent.layers_kept("cat", report | {"has": {"image": "dog", "layers": [0]}}) is None
-
-
-def test_a_report_from_before_a_change_is_not_current():
-    exchange = Exchange()
-    assert exchange.is_current({"revision": 0})
-    assert not exchange.with_change().is_current({"revision": 0})
-    assert exchange.with_change().with_image("cat").is_current({"revision": 1})

@@ -7,6 +7,7 @@ import { listenToStyle, setText, showStyle } from "../shared/controls.js";
 import { drawScale } from "../shared/drawing.js";
 import { clamp, nextPatch, patchAt } from "../shared/grid.js";
 import { ARROWS, fitHead, isShortcut, nextOf } from "../shared/navigation.js";
+import { beginCaptionView } from "../shared/shared_view.js";
 import { headName } from "../shared/text.js";
 import { Choices } from "./choices.js";
 import { CaptionMaps } from "./maps.js";
@@ -36,15 +37,13 @@ class Captions extends Component {
     this.stop();
     this.header = header;
     this.maps = new CaptionMaps(header, arrays);
-    this.view = header.view;
-    this.style = header.style;
-    this.sent = this.wording;
+    this.follow(beginCaptionView(header, this.answers));
     this.preview = null; // the word under the mouse
     this.pointed = null; // the patch under the mouse
     this.held = null; // the patch that was clicked
-    this.decode(arrays.photo);
+    this.loadPhoto();
     this.build();
-    this.showView();
+    this.viewChanged();
   }
 
   get count() {
@@ -59,26 +58,18 @@ class Captions extends Component {
     return this.pointed ?? this.held; // the one that words are compared by
   }
 
-  // -- what is sent to Python ------------------------------------------------------------
+  // -- the view --------------------------------------------------------------------------
 
-  change(update, delay = 250) {
-    Object.assign(this.view, update);
-    this.changed(delay);
+  get view() {
+    return this.followed.values;
   }
 
-  changed(delay = 250) {
-    this.showView();
-    this.later(() => this.send(), delay);
+  get style() {
+    return { ...this.header.style, ...this.view };
   }
 
-  get wording() {
-    return JSON.stringify({ ...this.view, ...this.style });
-  }
-
-  send() {
-    if (this.wording === this.sent) return;
-    this.sent = this.wording;
-    this.setStateValue("view", { ...this.view, ...this.style, id: this.header.id });
+  change(update, delay) {
+    this.followed.change(update, delay);
   }
 
   // -- mouse and keyboard ----------------------------------------------------------------
@@ -92,10 +83,7 @@ class Captions extends Component {
     this.on(this.find(".next"), "click", () => this.step(1));
     this.on(this.find(".play"), "click", () => (this.playing ? this.stop() : this.play()));
     this.on(this.find(".boxes"), "change", (e) => this.change({ boxes: e.target.checked }));
-    listenToStyle(this, (update) => {
-      Object.assign(this.style, update);
-      this.changed();
-    });
+    listenToStyle(this, (update) => this.change(update));
     this.sizes.observe(this.find(".panes"));
   }
 
@@ -170,7 +158,7 @@ class Captions extends Component {
     this.change({ word: this.view.word === last ? 0 : this.view.word });
     const next = this.guard(() => {
       if (this.view.word >= last) this.stop();
-      else this.change({ word: this.view.word + 1 }, 2 * STEP); // Python hears of the last one
+      else this.change({ word: this.view.word + 1 }, 2 * STEP); // the last one is the history's
     });
     this.playing = setInterval(next, STEP);
     setText(this.find(".play"), "Pause");
@@ -231,7 +219,7 @@ class Captions extends Component {
     this.canvas.style.cursor = shown ? "" : "default";
   }
 
-  showView() {
+  viewChanged() {
     const { layer, head, boxes } = this.view;
     this.pictures.markChosen();
     setText(this.find(".heads-title"), `showing layer ${layer + 1}, ${headName(head)}`);

@@ -13,7 +13,7 @@ export function headsAndFusions(heads) {
 export class ControlPanel {
   constructor(explorer) {
     this.explorer = explorer;
-    listenToStyle(explorer, (update) => explorer.changeStyle(update));
+    listenToStyle(explorer, (update) => explorer.change(update));
   }
 
   // For another model or picture.

@@ -1,11 +1,12 @@
 // The explorer: a photo, its patches, and where each of them looks in every head of a layer.
-// The page sends queries and keys once a layer; every frame after that is drawn from them here.
+// Queries and keys come once a layer; every frame after that is drawn from them here.
 
 import { attentionRows, fusedRow, peakOf } from "../shared/attention.js";
 import { Component, mountable } from "../shared/component.js";
 import { setText } from "../shared/controls.js";
-import { centreOf, clamp, nextPatch, patchAt, samePatch } from "../shared/grid.js";
+import { centreOf, clamp, nextPatch, patchAt, sameToken } from "../shared/grid.js";
 import { ARROWS, fitHead, isShortcut, nextOf } from "../shared/navigation.js";
+import { beginView } from "../shared/shared_view.js";
 import { ControlPanel, headsAndFusions } from "./control_panel.js";
 import { Pictures } from "./pictures.js";
 import { announcement, Readout } from "./readout.js";
@@ -16,7 +17,6 @@ class Explorer extends Component {
   constructor(root) {
     super(root);
     this.canvas = this.find(".photo");
-    this.layers = new Map(); // layer number -> its queries and keys
     this.hovered = null; // the token of the patch under the mouse
     this.panel = new ControlPanel(this);
     this.pictures = new Pictures(this);
@@ -26,48 +26,34 @@ class Explorer extends Component {
 
   // -- what Python sends -----------------------------------------------------------------
 
-  receive(header, arrays) {
+  receive(header) {
     const newPicture = header.image !== this.header?.image;
     const newModel = header.model !== this.header?.model;
     this.header = header;
     if (newPicture) {
-      this.layers.clear();
       this.hovered = null;
-      this.photo = null;
+      this.loadPhoto();
     }
-    this.keep(header, arrays);
-    if (header.revision !== this.revision) {
-      this.revision = header.revision;
-      this.view = header.view;
-      this.style = header.style;
-      this.sent = this.wording;
-    }
-    if (this.photoOf !== header.image || !this.layers.has(header.layer)) this.ask();
+    this.follow(beginView(header, this.answers));
     if (newModel || newPicture) this.panel.build();
-    this.panel.show();
+    this.viewChanged();
   }
 
-  // What was sent once is not sent again: see `has` in the message to Python.
-  keep(header, arrays) {
-    if (arrays.photo) {
-      this.photoOf = header.image;
-      this.decode(arrays.photo);
-    }
-    if (header.kind) {
-      const [heads, rows, columns] = header.layers[header.layer];
-      const tokens = header.prefix.length + rows * columns;
-      this.layers.set(header.layer, { ...header, ...arrays, heads, tokens });
-    }
-  }
-
-  // Python took something to be here that is not.
-  ask() {
-    this.sent = null;
-    this.later(() => this.send(), 0);
-  }
-
+  // The layer that is looked at, once it is here.
   get layer() {
-    return this.layers.get(this.view.layer);
+    return this.answers.here(this.question);
+  }
+
+  get question() {
+    return `layer/${this.view.layer}`;
+  }
+
+  get view() {
+    return this.followed.values;
+  }
+
+  get style() {
+    return { ...this.header.style, ...this.view };
   }
 
   get heads() {
@@ -82,34 +68,16 @@ class Explorer extends Component {
     return this.header.prefix.length; // the token of the first patch
   }
 
-  // -- what is sent to Python ------------------------------------------------------------
+  // -- the view --------------------------------------------------------------------------
 
-  change(update, delay = 0) {
-    Object.assign(this.view, update);
-    this.changed(delay);
+  change(update) {
+    this.followed.change(update);
   }
 
-  changeStyle(update) {
-    Object.assign(this.style, update);
-    this.changed("opacity" in update ? 300 : 0);
-  }
-
-  changed(delay) {
+  viewChanged() {
+    if (!this.layer) this.wait(this.answers.part(this.question));
     this.panel.show();
     this.schedule();
-    this.later(() => this.send(), delay);
-  }
-
-  get wording() {
-    return JSON.stringify({ ...this.view, ...this.style });
-  }
-
-  send() {
-    if (this.wording === this.sent) return;
-    this.sent = this.wording;
-    const has = this.photo ? { image: this.header.image, layers: [...this.layers.keys()] } : null;
-    const { view, style, revision } = this;
-    this.setStateValue("view", { ...view, ...style, revision, has });
   }
 
   // -- mouse, keyboard, files ------------------------------------------------------------
@@ -185,16 +153,14 @@ class Explorer extends Component {
 
   // Another layer, from the same place: the layers of a hierarchical model differ in their grids.
   goTo(layer) {
-    const [heads, ...newGrid] = this.header.layers[layer];
-    const patch = this.view.query - this.firstPatch;
-    const query =
-      patch < 0 ? this.view.query : this.firstPatch + samePatch(patch, this.grid, newGrid);
+    const [heads] = this.header.layers[layer];
+    const query = sameToken(this.view.query, this.view.layer, layer, this.header);
     this.hovered = null;
-    this.change({ layer, query, head: fitHead(this.view.head, heads) }, 80);
+    this.change({ layer, query, head: fitHead(this.view.head, heads) });
   }
 
   stepHead(step) {
-    this.change({ head: nextOf(headsAndFusions(this.heads), this.view.head, step) }, 80);
+    this.change({ head: nextOf(headsAndFusions(this.heads), this.view.head, step) });
   }
 
   // One patch on from the one that asks, be it held or under the mouse; from a token that has no
@@ -203,7 +169,7 @@ class Explorer extends Component {
     const patch = this.query - this.firstPatch;
     const next = patch < 0 ? centreOf(this.grid) : nextPatch(patch, direction, this.grid);
     this.hovered = null;
-    this.change({ query: this.firstPatch + next, held: true }, 250);
+    this.change({ query: this.firstPatch + next, held: true });
   }
 
   // -- a frame ---------------------------------------------------------------------------

@@ -2,8 +2,7 @@
 
 import { isEven, peakOf, sumOf } from "../shared/attention.js";
 import { setText } from "../shared/controls.js";
-import { placeName } from "../shared/grid.js";
-import { percent, prefixName } from "../shared/text.js";
+import { percent, tokenTitle } from "../shared/text.js";
 
 export class Readout {
   constructor(explorer) {
@@ -19,6 +18,23 @@ export class Readout {
     const to = () => `to ${this.place(hovered)}: ${amount(row, hovered)}`;
     write(".to", reading ? to() : this.whereMost(row));
     this.markTokens(row);
+    write(".sinks", this.sinks());
+  }
+
+  // Tokens that draw attention whoever asks.
+  sinks() {
+    const { layer, header, view } = this.explorer;
+    const named = layer.sinks?.map(([token, share]) => {
+      const times = Math.round(share * layer.tokens);
+      const drawn = `${Math.round(100 * share)} % of the attention, ${times} times an even share`;
+      return `${this.place(token)} draws ${drawn}`;
+    });
+    if (!named?.length) return "";
+    const where = `Attention sinks in layer ${header.numbers[view.layer]}, all heads and askers`;
+    const meaning =
+      "Such a token is looked at whoever asks, so its brightness says little about what the " +
+      "photo shows there.";
+    return `${where} together: ${named.join("; ")}. ${meaning}`;
   }
 
   markTokens(row) {
@@ -49,9 +65,7 @@ export class Readout {
   }
 
   place(token) {
-    const { firstPatch, grid, header } = this.explorer;
-    const patch = token - firstPatch;
-    return patch < 0 ? prefixName(header.prefix[token]) : placeName(patch, grid);
+    return tokenTitle(token, this.explorer.header.prefix, this.explorer.grid);
   }
 }
 

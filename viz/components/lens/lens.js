@@ -30,7 +30,7 @@ class Lens extends Component {
       this.hovered = null;
       this.layer = header.layers - 1;
       this.build();
-      this.decode(arrays.photo);
+      this.loadPhoto();
     }
   }
 

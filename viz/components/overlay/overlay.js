@@ -1,92 +1,15 @@
-// One finished map over the photo, with its scale and the value of the patch under the mouse, or
-// of the patch that the arrow keys have reached.
+// One finished map over the photo.
 
-import { isEven, peakOf } from "../shared/attention.js";
-import { Component, mountable } from "../shared/component.js";
-import { setText } from "../shared/controls.js";
-import { drawBox, drawScale, MapCanvas } from "../shared/drawing.js";
-import { nextPatch, patchAt, patchBox, placeName } from "../shared/grid.js";
-import { ARROWS, isShortcut } from "../shared/navigation.js";
-import { capital, percent } from "../shared/text.js";
+import { mountable } from "../shared/component.js";
+import { ReadableMap } from "../shared/readable_map.js";
 
-class Overlay extends Component {
+class Overlay extends ReadableMap {
   static selector = ".overlay";
 
-  constructor(root) {
-    super(root);
-    this.canvas = this.find(".photo");
-    this.picture = new MapCanvas(this.canvas);
-    this.readout = this.find(".readout");
-    this.on(this.canvas, "pointermove", (event) => this.hover(this.patchAt(event)));
-    this.on(this.canvas, "pointerleave", () => this.hover(null));
-    this.on(this.canvas, "blur", () => this.stepTo(null));
-    this.on(this.canvas, "keydown", (event) => this.onKey(event));
-    this.sizes.observe(root);
-  }
-
-  receive(header, { values, photo }) {
+  receive(header, { values }) {
     this.header = header;
-    this.values = values;
-    this.top = values[peakOf(values)];
-    this.hovered = null; // the patch under the mouse
-    this.stepped = null; // the patch that the arrow keys have reached
-    this.caption = `${header.caption}${isEven(values) ? " Spread almost evenly." : ""}`;
-    setText(this.find(".high"), `${percent(this.top)} ${header.unit}`);
-    setText(this.readout, this.caption);
-    this.canvas.setAttribute("aria-label", `${header.alt}. Arrow keys read it patch by patch.`);
-    drawScale(this.find(".bar"), header.style.colors);
-    this.decode(photo);
-  }
-
-  draw() {
-    if (!this.photo) return;
-    const { grid, style, box } = this.header;
-    const context = this.picture.draw(this.photo, this.values, this.top, grid, style);
-    if (box) drawBox(context, box, { dash: [4, 3] });
-    if (this.point !== null) drawBox(context, patchBox(this.point, grid));
-  }
-
-  get point() {
-    return this.hovered ?? this.stepped;
-  }
-
-  patchAt(event) {
-    return this.header ? patchAt(event, this.canvas, this.header.grid) : null;
-  }
-
-  hover(patch) {
-    if (!this.header || patch === this.hovered) return;
-    this.hovered = patch;
-    this.read();
-  }
-
-  // The arrow keys count until the mouse moves again.
-  stepTo(patch) {
-    if (!this.header) return;
-    this.hovered = null;
-    this.stepped = patch;
-    this.read();
-  }
-
-  read() {
-    this.draw();
-    if (this.point === null) return setText(this.readout, this.caption);
-    const place = capital(placeName(this.point, this.header.grid));
-    setText(this.readout, `${place}: ${percent(this.values[this.point])}`);
-  }
-
-  onKey(event) {
-    if (!this.header || isShortcut(event)) return;
-    if (event.key === "Escape") this.stepTo(null);
-    else if (event.key in ARROWS) this.step(ARROWS[event.key]);
-    else return;
-    event.preventDefault();
-  }
-
-  // The first step goes to where the map is highest.
-  step(direction) {
-    if (this.point === null) return this.stepTo(peakOf(this.values));
-    this.stepTo(nextPatch(this.point, direction, this.header.grid));
+    this.show({ ...header, values });
+    this.loadPhoto();
   }
 }
 

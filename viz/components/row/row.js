@@ -20,14 +20,14 @@ class Row extends Component {
     this.sizes.observe(this.cells);
   }
 
-  receive(header, { values, photo }) {
+  receive(header, { values }) {
     this.header = header;
     this.patches = header.grid[0] * header.grid[1];
     if (this.point >= this.patches) this.point = null;
     this.build(values);
     drawScale(this.find(".bar"), header.style.colors);
     this.showValues();
-    this.decode(photo);
+    this.loadPhoto();
   }
 
   build(values) {

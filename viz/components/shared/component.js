@@ -1,6 +1,7 @@
 // What every component has in common: one instance a place on the page, kept while the page runs
 // again; its listeners, frames and timers; and a sentence in its place where something fails.
 
+import { answersFor, NotAnswered } from "./answers.js";
 import { element } from "./controls.js";
 import { unpack } from "./payload.js";
 
@@ -61,12 +62,14 @@ export class Component {
     return this.root.querySelector(selector);
   }
 
-  // Take what Streamlit gives: the data, and how values are sent back to Python.
-  update({ data, setStateValue, setTriggerValue }) {
+  // Take what Streamlit gives: the data, and how values are sent back to Python. Another host may
+  // give `ask`, which then takes the place of the server's routes: see answers.js.
+  update({ data, setStateValue, setTriggerValue, ask }) {
     Object.assign(this, { setStateValue, setTriggerValue });
     if (data && data !== this.received) {
       this.received = data;
       const { header, arrays } = unpack(data);
+      this.answers = answersFor(header, arrays, ask);
       this.receive(header, arrays);
     }
     if (data) this.schedule(); // after a change of the theme, too
@@ -100,25 +103,66 @@ export class Component {
     this.timer = setTimeout(this.guard(action), milliseconds);
   }
 
-  // Decode the photo and draw; a photo that another has overtaken is dropped.
-  decode(jpeg) {
-    const mine = {};
-    this.decoding = mine;
+  // Draw with the photo once it is here; a photo that another has overtaken is dropped.
+  loadPhoto() {
+    const asked = this.answers.photo();
+    this.asked = asked;
     this.photo = null;
-    createImageBitmap(new Blob([jpeg], { type: "image/jpeg" })).then(
-      this.guard((photo) => {
-        if (this.decoding !== mine) return;
-        this.photo = photo;
+    this.wait(asked, (photo) => {
+      if (this.asked === asked) this.photo = photo;
+    });
+  }
+
+  // Draw once an answer is here. Where the server has let it go, the page runs again, once.
+  wait(answer, use = () => {}) {
+    answer.then(
+      this.guard((found) => {
+        use(found);
         this.schedule();
       }),
-      this.guard(() => {
-        throw new Error("The photo could not be decoded.");
+      this.guard((error) => {
+        if (!(error instanceof NotAnswered) || this.hasAsked) throw error;
+        this.hasAsked = true;
+        this.setTriggerValue?.("lost", error.status);
       }),
     );
   }
 
+  // Do something when the component comes near the part of the page that is seen.
+  whenNear(action) {
+    const act = this.guard(action);
+    this.nearness = new IntersectionObserver(
+      (entries) => {
+        if (!entries.some((entry) => entry.isIntersecting)) return;
+        this.nearness.disconnect();
+        act();
+      },
+      { rootMargin: "300px" },
+    );
+    this.nearness.observe(this.root);
+  }
+
+  // Draw whenever the view that the page's components share changes.
+  follow(view) {
+    if (this.followed === view) return;
+    this.unfollow();
+    this.followed = view;
+    this.onView ??= this.guard(() => this.viewChanged());
+    view.listeners.add(this.onView);
+  }
+
+  unfollow() {
+    this.followed?.listeners.delete(this.onView);
+  }
+
+  viewChanged() {
+    this.schedule();
+  }
+
   close() {
     this.closed = true;
+    this.unfollow();
+    this.nearness?.disconnect();
     this.sizes.disconnect();
     clearTimeout(this.timer);
     cancelAnimationFrame(this.frame);

@@ -41,6 +41,13 @@ export function nextPatch(patch, [down, right], grid) {
   return clamp(row + down, 0, rows - 1) * columns + clamp(column + right, 0, columns - 1);
 }
 
+// The token of another layer at the same place. Layers are [heads, rows, columns].
+export function sameToken(token, from, to, { layers, prefix }) {
+  const patch = token - prefix.length;
+  if (patch < 0) return token;
+  return prefix.length + samePatch(patch, layers[from].slice(1), layers[to].slice(1));
+}
+
 // The patch of another grid where this one's centre lies.
 export function samePatch(patch, grid, newGrid) {
   const [row, column] = rowAndColumn(patch, grid);

@@ -1,5 +1,7 @@
 // Numbers and names as the pages write them.
 
+import { placeName } from "./grid.js";
+
 export function percent(value) {
   return `${(100 * value).toFixed(value < 0.00995 ? 2 : 1)} %`;
 }
@@ -25,6 +27,12 @@ export function capital(text) {
 
 export function headName(head) {
   return typeof head === "number" ? `head ${head + 1}` : head;
+}
+
+// How the pages call any token.
+export function tokenTitle(token, prefix, grid) {
+  const patch = token - prefix.length;
+  return patch < 0 ? prefixName(prefix[token]) : placeName(patch, grid);
 }
 
 // How the pages call a token that is no patch: CLS, register 2.

@@ -1,8 +1,9 @@
 """The address: each parameter that a link may have, how it is read and how it is written.
 
-No other file touches ``st.query_params``. An address is text that anybody may have typed, so a
-parameter that cannot be read has its default, and a sentence for the page to show. The parameters
-that one widget sets are listed as `Setting` in `viz.pages.shared.state`; all others stand here.
+No other file touches ``st.query_params``; `viz.pages.shared.browser` writes the address. An address
+is text that anybody may have typed, so a parameter that cannot be read has its default, and a
+sentence for the page to show. The parameters that one widget sets are listed as `Setting` in
+`viz.pages.shared.state`; all others stand here.
 """
 
 import re
@@ -18,6 +19,7 @@ from viz.pictures.colors import COLOR_MAPS
 T = TypeVar("T")
 
 LONGEST = 200  # characters of one parameter; names of models on a hub are long
+LONGEST_LINK = 8000  # characters of all parameters
 SCALINGS = ("map", "layer")
 NOT_A_NUMBER = "The link's {name} is not a number; showing the usual one."
 UNKNOWN = "The link names an unknown {name}; showing {default}."
@@ -65,13 +67,8 @@ class Param(Generic[T]):
 
 
 def read_address() -> dict[str, str]:
-    """Read every parameter of the address that was opened, as text."""
+    """Read every parameter of the address with which the session began, as text."""
     return st.query_params.to_dict()
-
-
-def write_address(url_params: Mapping[str, str]) -> None:
-    """Make the address say what is shown; the last thing that a page does."""
-    st.query_params.from_dict(url_params)
 
 
 # -- readers and writers ------------------------------------------------------------------------

@@ -3,8 +3,8 @@
 import streamlit as st
 
 from model import zoo
-from viz.pages.shared import address, open_models
-from viz.pages.shared.state import Captions
+from viz.pages.shared import open_models
+from viz.pages.shared.state import Captions, read_link
 from viz.pages.shared.text import plain
 from viz.server.class_mode import MODE
 
@@ -22,7 +22,7 @@ def open_linked() -> list[str]:
 
     Nothing is fetched because of a link.
     """
-    name = Captions.captioner.param.read(address.read_address())
+    name = Captions.captioner.param.read(read_link())
     if not name.startswith(HUB) or name in open_models.open_names("caption"):
         return []
     if not open_models.is_open(name, "caption"):

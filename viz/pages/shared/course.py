@@ -9,6 +9,7 @@ from model.bundle import Bundle
 from model.errors import CheckpointError
 from model.snapshots import Course, open_course, snapshots_file
 from model.zoo import catalogue, checkpoints
+from viz.pages.shared import open_models
 from viz.pages.shared.state import Shared
 from viz.server.costs import model_bytes
 from viz.server.results import computed_once
@@ -45,6 +46,15 @@ def choose_moment(bundle: Bundle) -> Bundle:
     )
     moment = Shared.epoch.get()
     return bundle if moment == END else model_at(bundle, moment)
+
+
+def open_moment(name: str) -> Bundle:
+    """Open a model by a name that may have a moment; raises as `open_models.open_model_named`."""
+    bundle = open_models.open_model_named(name_without_moment(name))
+    course = _course_of(bundle.name)
+    moments = course.moments if course else ()
+    found = [moment for moment in moments if name == f"{bundle.name}{AFTER}{_title(moment)}"]
+    return model_at(bundle, found[0]) if found else bundle
 
 
 @computed_once(

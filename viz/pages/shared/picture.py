@@ -66,6 +66,9 @@ def _sample(name: str) -> Picture:
 def begin_photo(name: str | None) -> str | None:
     """Begin a session with the sample that a link names; return a note if there is no such one."""
     known = samples.names()
+    if name == OWN and Shared.own.get():
+        Shared.photo.set(OWN)
+        return None
     Shared.photo.set(name if name in known else known[0])
     if name is None or name in known:
         return None
@@ -146,6 +149,14 @@ def picture_named(choice: str) -> Picture | None:
     own = Shared.own.get()
     image = _store.get(own) if choice == OWN and own else None
     return None if own is None or image is None else Picture(own, image)
+
+
+def find_image(key: str) -> Image.Image | None:
+    """Find a picture by its key; None for one that nobody uploaded, or that had to make room."""
+    for name in samples.names():
+        if _sample(name).key == key:
+            return _sample(name).image
+    return _store.get(key)
 
 
 def _take_upload() -> None:

@@ -51,8 +51,13 @@ def recorded_image(
 ) -> ShownImage:
     """Record an image once for everybody; ``key`` is the sha256 of the picture's file."""
     recorded = record_image(bundle, image, layers)
-    token = sha256(f"{bundle.name} {key} {layers}".encode()).hexdigest()[:16]
-    return ShownImage(**vars(recorded), key=token, photo=photo_bytes(recorded.frame))
+    photo = photo_bytes(recorded.frame)
+    # What the last layer saw depends on every weight: a model that was trained anew is another one.
+    last = recorded.records[-1].tensors()[0].detach().float().cpu().contiguous().numpy()
+    digest = sha256(f"{bundle.name} {key} {layers}".encode())
+    for part in (photo, last.tobytes()):
+        digest.update(part)
+    return ShownImage(**vars(recorded), key=digest.hexdigest()[:20], photo=photo)
 
 
 @computed_once(
@@ -78,7 +83,7 @@ def layer_payload(record: AttentionRecord) -> tuple[dict[str, object], dict[str,
         slots = windows.join(torch.arange(windows.count * windows.area).view(windows.count, -1))
         arrays = {"maps": record.weights().half().numpy(), "slots": slots.numpy().astype(np.uint32)}
         return {"kind": "windows", "area": windows.area}, arrays
-    if record.query is None or record.key is None:
+    if record.map is not None or record.query is None or record.key is None:
         return {"kind": "maps"}, {"maps": record.weights()[0].half().numpy()}
     tensors = {"query": record.query[0], "key": record.key[0]}
     if record.bias is not None:
@@ -88,12 +93,26 @@ def layer_payload(record: AttentionRecord) -> tuple[dict[str, object], dict[str,
     return header, {name: tensor.half().numpy() for name, tensor in tensors.items()}
 
 
-@computed_once(
-    "rollout",
-    key=lambda shown, query, fusion, discard: (shown.key, query, fusion, discard),
-    size=lambda row: row.nbytes,
-)
+ALL_ROWS = 600
+"""Tokens up to which rollout is computed from every token at once: it costs little more than one
+row, and a class asks for all of them."""
+
+
 def rollout_from(shown: ShownImage, query: int, fusion: str, discard: float) -> np.ndarray:
     """Compute attention rollout from one token: (tokens,) float32, summing to one."""
+    tokens = shown.layers[0].tokens.tokens
+    if tokens > ALL_ROWS:
+        return _rollout_rows(shown, (query,), fusion, discard)[0]
+    return _rollout_rows(shown, tuple(range(tokens)), fusion, discard)[query]
+
+
+@computed_once(
+    "rollout",
+    key=lambda shown, queries, fusion, discard: (shown.key, queries, fusion, discard),
+    size=lambda rows: rows.nbytes,
+)
+def _rollout_rows(
+    shown: ShownImage, queries: tuple[int, ...], fusion: str, discard: float
+) -> np.ndarray:
     with torch.inference_mode():
-        return rollout(shown.records, query=query, fusion=fusion, discard=discard)[0].numpy()
+        return rollout(shown.records, query=queries, fusion=fusion, discard=discard)[0].numpy()

@@ -4,8 +4,7 @@ The choices are the same on every page, and in every page's address.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import streamlit as st
 
@@ -13,9 +12,10 @@ from model import zoo
 from model.bundle import Bundle
 from model.errors import NothingRecorded, NothingToShow
 from viz.pages.shared import address, course, open_models, picture
+from viz.pages.shared.browser import change_view, shown_view
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.recorded_images import ShownImage, recorded_image
-from viz.pages.shared.state import Shared
+from viz.pages.shared.state import Shared, read_link
 from viz.pages.shared.text import plain
 from viz.pages.shared.view import View, carry_over, fit_view, view_from_address, view_url_params
 from viz.server.first_action import browser_brought
@@ -43,7 +43,7 @@ def begin_page(question: str, lead: str, paste: bool = False, plain_net: bool = 
         paste: whether the page has an explorer, which takes a picture that is pasted.
         plain_net: whether the page begins with a plain vision transformer, see `begin_session`.
     """
-    url_params = address.read_address()
+    url_params = read_link()
     notes = begin_session(plain_net=plain_net)
     st.title(question)
     st.markdown(lead)
@@ -93,20 +93,6 @@ def _record(bundle: Bundle, shown: Picture) -> ShownImage:
         st.stop()
 
 
-def shown_view() -> View:
-    """Return the view as it is now; there is one as soon as something was recorded."""
-    view = Shared.view.get()
-    if view is None:
-        raise LookupError("Nothing was recorded yet, so there is no view of it.")
-    return view
-
-
-def change_view(**changes: Any) -> None:
-    """Change the view from Python: the explorer takes it over from its next payload."""
-    Shared.view.set(replace(shown_view(), **changes))
-    Shared.exchange.set(Shared.exchange.get().with_change())
-
-
 def session_url_params(session: Session) -> dict[str, str]:
     """Write what is shown into the parameters of an address: photo, model and view."""
     recorded = session.recorded
@@ -133,7 +119,7 @@ def begin_session(also: Sequence[str] = (), plain_net: bool = False) -> list[str
     """
     if Shared.model.is_set:
         return []
-    url_params = address.read_address()
+    url_params = read_link()
     notes = [note] if (note := picture.begin_photo(address.PHOTO.read(url_params))) else []
     default = next(filter(zoo.names().__contains__, PLAIN if plain_net else ()), zoo.names()[0])
     model = address.MODEL.read(url_params)

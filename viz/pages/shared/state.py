@@ -18,9 +18,9 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from viz.pages.shared.address import Param, read_address, reader_of
-from viz.pages.shared.exchange import Exchange
 from viz.pages.shared.view import CaptionView, LinkedCaptionView, Recorded, View
 from viz.server.first_action import browser_brought
+from viz.server.passes import Pass
 
 T = TypeVar("T")
 
@@ -69,12 +69,15 @@ class Setting(Key[T]):
     ) -> T:
         """Return a valid value: the session's, or else the link's, or else the default.
 
+        What has begun on a page begins anew with each address that Back and Forward open on it.
+
         Args:
             valid: the values there are, or a test of one; None: any. The session's own value may
                 have become invalid, say with another model.
             default: stands in for the setting's own default, say with another model.
         """
         default = self.default if default is None else default
+        Shared.begun.set(Shared.begun.get() | {(Shared.page.get(), self.name)})
         value = self.get() if self.is_set else self._linked(default)
         is_valid = valid if callable(valid) else lambda value: valid is None or value in valid
         if not is_valid(value):
@@ -90,7 +93,21 @@ class Setting(Key[T]):
         return self.param.write_changed(self.get(), default) if self.is_set else {}
 
     def _linked(self, default: T) -> T:
-        return replace(self.param, default=default).read(read_address())
+        return replace(self.param, default=default).read(read_link())
+
+
+def read_link() -> Mapping[str, str]:
+    """Read the address from which this page begins: the one that was opened last."""
+    link = Shared.link.get()
+    return read_address() if link is None else link
+
+
+def forget_linked(page: str) -> None:
+    """Forget what a page begins from an address, so that it can begin from another one."""
+    settings = [name for shown_on, name in Shared.begun.get() if shown_on == page]
+    others = [key.name for key in (*BEGUN_EVERYWHERE, *BEGUN.get(page, ()))]
+    for name in (*settings, *others):
+        st.session_state.pop(name, None)
 
 
 Component = Key[Mapping[str, Any]]
@@ -126,7 +143,21 @@ class Shared:
     view = Key[View | None]("view", None)
     recorded = Key[Recorded | None]("recorded", None)
     """The layers that the view was last fitted to."""
-    exchange = Key("exchange", Exchange())
+    revision = Key("revision", 0)
+    """How often the view was changed in Python."""
+    browser_pass = Key[Pass | None]("browser_pass", None)
+    """With which the browser asks and reports."""
+
+    page = Key("page", "")
+    """The file of the page that is shown."""
+    link = Key[Mapping[str, str] | None]("link", None)
+    """The address of this page that Back or Forward has opened."""
+    opened_links = Key("opened_links", 0)
+    opened_now = Key("opened_now", False)
+    """Whether this run has begun with opening one."""
+    begun = Key[frozenset[tuple[str, str]]]("begun", frozenset())
+    """Pages, and the settings that have begun on them."""
+    address = Component("address", {})
 
 
 class Explore:
@@ -135,8 +166,8 @@ class Explore:
     explorer = Component("explorer", {})
     sheet = Component("sheet", {})
     rollout = Component("rollout", {})
-    fusion = Key("fusion", "mean")
-    discard = Key("discard", 0.0)
+    export = Key("export", False)
+    """Whether the files to save are offered."""
 
 
 class Scene:
@@ -359,3 +390,20 @@ class Models:
     def recorded_layers(model: str) -> Key[Sequence[int]]:
         """Make the key of the layers to record of one model, from one."""
         return Key(f"layers of {model}", ())
+
+
+BEGUN_EVERYWHERE: Sequence[Key[Any]] = (Shared.model, Shared.view, Shared.recorded)
+BEGUN: Mapping[str, Sequence[Key[Any]]] = {
+    "captions.py": (
+        *(Captions.linked, Captions.typed, Captions.given, Captions.given_about),
+        *(Captions.beam, Captions.view, Captions.sent, Captions.view_captioner, Scene.subject),
+    ),
+    "attribution.py": (
+        *(Attribution.explained, Attribution.target, Attribution.word, Scene.subject),
+        *(Attribution.box_on, Attribution.box_picture, Attribution.measured),
+        Attribution.model_size,
+    ),
+    "patches.py": (Patches.chosen,),
+    "positions.py": (Positions.tab_before,),
+}
+"""What begins from an address besides the settings, on every page and on one."""

@@ -4,15 +4,17 @@ A view lives in the session and is written into the address, so that a link open
 again. Whatever is wrong in a link becomes the nearest valid view and a note.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from model.recorded_image import Layer, default_query, find_same_place
+from model.recording.rollout import FUSIONS
 from model.tokens import TokenLayout
 from viz.components.draw_style import DrawStyle
 from viz.pages.shared import address
 from viz.pages.shared.address import Head, Param, TokenName
+from viz.pictures.colors import COLOR_MAPS
 
 Recorded = tuple[Sequence[Layer], Sequence[int]]
 """The recorded layers, and which of the model's layers they are, from zero."""
@@ -46,9 +48,8 @@ class View:
 
     @classmethod
     def from_browser(cls, message: Mapping[str, Any], old: "View") -> "View":
-        """Take over the view that the explorer reports; what it has no control for stays."""
-        names = asdict(old).keys() - {"fusion", "discard"}
-        return replace(old, **{name: message[name] for name in names & message.keys()})
+        """Take over the view that a browser reports; what is no value of a view stays."""
+        return replace(old, **_valid(message, _VIEW_VALUES))
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,59 @@ class CaptionView:
 
     @classmethod
     def from_browser(cls, message: Mapping[str, Any], old: "CaptionView") -> "CaptionView":
-        """Take over the view that the browser reports."""
-        names = asdict(old).keys() & message.keys()
-        return replace(old, **{name: message[name] for name in names})
+        """Take over the view that a browser reports; what is no value of a view stays."""
+        return replace(old, **_valid(message, _CAPTION_VALUES))
+
+
+def _is_place(value: object) -> bool:
+    return type(value) is int and 0 <= value < 10**6
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _is_switch(value: object) -> bool:
+    return type(value) is bool
+
+
+def _one_of(options: Collection[str]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, str) and value in options
+
+
+def _is_head(value: object) -> bool:
+    return _is_place(value) or value in address.HEADS_FUSED
+
+
+Tests = Mapping[str, Callable[[object], bool]]
+_STYLE_VALUES: Tests = {
+    "opacity": _is_share,
+    "colors": _one_of(COLOR_MAPS),
+    "smooth": _is_switch,
+}
+_VIEW_VALUES: Tests = {
+    **_STYLE_VALUES,
+    "layer": _is_place,
+    "query": _is_place,
+    "head": _is_head,
+    "held": _is_switch,
+    "scaling": _one_of(address.SCALINGS),
+    "lines": _is_switch,
+    "fusion": _one_of(FUSIONS),
+    "discard": _is_share,
+}
+_CAPTION_VALUES: Tests = {
+    **_STYLE_VALUES,
+    "layer": _is_place,
+    "head": _is_head,
+    "word": _is_place,
+    "boxes": _is_switch,
+}
+
+
+def _valid(message: Mapping[str, Any], tests: Tests) -> dict[str, Any]:
+    """Select the entries of a message from outside that are values of a view."""
+    return {name: message[name] for name, test in tests.items() if test(message.get(name))}
 
 
 # -- from layer to layer and from model to model --------------------------------------------------

@@ -130,13 +130,15 @@ test("what fails in a listener or a timer becomes a sentence", async () => {
   }
 });
 
+const PHOTO = { ask: async () => new Uint8Array(3) };
+
 test("a photo that cannot be decoded becomes a sentence", async () => {
   nextFrame = fakeBrowser(async () => {
     throw new DOMException("The source image could not be decoded.");
   });
   const place = fakePlace("part");
-  const receive = (self) => self.decode(new Uint8Array(3));
-  mountable(kind({ receive }))({ parentElement: place, data: GOOD });
+  const receive = (self) => self.loadPhoto();
+  mountable(kind({ receive }))({ parentElement: place, data: GOOD, ...PHOTO });
   await wait(1);
   assert.match(sentence(place), /The photo could not be decoded\.$/);
 });
@@ -144,15 +146,39 @@ test("a photo that cannot be decoded becomes a sentence", async () => {
 test("a photo that another has overtaken is dropped", async () => {
   const waiting = [];
   fakeBrowser(() => new Promise((resolve) => waiting.push(resolve)));
-  const Kind = kind({ receive: (self) => self.decode(new Uint8Array(3)) });
+  const Kind = kind({ receive: (self) => self.loadPhoto() });
   const mount = mountable(Kind);
   const place = fakePlace("part");
-  mount({ parentElement: place, data: GOOD });
-  mount({ parentElement: place, data: again() });
+  mount({ parentElement: place, data: GOOD, ...PHOTO });
+  mount({ parentElement: place, data: again(), ...PHOTO });
+  await wait(1);
   waiting[1]("second");
   waiting[0]("first");
   await wait(1);
   assert.equal(Kind.last.photo, "second");
+});
+
+test("where the server has let go of something, the page runs again, and only once", async () => {
+  globalThis.document.baseURI = "http://here/";
+  globalThis.fetch = async () => ({ ok: false, status: 410 });
+  const Kind = kind({ receive: (self) => self.wait(self.answers.part("layer/0")) });
+  const place = fakePlace("part");
+  const asked = [];
+  const page = { parentElement: place, setTriggerValue: (...given) => asked.push(given) };
+  const keyed = (text) => {
+    const bytes = new TextEncoder().encode(`....${text}`);
+    new DataView(bytes.buffer).setUint32(0, bytes.length - 4, true);
+    return bytes;
+  };
+  const data = () => keyed('{"arrays":[],"source":"s","key":"k"}');
+  mountable(Kind)({ ...page, data: data() });
+  await wait(1);
+  assert.deepEqual(asked, [["lost", 410]]);
+  assert.equal(sentence(place), null);
+  Kind.last.update({ ...page, data: data() });
+  await wait(1);
+  assert.equal(asked.length, 1);
+  assert.match(sentence(place), /The server has let go of this photo/);
 });
 
 test("a component that has left the page does nothing more", () => {

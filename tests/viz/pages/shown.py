@@ -1,0 +1,45 @@
+"""What a page run by Streamlit's test runner shows: its address, and its components' payloads."""
+
+from typing import Any
+
+import numpy as np
+from streamlit.testing.v1 import AppTest
+
+from viz.components.payload import unpack
+from viz.server.passes import Reply, find_pass
+
+ADDRESS = "address"
+
+
+def payloads(app: AppTest) -> dict[str, tuple[dict[str, Any], dict[str, np.ndarray]]]:
+    """What each component on the page was sent: its header and its arrays, by its name."""
+    parts = (part.proto for part in app.get("bidi_component"))
+    return {
+        part.component_name.rpartition("saccade_")[2]: unpack(part.bytes)
+        for part in parts
+        if part.bytes
+    }
+
+
+def address_of(app: AppTest) -> dict[str, str]:
+    """The parameters that the page writes into the address."""
+    return payloads(app)[ADDRESS][0]["params"]
+
+
+def answer(app: AppTest, component: str, question: str) -> Reply:
+    """What the browser gets when a component asks a question."""
+    header, _ = payloads(app)[component]
+    source = header["photo"] if question == "photo" else header["source"]
+    found = find_pass(header["key"]).source(source)
+    assert found is not None, "the page has granted what its components ask for"
+    return found.answer(question)
+
+
+def answered(app: AppTest, component: str, question: str) -> tuple[dict, dict[str, np.ndarray]]:
+    """The same, unpacked."""
+    return unpack(answer(app, component, question).body)
+
+
+def photo_of(app: AppTest, component: str) -> bytes:
+    """The photo that a component draws, as JPEG."""
+    return answer(app, component, "photo").body

@@ -1,0 +1,107 @@
+// Attention rollout from the view's token: a row that the server computes, once for everybody.
+
+import { sumOf } from "../shared/attention.js";
+import { mountable } from "../shared/component.js";
+import { element, radio, setText } from "../shared/controls.js";
+import { ReadableMap } from "../shared/readable_map.js";
+import { beginView } from "../shared/shared_view.js";
+import { capital, prefixName, tokenTitle } from "../shared/text.js";
+
+class Rollout extends ReadableMap {
+  static selector = ".rollout";
+
+  constructor(root) {
+    super(root);
+    this.discard = this.find(".discard");
+    this.on(this.discard, "input", () => this.change({ discard: Number(this.discard.value) }));
+    this.whenNear(() => {
+      this.near = true;
+      this.viewChanged();
+    });
+  }
+
+  receive(header) {
+    this.header = { ...header, grid: header.layers[0].slice(1) };
+    this.loadPhoto();
+    setText(this.find(".about-fusion"), header.aboutFusion);
+    setText(this.find(".about-discard"), header.aboutDiscard);
+    this.buildFusions();
+    this.shown = null;
+    this.follow(beginView(header, this.answers));
+    this.viewChanged();
+  }
+
+  buildFusions() {
+    this.fusions = this.header.fusions.map((fusion) => {
+      const input = radio("fusion", capital(fusion));
+      this.on(input, "change", () => this.change({ fusion }));
+      return { fusion, input, chip: element("label", { class: "chip" }, input, fusion) };
+    });
+    this.find(".fusions").replaceChildren(...this.fusions.map(({ chip }) => chip));
+  }
+
+  change(update) {
+    this.followed.change(update);
+  }
+
+  get view() {
+    return this.followed.values;
+  }
+
+  get style() {
+    return { ...this.header.style, ...this.view };
+  }
+
+  get question() {
+    const { fusion, discard, query } = this.view;
+    return `rollout/${fusion}/${discard.toFixed(2)}/${query}`;
+  }
+
+  get place() {
+    return tokenTitle(this.view.query, this.header.prefix, this.header.grid);
+  }
+
+  viewChanged() {
+    if (!this.header) return;
+    this.showControls();
+    if (!this.near) return;
+    const { question } = this;
+    const row = this.answers.here(question);
+    this.root.classList.toggle("waiting", !row);
+    if (row) this.showRow(question, row);
+    else {
+      this.wait(this.answers.part(question), (found) => {
+        if (question === this.question) this.showRow(question, found);
+      });
+    }
+  }
+
+  showControls() {
+    const { fusion, discard } = this.view;
+    const paper = "each with its residual connection (Abnar and Zuidema, 2020).";
+    const lead = `From ${this.place}: attention multiplied down through the layers, ${paper}`;
+    setText(this.find(".lead"), lead);
+    for (const { fusion: name, input } of this.fusions) input.checked = name === fusion;
+    this.discard.value = discard;
+    setText(this.find("output"), `${Math.round(100 * discard)} %`);
+  }
+
+  showRow(question, { row }) {
+    this.root.classList.remove("waiting");
+    const looks = JSON.stringify([question, this.style]);
+    if (this.shown === looks) return;
+    this.shown = looks;
+    const { prefix } = this.header;
+    const values = row.subarray(prefix.length);
+    const whole = (share) => `${Math.round(100 * share)} %`;
+    const kept = prefix.map((name, token) => `, ${prefixName(name)} ${whole(row[token])}`);
+    this.show({
+      values,
+      unit: "of the relevance",
+      caption: `All patches together ${whole(sumOf(values))}${kept.join("")}.`,
+      alt: `Attention rollout from ${this.place}`,
+    });
+  }
+}
+
+export default mountable(Rollout);

@@ -1,0 +1,118 @@
+"""What a browser may ask about a recorded image, answered without a rerun of the page.
+
+A question is a path: ``layer/LAYER``, ``sheet/LAYER/QUERY``, or
+``rollout/FUSION/DISCARD/QUERY``. Layers and tokens count from zero.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from model.errors import CheckpointError, NothingRecorded, NothingToShow
+from model.recording.rollout import FUSIONS
+from viz.components.payload import pack
+from viz.pages.shared import course, picture
+from viz.pages.shared.recorded_images import (
+    ShownImage,
+    layer_payload,
+    recorded_image,
+    rollout_from,
+    sinks_of,
+)
+from viz.pictures.sheet import quantise
+from viz.server.passes import NoSuchQuestion, Reply, SourceGone
+
+SENT_WHOLE = 8 * 2**20
+"""Bytes of all layers up to which a browser gets them, and draws every head's map by itself."""
+
+
+@dataclass(frozen=True)
+class RecordedSource:
+    """A recorded image as a source of answers: it keeps names, and never the tensors."""
+
+    id: str
+    model: str
+    picture: str
+    layers: tuple[int, ...] | None
+
+    def answer(self, question: str) -> Reply:
+        """Reply a question, as `viz.server.passes.Source`."""
+        kind, *numbers = question.split("/")
+        if kind not in _ANSWERS:
+            raise NoSuchQuestion(question)
+        try:
+            return _ANSWERS[kind](self._find(), *numbers)
+        except (TypeError, ValueError, IndexError) as problem:
+            raise NoSuchQuestion(question) from problem
+
+    def _find(self) -> ShownImage:
+        """Return the recording, or record anew where it had to make room for others."""
+        image = picture.find_image(self.picture)
+        if image is None:
+            raise SourceGone(self.picture)
+        try:
+            bundle = course.open_moment(self.model)
+            return recorded_image(bundle, self.picture, image, self.layers)
+        except (CheckpointError, NothingRecorded, NothingToShow) as problem:
+            raise SourceGone(self.model) from problem
+
+
+def fits_in_browser(shown: ShownImage) -> bool:
+    """Say whether a browser gets all layers, to draw every head's map by itself."""
+    return sum(_payload_bytes(shown, layer) for layer in range(len(shown.records))) <= SENT_WHOLE
+
+
+def _payload_bytes(shown: ShownImage, layer: int) -> int:
+    """Estimate the bytes of a layer as `layer_payload` packs it, in float16."""
+    record = shown.records[layer]
+    size = int(np.prod(record.shape))
+    if record.windows or record.query is None or record.key is None:
+        return 2 * size
+    return 4 * record.query.numel() + (0 if record.bias is None else 2 * size)
+
+
+def _number(text: str, below: int) -> int:
+    if not re.fullmatch(r"\d{1,6}", text) or int(text) >= below:
+        raise ValueError(text)
+    return int(text)
+
+
+def _layer(shown: ShownImage, layer: str) -> Reply:
+    number = _number(layer, len(shown.records))
+    place = shown.layers[number]
+    header, arrays = layer_payload(shown.records[number])
+    sinks = sinks_of(shown, number)
+    return Reply(
+        pack(
+            header | {"heads": place.heads, "tokens": place.tokens.tokens, "sinks": sinks}, **arrays
+        )
+    )
+
+
+def _sheet(shown: ShownImage, layer: str, query: str) -> Reply:
+    number = _number(layer, len(shown.records))
+    tokens = shown.layers[number].tokens
+    token = _number(query, tokens.tokens)
+    maps = shown.maps(number, token)
+    values, maxima = quantise(maps.reshape(*maps.shape[:2], -1))
+    shares = np.zeros((0, *maxima.shape), np.float32)
+    if tokens.prefix:
+        shares = np.moveaxis(shown.prefix_shares(number, token).astype(np.float32), -1, 0)
+    return Reply(pack({"grid": maps.shape[2:]}, values=values, maxima=maxima, shares=shares.copy()))
+
+
+def _rollout(shown: ShownImage, fusion: str, discard: str, query: str) -> Reply:
+    if fusion not in FUSIONS or not re.fullmatch(r"0\.\d\d", discard):
+        raise ValueError(fusion)
+    token = _number(query, shown.layers[0].tokens.tokens)
+    row = rollout_from(shown, token, fusion, float(discard))
+    return Reply(pack({}, row=row.astype(np.float32)))
+
+
+_ANSWERS: dict[str, Callable[..., Reply]] = {
+    "layer": _layer,
+    "sheet": _sheet,
+    "rollout": _rollout,
+}
