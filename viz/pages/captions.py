@@ -100,6 +100,8 @@ def page() -> None:
         st.caption(" ".join(notes))
     if bundle.knows_only_scenes and drawn is None:
         st.info(scene.STRANGE, icon=":material/info:")
+    if not bundle.sees_the_photo:
+        st.info(plain(f"{bundle.card.note} The photo is not looked at."), icon=":material/info:")
     shown = _ask_captioner(bundle, photo)
     objects = _find_objects(bundle, shown.caption, drawn)
     view, begun = _fit_view(shown, objects)

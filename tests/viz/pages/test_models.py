@@ -535,6 +535,7 @@ def test_the_course_s_captioner_opens_on_captions(app, tmp_path, words):
     assert header["memoryOfOne"] and (arrays["cross_0"] == 1).all()
     told = "row 2 of features.npy" if words else "drawn at random (seed 0)"
     assert told in header["summary"]
+    assert any(told in note.value and "not looked at" in note.value for note in app.info)
     bundle = open_models.open_captioner(name)
     expected = net.sample(bundle.features, 19)[0].tolist()
     expected = expected[: expected.index(2)] if 2 in expected else expected
