@@ -7,11 +7,13 @@ from itertools import islice
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from model.analysis.head_measures import RunningMean, measure_layers
 from model.bundle import Bundle
 from model.image_layers import image_layers
-from model.recording.recorder import AttentionRecorder
+from model.recording.recorder import AttentionRecord, AttentionRecorder
+from model.recording.rollout import explain_mixed_images
 
 TOKENS = 1024  # in one forward pass: several photos where they are small
 
@@ -38,9 +40,20 @@ def survey_heads(
     mean, images = RunningMean(), iter(images)
     size = max(1, TOKENS // bundle.tokens.tokens)
     while prepared := [bundle.prepare(image) for image in islice(images, size)]:
-        with torch.no_grad(), AttentionRecorder(bundle.net, layers) as recorder:
-            bundle.net(torch.cat(prepared))
-            found = image_layers(recorder.records, bundle.tokens, len(prepared))
-            records = [each.record for each in found]
-            mean.add(measure_layers(records, bundle.tokens), len(prepared))
+        groups = [_record(bundle, prepared, layers)]
+        if len(prepared) > 1 and any(map(explain_mixed_images, groups[0])):
+            size = 1  # which picture a map belongs to cannot be told where there are several
+            groups = [_record(bundle, [one], layers) for one in prepared]
+        for records in groups:
+            pictures = len(prepared) // len(groups)
+            found = [each.record for each in image_layers(records, bundle.tokens, pictures)]
+            mean.add(measure_layers(found, bundle.tokens), pictures)
         yield mean
+
+
+def _record(
+    bundle: Bundle, prepared: list[Tensor], layers: Sequence[int] | None
+) -> list[AttentionRecord]:
+    with torch.no_grad(), AttentionRecorder(bundle.net, layers) as recorder:
+        bundle.net(torch.cat(prepared))
+    return recorder.records

@@ -45,7 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
     for library in options.library:
         sweep(library, options.only, known, options.state, again, options.most)
     if options.out:
-        write_table(options.out, list(known.values()))
+        listed = {name: len(_list(name, options.state)) for name in options.library}
+        write_table(options.out, list(known.values()), listed)
     return int(any(each.verdict in (WRONG, SILENT, CRASH) for each in known.values()))
 
 

@@ -108,9 +108,9 @@ def _compare(
         maps = record.weights()
         if record.shape[-1] == 1:
             continue  # one key alone gets everything, whoever asks
-        match = next((use for use in left if _is_same(maps, use.weights)), None)
-        if match is not None:
-            left = [use for use in left if use is not match]
+        matches = _matches(maps, left)
+        if matches:
+            left = [use for use in left if not any(use is match for match in matches)]
             continue
         other = next((u for u in all_uses if _is_same(maps, u.weights)), None)
         if other is not None and not other.is_map_of_tokens:
@@ -131,9 +131,24 @@ def _compare(
     return None
 
 
+def _matches(maps: Tensor, uses: list[Use]) -> list[Use]:
+    """Find the use that a record holds, or one for each head, which a module may compute alone."""
+    for use in uses:
+        if _is_same(maps, use.weights):
+            return [use]
+    found: list[Use] = []
+    for head in maps.split(1, dim=1):
+        rest = (use for use in uses if not any(use is other for other in found))
+        found += [use for use in rest if _is_same(head, use.weights)][:1]
+    return found if len(found) == maps.shape[1] else []
+
+
 def _missed(recorder: AttentionRecorder, uses: list[Use]) -> list[Use]:
-    maps = [record.weights() for record in recorder.records]
-    return [use for use in uses if not any(_is_same(m, use.weights) for m in maps)]
+    left = list(uses)
+    for record in recorder.records:
+        matches = _matches(record.weights(), left)
+        left = [use for use in left if not any(use is match for match in matches)]
+    return left
 
 
 def _is_named(module: str, sentence: str | None) -> bool:

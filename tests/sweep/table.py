@@ -6,7 +6,7 @@ import datetime
 import importlib.metadata
 import importlib.util
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tests.sweep.judge import (
@@ -52,9 +52,21 @@ it gives beside another.
 """
 
 
-def write_table(file: Path, outcomes: Sequence[Outcome]) -> None:
-    """Write counts for each library, then what is not exact, by name and with its reason."""
-    parts = [_LEAD, f"{datetime.date.today():%d %B %Y}, {_versions()}.\n", _counts(outcomes)]
+def write_table(
+    file: Path, outcomes: Sequence[Outcome], listed: Mapping[str, int] | None = None
+) -> None:
+    """Write counts for each library, then what is not exact, by name and with its reason.
+
+    Args:
+        file: the page.
+        outcomes: what is known so far.
+        listed: how many models of each library there are to judge.
+    """
+    parts = [
+        _LEAD,
+        f"{datetime.date.today():%d %B %Y}, {_versions()}.\n",
+        _counts(outcomes, listed or {}),
+    ]
     for verdict in (WRONG, SILENT, CRASH, REFUSED, LABELLED, NO_SOFTMAX, SKIPPED):
         found = [each for each in outcomes if each.verdict == verdict]
         if found:
@@ -74,15 +86,22 @@ def _version(name: str) -> str:
         return "not installed"
 
 
-def _counts(outcomes: Sequence[Outcome]) -> str:
-    rows = [_row(("library", *VERDICTS)), _row(["---"] + ["--:"] * len(VERDICTS))]
+def _counts(outcomes: Sequence[Outcome], listed: Mapping[str, int]) -> str:
+    rows = [
+        _row(("library", *VERDICTS, "judged, of")),
+        _row(["---"] + ["--:"] * (len(VERDICTS) + 1)),
+    ]
     for library, package in LIBRARIES.items():
         counts = Counter(each.verdict for each in outcomes if each.library == library)
         missing = not counts and importlib.util.find_spec(package) is None
         numbers = ["not installed"] if missing else [str(counts[v]) for v in VERDICTS]
-        rows.append(_row([library, *numbers, *[""] * (len(VERDICTS) - len(numbers))]))
+        judged = counts.total()
+        numbers += [""] * (len(VERDICTS) - len(numbers))
+        rows.append(_row([library, *numbers, f"{judged} of {listed.get(library, judged)}"]))
     counts = Counter(each.verdict for each in outcomes)
-    rows.append(_row(["**all**", *(f"**{counts[verdict]}**" for verdict in VERDICTS)]))
+    total = sum(listed.values()) or counts.total()
+    numbers = [f"**{counts[verdict]}**" for verdict in VERDICTS]
+    rows.append(_row(["**all**", *numbers, f"{counts.total()} of {total}"]))
     return "\n".join(rows) + "\n"
 
 

@@ -110,12 +110,9 @@ def build(name: str) -> Subject:
             faults.append(f"{type(error).__name__}: {str(error)[:100]}")
             continue
         for kwargs in _inputs(net, config):
+            packed = "grid_thw" in kwargs or "image_grid_thw" in kwargs
             subject = Subject(
-                net,
-                (),
-                kwargs,
-                eager=_own_maps,
-                cut=_cut if "grid_thw" in kwargs or "image_grid_thw" in kwargs else None,
+                net, (), kwargs, eager=_own_maps, cut=_cut if packed else None, packed=packed
             )
             try:
                 with torch.no_grad():
