@@ -108,8 +108,8 @@ def _counts(outcomes: Sequence[Outcome], listed: Mapping[str, int]) -> str:
 def _list(verdict: str, found: Sequence[Outcome]) -> str:
     lines = [f"## {verdict.capitalize()}: {len(found)}\n"]
     if not any(each.reason for each in found):
-        return lines[0] + "\n" + ", ".join(f"`{e.name}` ({e.library})" for e in found) + ".\n"
-    lines += [f"- `{each.name}` ({each.library}): {_short(each.reason)}" for each in found]
+        return lines[0] + "\n" + ", ".join(f"{e.name} ({e.library})" for e in found) + ".\n"
+    lines += [f"- {each.name} ({each.library}): {_short(each.reason)}" for each in found]
     return "\n".join(lines) + "\n"
 
 

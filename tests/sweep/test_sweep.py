@@ -133,4 +133,4 @@ def test_a_crash_is_a_row_and_the_table_names_it(monkeypatch, tmp_path):
     write_table(tmp_path / "sweep.md", [crash, skipped])
     page = (tmp_path / "sweep.md").read_text("utf-8")
     assert "| timm | 0 | 0 | 0 | 0 | 0 | 0 | 1 | 0 | 1 of 1 |" in page
-    assert "- `test_vit` (timm): the process ended" in page
+    assert "- test_vit (timm): the process ended" in page
