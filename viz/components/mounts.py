@@ -132,3 +132,29 @@ def features(
 def class_lens(payload: bytes, key: str) -> None:
     """Mount the lens (see ``viz.components.lens_payload``)."""
     _lens(data=payload, key=key)
+
+
+_what_if, _switches, _spread = map(component, ("what_if", "switches", "spread"))
+
+
+def what_if(payload: bytes, on_act: Callable[[], None], key: str) -> None:
+    """Mount the photo on which patches are hidden, with the answer before and after.
+
+    ``on_act`` runs when somebody did something; it is at ``st.session_state[key]["act"]``: "do",
+    which is "hidden" (then "hidden" lists the patches), "hide", "undo", "redo", "restore" or "ask"
+    (for the photo), and "serial", a count.
+    """
+    _what_if(data=payload, key=key, on_act_change=on_act)
+
+
+def switches(payload: bytes, on_act: Callable[[], None], key: str) -> None:
+    """Mount the sheet on which heads are switched off.
+
+    ``on_act`` as for `what_if`; "do" is "off" (then "off" lists layer and head) or "ask".
+    """
+    _switches(data=payload, key=key, on_act_change=on_act)
+
+
+def spread(payload: bytes, key: str) -> None:
+    """Mount a probability before and after, beside those of random draws."""
+    _spread(data=payload, key=key)

@@ -15,6 +15,7 @@ PAGES: dict[str, list[Place]] = {
         ("captions.py", "Captions", ":material/subtitles:"),
     ],
     "Try": [
+        ("what_if.py", "What if", ":material/experiment:"),
         ("inside_head.py", "Inside a head", ":material/account_tree:"),
     ],
     "Measure": [

@@ -58,7 +58,8 @@ class Picture:
 
 
 @cache
-def _sample(name: str) -> Picture:
+def sample_picture(name: str) -> Picture:
+    """Open a sample; nobody changes it, so everybody shares it."""
     image = samples.load(name)
     return Picture(sha256(image.tobytes()).hexdigest(), image, name)
 
@@ -132,11 +133,11 @@ def chosen_picture() -> Picture:
         st.error(plain(sentence), icon=":material/error:")
     choice, own = Shared.photo.get(), Shared.own.get()
     if choice != OWN or own is None:
-        return _sample(choice)
+        return sample_picture(choice)
     image = _store.get(own)
     if image is None:
         st.info("Your photo had to make room for others; upload it again to see it.")
-        return _sample(samples.names()[0])
+        return sample_picture(samples.names()[0])
     if note := Shared.own_note.get():
         st.caption(plain(note))
     return Picture(own, image)
@@ -145,7 +146,7 @@ def chosen_picture() -> Picture:
 def picture_named(choice: str) -> Picture | None:
     """Return a sample by its name, or "own" for one's own photo; None where it is not there."""
     if choice in samples.names():
-        return _sample(choice)
+        return sample_picture(choice)
     own = Shared.own.get()
     image = _store.get(own) if choice == OWN and own else None
     return None if own is None or image is None else Picture(own, image)

@@ -348,6 +348,24 @@ class Features:
     lens = Component("lens", {})
 
 
+class WhatIf:
+    """The What if page."""
+
+    history = Key[Any]("what_if_history", None)
+    """The experiments that were made (`what_if_experiment.History`); None before the first."""
+    about = Key[Any]("what_if_about", None)
+    """The layers for which they were made."""
+    sent = Key[str | None]("what_if_sent", None)
+    """The recorded image whose photo the browser has."""
+    stage = Component("what_if", {})
+    switches = Component("switches", {})
+    serials = Key[Mapping[str, int]]("what_if_serials", {})
+    """The number of the last act of each component that was taken over."""
+    second = Setting("second", "none")
+    scan_of_heads = Setting("scan_heads", False)
+    scan_of_patches = Setting("scan_patches", False)
+
+
 class Patches:
     """The Patches page."""
 

@@ -1,0 +1,322 @@
+// A photo on which patches are hidden, and the model's answer before and after.
+// What was chosen is drawn at once; Python answers with the new bars.
+
+import { opaquePalette } from "../shared/colors.js";
+import { Component, mountable } from "../shared/component.js";
+import { element, setText } from "../shared/controls.js";
+import {
+  drawFrame,
+  drawGrid,
+  drawScale,
+  fitCanvas,
+  mutedPhoto,
+  paintMap,
+} from "../shared/drawing.js";
+import { clamp, nextPatch, patchAt, patchBox, placeName, rowAndColumn } from "../shared/grid.js";
+import { ARROWS, isShortcut } from "../shared/navigation.js";
+import { capital, decimals, percent } from "../shared/text.js";
+import { paintHidden } from "./hidden.js";
+
+class WhatIf extends Component {
+  static selector = ".what-if";
+
+  constructor(root) {
+    super(root);
+    this.canvas = this.find(".photo");
+    this.hidden = new Set();
+    this.serial = 0; // of the last act of this instance
+    this.cursor = null; // the patch that the arrow keys have reached
+    this.hovered = null;
+    this.rows = new Map(); // class -> its row of bars
+    this.listen();
+  }
+
+  // -- what Python sends -----------------------------------------------------------------
+
+  receive(header, arrays) {
+    if (header.image !== this.header?.image) this.cursor = this.hovered = null;
+    this.header = header;
+    this.effects = arrays.effects ?? null;
+    if (arrays.photo) {
+      this.photoOf = header.image;
+      this.decode(arrays.photo);
+    }
+    if (arrays.second && header.second !== this.secondOf) this.decodeSecond(header, arrays.second);
+    if (this.photoOf !== header.image) this.act("ask");
+    if (!this.stroke && header.serial >= this.serial) {
+      this.serial = header.serial;
+      this.hidden = new Set(header.hidden);
+    }
+    this.showAnswer();
+    this.showTools();
+  }
+
+  decodeSecond({ second }, jpeg) {
+    this.secondOf = second;
+    createImageBitmap(new Blob([jpeg], { type: "image/jpeg" })).then(
+      this.guard((photo) => {
+        this.second = photo;
+        this.schedule();
+      }),
+    );
+  }
+
+  act(what, more = {}) {
+    this.serial += 1;
+    this.setTriggerValue("act", {
+      do: what,
+      serial: this.serial,
+      image: this.header.image,
+      ...more,
+    });
+  }
+
+  // -- the answer ------------------------------------------------------------------------
+
+  showAnswer() {
+    const { words, note, classes, changed } = this.header;
+    setText(this.find(".words"), words);
+    setText(this.find(".note"), note);
+    this.find(".legend").hidden = !(classes.length && changed);
+    const most = Math.max(...classes.flatMap(([, before, after]) => [before, after]), 0.01);
+    const known = new Map(this.rows);
+    this.rows = new Map();
+    for (const [name, before, after] of classes) {
+      const row = known.get(name) ?? pairOfBars(name);
+      this.rows.set(name, row);
+      row.before.style.width = `${(100 * before) / most}%`;
+      row.after.style.width = `${(100 * after) / most}%`;
+      setText(row.was, changed ? `${percent(before)} → ` : "");
+      setText(row.now, percent(after));
+    }
+    const best = classes.reduce((top, row) => (row[2] > (top?.[2] ?? -1) ? row : top), null);
+    for (const [name, { node }] of this.rows) node.classList.toggle("top", name === best?.[0]);
+    this.find(".classes").replaceChildren(...[...this.rows.values()].map(({ node }) => node));
+  }
+
+  showTools() {
+    const { undo, redo, hides, hide } = this.header;
+    this.find(".undo").disabled = !undo;
+    this.find(".redo").disabled = !redo;
+    this.find(".restore").disabled = !this.header.changed;
+    const select = this.find(".hide");
+    if (select.options.length !== hides.length)
+      select.replaceChildren(...hides.map(([value, name]) => element("option", { value }, name)));
+    select.value = hide;
+    const scale = this.find(".scale");
+    scale.hidden = !this.effects;
+    if (!this.effects) return;
+    drawScale(this.find(".bar"), this.header.style.colors);
+    setText(this.find(".high"), `${decimals(this.largest)} log-odds lost without the patch`);
+  }
+
+  get largest() {
+    return this.effects.reduce((most, value) => Math.max(most, -value), 0);
+  }
+
+  // -- drawing ---------------------------------------------------------------------------
+
+  draw() {
+    if (!this.photo) return;
+    const { grid, style } = this.header;
+    const { canvas, photo } = this;
+    fitCanvas(canvas, photo.width / photo.height);
+    const context = canvas.getContext("2d");
+    context.imageSmoothingQuality = "high";
+    if (this.effects) this.drawEffects(context, style);
+    else context.drawImage(photo, 0, 0, canvas.width, canvas.height);
+    if (style.lines) drawGrid(context, grid);
+    const look = { grid, hide: this.header.hide, photo, second: this.second };
+    paintHidden(context, this.shownHidden, look);
+    const at = this.hovered ?? this.cursor;
+    if (at !== null) drawFrame(context, patchBox(at, grid), 1.5);
+    if (this.box) drawFrame(context, boxOf(this.box, grid), 1.5, true);
+    this.read(at);
+  }
+
+  drawEffects(context, style) {
+    const { width, height } = this.canvas;
+    context.drawImage(mutedPhoto(this.photo, width, height, style), 0, 0);
+    const losses = this.effects.map((value) => Math.max(0, -value));
+    const alphas = opaquePalette(style.colors).map(
+      (word, step) => (word & 0xffffff) | (Math.round(220 * (step / 255) ** 0.5) << 24),
+    );
+    this.map = paintMap(losses, this.largest, this.header.grid, alphas, this.map);
+    context.imageSmoothingEnabled = false;
+    context.drawImage(this.map, 0, 0, width, height);
+  }
+
+  // Hidden patches, and what the stroke under way would make of them.
+  get shownHidden() {
+    if (!this.stroke) return this.hidden;
+    const shown = new Set(this.hidden);
+    for (const patch of this.box ? patchesOf(this.box, this.header.grid) : this.stroke.patches)
+      if (this.stroke.hides) shown.add(patch);
+      else shown.delete(patch);
+    return shown;
+  }
+
+  read(patch) {
+    const { grid } = this.header;
+    const count = this.shownHidden.size;
+    const rest = count ? `${count} of ${grid[0] * grid[1]} patches hidden.` : "";
+    if (patch === null) return setText(this.find(".readout"), rest || this.header.hint);
+    const effect = this.effects ? `: ${sentenceOf(this.effects[patch])}` : "";
+    setText(this.find(".readout"), `${capital(placeName(patch, grid))}${effect}. ${rest}`);
+  }
+
+  // -- mouse, finger, keyboard -----------------------------------------------------------
+
+  listen() {
+    const { canvas } = this;
+    this.on(canvas, "pointerdown", (event) => this.begin(event));
+    this.on(canvas, "pointermove", (event) => this.move(event));
+    this.on(canvas, "pointerup", () => this.end());
+    this.on(canvas, "pointercancel", () => this.end());
+    this.on(canvas, "pointerleave", () => this.hover(null));
+    this.on(canvas, "blur", () => this.stepTo(null));
+    this.on(this.root, "keydown", (event) => this.onKey(event));
+    this.on(this.find(".undo"), "click", () => this.act("undo"));
+    this.on(this.find(".redo"), "click", () => this.act("redo"));
+    this.on(this.find(".restore"), "click", () => this.act("restore"));
+    this.on(this.find(".hide"), "change", (event) =>
+      this.act("hide", { hide: event.target.value }),
+    );
+    this.sizes.observe(canvas.parentElement);
+  }
+
+  begin(event) {
+    if (!this.photo || event.button > 0) return;
+    const patch = patchAt(event, this.canvas, this.header.grid);
+    if (patch === null) return;
+    this.canvas.setPointerCapture(event.pointerId);
+    this.stroke = { hides: !this.hidden.has(patch), patches: new Set([patch]), last: patch };
+    const boxes = event.shiftKey || this.find(".boxed").checked;
+    this.box = boxes ? [patch, patch] : null;
+    this.hovered = patch;
+    this.schedule();
+  }
+
+  move(event) {
+    if (!this.header) return;
+    const patch = patchAt(event, this.canvas, this.header.grid);
+    if (!this.stroke) return this.hover(patch);
+    const at = patch ?? nearestPatch(event, this.canvas, this.header.grid);
+    if (this.box) this.box[1] = at;
+    else
+      for (const each of line(this.stroke.last, at, this.header.grid))
+        this.stroke.patches.add(each);
+    this.stroke.last = at;
+    this.hovered = at;
+    this.schedule();
+  }
+
+  end() {
+    if (!this.stroke) return;
+    this.hidden = this.shownHidden;
+    this.stroke = this.box = null;
+    this.sendHidden();
+  }
+
+  sendHidden() {
+    this.schedule();
+    this.act("hidden", { hidden: [...this.hidden].sort((a, b) => a - b) });
+  }
+
+  hover(patch) {
+    if (patch === this.hovered) return;
+    this.hovered = patch;
+    this.schedule();
+  }
+
+  stepTo(patch) {
+    this.cursor = patch;
+    this.hovered = null;
+    this.schedule();
+  }
+
+  onKey(event) {
+    if (!this.header) return;
+    const key = event.key.toLowerCase();
+    if ((event.ctrlKey || event.metaKey) && (key === "z" || key === "y"))
+      this.act(key === "y" || event.shiftKey ? "redo" : "undo");
+    else if (event.target !== this.canvas || isShortcut(event)) return;
+    else if (event.key in ARROWS) this.step(event);
+    else if (event.key === " " || event.key === "Enter") this.toggle();
+    else if (event.key === "Escape") this.stepTo(null);
+    else return;
+    event.preventDefault();
+  }
+
+  step(event) {
+    const from = this.cursor ?? this.hovered ?? 0;
+    this.stepTo(this.cursor === null ? from : nextPatch(from, ARROWS[event.key], this.header.grid));
+    if (event.shiftKey && !this.hidden.has(this.cursor)) this.toggle();
+  }
+
+  toggle() {
+    if (this.cursor === null) return;
+    if (!this.hidden.delete(this.cursor)) this.hidden.add(this.cursor);
+    this.hidden = new Set(this.hidden);
+    this.sendHidden();
+  }
+}
+
+function pairOfBars(name) {
+  const before = element("span", { class: "fill before" });
+  const after = element("span", { class: "fill after" });
+  const was = element("span", { class: "was" });
+  const now = element("span", { class: "now" });
+  const tracks = [before, after].map((fill) => element("span", { class: "track" }, fill));
+  const node = element(
+    "li",
+    { class: "pair" },
+    element("bdi", { class: "name", title: name }, name),
+    element("span", { class: "bars" }, ...tracks),
+    element("span", { class: "value" }, was, now),
+  );
+  return { node, before, after, was, now };
+}
+
+function sentenceOf(effect) {
+  const size = decimals(Math.abs(effect));
+  return effect < 0 ? `without it the log-odds fall by ${size}` : `without it they rise by ${size}`;
+}
+
+// The patches between two, corners of a box.
+function patchesOf([one, other], grid) {
+  const [top, left] = rowAndColumn(one, grid);
+  const [bottom, right] = rowAndColumn(other, grid);
+  const found = [];
+  for (let row = Math.min(top, bottom); row <= Math.max(top, bottom); row++)
+    for (let column = Math.min(left, right); column <= Math.max(left, right); column++)
+      found.push(row * grid[1] + column);
+  return found;
+}
+
+function boxOf([one, other], grid) {
+  const [a, b] = [patchBox(one, grid), patchBox(other, grid)];
+  const low = [0, 1].map((side) => Math.min(a[side], b[side]));
+  const high = [2, 3].map((side) => Math.max(a[side], b[side]));
+  return [...low, ...high];
+}
+
+// The patches on the way from one to another, so that a fast stroke has no gaps.
+function line(from, to, grid) {
+  const [row, column] = rowAndColumn(from, grid);
+  const [down, right] = [rowAndColumn(to, grid)[0] - row, rowAndColumn(to, grid)[1] - column];
+  const steps = Math.max(Math.abs(down), Math.abs(right), 1);
+  return Array.from({ length: steps + 1 }, (_, step) => {
+    const share = step / steps;
+    return Math.round(row + share * down) * grid[1] + Math.round(column + share * right);
+  });
+}
+
+function nearestPatch(event, node, [rows, columns]) {
+  const box = node.getBoundingClientRect();
+  const row = Math.floor(((event.clientY - box.top) / box.height) * rows);
+  const column = Math.floor(((event.clientX - box.left) / box.width) * columns);
+  return clamp(row, 0, rows - 1) * columns + clamp(column, 0, columns - 1);
+}
+
+export default mountable(WhatIf);
