@@ -64,6 +64,8 @@ MODULES = [
     "model.zoo.checkpoints",
     "model.zoo.networks_in_file",
     "model.zoo.uploads",
+    "viz.pages.what_if_experiment",
+    "viz.pages.what_if_words",
     "viz.server.budget",
     "viz.server.class_mode",
     "viz.server.headers",

@@ -200,7 +200,7 @@ def _answer(
         best = int(old.argmax())
         sentence = (
             f"All heads are on and every patch is shown: the model says {names[best]}, "
-            f"{words.percent(old[best])}. What does it need for that?"
+            f"{words.as_percent(old[best])}. What does it need for that?"
         )
     else:
         without = words.what_is_off(now, shown.numbers, sum(shown.head_counts), count)

@@ -41,13 +41,18 @@ class Experiment:
     def with_off(self, places: Iterable[Sequence[int]], layers: Sequence[Layer]) -> "Experiment":
         """Switch off these heads alone; heads that do not exist are left out."""
         found = {(int(layer), int(head)) for layer, head in places}
-        there = (p for p in found if p[0] < len(layers) and p[1] < layers[p[0]].heads)
+        there = (p for p in found if _exists(p, layers))
         return replace(self, off=tuple(sorted(there)))
 
     def with_hidden(self, patches: Iterable[int], count: int) -> "Experiment":
         """Hide these patches alone, of `count`; patches that do not exist are left out."""
         found = {int(patch) for patch in patches}
         return replace(self, hidden=tuple(sorted(p for p in found if 0 <= p < count)))
+
+
+def _exists(place: Place, layers: Sequence[Layer]) -> bool:
+    layer, head = place
+    return 0 <= layer < len(layers) and 0 <= head < layers[layer].heads
 
 
 @dataclass(frozen=True)

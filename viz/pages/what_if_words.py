@@ -62,10 +62,10 @@ def change_in_words(
     if first == now:
         way = _way(before[first], after[first])
         return f"Without {without}, the answer stays {names[first]}: {way}."
+    was, left = as_percent(before[first]), as_percent(after[first])
     return (
-        f"Without {without}, the answer changes from {names[first]} ({percent(before[first])}) to "
-        f"{names[now]} ({percent(after[now])}). {_capital(names[first])} is left at "
-        f"{percent(after[first])}."
+        f"Without {without}, the answer changes from {names[first]} ({was}) to {names[now]} "
+        f"({as_percent(after[now])}). {_capital(names[first])} is left at {left}."
     )
 
 
@@ -85,9 +85,10 @@ below all of them.'
         if after > high
         else f"among them: {below} of {len(draws)} lie below it"
     )
+    between = f"{as_percent(low)} and {as_percent(high)}"
     return (
-        f"Grey: {count} at random, {len(draws)} times; {name} is then between {percent(low)} and "
-        f"{percent(high)}. Your choice: {percent(after)}, {where}."
+        f"Grey: {count} at random, {len(draws)} times; {name} is then between {between}. "
+        f"Your choice: {as_percent(after)}, {where}."
     )
 
 
@@ -101,16 +102,16 @@ def size_in_words(experiment: Experiment) -> str:
     return " and ".join(parts)
 
 
-def percent(value: float) -> str:
+def as_percent(value: float) -> str:
     """Write a share."""
     return f"{100 * value:.{1 if value >= 0.00995 else 2}f} %"
 
 
 def _way(before: float, after: float) -> str:
     if abs(after - before) < 0.0005:
-        return f"{percent(before)}, as before"
+        return f"{as_percent(before)}, as before"
     verb = "rises" if after > before else "falls"
-    return f"{percent(before)} {verb} to {percent(after)}"
+    return f"{as_percent(before)} {verb} to {as_percent(after)}"
 
 
 def _capital(text: str) -> str:

@@ -18,7 +18,7 @@ import { capital, decimals, percent } from "../shared/text.js";
 import { paintHidden } from "./hidden.js";
 
 class WhatIf extends Component {
-  static selector = ".what-if";
+  static selector = ".what_if";
 
   constructor(root) {
     super(root);
