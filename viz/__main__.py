@@ -4,6 +4,9 @@ IMAGE is a picture or a folder of pictures. Each gets a folder of its own with t
 layers x heads sheet, every layer's mean map over the photo, rollout, and the numbers.
 A run that was stopped goes on where it ended: pictures whose folders were finished by the same
 model with the same options are passed over.
+
+With --without-heads or --hide there are two folders, "before" and "after", and "answers.json" has
+the probability of every class in both.
 """
 
 from __future__ import annotations
@@ -25,7 +28,10 @@ from viz.pictures.overlay import overlay
 from viz.pictures.sheet import sheet
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from model.bundle import Bundle
+    from model.intervention import Intervention
     from model.recorded_image import RecordedImage
     from model.tokens import TokenLayout
 
@@ -79,7 +85,31 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--opacity", type=share, default=0.75, help="from 0 to 1")
     parser.add_argument("--fusion", default="mean", choices=("mean", "max", "min"))
     parser.add_argument("--discard", type=float, default=0.0)
+    parser.add_argument(
+        "--without-heads", type=_heads, metavar="LAYER.HEAD,...", help="4.2,5.0: from zero"
+    )
+    parser.add_argument(
+        "--hide", type=_numbers, metavar="PATCH,...", help="17,18: row by row from zero"
+    )
+    parser.add_argument("--hide-by", default="mean", choices=("mean", "blur"))
     return parser
+
+
+def _heads(text: str) -> list[tuple[int, int]]:
+    """Read layer.head,layer.head,..."""
+    try:
+        pairs = [part.split(".") for part in text.split(",")]
+        return [(int(layer), int(head)) for layer, head in pairs]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not LAYER.HEAD,..., as 4.2,5.0.") from None
+
+
+def _numbers(text: str) -> list[int]:
+    """Read number,number,..."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not PATCH,..., as 17,18.") from None
 
 
 def _made_with(bundle: Bundle, options: argparse.Namespace) -> str:
@@ -117,6 +147,50 @@ def _draw(path: Path, bundle: Bundle, options: argparse.Namespace, out: Path, ma
     if opened.note:
         tqdm.write(f"{path.name}: {opened.note}", file=sys.stderr)
     recorded = record_image(bundle, opened.image)
+    if not (options.without_heads or options.hide):
+        _write(recorded, options, out, made)
+        return
+    changed = _intervention(bundle, options)
+    with changed:
+        after = record_image(bundle, opened.image)
+    _write(recorded, options, out / "before", made)
+    _write(after, options, out / "after", made)
+    answers = {"before": _answer(bundle, opened.image)}
+    with changed:
+        answers["after"] = _answer(bundle, opened.image)
+    (out / "answers.json").write_text(json.dumps(answers, indent=2) + "\n", encoding="utf-8")
+    np.savez(out / NUMBERS, made=made)
+
+
+def _intervention(bundle: Bundle, options: argparse.Namespace) -> Intervention:
+    from model.intervention import intervene
+
+    off: dict[int | str, list[int]] = {}
+    for layer, head in options.without_heads or ():
+        off.setdefault(layer, []).append(head)
+    return intervene(
+        bundle.net,
+        heads_off=off,
+        hide_patches=options.hide or (),
+        hide=options.hide_by,
+        tokens=bundle.tokens,
+    )
+
+
+def _answer(bundle: Bundle, image: Image.Image) -> dict[str, float]:
+    """Compute the probability of every class, likeliest first; empty where there are none."""
+    import torch
+
+    with torch.no_grad():
+        logits = bundle.net(bundle.prepare(image))[0].float()
+    if bundle.classes is None or len(logits) != len(bundle.classes):
+        return {}
+    shares = zip(bundle.classes, logits.softmax(0).tolist(), strict=True)
+    return dict(sorted(shares, key=lambda share: -share[1]))
+
+
+def _write(recorded: RecordedImage, options: argparse.Namespace, out: Path, made: str) -> None:
+    """Write the files of one recorded image."""
     tokens = recorded.layers[-1].tokens
     query = _parse_query(options.query, tokens)
     maps = recorded.maps(-1, query)

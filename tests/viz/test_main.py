@@ -1,14 +1,17 @@
 """`python -m viz`: attention as files."""
 
+import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from model import zoo
 from model.datasets import samples
+from model.intervention import intervene
 from model.recorded_image import record_image
 from model.recording.rollout import FUSIONS
 from model.zoo import checkpoints
@@ -146,3 +149,28 @@ def test_what_was_chosen_to_show_a_picture_is_said(tmp_path, capsys):
     command = [str(tmp_path / "cells.tif"), "--model", NAME, "--out", str(tmp_path / "out")]
     assert main(command) == 0
     assert "cells.tif: The values use 12 of 16 bits" in capsys.readouterr().err
+
+
+def test_before_and_after_heads_off_and_patches_hidden(tmp_path):
+    picture, out = tmp_path / "cup.png", tmp_path / "out"
+    samples.load("coffee").save(picture)
+    given = [str(picture), "--model", NAME, "--out", str(out)]
+    assert main([*given, "--without-heads", "0.1,1.0", "--hide", "3,4"]) == 0
+    bundle = zoo.load(NAME)
+    images = bundle.prepare(samples.load("coffee"))
+    changes = {"heads_off": {0: [1], 1: [0]}, "hide_patches": [3, 4]}
+    with torch.no_grad(), intervene(bundle.net, **changes):
+        logits = bundle.net(images)[0]
+    answers = json.loads((out / "answers.json").read_text())
+    assert next(iter(answers["after"])) == bundle.classes[logits.argmax()]
+    assert max(answers["after"].values()) == pytest.approx(logits.softmax(0).max().item())
+    before, after = (np.load(out / part / "attention.npz")["maps"] for part in ("before", "after"))
+    assert before.shape == after.shape and not np.allclose(before[-1], after[-1])
+
+
+@pytest.mark.parametrize("given", [("--without-heads", "0.99"), ("--hide", "99999")])
+def test_heads_and_patches_that_do_not_exist_are_a_sentence(tmp_path, capsys, given):
+    picture = tmp_path / "cup.png"
+    samples.load("coffee").save(picture)
+    assert main([str(picture), "--model", NAME, "--out", str(tmp_path / "out"), *given]) == 1
+    assert "There is no" in capsys.readouterr().err
