@@ -116,11 +116,11 @@ def _show_experiment(session: Session) -> None:
         _show_stage(subject, now, plain_run, tried, problem, effects)
     with sheet:
         _show_sheet(session, subject, now, plain_run, tried, "heads" in scan)
+    WhatIf.sent.set(shown.key)
+    write_address(session_url_params(session) | _url_params(now, shown))
     with chance:
         if not now.is_empty and not problem:
             _show_control(subject, now, plain_run, tried)
-    WhatIf.sent.set(shown.key)
-    write_address(session_url_params(session) | _url_params(now, shown))
 
 
 def _subject(session: Session, second: picture.Picture | None) -> Subject:

@@ -107,7 +107,7 @@ class Switches extends Component {
     this.drawCells(context);
     const style = getComputedStyle(this.canvas);
     this.drawNumbers(context, style);
-    if (this.cursor) this.frame(context, ...this.cursor, style.color);
+    if (this.cursor) this.frameHead(context, ...this.cursor, style.color);
   }
 
   drawCells(context) {
@@ -160,7 +160,7 @@ class Switches extends Component {
       context.fillText(this.header.numbers[i], LABEL / 2, LABEL + (i + 0.5) * height);
   }
 
-  frame(context, layer, head, color) {
+  frameHead(context, layer, head, color) {
     const { cell, height, gap } = this.layout;
     context.strokeStyle = color;
     context.lineWidth = 2;

@@ -176,9 +176,11 @@ class WhatIf extends Component {
     this.on(canvas, "pointerleave", () => this.hover(null));
     this.on(canvas, "blur", () => this.stepTo(null));
     this.on(this.root, "keydown", (event) => this.onKey(event));
-    this.on(this.find(".undo"), "click", () => this.act("undo"));
-    this.on(this.find(".redo"), "click", () => this.act("redo"));
-    this.on(this.find(".restore"), "click", () => this.act("restore"));
+    for (const step of ["undo", "redo", "restore"])
+      this.on(this.find(`.${step}`), "click", () => {
+        this.act(step);
+        canvas.focus({ preventScroll: true }); // a button that is then off would lose the keys
+      });
     this.on(this.find(".hide"), "change", (event) =>
       this.act("hide", { hide: event.target.value }),
     );
