@@ -155,8 +155,8 @@ def picture_named(choice: str) -> Picture | None:
 def find_image(key: str) -> Image.Image | None:
     """Find a picture by its key; None for one that nobody uploaded, or that had to make room."""
     for name in samples.names():
-        if _sample(name).key == key:
-            return _sample(name).image
+        if sample_picture(name).key == key:
+            return sample_picture(name).image
     return _store.get(key)
 
 
