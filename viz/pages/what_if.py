@@ -14,10 +14,10 @@ from viz.components.draw_style import DrawStyle
 from viz.components.payload import pack, photo_bytes
 from viz.pages import what_if_words as words
 from viz.pages.shared import picture
-from viz.pages.shared.address import read_address, write_address
+from viz.pages.shared.browser import write_address
 from viz.pages.shared.recorded_images import ShownImage
 from viz.pages.shared.session import Session, begin_page, session_url_params
-from viz.pages.shared.state import Component, WhatIf
+from viz.pages.shared.state import Component, WhatIf, read_link
 from viz.pages.shared.text import plain
 from viz.pages.shared.view import token_name
 from viz.pages.what_if_answers import (
@@ -58,7 +58,7 @@ def page() -> None:
 
 def _begin(shown: ShownImage) -> list[str]:
     """Take the experiment over from the address, once, and fit it to the model."""
-    url_params, notes = read_address(), []
+    url_params, notes = read_link(), []
     history = WhatIf.history.get()
     about = (shown.numbers, tuple(shown.layers))
     if history is None:

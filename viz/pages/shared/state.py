@@ -423,5 +423,6 @@ BEGUN: Mapping[str, Sequence[Key[Any]]] = {
     ),
     "patches.py": (Patches.chosen,),
     "positions.py": (Positions.tab_before,),
+    "what_if.py": (WhatIf.history,),
 }
 """What begins from an address besides the settings, on every page and on one."""
