@@ -5,6 +5,7 @@ import { Component, mountable } from "../shared/component.js";
 import { element, radio, setText } from "../shared/controls.js";
 import { drawScale, fitCanvas, mutedPhoto, paintMap, pixelRatio } from "../shared/drawing.js";
 import { ARROWS, isShortcut, nextHead } from "../shared/navigation.js";
+import { decodeSent } from "../shared/sent_photo.js";
 import { decimals, percent } from "../shared/text.js";
 
 const LABEL = 22; // pixels beside and above the maps, for the numbers
@@ -41,7 +42,8 @@ class Switches extends Component {
     }
     if (arrays.photo) {
       this.photoOf = header.image;
-      this.decode(arrays.photo);
+      this.photo = null;
+      decodeSent(this, "photo", arrays.photo);
     }
     if (this.photoOf !== header.image) this.act("ask");
     this.showChoices();

@@ -14,6 +14,7 @@ import {
 } from "../shared/drawing.js";
 import { clamp, nextPatch, patchAt, patchBox, placeName, rowAndColumn } from "../shared/grid.js";
 import { ARROWS, isShortcut } from "../shared/navigation.js";
+import { decodeSent } from "../shared/sent_photo.js";
 import { capital, decimals, percent } from "../shared/text.js";
 import { paintHidden } from "./hidden.js";
 
@@ -39,9 +40,13 @@ class WhatIf extends Component {
     this.effects = arrays.effects ?? null;
     if (arrays.photo) {
       this.photoOf = header.image;
-      this.decode(arrays.photo);
+      this.photo = null;
+      decodeSent(this, "photo", arrays.photo);
     }
-    if (arrays.second && header.second !== this.secondOf) this.decodeSecond(header, arrays.second);
+    if (arrays.second && header.second !== this.secondOf) {
+      this.secondOf = header.second;
+      decodeSent(this, "second", arrays.second);
+    }
     if (this.photoOf !== header.image) this.act("ask");
     if (!this.stroke && header.serial >= this.serial) {
       this.serial = header.serial;
@@ -49,16 +54,6 @@ class WhatIf extends Component {
     }
     this.showAnswer();
     this.showTools();
-  }
-
-  decodeSecond({ second }, jpeg) {
-    this.secondOf = second;
-    createImageBitmap(new Blob([jpeg], { type: "image/jpeg" })).then(
-      this.guard((photo) => {
-        this.second = photo;
-        this.schedule();
-      }),
-    );
   }
 
   act(what, more = {}) {
