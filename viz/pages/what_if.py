@@ -320,7 +320,7 @@ def _show_control(subject: Subject, now: Experiment, before: Tried, after: Tried
     if now.hide == "remove" and now.hidden:
         caption += " The random patches are hidden by their mean colour."
     header = {"before": float(old[target]), "after": float(new[target]), "caption": caption}
-    mounts.spread(pack(header, draws=draws.astype(np.float32)), key="spread")
+    mounts.spread(pack(header, draws=draws.astype(np.float32)), key=WhatIf.spread.name)
 
 
 def _choose_scans() -> set[str]:

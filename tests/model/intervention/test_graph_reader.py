@@ -13,6 +13,7 @@ from model.intervention.graph_reader import UNEXPLAINED, read_layer
 from model.nets.torchvision_cpu import ensure_operators
 from model.recording.recorder import AttentionRecorder
 from model.recording.windows import Windows
+from tests.model.hub_cache import use_cache
 from tests.model.hub_captioners import publish
 from tests.model.recording import test_families as families
 from tests.model.recording.test_families import CASES, Case, with_sharp_attention
@@ -137,7 +138,7 @@ def check_rows(numbers) -> None:
 def test_captioners_of_the_hub(kind, tmp_path, monkeypatch):
     from model import zoo
 
-    monkeypatch.chdir(tmp_path)
+    use_cache(monkeypatch, tmp_path)
     publish(kind, tmp_path)
     net = zoo.load(f"hf/org/{kind}").net
     memory = net.encode_image(torch.randn(1, 3, 32, 32))

@@ -43,6 +43,10 @@ class FakeCaptioner:
     told: dict = field(default_factory=dict)  # more of its card
 
     @property
+    def sees_the_photo(self) -> bool:
+        return True
+
+    @property
     def knows_only_scenes(self) -> bool:
         return self.name.startswith("scenes")
 

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from model import zoo
 from model.datasets import samples
-from tests.model.hub_cache import use_cache
+from tests.model.hub_cache import cache, use_cache
 from tests.model.hub_captioners import publish
 from tests.viz.pages.fake_captioner import FakeCaptioner
 from tests.viz.pages.shown import address_of
@@ -108,8 +108,10 @@ def test_a_hub_s_captioner_is_shown_as_ours_is(hub, kind):
     assert not app.exception
 
 
-def test_random_weights_and_a_link_to_what_is_open(hub):
-    shutil.copytree("org/blip", "org/blip-image-captioning-large")  # as long as real names are
+def test_random_weights_and_a_link_to_what_is_open(hub, tmp_path):
+    long = tmp_path / "org/blip-image-captioning-large"  # as long as real names are
+    shutil.copytree(tmp_path / "org/blip", long)
+    cache(long)
     app = opened("hf/org/blip-image-captioning-large", random=True)
     name = "hf/org/blip-image-captioning-large (random weights)"
     assert name in address_of(app)["captioner"]

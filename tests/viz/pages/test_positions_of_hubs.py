@@ -44,7 +44,7 @@ def texts(app: AppTest) -> str:
 def dinov2() -> tuple[torch.nn.Module, TokenLayout]:
     torch.manual_seed(0)
     net = transformers.Dinov2Model(transformers.Dinov2Config(image_size=56, **DINO))
-    return HubClassifier(net, True), TokenLayout((2, 2), ("cls",), (14, 14))
+    return HubClassifier(net, True, {}), TokenLayout((2, 2), ("cls",), (14, 14))
 
 
 def eva() -> tuple[torch.nn.Module, TokenLayout]:
@@ -83,6 +83,6 @@ def test_what_is_left_without_the_added_code_is_said():
 def test_the_angles_of_dinov3_are_its_own():
     torch.manual_seed(0)
     config = transformers.DINOv3ViTConfig(image_size=56, num_register_tokens=0, **DINO)
-    net = HubClassifier(transformers.DINOv3ViTModel(config), True)
+    net = HubClassifier(transformers.DINOv3ViTModel(config), True, {})
     app = open_tab("Rotation", net, TokenLayout((4, 4), ("cls",), (14, 14)))
     assert "The angles are this model's own" in texts(app)

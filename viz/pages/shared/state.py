@@ -359,9 +359,10 @@ class WhatIf:
     """The recorded image whose photo the browser has."""
     stage = Component("what_if", {})
     switches = Component("switches", {})
+    spread = Component("spread", {})
     serials = Key[Mapping[str, int]]("what_if_serials", {})
     """The number of the last act of each component that was taken over."""
-    second = Setting("second", "none")
+    second = Setting("what_if_second", "none", param_name="other")
     scan_of_heads = Setting("scan_heads", False)
     scan_of_patches = Setting("scan_patches", False)
 
