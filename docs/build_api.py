@@ -37,7 +37,7 @@ def resolve_constructors(module: pdoc.doc.Module) -> None:
     for member in module.classes:
         hints = get_type_hints(member.obj)
         for name in vars(member.obj).keys() & {"__init__", "__new__"}:
-            named = getattr(member.obj, name).__annotations__
+            named = getattr(getattr(member.obj, name), "__annotations__", {})
             named.update({field: hints[field] for field in named.keys() & hints.keys()})
 
 
