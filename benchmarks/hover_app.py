@@ -15,12 +15,8 @@ rng = np.random.default_rng(0)
 header = {
     "image": f"{side} {heads}",
     "model": "random",
-    "layer": 0,
     "layers": [[heads, side, side]] * 12,
     "numbers": list(range(1, 13)),
-    "kind": "qk",
-    "dim": dim,
-    "scale": dim**-0.5,
     "prefix": ["cls"],
     "view": {"layer": 0, "head": "mean", "query": 0, "held": False},
     "style": DrawStyle(lines=True).as_header(),
@@ -29,6 +25,7 @@ header = {
     "note": "",
 }
 query, key = rng.normal(size=(2, heads, tokens, dim)).astype(np.float16)
+layer = pack({"kind": "qk", "dim": dim, "scale": dim**-0.5}, query=query, key=key)
 photo = photo_bytes(Image.fromarray(data.astronaut()))
 st.set_page_config(layout="wide")
-mounts.explorer(pack(header, photo=photo, query=query, key=key), on_view=lambda: None)
+mounts.explorer(pack(header, **{"photo": photo, "layer/0": layer}))

@@ -127,7 +127,10 @@ def load(
 
 def _picture_size(rest: str, given: Any) -> tuple[str, tuple[int, int] | None]:
     """Take the size of the pictures off a name, "NAME@160x256", or from an argument."""
-    rest, _, text = rest.partition("@")
+    before, _, text = rest.partition("@")
+    if not re.fullmatch(r"\w*", text):  # words after an @ are part of what somebody typed
+        before, text = rest, ""
+    rest = before
     if not text and given is None:
         return rest, None
     found = re.fullmatch(r"([1-9][0-9]{0,4})(?:x([1-9][0-9]{0,4}))?", text) if text else None
