@@ -150,7 +150,7 @@ def score_kinds(
 ) -> dict[str, Tensor]:
     """Score how strongly each head is of each kind in KINDS: kind -> (L, H), from 0 to 1.
 
-    Shares are counted above those of a uniform head, (share - chance) / (1 - chance): 0 is chance
+    Shares are counted above a uniform head's, (share - chance) / (1 - chance): 0 is chance
     and 1 means that the head does nothing else. "uniform" is the spread. "content" is the part
     that position does not explain, for heads that are not uniform.
     `layouts`: one for all layers, or one per layer where their tokens differ (for windowed layers,

@@ -46,8 +46,8 @@ def word_rollout(
     Abnar & Zuidema 2020, "Quantifying Attention Flow in Transformers". Self-attention mixes a
     word from words and cross-attention mixes it from patches, each beside the skip connection.
     What arrives at the patches goes on through the encoder's layers `start` to before `stop`.
-    With a recurrent decoder it begins at the patches that the word attended to. The settings
-    are those of `model.rollout`.
+    With a recurrent decoder it begins at the patches that the word attended to. It takes
+    the settings of `model.rollout`.
     """
 
     def fused(layer: int) -> Tensor:

@@ -42,7 +42,7 @@ class DrawnScenes:
 
 @dataclass(frozen=True, eq=False)
 class CaptionedPhotos:
-    """Photos with several human captions each, `each` of which are used in an epoch."""
+    """Photos with several human captions each; an epoch uses `each` captions of a photo."""
 
     images: Tensor  # uint8 (N, 3, H, W)
     captions: list[list[str]]

@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_needed(kinds.add_parser("needed", help="which heads and patches the answers need"))
     _add_caption(kinds.add_parser("caption", help="captions right, pointing of their words"))
     _add_objects(kinds.add_parser("objects", help="masks found without labels, IoU with boxes"))
-    check = kinds.add_parser("check", help="whether every card's figures are those of its file")
+    check = kinds.add_parser("check", help="compare every card's figures with its file")
     check.set_defaults(measure=_check)
     check.add_argument("names", nargs="*", metavar="NAME", help="all that are shipped, if none")
     check.add_argument(

@@ -139,7 +139,7 @@ def _measure_classifier(
     pictures = card.metrics.get("test_pictures", figures["test_pictures"])
     if figures["test_pictures"] != pictures:
         raise Skipped(
-            f"its figures are those of {pictures:,} test pictures, the folder has "
+            f"its figures come from {pictures:,} test pictures, the folder has "
             f"{figures['test_pictures']:,}"
         )
     accuracy, others = figures["test_accuracy"], []

@@ -95,7 +95,7 @@ def insertion(
     kind: str = "blurred",
     steps: int = 10,
 ) -> Curve:
-    """Put patches onto the baseline, most relevant first. The arguments are those of `deletion`.
+    """Put patches onto the baseline, most relevant first. It takes the arguments of `deletion`.
 
     >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 2))
     >>> images, maps = torch.rand(1, 3, 32, 32), torch.rand(1, 2, 2)
