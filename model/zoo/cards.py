@@ -41,16 +41,27 @@ def read_task(path: Path) -> str:
 
     Raises CheckpointError where the card is missing, damaged or incomplete.
     """
+    return _task_and_title(path)[0]
+
+
+def read_title(path: Path) -> str:
+    """Read how a checkpoint is called on the pages, "" if it has no title; as `read_task`."""
+    return _task_and_title(path)[1]
+
+
+def _task_and_title(path: Path) -> tuple[str, str]:
     try:
         found = card_path(path).stat()
     except (OSError, ValueError):
-        return _read_values(path)["task"]  # says what is wrong
-    return _read_task(path, found.st_ino, found.st_mtime_ns, found.st_size)
+        return _parse_task_and_title(path)  # says what is wrong
+    return _parse_task_and_title(path, found.st_ino, found.st_mtime_ns, found.st_size)
 
 
 @lru_cache(maxsize=64)
-def _read_task(path: Path, *changes_with_the_file: int) -> str:
-    return _read_values(path)["task"]
+def _parse_task_and_title(path: Path, *changes_with_the_file: int) -> tuple[str, str]:
+    values = _read_values(path)
+    title = values.get("title")
+    return values["task"], title if isinstance(title, str) else ""
 
 
 def card_path(path: Path) -> Path:

@@ -6,12 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from model import zoo
 from model.bundle import Bundle
 from model.captioning.caption import Caption, CaptionBundle
 from model.datasets import scenes
-from model.zoo import checkpoints
-from model.zoo.cards import read_card
 from viz.components.draw_style import DrawStyle
 from viz.pages.attribution_maps import Target, probabilities
 from viz.pages.shared import address, open_models, picture, scene
@@ -149,7 +146,7 @@ def _choose_model() -> str:
         "Model",
         names,
         key=Shared.model_choice.name,
-        format_func=_model_title,
+        format_func=open_models.model_title,
         on_change=_take_model,
     )
 
@@ -161,13 +158,6 @@ def _take_model() -> None:
     else:
         Attribution.explained.set(None)
         Shared.model.set(name)
-
-
-def _model_title(name: str) -> str:
-    file = checkpoints.DIRECTORY / f"{name}.safetensors"
-    if name in zoo.names() or not file.is_file():
-        return open_models.model_title(name)
-    return read_card(file).title or name
 
 
 # -- a class --------------------------------------------------------------------------------------

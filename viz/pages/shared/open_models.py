@@ -17,7 +17,9 @@ from model import zoo
 from model.bundle import Bundle
 from model.captioning import feature_files
 from model.captioning.caption import CaptionBundle
+from model.errors import CheckpointError
 from model.zoo import catalogue
+from model.zoo.cards import read_title
 from model.zoo.checkpoints import DIRECTORY
 from model.zoo.uploads import lay_out
 from viz.pages.shared.state import Key, Shared
@@ -192,9 +194,10 @@ def model_title(name: str) -> str:
         return UNTRAINED + model_title(name.removesuffix(RANDOM))
     if name.startswith(OWN):
         return name[: len(name) - DIGITS + SHOWN_DIGITS]
-    if name not in zoo.names():
+    file = DIRECTORY / f"{name}.safetensors"
+    if not file.is_file():
         return name
     try:
-        return open_model_named(name).card.title or name
-    except (zoo.ModelNotFound, zoo.ModelRejected):
+        return read_title(file) or name
+    except CheckpointError:
         return name  # the page says what is wrong with it where it is chosen
