@@ -53,6 +53,10 @@ def title(page) -> str:
     return page.locator(".inside .title").inner_text()
 
 
+def wait_for_title(page, text: str) -> None:
+    page.locator(".inside .title", has_text=text).wait_for()
+
+
 def figures(page) -> str:
     page.wait_for_timeout(120)
     return page.locator(".inside .figures").inner_text()
@@ -83,7 +87,7 @@ def test_each_step_is_drawn_and_the_arrow_keys_go_on(open_inside):
             assert canvas.evaluate(INK), f"{name}: a figure is empty"
         assert page.locator(".inside .part.now").count() >= 1
         page.keyboard.press("ArrowRight")
-    assert title(page) == "Out of the block"
+    wait_for_title(page, "Out of the block")
     assert page.locator(".inside .next").is_disabled()
     page.keyboard.press("ArrowLeft")
     page.locator(".inside .title", has_text="The MLP").wait_for()
@@ -259,7 +263,7 @@ def test_a_finger_on_a_phone(browser, server):
     wide = page.evaluate("document.documentElement.scrollWidth")
     assert wide <= 390
     page.locator(".inside .next").tap()
-    assert title(page) == "Weighted values"
+    wait_for_title(page, "Weighted values")
     phone.close()
 
 

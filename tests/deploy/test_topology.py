@@ -11,6 +11,7 @@ pytest.importorskip("playwright")
 from benchmarks.classroom_recording import Event, Recording
 from benchmarks.classroom_server import HAPROXY, serve_replicas
 from benchmarks.classroom_student import Lost, Requests, Student
+from tests.finish import finish
 from viz.server.headers import HEADERS
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +36,7 @@ def ask(address, method="GET", path="/", headers=None, body=b""):
         finally:
             requests.close()
 
-    return asyncio.run(ask_once())
+    return finish(ask_once())
 
 
 def ways(topology):
@@ -74,9 +75,9 @@ def test_a_field_of_a_page_takes_a_photo_and_not_a_huge_one(topology):
         return "taken"
 
     proxy, app = ways(topology)
-    assert asyncio.run(put(proxy, 1000)) == asyncio.run(put(app, 1000)) == "taken"
-    assert "413" in asyncio.run(put(app, 22 * MEGABYTE))
-    assert asyncio.run(put(proxy, 22 * MEGABYTE)) != "taken"  # it hangs up before all was sent
+    assert finish(put(proxy, 1000)) == finish(put(app, 1000)) == "taken"
+    assert "413" in finish(put(app, 22 * MEGABYTE))
+    assert finish(put(proxy, 22 * MEGABYTE)) != "taken"  # it hangs up before all was sent
 
 
 def test_numbers_are_for_the_operator(topology):
@@ -125,7 +126,7 @@ def test_a_visitor_stays_with_a_process_and_comes_back_when_it_dies(topology):
         for student in students:
             await student.leave()
 
-    asyncio.run(visit())
+    finish(visit())
 
 
 async def comes_back(student: Student, tries: int = 20) -> None:

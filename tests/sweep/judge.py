@@ -39,10 +39,18 @@ class Outcome:
         return asdict(self)
 
 
-@torch.no_grad()
 def judge(subject: Subject) -> tuple[str, str, int]:
     """Run a model in several ways: its verdict, the reason, and the number of records."""
+    fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # the recorder does not take it either
+    try:
+        with torch.no_grad():
+            return _judge(subject)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _judge(subject: Subject) -> tuple[str, str, int]:
     net = subject.net.eval()
     plain = _run(subject)
     with ActingMaps(net) as truth:

@@ -1,6 +1,6 @@
 """Ask an ASGI app one thing, without a server."""
 
-import asyncio
+from tests.finish import finish
 
 
 def ask(app, path="/", method="GET", headers=None, kind="http"):
@@ -15,7 +15,7 @@ def ask(app, path="/", method="GET", headers=None, kind="http"):
     async def send(message):
         sent.append(message)
 
-    asyncio.run(app(scope, receive, send))
+    finish(app(scope, receive, send))
     return sent
 
 

@@ -1,6 +1,5 @@
 """After a restart, the browser's first message carries an action of its own: it must count."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from benchmarks.classroom_recording import Event, Recording
 from benchmarks.classroom_server import serve
 from benchmarks.classroom_student import Student, photo_of
 from model import zoo
+from tests.finish import finish
 
 CIFAR = zoo.load("cifar10").card.title
 ROOT = Path(__file__).parents[3]
@@ -53,14 +53,14 @@ def test_the_first_choice_of_a_photo_counts(address):
         widget = state.widget_states.widgets.add(id=ids["sample"])
         widget.string_array_value.data.append("Coffee")
 
-    assert "photo=coffee" in asyncio.run(query_after(address, choose))
+    assert "photo=coffee" in finish(query_after(address, choose))
 
 
 def test_the_first_choice_of_a_model_counts(address):
     def choose(state, ids):
         state.widget_states.widgets.add(id=ids["model_choice"], string_value=CIFAR)
 
-    assert "model=cifar10" in asyncio.run(query_after(address, choose))
+    assert "model=cifar10" in finish(query_after(address, choose))
 
 
 def test_the_first_upload_counts(address):
@@ -81,9 +81,9 @@ def test_the_first_upload_counts(address):
         await student.leave()
         return student.query
 
-    assert "photo=own" in asyncio.run(upload())
+    assert "photo=own" in finish(upload())
 
 
 def test_without_an_action_the_address_counts(address):
-    found = asyncio.run(query_after(address, lambda state, ids: None, "?photo=rocket"))
+    found = finish(query_after(address, lambda state, ids: None, "?photo=rocket"))
     assert "photo=rocket" in found

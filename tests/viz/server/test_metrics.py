@@ -1,10 +1,9 @@
 """What Prometheus reads."""
 
-import asyncio
-
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.requests import Request
 
+from tests.finish import finish
 from viz.server.budget import BUDGET
 from viz.server.metrics import show_metrics
 from viz.server.queue import QUEUE
@@ -12,7 +11,7 @@ from viz.server.queue import QUEUE
 
 def values() -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     """What the route answers, read by Prometheus's own parser."""
-    body = asyncio.run(show_metrics(Request({"type": "http", "headers": []}))).body.decode()
+    body = finish(show_metrics(Request({"type": "http", "headers": []}))).body.decode()
     return {
         (sample.name, tuple(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(body)
@@ -39,4 +38,4 @@ def test_the_queue_and_the_caches_are_counted():
 
 def test_nobody_who_comes_through_a_proxy_sees_them():
     request = Request({"type": "http", "headers": [(b"x-forwarded-for", b"203.0.113.7")]})
-    assert asyncio.run(show_metrics(request)).status_code == 404
+    assert finish(show_metrics(request)).status_code == 404

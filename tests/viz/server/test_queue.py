@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from model.errors import WorkRefused
+from tests.finish import finish
 from viz.server import queue as queue_module
 from viz.server.budget import MemoryBudget
 from viz.server.queue import Abandoned, Cost, Queue
@@ -243,7 +244,7 @@ def test_a_route_gets_its_answer_without_blocking(queue):
         gate.open.set()
         return quick, await slow
 
-    assert asyncio.run(ask()) == ("quick", "slow")
+    assert finish(ask()) == ("quick", "slow")
 
 
 def test_a_route_whose_asker_hangs_up_leaves(queue):
@@ -256,7 +257,7 @@ def test_a_route_whose_asker_hangs_up_leaves(queue):
         with pytest.raises(Abandoned):
             await queue.answer(("work",), lambda: begun.append(1), "ada", is_gone=is_gone)
 
-    asyncio.run(hang_up())
+    finish(hang_up())
     assert queue.length == 0
     let_through(gates)
     queue.run(("other",), lambda: None, "ada")
