@@ -17,6 +17,7 @@ from model.zoo.class_names import imagenet
 
 Tensors = dict[str, Tensor]
 Names = Iterable[str]
+Shape = tuple[int, ...]
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and std
 
@@ -68,6 +69,45 @@ class CheckpointFormat:
         patterns = _by_digits(tuple((here, theirs) for theirs, here in pairs))
         theirs = _translate(ours, patterns) or _translate(fused, patterns)
         return self.only + theirs if theirs else ours
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """The first tensor in which a file and a model differ; None for a tensor that is not there."""
+
+    name: str
+    held: Shape | None
+    expected: Shape | None
+
+    def __str__(self) -> str:
+        held = "missing" if self.held is None else self.held
+        return f"{held} where {'nothing' if self.expected is None else self.expected} is expected"
+
+
+def find_mismatch(expected: Tensors, held: Tensors) -> Mismatch | None:
+    """Find the first name, in order of the alphabet, whose tensors differ in shape or are missing.
+
+    Args:
+        expected: The state dict of a model, which may be on the meta device.
+        held: A file's tensors under the model's names.
+
+    Returns:
+        The difference, or None where the file fits.
+
+    Example:
+        >>> import torch
+        >>> find_mismatch({"a": torch.ones(2, 3)}, {"a": torch.ones(3)})
+        Mismatch(name='a', held=(3,), expected=(2, 3))
+        >>> print(find_mismatch({"a": torch.ones(2)}, {}))
+        missing where (2,) is expected
+    """
+    wanted = {name: tuple(tensor.shape) for name, tensor in expected.items()}
+    found = {name: tuple(tensor.shape) for name, tensor in held.items()}
+    differing = [n for n in wanted.keys() | found.keys() if wanted.get(n) != found.get(n)]
+    if not differing:
+        return None
+    name = min(differing)
+    return Mismatch(name, found.get(name), wanted.get(name))
 
 
 Patterns = dict[str, list[tuple[re.Pattern[str], str]]]

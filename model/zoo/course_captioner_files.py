@@ -24,7 +24,7 @@ from model.card import OwnFileCard
 from model.datasets.vocabulary import SPECIAL
 from model.errors import ModelRejected
 from model.preprocessing import Resize
-from model.zoo.checkpoint_format import Tensors
+from model.zoo.checkpoint_format import Tensors, find_mismatch
 from model.zoo.config_from_tensors import MAX_WIDTH
 
 DEFAULT_HEADS = 4
@@ -134,15 +134,9 @@ def _build(
         raise ModelRejected(
             f"{path.name} has the names of {_TITLE}, but makes none.{why}"
         ) from error
-    wanted, held = (
-        {name: tuple(tensor.shape) for name, tensor in each.items()}
-        for each in (sketch.state_dict(), renamed)
-    )
-    if wanted != held:
-        name = min(n for n in wanted | held if wanted.get(n) != held.get(n))
+    if differs := find_mismatch(sketch.state_dict(), renamed):
         raise ModelRejected(
-            f"{path.name} has the names of {_TITLE}, but its {name[:100]} is "
-            f"{held.get(name, 'missing')} where {wanted.get(name, 'nothing')} is expected."
+            f"{path.name} has the names of {_TITLE}, but its {differs.name[:100]} is {differs}."
         )
     net = CourseCaptioner(config)
     net.load_state_dict(renamed)

@@ -21,7 +21,7 @@ from model.nets.vit import VisionTransformer
 from model.preprocessing import Resize, check_normalisation
 from model.tokens import check_affordable
 from model.zoo import weights_files
-from model.zoo.checkpoint_format import IMAGENET, CheckpointFormat, Tensors
+from model.zoo.checkpoint_format import IMAGENET, CheckpointFormat, Tensors, find_mismatch
 from model.zoo.config_from_tensors import read_config
 from model.zoo.course_captioner_files import is_course_captioner, open_course_captioner
 from model.zoo.deit import DistilledTransformer, TwoHeadedTransformer
@@ -140,16 +140,10 @@ def _build(
         raise ModelRejected(
             f"{file} has {source.title} layout, but makes no model. {why}{left}"
         ) from error
-    wanted, held = (
-        {name: tuple(tensor.shape) for name, tensor in each.items()}
-        for each in (sketch.state_dict(), tensors)
-    )
-    if wanted != held:
-        name = min(n for n in wanted | held if wanted.get(n) != held.get(n))
+    if differs := find_mismatch(sketch.state_dict(), tensors):
         raise ModelRejected(
-            f"{file} has {source.title} layout, but its {source.their_name(name, names)} is "
-            f"{held.get(name, 'missing')} where {wanted.get(name, 'nothing')} is expected. It is "
-            "not complete, or of another variant."
+            f"{file} has {source.title} layout, but its {source.their_name(differs.name, names)} "
+            f"is {differs}. It is not complete, or of another variant."
         )
     net = kind(config)
     net.load_state_dict(tensors)
