@@ -28,6 +28,7 @@ from model.datasets import pictures
 from model.evaluate import attribution_words
 from model.evaluate.arguments import count, device
 from model.evaluate.attribution_scores import STEPS, Photo, Task, score_methods
+from model.evaluate.photo_lines import read_lines, start_or_resume
 
 COLUMNS = {
     "deletion": "deletion ↓",
@@ -65,14 +66,14 @@ def run_attribution(options: argparse.Namespace) -> dict[str, Any]:
     name = Path(options.name).stem if options.name.endswith(".safetensors") else options.name
     out = options.out or Path(f"attribution-{name.replace('/', '-')}.jsonl")
     task = _make_task(options)
-    done = _start_or_resume(out, task.head)
+    done = start_or_resume(out, task.head)
     with out.open("a", encoding="utf-8") as file:
         for number in tqdm(range(task.pictures), unit="picture"):
             if number in done:
                 continue
             file.write(json.dumps({"photo": number} | task.score(number)) + "\n")
             file.flush()
-    lines = [line for line in _read_lines(out)[1:] if line["photo"] < task.pictures]
+    lines = [line for line in read_lines(out)[1:] if line["photo"] < task.pictures]
     summary = task.head | summarise_scores(lines)
     text = format_table(summary)
     out.with_suffix(".md").write_text(text, encoding="utf-8")
@@ -222,31 +223,3 @@ def _format_cell(column: str, value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:.1f}" if column == "milliseconds" else f"{value:.3f}"
-
-
-# -- the file -------------------------------------------------------------------------------------
-
-
-def _start_or_resume(out: Path, head: dict[str, Any]) -> set[int]:
-    """Start the file, or list the photos it has. ValueError if it belongs to another run."""
-    if not out.exists() or out.stat().st_size == 0:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(head) + "\n", encoding="utf-8")
-        return set()
-    lines = _read_lines(out)
-    if not lines or lines[0] != head:
-        raise ValueError(f"{out} is of another run. Delete it, or name another file with --out.")
-    # A line cut short when the run was stopped is left out, and its photo is scored again.
-    out.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    return {line["photo"] for line in lines[1:]}
-
-
-def _read_lines(file: Path) -> list[dict[str, Any]]:
-    """Read the lines of a file up to the first that is cut short."""
-    lines: list[dict[str, Any]] = []
-    for line in file.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            break
-    return lines

@@ -4,12 +4,14 @@
 
 Two questions. How often does the answer become another one without the head that the scan calls
 most important, and how often without a random head? And how far do the maps of each attribution
-method agree with occlusion, which hides patch after patch and looks what happens?
+method agree with occlusion, which hides patch after patch and looks what happens? One line of
+needed-NAME.jsonl is one photo; a second run goes on where the first was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from math import isnan
 from pathlib import Path
 from statistics import fmean
@@ -28,6 +30,7 @@ from model.captioning.caption import CaptionBundle
 from model.errors import MethodUnsuitable
 from model.evaluate.arguments import count
 from model.evaluate.attribution import read_photos
+from model.evaluate.photo_lines import read_lines, start_or_resume
 from model.intervention import scan_heads, scan_patches
 
 BATCH = 32
@@ -39,10 +42,8 @@ def add_needed_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="a classifier's name, as model.zoo.load takes it")
     parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
     parser.add_argument("--limit", type=count, default=200, help="only the first pictures")
-    parser.add_argument(
-        "--occluded", type=count, help="hide patches in the first so many alone (default: all)"
-    )
     parser.add_argument("--hide", choices=("mean", "blur", "remove"), default="mean")
+    parser.add_argument("--out", type=Path, help="needed-NAME.jsonl where it is not given")
 
 
 def run_needed(options: argparse.Namespace) -> dict[str, Any]:
@@ -51,11 +52,26 @@ def run_needed(options: argparse.Namespace) -> dict[str, Any]:
     if isinstance(bundle, CaptionBundle):
         raise ValueError(f"{options.name} writes captions: this measures classifiers.")
     photos = read_photos(options.data, bundle, options.limit)
-    images = [bundle.prepare(photo.image) for photo in photos]
-    heads = [need_of_heads(bundle, image) for image in tqdm(images, desc="heads")]
-    occluded = tqdm(images[: options.occluded], desc="patches")
-    patches = [need_of_patches(bundle, image, options.hide, i) for i, image in enumerate(occluded)]
-    return {"model": options.name, "hide": options.hide} | average(heads, patches)
+    out = options.out or Path(f"needed-{Path(options.name).stem}.jsonl")
+    head = {
+        "model": options.name,
+        "sha256": bundle.card.sha256,
+        "data": options.data.resolve().name,
+        "hide": options.hide,
+    }
+    done = start_or_resume(out, head)
+    with out.open("a", encoding="utf-8") as file:
+        for number, photo in enumerate(tqdm(photos, unit="photo")):
+            if number in done:
+                continue
+            images = bundle.prepare(photo.image)
+            heads = need_of_heads(bundle, images)
+            patches = need_of_patches(bundle, images, options.hide, number)
+            line = {"photo": number, "heads": heads, "patches": patches}
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+    lines = [line for line in read_lines(out)[1:] if line["photo"] < len(photos)]
+    return head | average(lines)
 
 
 def need_of_heads(bundle: Bundle, images: Tensor) -> dict[str, float]:
@@ -100,24 +116,24 @@ def need_of_patches(bundle: Bundle, images: Tensor, hide: str, seed: int) -> dic
     }
 
 
-def average(heads: list[dict[str, float]], patches: list[dict[str, Any]]) -> dict[str, Any]:
+def average(lines: list[dict[str, Any]]) -> dict[str, Any]:
     """Average the figures of photos; a map that is the same everywhere has no correlation."""
     methods = {}
-    for name in patches[0]["methods"]:
-        known = [v for photo in patches if not isnan(v := photo["methods"][name])]
+    for name in lines[0]["patches"]["methods"]:
+        values = (line["patches"]["methods"][name] for line in lines)
+        known = [value for value in values if not isnan(value)]
         methods[name] = round(fmean(known), 4) if known else None
     return {
-        "photos": len(heads),
-        "changed_without_most_important_head": _mean(heads, "most_important"),
-        "changed_without_random_head": _mean(heads, "random"),
-        "photos_occluded": len(patches),
-        "changed_without_random_patch": _mean(patches, "random"),
+        "photos": len(lines),
+        "changed_without_most_important_head": _mean(lines, "heads", "most_important"),
+        "changed_without_random_head": _mean(lines, "heads", "random"),
+        "changed_without_random_patch": _mean(lines, "patches", "random"),
         "correlation_with_occlusion": methods,
     }
 
 
-def _mean(found: list[dict[str, Any]], name: str) -> float:
-    return round(fmean(photo[name] for photo in found), 4)
+def _mean(lines: list[dict[str, Any]], what: str, name: str) -> float:
+    return round(fmean(line[what][name] for line in lines), 4)
 
 
 def _map_of(trace: Trace, name: str, seed: int) -> Tensor | None:
