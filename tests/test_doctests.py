@@ -64,6 +64,7 @@ MODULES = [
     "model.zoo.checkpoints",
     "model.zoo.networks_in_file",
     "model.zoo.uploads",
+    "viz.pages.shared.figures",
     "viz.pages.what_if_experiment",
     "viz.pages.what_if_words",
     "viz.server.budget",

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -102,6 +103,7 @@ def cost_of(config: ViTConfig) -> Cost:
     )
 
 
+@lru_cache(maxsize=256)
 def count_parameters(config: ViTConfig) -> int:
     """Count the parameters of a model without building it in memory."""
     with torch.device("meta"):

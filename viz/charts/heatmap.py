@@ -18,6 +18,8 @@ def heatmap(
     first: int = 0,
     height: int = 380,
     scale_title: str = "",
+    marked: tuple[float, float] | None = None,
+    line_at: float | None = None,
 ) -> go.Figure:
     """Draw a map of (rows, columns) values, the first row on top.
 
@@ -27,6 +29,8 @@ def heatmap(
         span: the values at the two ends of the colour scale; the extremes if None.
         square: cells are as wide as they are high.
         first: what rows and columns are counted from.
+        marked: row and column of a cell to outline.
+        line_at: a column to draw a line at.
     """
     rows, columns = values.shape
     low, high = span or (None, None)
@@ -58,11 +62,14 @@ def heatmap(
     if max(rows, columns) <= 16:
         figure.update_xaxes(dtick=1 if columns <= 8 else 2)
         figure.update_yaxes(dtick=1 if rows <= 8 else 2)
+    if marked is not None:
+        _outline(figure, *marked)
+    if line_at is not None:
+        figure.add_vline(x=line_at, line={"width": 2, "color": "#e97b2b"})
     return figure
 
 
-def mark(figure: go.Figure, row: float, column: float) -> go.Figure:
-    """Outline one cell of a heatmap."""
+def _outline(figure: go.Figure, row: float, column: float) -> None:
     for color, width in (("black", 3), ("white", 1.5)):
         figure.add_shape(
             type="rect",
@@ -72,4 +79,3 @@ def mark(figure: go.Figure, row: float, column: float) -> go.Figure:
             y1=row + 0.5,
             line={"color": color, "width": width},
         )
-    return figure

@@ -9,6 +9,7 @@ from viz.pages.attribution_maps import SHARES, Measured, curves_of
 from viz.pages.attribution_object import Place
 from viz.pages.attribution_settings import Size, method_texts, model_settings
 from viz.pages.attribution_target import Case
+from viz.pages.shared.figures import draw_once
 from viz.pages.shared.state import Attribution, Setting
 
 BARE = {"displayModeBar": False}
@@ -117,7 +118,8 @@ def _show_curves(
         best_first = sorted(
             lines.items(), key=lambda line: line[1][1], reverse=which == "insertion"
         )
-        figure = score_curves(
+        figure = draw_once(
+            score_curves,
             dict(best_first),
             SHARES,
             f"{which.title()}, best method first",

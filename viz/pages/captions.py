@@ -153,7 +153,7 @@ def _choose_captioner_and_picture(
                 "Captioner",
                 names,
                 key=Captions.captioner.name,
-                format_func=captioner_choice.captioner_title,
+                format_func=open_models.model_title,
                 persist_state="session",
             )
         with decoding_column:

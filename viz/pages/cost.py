@@ -1,17 +1,17 @@
 """Cost: what does a vision transformer cost, and what if something is doubled?"""
 
-import threading
 from dataclasses import replace
 
 import streamlit as st
-from cachetools import LRUCache
 
-from model.analysis.cost import SECONDS, Cost, Timing, cost_of, doubled_configs, time_parts
+from model.analysis.cost import SECONDS, Cost, Timing, cost_of, doubled_configs
 from model.bundle import Bundle
 from model.nets.vit import PRESETS, ViTConfig
 from viz.charts.bars import cost_bars
+from viz.pages.cost_measured import measure_variants, timings
 from viz.pages.shared import address, state
 from viz.pages.shared.browser import write_address
+from viz.pages.shared.figures import draw_once
 from viz.pages.shared.session import begin_session, open_or_replace, show_model_choice
 
 BARE = {"displayModeBar": False}
@@ -31,26 +31,8 @@ MOST_PARAMETERS = 400e6
 
 UNSTEADY = 0.25
 """From this share of the median between its quartiles on, a time is not to be relied on."""
-PATIENCE = 0.5
-"""Seconds after which a waiting page checks whether its reader has left."""
 
 NO_PATCH = " The patch cannot be doubled here: a stem, or an image that it would not tile."
-
-
-@st.cache_resource(show_spinner=False)
-def _timings() -> tuple[LRUCache, threading.Lock]:
-    """Return the measured times and their lock, one pair for the whole server.
-
-    Each is all variants of one configuration, since only what was measured together compares. A
-    page's file is run anew at every click, so it cannot be a global of the page.
-    """
-    return LRUCache(256), threading.Lock()
-
-
-@st.cache_resource(show_spinner=False)
-def _stopwatch() -> threading.Lock:
-    """Return the lock to hold while measuring: two at once would spoil each other's times."""
-    return threading.Lock()
 
 
 def page() -> None:
@@ -138,7 +120,8 @@ def _show_operations(costs: dict[str, Cost]) -> None:
         )
     with right:
         st.plotly_chart(
-            cost_bars(
+            draw_once(
+                cost_bars,
                 {name.capitalize(): cost.linear / 1e9 for name, cost in costs.items()},
                 {name.capitalize(): cost.quadratic / 1e9 for name, cost in costs.items()},
                 "Operations in thousand millions",
@@ -174,59 +157,40 @@ def _is_small(cost: Cost) -> bool:
 
 def _show_times(variants: dict[str, ViTConfig], costs: dict[str, Cost]) -> None:
     st.subheader("Measured on this machine")
-    known, lock = _timings()
-    config = variants["as it is"]
-    with lock:
-        timings = known.get(config)
+    times = timings.get(variants["as it is"])
     place = st.empty()
-    if st.button("Measure again" if timings else "Measure", icon=":material/timer:"):
-        timings = _measure_variants(
-            {name: c for name, c in variants.items() if _is_small(costs[name])}
-        )
-        with lock:
-            known[config] = timings
+    if st.button("Measure again" if times else "Measure", icon=":material/timer:"):
+        times = _measure(variants, costs)
     with place.container():
-        if timings is None:
+        if times is None:
             st.caption(
                 "Builds each variant with random weights and runs one photo through all of them "
                 "in turn, at least five times: a few seconds for small models, "
                 f"{SECONDS:.0f} seconds at most."
             )
-        elif "as it is" not in timings:
+        elif "as it is" not in times:
             st.warning(
                 "This machine is too busy or too slow: the model could not be run often enough "
                 f"within {SECONDS:.0f} seconds. Measure again later, or a smaller model.",
                 icon=":material/timer_off:",
             )
         else:
-            _show_time_table(costs, timings)
+            _show_time_table(costs, times)
 
 
 def _milliseconds(time: float) -> str:
     return f"{time:,.1f}" if time >= 10 else f"{time:.2f}"
 
 
-def _measure_variants(variants: dict[str, ViTConfig]) -> dict[str, Timing]:
-    """Wait until nobody else measures, then measure and show the progress."""
+def _measure(variants: dict[str, ViTConfig], costs: dict[str, Cost]) -> dict[str, Timing]:
+    """Measure what is small enough, and show the progress."""
+    small = {name: config for name, config in variants.items() if _is_small(costs[name])}
+    needed = sum(4 * costs[name].parameters for name in small)
     bar = st.progress(0.0, "Measuring")
-
-    def report(name: str, share: float, left: float | None) -> None:
-        bar.progress(min(share, 1.0), f"Measuring: {name}{_time_left(left)}")
-
-    stopwatch = _stopwatch()
-    while not stopwatch.acquire(timeout=PATIENCE):
-        bar.progress(0.0, "Waiting: somebody else is measuring on this machine.")
     try:
-        return time_parts(variants, report=report) if variants else {}
+        return measure_variants(small, variants["as it is"], needed, bar.progress)
     finally:
-        stopwatch.release()
         bar.empty()
-
-
-def _time_left(seconds: float | None) -> str:
-    if seconds is None:
-        return ", for the first time"
-    return f", about {seconds:.0f} seconds left" if seconds > 3 else ", a few seconds left"
 
 
 def _show_time_table(costs: dict[str, Cost], timings: dict[str, Timing]) -> None:

@@ -1,36 +1,30 @@
 """Heads: how far does each head look, and at what?"""
 
-import threading
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import TypeVar
-
 import streamlit as st
-import torch
-from cachetools import LRUCache
-from PIL import Image
-from streamlit.runtime.uploaded_file_manager import UploadedFile
 from torch import Tensor
 
 from model.analysis.head_measures import (
     KINDS,
     chance_measures,
     dominant_kind,
-    measure_layers,
     score_kinds,
 )
-from model.datasets import samples
-from model.errors import ImageRejected
-from model.images import open_image
 from model.nets import mimetic_init
 from model.recorded_image import find_centre
 from model.recording.recorder import AttentionRecord
-from model.survey.head_survey import survey_heads
 from model.tokens import TokenLayout
 from viz.charts.scatter import head_scatter
+from viz.pages.heads_measured import (
+    Measures,
+    measure_photos,
+    measure_recorded,
+    sample_photos,
+    uploaded_photos,
+)
 from viz.pages.shared import open_models
 from viz.pages.shared.browser import change_view, write_address
-from viz.pages.shared.picture import MAX_MEGABYTES, MAX_SIDE, TYPES
+from viz.pages.shared.figures import draw_once
+from viz.pages.shared.picture import MAX_MEGABYTES, TYPES
 from viz.pages.shared.session import (
     Session,
     begin_page,
@@ -44,9 +38,6 @@ THIS, SAMPLES, OWN = "This photo", "The samples", "Many of yours"
 BEST = 3
 NOTICEABLE = 0.05
 BARE = {"displayModeBar": False}
-Found = TypeVar("Found")
-Photo = Image.Image | Callable[[], Image.Image]
-"""A photo, or a function that opens one."""
 
 MEASURES = {
     "distance": (
@@ -154,15 +145,6 @@ MIMETIC_UNTRAINED = (
 )
 
 
-@st.cache_resource(show_spinner=False)
-def _surveys() -> tuple[LRUCache, threading.Lock]:
-    """Return the measures and their lock, one pair for the whole server.
-
-    A page's file is run anew at every click, so it cannot be a global of the page.
-    """
-    return LRUCache(256), threading.Lock()
-
-
 def page() -> None:
     """Show the whole page, top to bottom."""
     session = begin_page(
@@ -221,20 +203,14 @@ def _attended(record: AttentionRecord, layout: TokenLayout) -> TokenLayout:
 # -- measuring ----------------------------------------------------------------------------------
 
 
-def _measure_heads(session: Session, scope: str) -> dict[str, Tensor] | None:
+def _measure_heads(session: Session, scope: str) -> Measures | None:
     """Measure every head over the chosen photos; None while there are none."""
     bundle = session.bundle
-    name = f"{bundle.name} {chosen_layers(bundle.name)}"
     if scope == THIS:
-        return _compute_once(
-            (name, session.recorded.key),
-            lambda: measure_layers(session.recorded.records, bundle.tokens),
-        )
+        return measure_recorded(session.recorded, bundle.tokens)
+    layers = chosen_layers(bundle.name)
     if scope == SAMPLES:
-        names = samples.names()
-        return _compute_once(
-            (name, *names), lambda: _survey(session, [samples.load(each) for each in names])
-        )[0]
+        return measure_photos(bundle, layers, sample_photos())[0]
     uploads = st.file_uploader(
         "Photos to average over",
         type=TYPES,
@@ -248,54 +224,10 @@ def _measure_heads(session: Session, scope: str) -> dict[str, Tensor] | None:
             "until you remove them here or leave Saccade; what stays after that is the averages."
         )
         return None
-    keys = sorted(upload.file_id for upload in uploads)
-    measures, refused = _compute_once((name, *keys), lambda: _survey(session, _openers(uploads)))
+    measures, refused = measure_photos(bundle, layers, uploaded_photos(uploads))
     if refused:
         st.warning(f"{len(refused)} could not be opened. {refused[0]}", icon=":material/error:")
     return measures
-
-
-def _compute_once(key: tuple[str, ...], make: Callable[[], Found]) -> Found:
-    surveys, lock = _surveys()
-    with lock:
-        if key in surveys:
-            return surveys[key]
-    with torch.inference_mode():
-        found = make()
-    with lock:
-        surveys[key] = found
-    return found
-
-
-def _openers(uploads: list[UploadedFile]) -> list[Photo]:
-    return [partial(_open_upload, upload) for upload in uploads]
-
-
-def _open_upload(upload: UploadedFile) -> Image.Image:
-    return open_image(upload.getvalue(), max_side=MAX_SIDE)
-
-
-def _survey(session: Session, photos: list[Photo]) -> tuple[dict[str, Tensor] | None, list[str]]:
-    """Measure every head over photos, one at a time, with a progress bar.
-
-    Returns the measures, None if no photo could be opened, and why each of the others could not.
-    """
-    bar = st.progress(0.0, "Measuring")
-    refused: list[str] = []
-
-    def images() -> Iterator[Image.Image]:
-        for photo in photos:
-            try:
-                yield photo() if callable(photo) else photo
-            except ImageRejected as problem:
-                refused.append(str(problem))
-
-    mean = None
-    for mean in survey_heads(session.bundle, images(), chosen_layers(session.bundle.name)):
-        done = mean.count + len(refused)
-        bar.progress(done / len(photos), f"Photo {done} of {len(photos)}")
-    bar.empty()
-    return None if mean is None else mean.mean(), refused
 
 
 # -- the dots -----------------------------------------------------------------------------------
@@ -307,7 +239,8 @@ def _show_scatter(
     _, title, unit, sentence = MEASURES[measure]
     view = session.view
     windowed = session.recorded.windowed
-    figure = head_scatter(
+    figure = draw_once(
+        head_scatter,
         measures[measure].numpy(),
         dominant_kind(scores),
         KIND_NAMES,

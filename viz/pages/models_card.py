@@ -12,6 +12,7 @@ from model.card import Card, OwnFileCard
 from model.evaluate import confusion
 from viz.charts.bars import share_bars
 from viz.charts.confusion import READABLE, class_bars, class_dots, confusion_grid, full_grid
+from viz.pages.shared.figures import draw_once
 from viz.pages.shared.state import Models
 from viz.pages.shared.text import plain
 from viz.pages.shared.training_facts import LINES
@@ -156,7 +157,10 @@ def _show_pointing(metrics: dict[str, Any]) -> None:
         for names in (MAPS, YARDSTICKS)
     )
     st.plotly_chart(
-        share_bars(bars, held_against), key="pointing", config=BARE, alt="Pointing at the object"
+        draw_once(share_bars, bars, held_against),
+        key="pointing",
+        config=BARE,
+        alt="Pointing at the object",
     )
     st.caption(
         "How often the peak of a map lies inside the box around the object. A rate says little by "
@@ -196,7 +200,7 @@ def show_mixups(card: Card) -> None:
 
 def _show_grid(counts: np.ndarray, classes: list[str]) -> None:
     st.plotly_chart(
-        confusion_grid(counts, classes, INK[st.context.theme.type or "light"]),
+        draw_once(confusion_grid, counts, classes, INK[st.context.theme.type or "light"]),
         key="confusion",
         config=BARE,
         alt="What the pictures of each class were taken for, in percent",
@@ -210,14 +214,20 @@ def _show_grid(counts: np.ndarray, classes: list[str]) -> None:
 def _show_best_and_worst(counts: np.ndarray, classes: list[str]) -> None:
     st.markdown("**The classes that it knows best, and least**")
     st.plotly_chart(
-        class_bars(counts, classes), key="class_bars", config=BARE, alt="Best and worst classes"
+        draw_once(class_bars, counts, classes),
+        key="class_bars",
+        config=BARE,
+        alt="Best and worst classes",
     )
 
 
 def _show_all(counts: np.ndarray, classes: list[str]) -> None:
     st.markdown(f"**All {len(classes)} classes**, the mouse names them")
     st.plotly_chart(
-        class_dots(counts, classes), key="class_dots", config=BARE, alt="Every class, best first"
+        draw_once(class_dots, counts, classes),
+        key="class_dots",
+        config=BARE,
+        alt="Every class, best first",
     )
     if st.toggle("Show the whole grid", key=Models.whole_grid.name, persist_state="session"):
         st.caption(
@@ -225,7 +235,10 @@ def _show_all(counts: np.ndarray, classes: list[str]) -> None:
             "the model's answers. The mouse names a dot."
         )
         st.plotly_chart(
-            full_grid(counts, classes), key="grid", config=BARE, alt="All classes by all answers"
+            draw_once(full_grid, counts, classes),
+            key="grid",
+            config=BARE,
+            alt="All classes by all answers",
         )
 
 

@@ -18,6 +18,7 @@ from model.tokens import patchify
 from viz.charts.heatmap import heatmap
 from viz.pages.shared import address
 from viz.pages.shared.browser import change_view, shown_view, write_address
+from viz.pages.shared.figures import draw_once
 from viz.pages.shared.session import Session, begin_page, session_url_params
 from viz.pages.shared.state import Patches, read_link
 from viz.pictures.patches import as_colors, clickable, enlarge, join, mosaic
@@ -163,7 +164,7 @@ def _show_grid(session: Session, tiles: np.ndarray, patch: int) -> None:
         st.caption(about)
         return
     st.plotly_chart(
-        clickable(picture, grid, WIDTH),
+        draw_once(clickable, picture, grid, WIDTH),
         width="content",
         key=Patches.clicked.name,
         config=BARE,
@@ -286,7 +287,8 @@ def _show_vectors(bundle: Bundle, prepared: Tensor, patch: int) -> None:
         st.caption("Where this model makes its tokens is not known to this page.")
         return
     reach = float(vectors.abs().quantile(0.99)) or 1.0
-    figure = heatmap(
+    figure = draw_once(
+        heatmap,
         vectors.T.numpy(),
         "Patch along the sequence",
         "Dimension",
@@ -294,8 +296,8 @@ def _show_vectors(bundle: Bundle, prepared: Tensor, patch: int) -> None:
         span=(-reach, reach),
         first=1,
         height=320,
+        line_at=patch + 1,
     )
-    figure.add_vline(x=patch + 1, line={"width": 2, "color": "#e97b2b"})
     st.plotly_chart(figure, key="vectors", config=BARE, alt="Each patch's vector, as a column")
     how = (
         "Every number is a weighted sum of the patch's pixels, with the same weights for every "

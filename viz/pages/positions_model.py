@@ -17,6 +17,7 @@ from model.tokens import TokenLayout
 from viz.charts.heatmap import heatmap
 from viz.components.mounts import tiles
 from viz.components.tiles_payload import shown_tiles, tiles_payload
+from viz.pages.shared.figures import draw_once
 from viz.pages.shared.open_models import RANDOM
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Positions
@@ -185,7 +186,8 @@ def _show_prefix(code: PositionCode, patches: Tensor) -> None:
 
 
 def _show_map(values: np.ndarray, what: str, key: str) -> None:
-    figure = heatmap(
+    figure = draw_once(
+        heatmap,
         values,
         "Column",
         "Row",

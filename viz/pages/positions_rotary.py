@@ -9,7 +9,8 @@ from model.analysis.position_codes import find_position_code
 from model.analysis.rotary_codes import grid_angles, rotary_score
 from model.nets.sinusoids import angles, frequencies
 from viz.charts.curves import curves
-from viz.charts.heatmap import heatmap, mark
+from viz.charts.heatmap import heatmap
+from viz.pages.shared.figures import draw_once
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Positions
 
@@ -57,7 +58,8 @@ def _show_angles(width: int, base: float) -> None:
     angle = angles(LENGTH, width, base)
     turns = TURN / frequencies(width, base)
     details = np.broadcast_to(turns.numpy()[:, None], (*angle.shape, 1))
-    figure = heatmap(
+    figure = draw_once(
+        heatmap,
         np.degrees((angle % TURN).numpy()),
         "Pair of dimensions",
         "Position",
@@ -75,7 +77,9 @@ def _show_fall(width: int, base: float) -> None:
     st.subheader("How a score falls with distance")
     score = rotary_score(angles(LENGTH, width, base), 0).numpy()
     st.plotly_chart(
-        curves({"score": score}, "Distance in positions", "Share of the score left", 330),
+        draw_once(
+            curves, {"score": score}, "Distance in positions", "Share of the score left", 330
+        ),
         key="fall",
         config=BARE,
         alt="Score by distance",
@@ -112,7 +116,8 @@ def _show_grid(session: Session, width: int, base: float) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         score = rotary_score(angle, row * columns + column).reshape(tokens.grid).numpy()
-        figure = heatmap(
+        figure = draw_once(
+            heatmap,
             score,
             "Column",
             "Row",
@@ -120,12 +125,14 @@ def _show_grid(session: Session, width: int, base: float) -> None:
             square=True,
             first=1,
             height=360,
+            marked=(row + 1, column + 1),
         )
         st.markdown("**What position leaves of a score from the marked patch**")
-        st.plotly_chart(mark(figure, row + 1, column + 1), key="grid_fall", width=450, config=BARE)
+        st.plotly_chart(figure, key="grid_fall", width=450, config=BARE)
     with right:
         st.markdown("**Angle of each pair at each patch, row by row**")
-        figure = heatmap(
+        figure = draw_once(
+            heatmap,
             np.degrees((angle % TURN).numpy()),
             "Pair of dimensions",
             "Patch, row by row",

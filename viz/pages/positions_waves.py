@@ -10,7 +10,8 @@ from torch import Tensor
 from model.analysis.position_codes import code_similarity
 from model.nets.sinusoids import angles, frequencies, wave_code, wave_code_2d
 from viz.charts.curves import curves
-from viz.charts.heatmap import heatmap, mark
+from viz.charts.heatmap import heatmap
+from viz.pages.shared.figures import draw_once
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Positions
 
@@ -129,7 +130,8 @@ def _show_code(code: np.ndarray, width: int, base: float) -> None:
     )
     frequency = frequencies(width, base).repeat_interleave(2).numpy()
     details = np.stack([frequency, 2 * np.pi / frequency], axis=-1)
-    figure = heatmap(
+    figure = draw_once(
+        heatmap,
         code,
         "Dimension",
         "Position",
@@ -163,7 +165,10 @@ def _show_dimensions(code: np.ndarray, width: int, base: float) -> None:
         wavelength = 2 * math.pi / float(frequency[dimension // 2])
         lines[f"{dimension}: {kind}, wavelength {wavelength:,.1f}"] = code[:, dimension]
     st.plotly_chart(
-        curves(lines, "Position", "Value"), key="waves", config=BARE, alt="Two of the waves"
+        draw_once(curves, lines, "Position", "Value"),
+        key="waves",
+        config=BARE,
+        alt="Two of the waves",
     )
 
 
@@ -178,7 +183,7 @@ def _show_dots(code: np.ndarray) -> None:
     )
     dots = code @ code[position]
     st.plotly_chart(
-        curves({"dot product": dots}, "Position", "Dot product", marked=position),
+        draw_once(curves, {"dot product": dots}, "Position", "Dot product", marked=position),
         key="dots",
         config=BARE,
         alt="Dot product of one position's code with all others",
@@ -216,7 +221,8 @@ def _show_neighbours(title: str, make: Callable[[], Tensor], grid: tuple[int, in
         st.info(str(problem))
         return
     likeness = code_similarity(code[own : own + 1], code).reshape(grid).numpy()
-    figure = heatmap(
+    figure = draw_once(
+        heatmap,
         likeness,
         "Column",
         "Row",
@@ -226,9 +232,10 @@ def _show_neighbours(title: str, make: Callable[[], Tensor], grid: tuple[int, in
         first=1,
         height=340,
         scale_title="cosine",
+        marked=(row + 1, column + 1),
     )
     st.plotly_chart(
-        mark(figure, row + 1, column + 1),
+        figure,
         key=f"grid {title}",
         width=SQUARE,
         config=BARE,

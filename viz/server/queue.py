@@ -63,12 +63,14 @@ class Cost:
         seconds: on one core.
         what: names the work in the sentence that refuses it.
         cure: says in a sentence what to do instead.
+        alone: it waits until no other work of its kind runs.
     """
 
     bytes: int = 0
     seconds: float = 0.0
     what: str = "This"
     cure: str = "Choose a smaller model or fewer layers."
+    alone: bool = False
 
 
 @dataclass(eq=False)
@@ -321,7 +323,7 @@ class Queue:
         """
         memory_is_short = False
         for job in self._in_turn():
-            if self._must_wait_for_long_work(job) or (memory_is_short and job.cost.bytes):
+            if self._must_wait_for_others(job) or (memory_is_short and job.cost.bytes):
                 continue
             if self.budget.reserve(job.cost.bytes):
                 job.waits = False
@@ -335,7 +337,10 @@ class Queue:
                 job.future.set_exception(self._refuse(job.cost, self.budget.free))
         return None
 
-    def _must_wait_for_long_work(self, job: Job) -> bool:
+    def _must_wait_for_others(self, job: Job) -> bool:
+        """Say whether too much long work runs, or another of a kind that has to run alone."""
+        if job.cost.alone and any(other.key[0] == job.key[0] for other in self._running):
+            return True
         long = sum(running.cost.seconds >= LONG for running in self._running)
         return job.cost.seconds >= LONG and long >= max(1, self.workers - 1)
 

@@ -5,18 +5,19 @@ import pytest
 
 from viz.charts.bars import cost_bars, share_bars
 from viz.charts.curves import curves
-from viz.charts.heatmap import heatmap, mark
+from viz.charts.heatmap import heatmap
 from viz.charts.scatter import SPREAD, head_scatter
 
 
 def test_a_heatmap_has_its_first_row_on_top_and_counts_from_where_it_is_told():
     values = np.arange(6.0).reshape(2, 3)
-    figure = heatmap(values, "Column", "Row", "%{z}", first=1, square=True)
+    figure = heatmap(
+        values, "Column", "Row", "%{z}", first=1, square=True, marked=(2, 3), line_at=1
+    )
     (trace,) = figure.data
     np.testing.assert_array_equal(trace.z, values)
     assert (trace.x0, trace.y0) == (1, 1)
     assert figure.layout.yaxis.autorange == "reversed"
-    mark(figure, 2, 3)
     box = figure.layout.shapes[0]
     assert (box.x0, box.x1, box.y0, box.y1) == (2.5, 3.5, 1.5, 2.5)
 

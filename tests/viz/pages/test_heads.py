@@ -182,10 +182,10 @@ def test_photos_of_ones_own_are_read_once_and_bounded(app, monkeypatch):
     assert field.proto.max_upload_size_mb == picture.MAX_MEGABYTES
     files = [(f"{name}.jpg", photo(name), "image/jpeg") for name in ("chelsea", "rocket")]
     field.set_value(files).run()
-    assert readers.count("heads.py") == 2
+    assert readers.count("heads_measured.py") == 2
     app.selectbox(key="measure").set_value("entropy").run()
     assert not app.exception and len(app.get("plotly_chart")) == 1
-    assert readers.count("heads.py") == 2, "what was measured is remembered"
+    assert readers.count("heads_measured.py") == 2, "what was measured is remembered"
 
 
 def test_a_head_found_by_what_it_does_opens_in_explore(app):

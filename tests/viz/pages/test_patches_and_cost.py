@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import streamlit as st
 import torch
 from streamlit.testing.v1 import AppTest
 
@@ -21,6 +20,7 @@ from model.nets import torchvision_cpu
 from model.nets.vit import PRESETS
 from tests.model.hub_cache import cache, use_cache
 from tests.viz.pages.shown import address_of
+from viz.pages.cost_measured import timings
 from viz.pages.shared import open_models
 
 APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
@@ -224,7 +224,7 @@ def test_cost_shows_no_photo_and_keeps_its_model():
 
 @pytest.fixture(autouse=True)
 def _nothing_is_measured_yet():
-    st.cache_resource.clear()
+    timings.clear()
 
 
 def measured(monkeypatch, timings: dict[str, Timing]) -> AppTest:

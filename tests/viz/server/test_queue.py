@@ -63,6 +63,17 @@ def test_a_result_comes_back_and_so_does_an_error(queue):
     assert queue.length == queue.running == 0
 
 
+def test_work_that_has_to_be_alone_waits_for_others_of_its_kind_only(queue):
+    first, second, other = Gate(), Gate(), Gate()
+    queue.submit(("timing", 1), first, "ada", Cost(alone=True))
+    assert first.began.wait(PATIENCE)
+    ticket = queue.submit(("timing", 2), second, "bob", Cost(alone=True))
+    queue.submit(("other",), other, "eve")
+    assert other.began.wait(PATIENCE) and ticket.before == 0
+    let_through([first, second, other])
+    assert second.began.wait(PATIENCE)
+
+
 def test_no_more_runs_at_once_than_there_are_workers(queue):
     now, most, lock = [], [], threading.Lock()
 

@@ -31,18 +31,6 @@ def open_linked() -> list[str]:
     return []
 
 
-def captioner_title(name: str) -> str:
-    """Name a captioner as the pages do."""
-    if name.startswith(HUB):
-        return name
-    if name.startswith(open_models.OWN):
-        return open_models.model_title(name)
-    try:
-        return open_models.open_model_named(name).card.title or name
-    except (zoo.ModelNotFound, zoo.ModelRejected):
-        return name
-
-
 def fitting_captioner(scenes: bool, chosen: str | None) -> str | None:
     """Find a captioner that knows scenes alone, or one that does not.
 
