@@ -30,6 +30,7 @@ MODULES = [
     "model.features.components",
     "model.features.cosine",
     "model.features.groups",
+    "model.features.head_pairs",
     "model.features.map_distance",
     "model.features.object_mask",
     "model.features.patch_vectors",

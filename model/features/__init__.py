@@ -2,7 +2,8 @@
 
 `patch_features` returns the vectors of the patches at any layer; `similarity`,
 `principal_components` and `token_norms` describe them; `lens` reads every token of every layer with
-the model's own end; `compare_maps` says how far apart two maps are.
+the model's own end; `compare_maps` says how far apart two maps are, and `closest_heads` which two
+heads agree most.
 
     >>> from model import samples, zoo
     >>> bundle = zoo.load("photos")
@@ -17,12 +18,15 @@ the model's own end; `compare_maps` says how far apart two maps are.
 from model.features.class_lens import lens
 from model.features.components import principal_components
 from model.features.cosine import similarity
+from model.features.head_pairs import HeadPair, closest_heads
 from model.features.map_distance import MapDistance, compare_maps
 from model.features.patch_vectors import patch_features
 from model.features.token_length import token_norms
 
 __all__ = [
+    "HeadPair",
     "MapDistance",
+    "closest_heads",
     "compare_maps",
     "lens",
     "patch_features",

@@ -38,7 +38,7 @@ _address, _explorer, _sheet, _rollout, _overlay = map(
 _captions, _row, _tiles, _features, _lens = map(
     component, ("captions", "row", "tiles", "features", "lens")
 )
-_inside = component("inside")
+_inside, _compare = map(component, ("inside", "compare"))
 
 
 def _run_again() -> None:
@@ -127,6 +127,15 @@ def features(
     ``on_lacking`` when the browser has not what Python took it to have.
     """
     _features(data=payload, key=key, on_query_change=on_query, on_lacking_change=on_lacking)
+
+
+def compare(payload: bytes, on_query: Callable[[], None], key: str) -> None:
+    """Mount two maps and their difference (see ``viz.components.compare_payload``).
+
+    ``on_query`` runs when a patch was held: the token of A there is at
+    ``st.session_state[key]["query"]``.
+    """
+    _compare(data=payload, key=key, on_query_change=on_query, on_lost_change=_run_again)
 
 
 def class_lens(payload: bytes, key: str) -> None:

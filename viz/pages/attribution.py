@@ -24,9 +24,12 @@ from viz.pages.attribution_texts import CAN_TELL, SAME_FOR_EVERY_CLASS
 from viz.pages.shared import open_models
 from viz.pages.shared.browser import write_address
 from viz.pages.shared.figures import draw_once
+from viz.pages.shared.model_variants import has_encoder
 from viz.pages.shared.photos import grant_photo
+from viz.pages.shared.session import offer_session_as_b
 from viz.pages.shared.state import Attribution
 from viz.pages.shared.text import plain
+from viz.pages.shared.use_as_b import offer_as_b
 
 BARE = {"displayModeBar": False}
 TRAINED, UNTRAINED = "trained", "random weights"
@@ -41,7 +44,10 @@ def page() -> None:
     """Show the whole page, top to bottom."""
     case = choose_case()
     method = Attribution.method.begin(NAMES)
-    place, compare = st.container(), _show_compare_switch(case)
+    place = st.container()
+    with st.container(horizontal=True, vertical_alignment="center", gap="large"):
+        compare = _show_compare_switch(case)
+        _offer_as_b(case, method)
     trace = trace_of(case.bundle, case.picture.key, case.picture.image, case.target)
     # Of the whole model, also where the other pages record a part of it.
     size, grid = settings.size_of(trace), trace.layout.grid
@@ -69,6 +75,13 @@ def page() -> None:
         | attribution_scores.scores_url_params(case)
         | settings.settings_url_params(size)
     )
+
+
+def _offer_as_b(case: Case, method: str) -> None:
+    if case.session is not None:
+        offer_session_as_b(case.session, method)
+    elif not case.scene and has_encoder(case.bundle):
+        offer_as_b(case.bundle.name, case.picture)
 
 
 # -- the maps -------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ PAGES: dict[str, list[Place]] = {
         ("explore.py", "Explore", ":material/visibility:"),
         ("features.py", "Features", ":material/palette:"),
         ("captions.py", "Captions", ":material/subtitles:"),
+        ("compare.py", "Compare", ":material/compare:"),
     ],
     "Try": [
         ("what_if.py", "What if", ":material/experiment:"),

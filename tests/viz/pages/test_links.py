@@ -102,6 +102,20 @@ DECODER = {
     "decoder_head": "2",
     "decoder_word": "3",
 }
+BESIDE = {
+    "a_method": "rollout",
+    "a_token": "cls",
+    "a_code": "False",
+    "b_photo": "chelsea",
+    "b_model": "cifar10-plain",
+    "b_epoch": "0.25",
+    "b_method": "legrad",
+    "b_layer": "2",
+    "b_head": "3",
+    "b_token": "mean",
+    "b_code": "False",
+    "closest": "True",
+}
 TRIED = {
     "photo": "coffee",
     "layer": "2",
@@ -129,6 +143,7 @@ LINKS = [
     ("inside_head", VIEW | {"step": "softmax", "to": "r2c4"}),
     ("inside_head", {"inside": "captioner"} | DECODER),
     ("what_if", {"model": "cifar10", "scan_heads": "True", "scan_patches": "True"} | TRIED),
+    ("compare", VIEW | BESIDE),
     ("heads", VIEW | {"measure": "entropy", "over": "The samples"}),
     ("patches", VIEW | {"filters": "Raw filters"}),
     ("cost", {"model": "cifar10", "base": "D2L"}),

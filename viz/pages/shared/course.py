@@ -10,7 +10,7 @@ from model.errors import CheckpointError
 from model.snapshots import Course, open_course, snapshots_file
 from model.zoo import catalogue, checkpoints
 from viz.pages.shared import open_models
-from viz.pages.shared.state import Shared
+from viz.pages.shared.state import Setting, Shared
 from viz.server.costs import model_bytes
 from viz.server.results import computed_once
 
@@ -25,7 +25,11 @@ def name_without_moment(name: str) -> str:
     return name.partition(AFTER)[0]
 
 
-def choose_moment(bundle: Bundle) -> Bundle:
+def choose_moment(
+    bundle: Bundle,
+    setting: Setting[float] = Shared.epoch,
+    label: str = "The course of its training",
+) -> Bundle:
     """Show a slider over the moments of a model's training; return the model of the chosen one.
 
     A model without snapshots has no slider, and stays as it is.
@@ -34,17 +38,17 @@ def choose_moment(bundle: Bundle) -> Bundle:
     if course is None:
         return bundle
     moments = [*course.moments[:-1], END]
-    Shared.epoch.begin(moments)
+    setting.begin(moments)
     st.select_slider(
-        "The course of its training",
+        label,
         moments,
-        key=Shared.epoch.name,
+        key=setting.name,
         format_func=lambda moment: _title(course.moments[-1] if moment == END else moment),
         width=520,
         persist_state="session",
         help="From random weights to the trained model: maps, heads and answers as they were.",
     )
-    moment = Shared.epoch.get()
+    moment = setting.get()
     return bundle if moment == END else model_at(bundle, moment)
 
 

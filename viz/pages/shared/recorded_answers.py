@@ -1,7 +1,7 @@
 """What a browser may ask about a recorded image, answered without a rerun of the page.
 
-A question is a path: ``layer/LAYER``, ``sheet/LAYER/QUERY``, or
-``rollout/FUSION/DISCARD/QUERY``. Layers and tokens count from zero.
+A question is a path: ``layer/LAYER``, ``mean/LAYER``, ``sheet/LAYER/QUERY``,
+``rollout/FUSION/DISCARD/QUERY``, or ``rollouts/FUSION/DISCARD``. Layers and tokens count from zero.
 """
 
 import re
@@ -13,10 +13,12 @@ import numpy as np
 from model.errors import CheckpointError, NothingRecorded, NothingToShow
 from model.recording.rollout import FUSIONS
 from viz.components.payload import pack
-from viz.pages.shared import course, picture
+from viz.pages.shared import model_variants, picture
 from viz.pages.shared.recorded_images import (
     ShownImage,
+    all_rollouts,
     layer_payload,
+    mean_rows,
     recorded_image,
     rollout_from,
     sinks_of,
@@ -53,7 +55,7 @@ class RecordedSource:
         if image is None:
             raise SourceGone(self.picture)
         try:
-            bundle = course.open_moment(self.model)
+            bundle = model_variants.open_variant(self.model)
             return recorded_image(bundle, self.picture, image, self.layers)
         except (CheckpointError, NothingRecorded, NothingToShow) as problem:
             raise SourceGone(self.model) from problem
@@ -103,9 +105,25 @@ def _sheet(shown: ShownImage, layer: str, query: str) -> Reply:
     return Reply(pack({"grid": maps.shape[2:]}, values=values, maxima=maxima, shares=shares.copy()))
 
 
-def _rollout(shown: ShownImage, fusion: str, discard: str, query: str) -> Reply:
+def _mean(shown: ShownImage, layer: str) -> Reply:
+    number = _number(layer, len(shown.records))
+    rows = mean_rows(shown, number)
+    return Reply(pack({"heads": rows.shape[0], "tokens": rows.shape[1]}, rows=rows))
+
+
+def _rollouts(shown: ShownImage, fusion: str, discard: str) -> Reply:
+    _check_rollout(fusion, discard)
+    rows = all_rollouts(shown, fusion, float(discard))
+    return Reply(pack({"tokens": len(rows)}, rows=rows.astype(np.float16)))
+
+
+def _check_rollout(fusion: str, discard: str) -> None:
     if fusion not in FUSIONS or not re.fullmatch(r"0\.\d\d", discard):
         raise ValueError(fusion)
+
+
+def _rollout(shown: ShownImage, fusion: str, discard: str, query: str) -> Reply:
+    _check_rollout(fusion, discard)
     token = _number(query, shown.layers[0].tokens.tokens)
     row = rollout_from(shown, token, fusion, float(discard))
     return Reply(pack({}, row=row.astype(np.float32)))
@@ -113,6 +131,8 @@ def _rollout(shown: ShownImage, fusion: str, discard: str, query: str) -> Reply:
 
 _ANSWERS: dict[str, Callable[..., Reply]] = {
     "layer": _layer,
+    "mean": _mean,
     "sheet": _sheet,
     "rollout": _rollout,
+    "rollouts": _rollouts,
 }

@@ -93,6 +93,26 @@ def layer_payload(record: AttentionRecord) -> tuple[dict[str, object], dict[str,
     return header, {name: tensor.half().numpy() for name, tensor in tensors.items()}
 
 
+QUERIES_AT_A_TIME = 256
+
+
+@computed_once(
+    "mean rows", key=lambda shown, layer: (shown.key, layer), size=lambda rows: rows.nbytes
+)
+def mean_rows(shown: ShownImage, layer: int) -> np.ndarray:
+    """Compute a layer's attention from all patches, averaged: (heads, tokens) float32."""
+    record, tokens = shown.records[layer], shown.layers[layer].tokens
+    patches = range(len(tokens.prefix), tokens.tokens)
+    if record.windows:
+        maps = [shown.layer_maps(layer, query) for query in patches]
+        return np.mean(maps, axis=0).reshape(len(maps[0]), -1)
+    total = torch.zeros(record.shape[1], record.shape[3])
+    for first in range(patches.start, patches.stop, QUERIES_AT_A_TIME):
+        part = range(first, min(first + QUERIES_AT_A_TIME, patches.stop))
+        total += record.weights(queries=list(part))[0].sum(1).cpu()
+    return (total / len(patches)).numpy()
+
+
 ALL_ROWS = 600
 """Tokens up to which rollout is computed from every token at once: it costs little more than one
 row, and a class asks for all of them."""
@@ -103,7 +123,18 @@ def rollout_from(shown: ShownImage, query: int, fusion: str, discard: float) -> 
     tokens = shown.layers[0].tokens.tokens
     if tokens > ALL_ROWS:
         return _rollout_rows(shown, (query,), fusion, discard)[0]
-    return _rollout_rows(shown, tuple(range(tokens)), fusion, discard)[query]
+    return all_rollouts(shown, fusion, discard)[query]
+
+
+def all_rollouts(shown: ShownImage, fusion: str, discard: float) -> np.ndarray:
+    """Compute attention rollout from every token: (tokens, tokens) float32.
+
+    Raises ValueError for more than `ALL_ROWS` tokens.
+    """
+    tokens = shown.layers[0].tokens.tokens
+    if tokens > ALL_ROWS:
+        raise ValueError(f"{tokens} tokens are too many to send rollout from each of them.")
+    return _rollout_rows(shown, tuple(range(tokens)), fusion, discard)
 
 
 @computed_once(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from model import zoo
 from model.bundle import Bundle
@@ -17,6 +18,7 @@ from viz.pages.shared.picture import Picture
 from viz.pages.shared.recorded_images import ShownImage, recorded_image
 from viz.pages.shared.state import Shared, read_link
 from viz.pages.shared.text import plain
+from viz.pages.shared.use_as_b import offer_as_b
 from viz.pages.shared.view import View, carry_over, fit_view, view_from_address, view_url_params
 from viz.server.first_action import browser_brought
 
@@ -34,7 +36,13 @@ class Session:
     view: View
 
 
-def begin_page(question: str, lead: str, paste: bool = False, plain_net: bool = False) -> Session:
+def begin_page(
+    question: str,
+    lead: str,
+    paste: bool = False,
+    plain_net: bool = False,
+    as_b: bool = True,
+) -> Session:
     """Show a page's heading and the row of choices; return what was chosen.
 
     Args:
@@ -42,13 +50,26 @@ def begin_page(question: str, lead: str, paste: bool = False, plain_net: bool = 
         lead: what to do first, in one or two sentences of Markdown.
         paste: whether the page has an explorer, which takes a picture that is pasted.
         plain_net: whether the page begins with a plain vision transformer, see `begin_session`.
+        as_b: whether the view can be taken to Compare, as B.
     """
     url_params = read_link()
     notes = begin_session(plain_net=plain_net)
     st.title(question)
     st.markdown(lead)
-    bundle = course.choose_moment(open_or_replace(_show_choices(paste)))
-    return record_session(bundle, picture.chosen_picture(), url_params, notes)
+    model, below_model = _show_choices(paste)
+    bundle = course.choose_moment(open_or_replace(model))
+    session = record_session(bundle, picture.chosen_picture(), url_params, notes)
+    if as_b:
+        with below_model:
+            offer_session_as_b(session)
+    return session
+
+
+def offer_session_as_b(session: Session, method: str = "attention") -> None:
+    """Show the button that opens Compare with this view as B."""
+    view = session.view
+    number = session.recorded.numbers[view.layer]
+    offer_as_b(session.bundle.name, session.picture, number, view.head, method)
 
 
 def record_session(
@@ -173,12 +194,12 @@ def _take_model() -> None:
     Shared.model.set(Shared.model_choice.get())
 
 
-def _show_choices(paste: bool) -> str:
-    """Show the row of choices; return the name of the model."""
+def _show_choices(paste: bool) -> tuple[str, DeltaGenerator]:
+    """Show the row of choices; return the name of the model, and the place below its choice."""
     sample_column, model_column, upload_column = st.columns([4, 3, 4], gap="medium")
     with sample_column:
         picture.show_sample_choice()
     with upload_column:
         picture.show_upload(paste)
     with model_column:
-        return show_model_choice()
+        return show_model_choice(), st.container()

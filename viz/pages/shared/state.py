@@ -348,6 +348,42 @@ class Features:
     lens = Component("lens", {})
 
 
+class Compare:
+    """The Compare page: A is what all pages show, B is the page's own."""
+
+    method = Setting("a_method", "attention", param_name="a_method")
+    token = Setting("a_token", "patch", param_name="a_token")
+    """From where A attends: "patch", for the one under the cursor, "mean", or a token's name."""
+    code = Setting("a_code", True, param_name="a_code")
+    """Whether A has its position code."""
+    layer = Key("a_layer", 1)
+    head = Key("a_head", "mean")
+
+    b_photo = Setting("b_photo", "")
+    """A sample's name, or "own"; empty for A's."""
+    b_model = Setting("b_model", "")
+    """A model's name; empty for A's."""
+    b_epoch = Setting("b_epoch", -1.0)
+    b_method = Setting("b_method", "rollout")
+    b_layer = Setting("b_layer", 0)
+    """A layer, from one; 0: the last."""
+    b_head = Setting("b_head", "mean")
+    """A head, from one, or how the heads are fused."""
+    b_token = Setting("b_token", "patch")
+    b_code = Setting("b_code", True)
+
+    closest = Setting("closest_heads", False, param_name="closest")
+    """Whether the two heads that agree most are looked for."""
+    component = Component("compared", {})
+    show_closest = Key("show_closest", False)
+    as_b = Key("as_b", False)
+
+    @staticmethod
+    def pair(number: int) -> Key[bool]:
+        """Make the key of the button of a ready-made pair."""
+        return Key(f"pair_{number}", False)
+
+
 class WhatIf:
     """The What if page."""
 

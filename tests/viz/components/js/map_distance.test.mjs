@@ -1,0 +1,52 @@
+// How far apart two maps are, against closed forms.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import {
+  divergence,
+  finerGrid,
+  rankCorrelation,
+  sharesOn,
+} from "../../../../viz/components/shared/map_distance.js";
+
+const entropy = (p) => -p * Math.log(p) - (1 - p) * Math.log(1 - p);
+
+function near(found, wanted) {
+  assert.ok(Math.abs(found - wanted) < 1e-12, `${found} is not ${wanted}`);
+}
+
+test("the divergence of two maps on two patches is what their entropies say", () => {
+  const [p, q] = [0.9, 0.3];
+  const wanted = entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2;
+  near(divergence([p, 1 - p], [q, 1 - q]), wanted);
+  assert.equal(divergence([p, 1 - p], [p, 1 - p]), 0);
+  near(divergence([1, 0], [0, 1]), Math.LN2);
+});
+
+test("the rank correlation of distinct values is one less their squared distances", () => {
+  const [p, q] = [Float64Array.from([3, 1, 4, 2]), Float64Array.from([10, 30, 40, 20])];
+  const apart = (2 - 0) ** 2 + (0 - 2) ** 2; // ranks 2 0 3 1 and 0 2 3 1
+  near(rankCorrelation(p, q), 1 - (6 * apart) / (4 * (4 ** 2 - 1)));
+  near(rankCorrelation(p, p), 1);
+});
+
+test("equal values share a rank, and a flat map has no order", () => {
+  // ranks 0.5 0.5 2 and 0 1 2: less their mean, -0.5 -0.5 1 and -1 0 1
+  const found = rankCorrelation(Float64Array.from([1, 1, 2]), Float64Array.from([1, 2, 3]));
+  near(found, 1.5 / Math.sqrt(1.5 * 2));
+  assert.ok(Number.isNaN(rankCorrelation(Float64Array.from([1, 1]), Float64Array.from([1, 2]))));
+});
+
+test("a coarse map and the same map on a finer grid share everything", () => {
+  const coarse = [1, 3];
+  const fine = [1, 1, 1, 3, 3, 3, 1, 1, 1, 3, 3, 3];
+  const grid = finerGrid([1, 2], [2, 6]);
+  assert.deepEqual(grid, [2, 6]);
+  const [a, b] = [sharesOn(grid, coarse, [1, 2]), sharesOn(grid, fine, [2, 6])];
+  a.forEach((share, i) => void near(share, b[i]));
+  near(
+    a.reduce((sum, share) => sum + share, 0),
+    1,
+  );
+  assert.equal(sharesOn(grid, [0, 0], [1, 2]), null);
+});

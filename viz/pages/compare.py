@@ -1,0 +1,69 @@
+"""Compare: what differs between two?"""
+
+import streamlit as st
+
+from viz.components import mounts
+from viz.components.compare_payload import compare_payload
+from viz.pages import compare_heads, compare_pairs
+from viz.pages.compare_panes import Pane, show_a, show_b
+from viz.pages.shared.browser import change_view, write_address
+from viz.pages.shared.session import Session, begin_page, session_url_params
+from viz.pages.shared.state import Compare
+
+IN_THE_ADDRESS = (
+    *(Compare.method, Compare.token, Compare.code),
+    *(Compare.b_photo, Compare.b_model, Compare.b_epoch, Compare.b_method, Compare.b_layer),
+    *(Compare.b_head, Compare.b_token, Compare.b_code, Compare.closest),
+)
+
+
+def page() -> None:
+    """Show the whole page, top to bottom."""
+    session = begin_page(
+        "What differs between two?",
+        "**A** is the photo and the model of every page, **B** stands beside it. Begin with one of "
+        "the pairs; then point at a patch, and all three pictures follow.",
+        as_b=False,
+    )
+    compare_pairs.show_pairs(session)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        a = show_a(session)
+        b = show_b(session, a)
+    _mount(session, a, b)
+    compare_heads.show_closest(a, b)
+    _show_meaning()
+    url_params = session_url_params(session)
+    for setting in IN_THE_ADDRESS:
+        url_params |= setting.url_params()
+    write_address(url_params)
+
+
+def _mount(session: Session, a: Pane, b: Pane) -> None:
+    payload = compare_payload(
+        [a.header(), b.header()],
+        [a.finished, b.finished],
+        session.view.query,
+        a.sees_the_same_as(b),
+        session.view.style,
+    )
+    mounts.compare(payload, on_query=_take_query, key=Compare.component.name)
+
+
+def _take_query() -> None:
+    query = Compare.component.get().get("query")
+    if query is not None:
+        change_view(query=query)
+
+
+def _show_meaning() -> None:
+    st.caption(
+        "Both maps are divided by their sum over the patches, so the difference shows where they "
+        "lie, not how strong they are. The *Jensen-Shannon divergence* is 0 where two maps are the "
+        "same and ln 2 = 0.69 where they share no patch (Lin, 1991). The *rank correlation* "
+        "compares the order in which they put the patches (Spearman). Where the grids differ, the "
+        "coarser map is repeated on the finer grid. Two maps that look alike need not come from "
+        "the same computation, and a small divergence says nothing about the answers."
+    )
+
+
+page()
