@@ -63,13 +63,15 @@ class FromRun:
 
 @dataclass(frozen=True)
 class Kept:
-    """O'_bh = keep_bh · O_bh: in each image of a batch, other heads are off."""
+    """O'_bh = O_bh where kept, and else what a rule puts there: other heads in each image."""
 
     keep: Tensor  # (B, H), of booleans
+    rule: Rule = zeros
 
     def __call__(self, outputs: Tensor, heads: Sequence[int], layer: str) -> Tensor:
         keep = self.keep.repeat_interleave(len(outputs) // len(self.keep), 0)  # windows
-        return outputs.masked_fill(~keep[:, :, None, None], 0.0)[:, heads]
+        others = self.rule(outputs, heads, layer)
+        return torch.where(keep[:, list(heads), None, None], outputs[:, heads], others)
 
 
 def _of_layer(tensors: Mapping[str, Tensor], layer: str) -> Tensor:

@@ -7,10 +7,18 @@ import torch
 from torch import nn
 
 from model.errors import InterventionRefused
-from model.intervention import intervene, keep_activations, scan_heads, scan_patches, scan_tokens
+from model.intervention import (
+    head_means,
+    intervene,
+    keep_activations,
+    scan_heads,
+    scan_patches,
+    scan_tokens,
+)
 from model.intervention.answers import CaptionAnswer, ClassAnswer
 from model.intervention.block_chain import BlockChain
 from model.intervention.controls import random_answers
+from model.intervention.outputs import FromRun
 from tests.model.captioners import captioner, images
 from tests.model.intervention.routes import ROUTES, by_route, small_net
 
@@ -165,7 +173,10 @@ def test_random_draws_equal_runs_with_the_same_heads_and_patches():
                 off.setdefault(head // 3, []).append(head % 3)
             with intervene(net, heads_off=off):
                 one_by_one.append(net(IMAGES)[0])
-    nearest = torch.cdist(some, torch.stack(one_by_one)).min(1)
+    distances = torch.cdist(
+        some, torch.stack(one_by_one), compute_mode="donot_use_mm_for_euclid_dist"
+    )
+    nearest = distances.min(1)
     close(nearest.values, torch.zeros(8))
     assert len(set(nearest.indices.tolist())) > 3
     assert torch.equal(
@@ -177,3 +188,36 @@ def test_a_net_without_classes_needs_an_answer():
     net = small_net(num_classes=0, dim=24)
     with pytest.raises(InterventionRefused, match="There is no class 99"):
         scan_heads(net, IMAGES, target=99)
+
+
+def test_random_patches_are_taken_out_and_taken_from_a_second_run():
+    """Draws of one seed hide the same patches, so each kind is run again by hand."""
+    net = small_net()
+    gone = random_answers(net, IMAGES, net.tokens, patches=15, hide="remove", draws=4)
+    alone = []
+    for patch in range(16):
+        with intervene(net, hide_patches=[p for p in range(16) if p != patch], hide="remove"):
+            alone.append(net(IMAGES)[0])
+    for draw in gone:
+        assert min((draw - one).abs().max() for one in alone) < 1e-5
+    other = keep_activations(net, torch.randn_like(IMAGES))
+    taken = random_answers(net, IMAGES, net.tokens, patches=16, source=other, after=1, draws=2)
+    with intervene(net, source=other, tokens_from={1: range(1, 17)}):
+        close(taken, net(IMAGES).expand(2, -1))
+
+
+def test_random_heads_become_their_means_or_those_of_a_second_run():
+    net, layers = small_net(), {"blocks.0.attention": 3}
+    means = head_means(net, [torch.randn_like(IMAGES)], "noise")
+    found = random_answers(
+        net, IMAGES, net.tokens, layers=layers, heads=3, replace_by=means, draws=2
+    )
+    with intervene(net, heads_off={0: range(3)}, replace_by=means):
+        close(found, net(IMAGES).expand(2, -1))
+    other = keep_activations(net, torch.randn_like(IMAGES))
+    rule = FromRun(other.heads)
+    found = random_answers(
+        net, IMAGES, net.tokens, layers=layers, heads=3, replace_by=rule, draws=2
+    )
+    with intervene(net, source=other, heads_from={0: range(3)}):
+        close(found, net(IMAGES).expand(2, -1))
