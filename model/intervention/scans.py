@@ -167,6 +167,7 @@ def scan_tokens(
     others: Tensor,
     answer: AnswerMeasure,
     *,
+    layers: Sequence[int] | None = None,
     batch_size: int = 16,
     report: Report | None = None,
 ) -> Effects:
@@ -180,6 +181,7 @@ def scan_tokens(
         images: one prepared image, (1, C, H, W).
         others: the other one.
         answer: what to measure, for example a `ClassAnswer` of the two photos' classes.
+        layers: the layers to try, by the place of their block, from zero; None for all.
         batch_size: how many changes run at once.
         report: told of the progress.
 
@@ -192,14 +194,16 @@ def scan_tokens(
     chain = BlockChain(net, images)
     first, second = chain.tokens[1:], chain.keep(others)[0][1:]
     count, outputs = first[0].shape[1], []
-    for layer, (own, other) in enumerate(zip(first, second, strict=True)):
+    tried = range(len(first)) if layers is None else layers
+    for layer in tried:
+        own, other = first[layer], second[layer]
         for chosen in torch.eye(count, dtype=torch.bool, device=images.device).split(batch_size):
             mixed = torch.where(chosen[:, :, None], other, own)
             outputs.append(chain.run_from(layer + 1, mixed))
             if report:
-                report(sum(map(len, outputs)), len(first) * count)
+                report(sum(map(len, outputs)), len(tried) * count)
     effects = gather_effects(answer, chain.output, outputs)
-    return _shaped(effects, lambda values: values.unflatten(0, (len(first), count)))
+    return _shaped(effects, lambda values: values.unflatten(0, (len(tried), count)))
 
 
 def _chain(net: nn.Module, images: Tensor) -> BlockChain | None:

@@ -1,6 +1,8 @@
 """What the page What if computes, each once for everybody, in the server's queue."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -8,12 +10,27 @@ from PIL import Image
 from torch import Tensor
 
 from model.bundle import Bundle
-from model.intervention import intervene, scan_heads, scan_patches
+from model.captioning.caption import CaptionBundle
+from model.datasets import samples
+from model.datasets.vocabulary import START
+from model.intervention import (
+    head_means,
+    intervene,
+    keep_activations,
+    scan_heads,
+    scan_patches,
+    scan_tokens,
+)
+from model.intervention.activations import Activations
+from model.intervention.answers import CaptionAnswer, class_answer
+from model.intervention.context import Intervention
 from model.intervention.controls import DRAWS, random_answers
+from model.intervention.outputs import FromRun, HeadMeans
 from model.recording.recorder import AttentionRecorder
 from model.tokens import TokenLayout
 from viz.pages.shared.recorded_images import ShownImage
 from viz.pages.what_if_experiment import Experiment
+from viz.server import queue
 from viz.server.costs import forward_cost
 from viz.server.results import computed_once
 
@@ -22,30 +39,129 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class Subject:
-    """A model, a photo, and a second photo where there is one; with the keys of both photos."""
+    """A model, a photo, and a second photo where there is one; with the keys of both photos.
+
+    Args:
+        layers: the recorder's names of the layers whose heads are shown.
+        heads: how many heads each has.
+        numbers: the model's own numbers of these layers, from zero.
+        words: the numbers of a caption's words, for a captioner; its answer is how likely they are.
+    """
 
     bundle: Bundle
-    shown: ShownImage
     photo: str
     image: Image.Image
+    layers: tuple[str, ...]
+    heads: tuple[int, ...]
+    numbers: tuple[int, ...]
     second: str | None = None
     second_image: Image.Image | None = None
+    words: tuple[int, ...] = ()
 
     @property
-    def key(self) -> tuple[str, str, tuple[int, ...], str | None]:
+    def key(self) -> tuple[object, ...]:
         """What tells this from another subject."""
-        return self.bundle.name, self.photo, self.shown.numbers, self.second
+        return self.bundle.name, self.photo, self.layers, self.second, self.words
 
-    @property
+    @cached_property
     def images(self) -> Tensor:
         """The prepared photo, (1, C, H, W)."""
         return self.bundle.prepare(self.image)
+
+    @property
+    def layout(self) -> TokenLayout:
+        """The tokens of the blocks that patches go through."""
+        bundle = self.bundle
+        if isinstance(bundle, CaptionBundle):
+            encoder = getattr(bundle.net, "encoder", None)
+            return getattr(encoder, "tokens", None) or bundle.patch_layout
+        return bundle.tokens
+
+    def run(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) -> logits (B, classes), or (B, words + 1, vocabulary)."""
+        if not self.words:
+            return self.bundle.net(images)
+        words = torch.tensor([[START, *self.words]]).expand(len(images), -1)
+        return self.bundle.net(images, words)
 
     def hide(self, name: str) -> str | Tensor:
         """How patches are hidden, as `intervene` takes it."""
         if name == "photo" and self.second_image is not None:
             return self.bundle.prepare(self.second_image)
-        return "mean" if name == "photo" else name
+        return "mean" if name == "photo" or name.startswith("after") else name
+
+    def layer_numbered(self, number: int) -> str:
+        """Name the layer with this number, from one. Raises ValueError where there is none."""
+        return self.layers[self.numbers.index(number - 1)]
+
+    def change(self, experiment: Experiment) -> Intervention:
+        """Make the intervention of an experiment. Raises InterventionRefused."""
+        off: dict[int | str, Sequence[int]] = {}
+        for layer, head in experiment.off:
+            off[self.layers[layer]] = [*off.get(self.layers[layer], []), head]
+        source = second_run(self) if experiment.needs_second else None
+        prefix = len(self.layout.prefix)
+        hidden = experiment.hidden
+        taken: dict[int | str, Sequence[int] | None] = {}
+        if hidden and experiment.after is not None:
+            taken[self.layer_numbered(experiment.after)] = [prefix + patch for patch in hidden]
+            hidden = ()
+        return intervene(
+            self.bundle.net,
+            heads_off={} if experiment.by == "photo" else off,
+            heads_from=off if experiment.by == "photo" else {},
+            replace_by=means_of_heads(self) if off and experiment.by == "mean" else None,
+            source=source,
+            tokens_from=taken,
+            hide_patches=hidden,
+            hide=self.hide(experiment.hide),
+            tokens=self.layout,
+        )
+
+
+def subject_of(
+    bundle: Bundle, shown: ShownImage, photo: str, image: Image.Image, second: object = None
+) -> Subject:
+    """Describe a classifier and a photo; `second` has the key and the image of another one."""
+    return Subject(
+        bundle,
+        photo,
+        image,
+        tuple(record.name for record in shown.records),
+        tuple(shown.head_counts),
+        shown.numbers,
+        getattr(second, "key", None),
+        getattr(second, "image", None),
+    )
+
+
+@computed_once(
+    "second run",
+    key=lambda subject: (subject.bundle.name, subject.second, subject.words),
+    size=lambda kept: kept.nbytes,
+    cost=lambda subject: forward_cost(subject.bundle),
+)
+def second_run(subject: Subject) -> Activations:
+    """Keep what the model computes for the second photo."""
+    assert subject.second_image is not None, "an experiment that needs one is offered with one"
+    images = subject.bundle.prepare(subject.second_image)
+    return keep_activations(subject.bundle.net, images, subject.run)
+
+
+@computed_once(
+    "means of heads",
+    key=lambda subject: (subject.bundle.name, subject.words),
+    size=lambda means: sum(mean.nbytes for mean in means.means.values()),
+    cost=lambda subject: forward_cost(subject.bundle, len(samples.names())),
+)
+def means_of_heads(subject: Subject) -> HeadMeans:
+    """Average every head's output over the samples."""
+    names = samples.names()
+    batches = (subject.bundle.prepare(samples.load(name)) for name in names)
+    return head_means(subject.bundle.net, batches, f"the {len(names)} samples", subject.run)
+
+
+# -- before and after ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -63,28 +179,18 @@ class Tried:
 
 @computed_once(
     "what if",
-    key=lambda subject, experiment, query: (subject.key, experiment, query),
+    key=lambda subject, shown, experiment, query: (subject.key, experiment, query),
     size=lambda tried: tried.logits.nbytes + tried.maps.nbytes,
-    cost=lambda subject, experiment, query: forward_cost(subject.bundle),
+    cost=lambda subject, shown, experiment, query: forward_cost(subject.bundle),
 )
-def try_out(subject: Subject, experiment: Experiment, query: int) -> Tried:
-    """Run the model with heads off and patches hidden.
+def try_out(subject: Subject, shown: ShownImage, experiment: Experiment, query: int) -> Tried:
+    """Run a classifier with heads off and patches hidden.
 
     `query` is the token of the last layer from which the maps are; the default one where the
     experiment takes that token away. Raises InterventionRefused.
     """
-    bundle, shown = subject.bundle, subject.shown
-    off: dict[int | str, list[int]] = {}
-    for layer, head in experiment.off:
-        off.setdefault(shown.records[layer].name, []).append(head)
-    changes = intervene(
-        bundle.net,
-        heads_off=off,
-        hide_patches=experiment.hidden,
-        hide=subject.hide(experiment.hide),
-        tokens=bundle.tokens,
-    )
-    with torch.no_grad(), changes, AttentionRecorder(bundle.net) as recorder:
+    bundle = subject.bundle
+    with torch.no_grad(), subject.change(experiment), AttentionRecorder(bundle.net) as recorder:
         logits = bundle.net(subject.images)
     records = {record.name: record for record in recorder.records}
     if experiment.hide == "remove" and experiment.hidden:
@@ -112,58 +218,110 @@ def _maps_of_kept(
     return patches.reshape(*patches.shape[:2], *layout.grid)
 
 
+# -- by chance ----------------------------------------------------------------------------------
+
+
 @computed_once(
     "what if, by chance",
-    key=lambda subject, heads, patches, hide: (subject.key, heads, patches, hide),
+    key=lambda subject, heads, patches, hide, by: (subject.key, heads, patches, hide, by),
     size=lambda logits: logits.nbytes,
-    cost=lambda subject, heads, patches, hide: forward_cost(subject.bundle, DRAWS),
+    cost=lambda subject, heads, patches, hide, by: forward_cost(subject.bundle, DRAWS),
 )
-def draw_at_random(subject: Subject, heads: int, patches: int, hide: str) -> np.ndarray:
-    """Run the model with as many random heads off and patches hidden: logits (draws, classes)."""
-    layers = {
-        record.name: layer.heads
-        for record, layer in zip(subject.shown.records, subject.shown.layers, strict=True)
-    }
-    # A draw that takes tokens out is a sequence of its own; it hides the pixels' mean instead.
-    hidden = "mean" if hide == "remove" else hide
+def draw_at_random(subject: Subject, heads: int, patches: int, hide: str, by: str) -> np.ndarray:
+    """Run the model with as many random heads off and patches hidden: its output for each draw.
+
+    The output is (draws, classes), or (draws, words + 1, vocabulary) of a captioner. `hide` and
+    `by` as of `Experiment`. Raises InterventionRefused.
+    """
+    after = Experiment(hide=hide).after
+    replace_by: HeadMeans | FromRun | None = None
+    if heads and by == "mean":
+        replace_by = means_of_heads(subject)
+    elif heads and by == "photo":
+        replace_by = FromRun(second_run(subject).heads)
     logits = random_answers(
         subject.bundle.net,
         subject.images,
-        subject.bundle.tokens,
-        layers=layers,
+        subject.layout,
+        layers=dict(zip(subject.layers, subject.heads, strict=True)),
         heads=heads,
+        replace_by=replace_by,
         patches=patches,
-        hide=subject.hide(hidden),
+        hide=subject.hide(hide),
+        source=second_run(subject) if after else None,
+        after=subject.layer_numbered(after) if after else None,
+        run=subject.run,
     )
     return logits.float().numpy()
+
+
+# -- scans --------------------------------------------------------------------------------------
 
 
 @computed_once(
     "which heads",
     key=lambda subject: subject.key,
     size=lambda effects: effects.nbytes,
-    cost=lambda subject: forward_cost(subject.bundle, sum(subject.shown.head_counts)),
+    cost=lambda subject: forward_cost(subject.bundle, sum(subject.heads)),
 )
 def effects_of_heads(subject: Subject) -> np.ndarray:
-    """Scan every head: change of the log-odds without it, (layers, heads) float32, NaN for none."""
-    scan = scan_heads(subject.bundle.net, subject.images, batch_size=BATCH)
-    effects = scan.effects.effect("log_odds").float().numpy()
-    return np.stack([effects[scan.layers.index(record.name)] for record in subject.shown.records])
+    """Scan every head: change of the answer without it, (layers, heads) float32, NaN for none."""
+    scan = scan_heads(
+        subject.bundle.net,
+        subject.images,
+        run=subject.run if subject.words else None,
+        answer=CaptionAnswer(subject.words) if subject.words else None,
+        batch_size=BATCH,
+        report=queue.report,
+    )
+    effects = scan.effects.effect(measure_of(subject)).float().numpy()
+    return np.stack([effects[scan.layers.index(name)] for name in subject.layers])
 
 
 @computed_once(
     "which patches",
     key=lambda subject, hide: (subject.key, hide),
     size=lambda effects: effects.nbytes,
-    cost=lambda subject, hide: forward_cost(subject.bundle, subject.bundle.tokens.patches),
+    cost=lambda subject, hide: forward_cost(subject.bundle, subject.layout.patches),
 )
 def effects_of_patches(subject: Subject, hide: str) -> np.ndarray:
-    """Scan every patch: change of the log-odds where it is hidden, (patches,) float32."""
+    """Scan every patch: change of the answer where it is hidden, (patches,) float32.
+
+    Where patches become the second photo's after a layer, their tokens there (activation patching).
+    """
+    if (after := Experiment(hide=hide).after) is not None:
+        return _effects_of_tokens(subject, after)
     effects = scan_patches(
         subject.bundle.net,
         subject.images,
         hide=subject.hide(hide),
-        tokens=subject.bundle.tokens,
+        tokens=subject.layout,
+        run=subject.run if subject.words else None,
+        answer=CaptionAnswer(subject.words) if subject.words else None,
         batch_size=BATCH,
+        report=queue.report,
     )
-    return effects.effect("log_odds").float().numpy().ravel()
+    return effects.effect(measure_of(subject)).float().numpy().ravel()
+
+
+def _effects_of_tokens(subject: Subject, layer: int) -> np.ndarray:
+    assert subject.second_image is not None, "an experiment that needs one is offered with one"
+    net, others = subject.bundle.net, subject.bundle.prepare(subject.second_image)
+    with torch.no_grad():
+        answer = class_answer(subject.run(subject.images)[0])
+        effects = scan_tokens(
+            net,
+            subject.images,
+            others,
+            answer,
+            layers=[layer - 1],
+            batch_size=BATCH,
+            report=queue.report,
+        )
+    tokens = effects.effect(measure_of(subject)).float().numpy()[0]
+    return tokens[len(subject.layout.prefix) :]
+
+
+def measure_of(subject: Subject) -> str:
+    """Name what a scan measures: log-odds of a class, or the log-probability of a caption."""
+    return "logprob" if subject.words else "log_odds"

@@ -1,10 +1,8 @@
 """What is switched off and hidden on the page What if, with its way back, and in an address."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-
-from model.recorded_image import Layer
 
 HIDES = {
     "mean": "its mean colour",
@@ -12,7 +10,15 @@ HIDES = {
     "remove": "taking tokens out",
     "photo": "the second photo",
 }
-"""How patches are hidden, as the page names it."""
+"""How patches are hidden, as the page names it; besides, "after3": by the second photo's tokens, as
+they leave layer 3."""
+
+HEADS_BY = {
+    "zero": "zero",
+    "mean": "its mean over the samples",
+    "photo": "its output for the second photo",
+}
+"""What the output of a head that is off becomes, as the page names it."""
 
 LONGEST = 8000  # characters of one parameter of the address
 MOST_STEPS = 100  # that can be undone
@@ -23,25 +29,50 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True)
 class Experiment:
-    """Heads that are off, and patches that are hidden, row by row from zero.
+    """Heads that are off, and patches that are hidden, row by row from zero; and how.
 
     >>> Experiment(off=((4, 2),), hidden=(17, 18)).is_empty
     False
+    >>> Experiment(hidden=(3,), hide="after2").after
+    2
     """
 
     off: tuple[Place, ...] = ()
     hidden: tuple[int, ...] = ()
     hide: str = "mean"
+    by: str = "zero"
+
+    @property
+    def after(self) -> int | None:
+        """The layer, from one, after which patches become the second photo's; None for pixels."""
+        return int(self.hide[5:]) if self.hide.startswith("after") else None
+
+    @property
+    def needs_second(self) -> bool:
+        """Whether something is taken from a second photo."""
+        return self.hide == "photo" or self.after is not None or self.by == "photo"
+
+    def by_ways(self, hide: str, by: str) -> "Experiment":
+        """Change the ways, where there are such ways."""
+        is_hide = hide in HIDES or re.fullmatch(r"after\d{1,3}", hide)
+        return replace(
+            self, hide=hide if is_hide else self.hide, by=by if by in HEADS_BY else self.by
+        )
+
+    def done_by(self, hides: Collection[str], heads_by: Collection[str]) -> "Experiment":
+        """Go over to the defaults where one of the ways is not offered."""
+        hide = self.hide if self.hide in hides else "mean"
+        return replace(self, hide=hide, by=self.by if self.by in heads_by else "zero")
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is changed."""
         return not (self.off or self.hidden)
 
-    def with_off(self, places: Iterable[Sequence[int]], layers: Sequence[Layer]) -> "Experiment":
-        """Switch off these heads alone; heads that do not exist are left out."""
+    def with_off(self, places: Iterable[Sequence[int]], heads: Sequence[int]) -> "Experiment":
+        """Switch off these heads alone, of so many in each layer; others are left out."""
         found = {(int(layer), int(head)) for layer, head in places}
-        there = (p for p in found if _exists(p, layers))
+        there = (p for p in found if _exists(p, heads))
         return replace(self, off=tuple(sorted(there)))
 
     def with_hidden(self, patches: Iterable[int], count: int) -> "Experiment":
@@ -50,9 +81,9 @@ class Experiment:
         return replace(self, hidden=tuple(sorted(p for p in found if 0 <= p < count)))
 
 
-def _exists(place: Place, layers: Sequence[Layer]) -> bool:
+def _exists(place: Place, heads: Sequence[int]) -> bool:
     layer, head = place
-    return 0 <= layer < len(layers) and 0 <= head < layers[layer].heads
+    return 0 <= layer < len(heads) and 0 <= head < heads[layer]
 
 
 @dataclass(frozen=True)
@@ -92,6 +123,33 @@ class History:
 # -- in an address ------------------------------------------------------------------------------
 
 
+def experiment_url_params(experiment: Experiment, numbers: Sequence[int]) -> dict[str, str]:
+    """Write an experiment into the parameters of an address; defaults are left out."""
+    url_params = {}
+    if experiment.off:
+        url_params["off"] = write_places(experiment.off, numbers)
+    if experiment.by != "zero":
+        url_params["heads_by"] = experiment.by
+    if experiment.hidden:
+        url_params["hidden"] = write_patches(experiment.hidden)
+    if experiment.hide != "mean":
+        url_params["hide"] = experiment.hide
+    return url_params
+
+
+def read_experiment(
+    url_params: Mapping[str, str], numbers: Sequence[int], heads: Sequence[int], patches: int
+) -> Experiment:
+    """Read what `experiment_url_params` wrote. Raises ValueError for unknown heads and patches."""
+    ways = url_params.get("hide", "mean"), url_params.get("heads_by", "zero")
+    experiment = Experiment().by_ways(*ways)
+    if text := url_params.get("off"):
+        experiment = experiment.with_off(read_places(text, numbers, heads), heads)
+    if text := url_params.get("hidden"):
+        experiment = experiment.with_hidden(read_patches(text, patches), patches)
+    return experiment
+
+
 def write_places(places: Sequence[Place], numbers: Sequence[int]) -> str:
     """Write heads as layer.head, counted from one.
 
@@ -101,7 +159,7 @@ def write_places(places: Sequence[Place], numbers: Sequence[int]) -> str:
     return ",".join(f"{numbers[layer] + 1}.{head + 1}" for layer, head in places)
 
 
-def read_places(text: str, numbers: Sequence[int], layers: Sequence[Layer]) -> list[Place]:
+def read_places(text: str, numbers: Sequence[int], heads: Sequence[int]) -> list[Place]:
     """Read what `write_places` wrote. Raises ValueError for other text and for unknown heads."""
     if len(text) > LONGEST or not re.fullmatch(r"\d{1,4}\.\d{1,4}(,\d{1,4}\.\d{1,4})*", text):
         raise ValueError(text)
@@ -109,7 +167,7 @@ def read_places(text: str, numbers: Sequence[int], layers: Sequence[Layer]) -> l
     for part in text.split(","):
         number, head = (int(each) - 1 for each in part.split("."))
         layer = list(numbers).index(number)  # ValueError where it is not recorded
-        if not 0 <= head < layers[layer].heads:
+        if not 0 <= head < heads[layer]:
             raise ValueError(part)
         places.append((layer, head))
     return places

@@ -1,6 +1,9 @@
 """The sentences of the page What if."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Any
 
 import numpy as np
 
@@ -8,6 +11,22 @@ from viz.pages.what_if_experiment import Experiment
 
 MOST_NAMED = 3
 SHOWN = 5  # classes
+NO_CLASSES = (
+    "This model has no classes, so it has no answer to compare. Its maps before and after are "
+    "below."
+)
+BEGIN = (
+    "All heads are on and every patch is shown: the model says {}, {}. What does it need for that?"
+)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What there is to switch off: the layers' names, and how many heads and patches."""
+
+    layers: Sequence[str]
+    heads: int
+    patches: int
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -27,25 +46,50 @@ def paired_classes(before: np.ndarray, after: np.ndarray) -> list[int]:
     return [*first, *risen]
 
 
-def what_is_off(experiment: Experiment, numbers: Sequence[int], heads: int, patches: int) -> str:
+def answer_in_words(
+    experiment: Experiment,
+    names: Sequence[str] | None,
+    sizes: Sizes,
+    before: np.ndarray,
+    after: np.ndarray,
+) -> dict[str, Any]:
+    """Write a classifier's answer for the browser: a sentence, and paired bars.
+
+    Args:
+        names: of the classes; None for a model without classes.
+        before: logits (classes,) of the unchanged model.
+        after: of the changed one.
+    """
+    if names is None or len(names) != len(before):
+        return {"words": NO_CLASSES, "classes": []}
+    old, new = softmax(before), softmax(after)
+    rows = [(names[i], float(old[i]), float(new[i])) for i in paired_classes(old, new)]
+    if experiment.is_empty:
+        best = int(old.argmax())
+        return {"words": BEGIN.format(names[best], as_percent(old[best])), "classes": rows}
+    without = what_is_off(experiment, sizes)
+    return {"words": change_in_words(without, names, old, new), "classes": rows}
+
+
+def what_is_off(experiment: Experiment, sizes: Sizes) -> str:
     """Name what is switched off and hidden.
 
-    >>> what_is_off(Experiment(off=((4, 2),), hidden=(1, 2)), range(6), heads=24, patches=64)
+    >>> sizes = Sizes(layers=[f"layer {n}" for n in range(1, 7)], heads=24, patches=64)
+    >>> what_is_off(Experiment(off=((4, 2),), hidden=(1, 2)), sizes)
     'head 3 of layer 5 and 2 of 64 patches'
     """
     parts = []
-    off = experiment.off
-    if len(off) == heads:
+    off, hidden = experiment.off, len(experiment.hidden)
+    if len(off) == sizes.heads:
         parts.append("any head of any layer")
     elif len(off) > MOST_NAMED:
-        parts.append(f"{len(off)} of {heads} heads")
+        parts.append(f"{len(off)} of {sizes.heads} heads")
     elif off:
-        parts += [f"head {head + 1} of layer {numbers[layer] + 1}" for layer, head in off]
-    hidden = len(experiment.hidden)
-    if hidden == patches:
+        parts += [f"head {head + 1} of {sizes.layers[layer]}" for layer, head in off]
+    if hidden == sizes.patches:
         parts.append("any patch")
     elif hidden:
-        parts.append(f"{hidden} of {patches} patches")
+        parts.append(f"{hidden} of {sizes.patches} patches")
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
@@ -67,6 +111,22 @@ def change_in_words(
         f"Without {without}, the answer changes from {names[first]} ({was}) to {names[now]} "
         f"({as_percent(after[now])}). {_capital(names[first])} is left at {left}."
     )
+
+
+def caption_in_words(without: str, before: Sequence[str], after: Sequence[str]) -> str:
+    """Say what became of a caption.
+
+    >>> caption_in_words("any patch", ["a", "red", "star"], ["a", "blue", "star"])
+    'Without any patch, it writes another caption: 1 of 3 words is gone.'
+    """
+    if list(before) == list(after):
+        return f"Without {without}, it writes the same caption."
+    kept = SequenceMatcher(a=before, b=after, autojunk=False).get_matching_blocks()
+    gone = len(before) - sum(block.size for block in kept)
+    if not gone:
+        return f"Without {without}, it writes another caption: all its words, and more."
+    be = "is" if gone == 1 else "are"
+    return f"Without {without}, it writes another caption: {gone} of {len(before)} words {be} gone."
 
 
 def spread_in_words(count: str, before: float, after: float, draws: np.ndarray, name: str) -> str:

@@ -84,6 +84,8 @@ class Job:
     future: "Future[Any]" = field(default_factory=Future)
     tickets: "set[Ticket]" = field(default_factory=set)
     waits: bool = True
+    progress: tuple[int, int] | None = None
+    """How many of how many steps are done, where the work says so."""
 
     @property
     def is_abandoned(self) -> bool:
@@ -464,25 +466,48 @@ def check() -> None:
         raise Abandoned
 
 
+def report(done: int, total: int) -> None:
+    """Tell whoever waits for the work of this thread how far it is; ends it as `check` does."""
+    check()
+    job = _current_job()
+    if job is not None:
+        job.progress = done, total
+
+
 def _session_here() -> str:
     context = get_script_run_ctx(suppress_warning=True)
     return context.session_id if context else ""
 
 
 def _wait_in_page(ticket: Ticket) -> None:
-    """Wait for the end; a page shows its place meanwhile, and leaves when it has to run again."""
+    """Wait for the end; a page shows its place meanwhile, and leaves when it has to run again.
+
+    Once the work runs and reports its progress, the page shows that.
+    """
     context = get_script_run_ctx(suppress_warning=True)
     if context is None:
         ticket.wait()
         return
-    while not ticket.wait(POLL):
-        context.yield_check()
-        before = ticket.before
-        if before is not None:
-            place = f"{before:,} before you." if before else "you are next."
-            with st.spinner(f"The server is busy: {place}"):
-                while ticket.before == before and not ticket.wait(POLL):
-                    context.yield_check()
+    with contextlib.ExitStack() as shown:
+        bar = None
+        while not ticket.wait(POLL):
+            context.yield_check()
+            if ticket.job.progress is not None:
+                if bar is None:
+                    bar = st.empty()
+                    shown.callback(bar.empty)
+                done, total = ticket.job.progress
+                bar.progress(done / total, f"{done:,} of {total:,}")
+            elif (before := ticket.before) is not None:
+                _show_place(ticket, before, context.yield_check)
+
+
+def _show_place(ticket: Ticket, before: int, check_page: Callable[[], None]) -> None:
+    """Show how many are before a ticket, until that changes."""
+    place = f"{before:,} before you." if before else "you are next."
+    with st.spinner(f"The server is busy: {place}"):
+        while ticket.before == before and not ticket.wait(POLL):
+            check_page()
 
 
 QUEUE = Queue(max(2, core_count()), BUDGET, MODE.longest_seconds)

@@ -43,6 +43,10 @@ class ComputedOnce(Generic[P, R]):
 
         return QUEUE.run((self.name, key), compute_and_keep, cost=self.cost(*args, **kwargs))
 
+    def kept(self, *args: P.args, **kwargs: P.kwargs) -> R | None:
+        """Return the result if it is kept; None where it would have to be computed."""
+        return self.cache.get(self.key(*args, **kwargs))
+
 
 def computed_once(
     name: str,

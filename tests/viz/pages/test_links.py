@@ -123,8 +123,18 @@ TRIED = {
     "from": "r2c3",
     "off": "2.1",
     "hidden": "17-18",
-    "hide": "blur",
+    "hide": "after2",
+    "heads_by": "photo",
     "other": "chelsea",
+}
+TRIED_IN_WORDS = {
+    "of": "captioner",
+    "captioner": "scenes-captioner",
+    "scene": "3",
+    "off": "2.1",
+    "heads_by": "mean",
+    "hidden": "17-18",
+    "hide": "remove",
 }
 LINKS = [
     ("explore", VIEW),
@@ -144,6 +154,7 @@ LINKS = [
     ("inside_head", {"inside": "captioner"} | DECODER),
     ("what_if", {"model": "cifar10", "scan_heads": "True", "scan_patches": "True"} | TRIED),
     ("compare", VIEW | BESIDE),
+    ("what_if", TRIED_IN_WORDS),
     ("heads", VIEW | {"measure": "entropy", "over": "The samples"}),
     ("patches", VIEW | {"filters": "Raw filters"}),
     ("cost", {"model": "cifar10", "base": "D2L"}),
@@ -177,5 +188,5 @@ def test_every_parameter_of_the_address_has_a_link_here():
         settings = [entry for entry in vars(page).values() if isinstance(entry, Setting)]
         listed |= {setting.param.name for setting in settings}
     # `epoch` is of models with snapshots alone, see test_course; an experiment is read as a whole.
-    here = {name for _, link in LINKS for name in link} - {"off", "hidden", "hide"}
+    here = {name for _, link in LINKS for name in link} - {"off", "hidden", "hide", "heads_by"}
     assert listed == here | {"patch", "epoch"}

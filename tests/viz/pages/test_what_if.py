@@ -9,10 +9,9 @@ from streamlit.testing.v1 import AppTest
 
 from model import zoo
 from model.datasets import samples
-from model.intervention import intervene, scan_heads
-from model.recorded_image import Layer
-from model.tokens import TokenLayout
+from model.intervention import head_means, intervene, keep_activations, scan_heads
 from viz.components.payload import unpack
+from viz.pages.shared.captions_written import scene_of
 from viz.pages.what_if_experiment import (
     Experiment,
     History,
@@ -21,6 +20,7 @@ from viz.pages.what_if_experiment import (
     write_patches,
     write_places,
 )
+from viz.server.passes import NoSuchQuestion
 
 APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
 MODEL = "cs231n-cifar10"  # 4 x 4 patches, 6 layers of 4 heads
@@ -52,11 +52,11 @@ def probabilities(**changes):
 
 def test_the_first_screen_changes_nothing():
     app = opened()
-    header, arrays = payload(app, "stage")
+    header, _ = payload(app, "stage")
     plain = probabilities()
     for name, before, after in header["classes"]:
         assert before == after == pytest.approx(plain[name], abs=1e-6)
-    assert not header["changed"] and "photo" in arrays
+    assert not header["changed"] and header["photo"]
     assert max(plain, key=plain.get) in header["words"]
     assert payload(app, "spread") is None
 
@@ -110,14 +110,84 @@ def test_the_scan_of_heads_is_shown():
     np.testing.assert_allclose(arrays["effects"].reshape(6, 4), wanted, atol=1e-4)
 
 
+def test_the_browser_asks_for_the_same_answer_without_a_rerun():
+    app = opened(off="2.3,5.1", hidden="1-2,9", hide="blur")
+    header, _ = payload(app, "stage")
+    source = app.session_state["browser_pass"].source(header["source"])
+    answer, _ = unpack(source.answer(header["question"]).body)
+    for name in ("words", "classes", "changed"):
+        assert answer[name] == header[name]
+    refused, _ = unpack(source.answer("0/-/zero/0-15/remove").body)
+    assert "leave one patch" in refused["words"] and not refused["changed"]
+    for question in (
+        "0/9.1/zero/-/mean",
+        "0/-/zero/16/mean",
+        "0/-/photo/-/mean",
+        "x",
+        "99/-/-/-/-",
+    ):
+        with pytest.raises(NoSuchQuestion):
+            source.answer(question)
+
+
+def test_heads_and_tokens_are_taken_from_a_second_photo():
+    app = opened(off="2.3,5.1", heads_by="photo", hidden="1-2,9", hide="after3", other="chelsea")
+    header, _ = payload(app, "stage")
+    bundle = zoo.load(MODEL)
+    other = keep_activations(bundle.net, bundle.prepare(samples.load("chelsea")))
+    changed = probabilities(source=other, heads_from={1: [2], 4: [0]}, tokens_from={2: [1, 2, 9]})
+    for name, _, after in header["classes"]:
+        assert after == pytest.approx(changed[name], abs=1e-6)
+    assert len(payload(app, "spread")[1]["draws"]) == 20
+
+
+def test_heads_become_their_mean_over_the_samples():
+    app = opened(off="2.3", heads_by="mean")
+    bundle = zoo.load(MODEL)
+    batches = [bundle.prepare(samples.load(name)) for name in samples.names()]
+    means = head_means(bundle.net, batches, "the samples")
+    changed = probabilities(heads_off={1: [2]}, replace_by=means)
+    for name, _, after in payload(app, "stage")[0]["classes"]:
+        assert after == pytest.approx(changed[name], abs=1e-6)
+
+
+def test_a_way_that_needs_a_second_photo_falls_back_without_one():
+    app = opened(off="2.3", heads_by="photo", hidden="1", hide="after3")
+    header, _ = payload(app, "stage")
+    assert (header["hide"], header["by"]) == ("mean", "zero")
+
+
+def test_a_captioner_shows_which_words_change():
+    link = {"of": "captioner", "captioner": "scenes-captioner", "scene": "3", "photo": ""}
+    app = opened(**link, off="2.1", hidden="40-42", scan_heads="yes")
+    header, _ = payload(app, "stage")
+    bundle, image = zoo.load("scenes-captioner"), scene_of(3).image
+    before = bundle.caption(image)
+    with intervene(
+        bundle.net, heads_off={"layers.0.cross_attention": [0]}, hide_patches=[40, 41, 42]
+    ):
+        after = bundle.caption(image)
+        forced = bundle.score(image, before.text)
+    assert [row[0] for row in header["classes"]] == before.words
+    np.testing.assert_allclose(
+        [r[1] for r in header["classes"]], np.exp(before.logprobs), rtol=1e-4
+    )
+    np.testing.assert_allclose(
+        [r[2] for r in header["classes"]], np.exp(forced.logprobs), rtol=1e-4
+    )
+    assert [word for word, _ in header["captions"][1][1]] == after.words
+    _, arrays = payload(app, "switches")
+    assert np.isfinite(arrays["effects"]).all() and len(payload(app, "spread")[1]["draws"]) == 20
+
+
 # -- the experiment and its address ------------------------------------------------------------
 
-LAYERS = [Layer(4, TokenLayout((4, 4))) for _ in range(3)]
+HEADS = (4, 4, 4)
 
 
 def test_heads_and_patches_come_back_from_an_address():
     places, numbers = [(0, 1), (2, 3)], (0, 3, 5)
-    assert read_places(write_places(places, numbers), numbers, LAYERS) == places
+    assert read_places(write_places(places, numbers), numbers, HEADS) == places
     patches = [0, 1, 2, 7, 9, 10, 15]
     assert write_patches(patches) == "0-2,7,9-10,15"
     assert read_patches(write_patches(patches), 16) == patches
@@ -126,7 +196,7 @@ def test_heads_and_patches_come_back_from_an_address():
 @pytest.mark.parametrize("text", ["", "1", "0.1", "1.0", "1.5", "2.1", "1.1;2.2", "1.1," * 4000])
 def test_heads_that_do_not_exist_are_refused(text):
     with pytest.raises(ValueError, match=r".*"):
-        read_places(text, (0, 3, 5), LAYERS)
+        read_places(text, (0, 3, 5), HEADS)
 
 
 def test_steps_are_undone_and_made_again():
@@ -140,6 +210,6 @@ def test_steps_are_undone_and_made_again():
 
 
 def test_what_a_browser_reports_of_another_model_is_left_out():
-    changed = Experiment().with_off([[0, 1], [7, 0], [0, 9], [-1, 0]], LAYERS)
+    changed = Experiment().with_off([[0, 1], [7, 0], [0, 9], [-1, 0]], HEADS)
     assert changed.off == ((0, 1),)
     assert Experiment().with_hidden([3, 99, -1], 16).hidden == (3,)

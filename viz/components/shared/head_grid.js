@@ -7,7 +7,8 @@ import { setText } from "./controls.js";
 import { fitCanvas, mutedPhoto, paintMap, pixelRatio } from "./drawing.js";
 import { ARROWS, isShortcut, nextHead } from "./navigation.js";
 
-const LABEL = 22; // pixels beside and above the cells, for the numbers
+const LABEL = 22; // pixels above the cells, for the numbers of the heads
+const LETTER = 7; // pixels of a letter beside them, for the numbers of the layers
 
 // A subclass says how many `heads` each layer has, draws a cell in `drawHead(cell)`, writes the
 // sentence of a head in `describe(layer, head)`, and does in `choose(layer, head)` what a click does.
@@ -49,12 +50,22 @@ export class HeadGrid extends Component {
   // As large as the width allows, but no taller than a screen and no larger than a thumbnail.
   get layout() {
     const { columns } = this;
+    const longest = Math.max(...this.header.numbers.map((number) => String(number).length));
+    const left = Math.max(LABEL, 8 + LETTER * longest);
     const rows = this.heads.length;
     const width = this.root.clientWidth;
     const aspect = this.photo.width / this.photo.height;
     const tallest = Math.max(40, (columns < 5 ? 900 : 640) / rows);
-    const cell = Math.min(150, (width - LABEL) / columns, tallest * aspect);
-    return { cell, height: cell / aspect, gap: Math.max(1, cell * 0.04), rows, columns, width };
+    const cell = Math.min(150, (width - left) / columns, tallest * aspect);
+    return {
+      cell,
+      height: cell / aspect,
+      gap: Math.max(1, cell * 0.04),
+      rows,
+      columns,
+      width,
+      left,
+    };
   }
 
   draw() {
@@ -73,7 +84,7 @@ export class HeadGrid extends Component {
     if (this.cursor) frameHead(context, layout, this.cursor, style.color, 1.5);
   }
 
-  drawCells(context, { cell, height, gap, rows, columns }) {
+  drawCells(context, { cell, height, gap, rows, columns, left }) {
     const size = [cell - gap, height - gap];
     const pixels = size.map((side) => Math.ceil(side * pixelRatio()));
     this.base = mutedPhoto(this.photo, ...pixels, this.style);
@@ -81,36 +92,38 @@ export class HeadGrid extends Component {
     context.imageSmoothingEnabled = false;
     for (let at = 0; at < rows * columns; at++) {
       const [layer, head] = [Math.floor(at / columns), at % columns];
-      const corner = [LABEL + head * cell, LABEL + layer * height];
+      const corner = [left + head * cell, LABEL + layer * height];
       if (this.exists(layer, head)) this.drawHead({ context, at, layer, head, corner, size });
     }
   }
 
-  // A map over the photo in a cell; the photo alone where there is no map yet.
-  drawMap({ context, corner, size }, values, top, grid) {
-    context.drawImage(this.base, ...corner, ...size);
+  // A map over the photo in a cell, or over black; the photo alone where there is no map yet.
+  drawMap({ context, corner, size }, values, top, grid, isBare = false) {
+    context.fillStyle = "#000";
+    if (isBare) context.fillRect(...corner, ...size);
+    else context.drawImage(this.base, ...corner, ...size);
     if (!values) return;
     this.map = paintMap(values, top, grid, this.colors, this.map);
     context.drawImage(this.map, ...corner, ...size);
   }
 
-  drawNumbers(context, { cell, height, rows, columns }, style) {
+  drawNumbers(context, { cell, height, rows, columns, left }, style) {
     context.fillStyle = style.color;
     context.font = `11px ${style.fontFamily}`;
     context.textAlign = "center";
     context.textBaseline = "middle";
-    for (let i = 0; i < columns; i++) context.fillText(i + 1, LABEL + (i + 0.5) * cell, LABEL / 2);
+    for (let i = 0; i < columns; i++) context.fillText(i + 1, left + (i + 0.5) * cell, LABEL / 2);
     for (let i = 0; i < rows; i++)
-      context.fillText(this.header.numbers[i], LABEL / 2, LABEL + (i + 0.5) * height);
+      context.fillText(this.header.numbers[i], left / 2, LABEL + (i + 0.5) * height);
   }
 
   // -- mouse, finger, keyboard -----------------------------------------------------------
 
   cellAt(event) {
     if (!this.photo) return null;
-    const { cell, height } = this.layout;
+    const { cell, height, left } = this.layout;
     const box = this.canvas.getBoundingClientRect();
-    const head = Math.floor((event.clientX - box.left - LABEL) / cell);
+    const head = Math.floor((event.clientX - box.left - left) / cell);
     const layer = Math.floor((event.clientY - box.top - LABEL) / height);
     return this.exists(layer, head) ? [layer, head] : null;
   }
@@ -141,11 +154,11 @@ export class HeadGrid extends Component {
   }
 }
 
-function frameHead(context, { cell, height, gap }, [layer, head], color, line) {
+function frameHead(context, { cell, height, gap, left }, [layer, head], color, line) {
   context.strokeStyle = color;
   context.lineWidth = line;
   context.strokeRect(
-    LABEL + head * cell + line / 2 - 1,
+    left + head * cell + line / 2 - 1,
     LABEL + layer * height + line / 2 - 1,
     cell - gap - line + 2,
     height - gap - line + 2,

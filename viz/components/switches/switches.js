@@ -4,8 +4,8 @@ import { opaquePalette } from "../shared/colors.js";
 import { mountable } from "../shared/component.js";
 import { element, radio, setText } from "../shared/controls.js";
 import { drawScale } from "../shared/drawing.js";
+import { sharedExperiment } from "../shared/experiment.js";
 import { HeadGrid } from "../shared/head_grid.js";
-import { decodeSent } from "../shared/sent_photo.js";
 import { decimals, percent } from "../shared/text.js";
 
 const SHOWN = { after: "Maps now", before: "Maps as they were", effects: "What each head adds" };
@@ -15,14 +15,9 @@ class Switches extends HeadGrid {
 
   constructor(root) {
     super(root);
-    this.off = new Set(); // "layer head"
-    this.serial = 0;
     this.shown = "after";
-    this.on(this.find(".on"), "click", () => this.switchAllOn());
-  }
-
-  get heads() {
-    return this.header.heads;
+    this.on(this.find(".on"), "click", () => this.act({ off: new Set() }));
+    this.on(this.find(".by"), "change", (event) => this.chooseWay(event.target.value));
   }
 
   receive(header, arrays) {
@@ -32,27 +27,50 @@ class Switches extends HeadGrid {
     if (arrays.effects && !this.effects) this.shown = "effects";
     this.effects = arrays.effects ?? null;
     if (!this.effects && this.shown === "effects") this.shown = "after";
-    if (header.serial >= this.serial) {
-      this.serial = header.serial;
-      this.off = new Set(header.off.map((place) => place.join(" ")));
-    }
-    if (arrays.photo) {
-      this.photoOf = header.image;
-      this.photo = null;
-      decodeSent(this, "photo", arrays.photo);
-    }
-    if (this.photoOf !== header.image) this.act("ask");
-    this.showChoices();
+    if (this.cursor && !this.exists(...this.cursor)) this.point(null);
+    this.loadPhoto();
+    this.follow(sharedExperiment());
+    this.followed.take(header);
+    this.showWays();
+    this.viewChanged();
   }
 
-  act(what, more = {}) {
-    this.serial += 1;
-    this.setTriggerValue("act", {
-      do: what,
-      serial: this.serial,
-      image: this.header.image,
-      ...more,
-    });
+  get heads() {
+    return this.header.heads;
+  }
+
+  get off() {
+    return this.followed.off;
+  }
+
+  nameOf(layer, head) {
+    return `${this.header.names[layer]}, head ${head + 1}`;
+  }
+
+  viewChanged() {
+    if (!this.header) return;
+    this.showChoices();
+    this.readCursor();
+    this.schedule();
+  }
+
+  // Switch heads off or on: drawn at once; Python follows.
+  act(update) {
+    const serial = this.followed.change(update);
+    this.setTriggerValue("act", { do: "off", serial, off: this.followed.places });
+  }
+
+  chooseWay(by) {
+    const serial = this.followed.change({ by });
+    this.setTriggerValue("act", { do: "ways", serial, by });
+  }
+
+  showWays() {
+    const { ways, by } = this.header;
+    const select = this.find(".by");
+    const nodes = ways.map(([value, name]) => element("option", { value }, name));
+    select.replaceChildren(...nodes);
+    select.value = by;
   }
 
   showChoices() {
@@ -69,7 +87,8 @@ class Switches extends HeadGrid {
     scale.hidden = this.shown !== "effects";
     if (scale.hidden) return;
     drawScale(this.find(".bar"), this.header.style.colors);
-    setText(this.find(".high"), `${decimals(this.largest)} log-odds lost without the head`);
+    const { lost } = this.header;
+    setText(this.find(".high"), `${decimals(this.largest)} ${lost} lost without the head`);
   }
 
   show(name) {
@@ -88,13 +107,22 @@ class Switches extends HeadGrid {
 
   drawHead(cell) {
     const { at, layer, head } = cell;
-    const patches = this.header.grid[0] * this.header.grid[1];
     if (this.shown === "effects") this.drawEffect(cell, this.effects[at]);
-    else {
-      const maps = this.maps[this.shown];
-      this.drawMap(cell, maps.subarray(at * patches, (at + 1) * patches), 255, this.header.grid);
-    }
+    else this.drawMap(cell, this.mapOf(at, layer), 255, ...this.gridOf(layer));
     if (this.off.has(`${layer} ${head}`)) strikeOut(cell);
+  }
+
+  // The grid of a layer's maps, and whether they lie on no photo: words by words.
+  gridOf(layer) {
+    return [this.header.grids[layer], this.header.bare?.[layer]];
+  }
+
+  // Maps of all heads have the room of the largest one.
+  mapOf(at, layer) {
+    const [rows, columns] = this.header.grids[layer];
+    const maps = this.maps[this.shown];
+    const room = maps.length / this.maxima[this.shown].length;
+    return maps.subarray(at * room, at * room + rows * columns);
   }
 
   drawEffect({ context, corner, size }, effect) {
@@ -117,28 +145,19 @@ class Switches extends HeadGrid {
     const state = this.off.has(`${layer} ${head}`) ? "off" : "on";
     if (this.shown === "effects") {
       const effect = this.effects[at];
-      const way = effect < 0 ? "falls" : "rises";
-      return `${name}: without it the log-odds ${way} by ${decimals(Math.abs(effect))}; ${state} now`;
+      const way = effect < 0 ? "goes down" : "goes up";
+      const much = decimals(Math.abs(effect));
+      return `${name}: without it the ${this.header.lost} ${way} by ${much}; ${state} now`;
     }
-    return `${name}: strongest patch ${percent(this.maxima[this.shown][at])}; ${state}`;
+    const strongest = percent(this.maxima[this.shown][at]);
+    return `${name}: strongest ${this.header.bare?.[layer] ? "word" : "patch"} ${strongest}; ${state}`;
   }
 
   choose(layer, head) {
+    const off = new Set(this.off);
     const name = `${layer} ${head}`;
-    if (!this.off.delete(name)) this.off.add(name);
-    this.changed();
-  }
-
-  switchAllOn() {
-    this.off.clear();
-    this.changed();
-  }
-
-  changed() {
-    this.schedule();
-    this.find(".on").disabled = !this.off.size;
-    this.readCursor();
-    this.act("off", { off: [...this.off].map((place) => place.split(" ").map(Number)) });
+    if (!off.delete(name)) off.add(name);
+    this.act({ off });
   }
 }
 

@@ -41,7 +41,8 @@ const fills = new WeakMap(); // a photo -> its fills by name and size
 
 function fillOf({ hide, photo, second, grid }, width, height) {
   if (hide === "remove") return null;
-  const source = hide === "photo" && second ? second : photo;
+  const isOther = hide === "photo" || hide.startsWith("after"); // its patch, or its token
+  const source = isOther && second ? second : photo;
   if (!fills.has(source)) fills.set(source, new Map());
   const known = fills.get(source);
   const id = `${hide} ${width} ${height}`;

@@ -1,6 +1,7 @@
 // A photo on which patches are hidden, and the model's answer before and after.
 // What was chosen is drawn at once; Python answers with the new bars.
 
+import { answersFor } from "../shared/answers.js";
 import { opaquePalette } from "../shared/colors.js";
 import { Component, mountable } from "../shared/component.js";
 import { element, setText } from "../shared/controls.js";
@@ -12,9 +13,9 @@ import {
   mutedPhoto,
   paintMap,
 } from "../shared/drawing.js";
+import { sharedExperiment } from "../shared/experiment.js";
 import { clamp, nextPatch, patchAt, patchBox, placeName, rowAndColumn } from "../shared/grid.js";
 import { ARROWS, isShortcut } from "../shared/navigation.js";
-import { decodeSent } from "../shared/sent_photo.js";
 import { capital, decimals, percent } from "../shared/text.js";
 import { paintHidden } from "./hidden.js";
 
@@ -24,8 +25,6 @@ class WhatIf extends Component {
   constructor(root) {
     super(root);
     this.canvas = this.find(".photo");
-    this.hidden = new Set();
-    this.serial = 0; // of the last act of this instance
     this.cursor = null; // the patch that the arrow keys have reached
     this.hovered = null;
     this.rows = new Map(); // class -> its row of bars
@@ -36,73 +35,86 @@ class WhatIf extends Component {
 
   receive(header, arrays) {
     if (header.image !== this.header?.image) this.cursor = this.hovered = null;
+    if (header.second !== this.header?.second) this.second = null;
     this.header = header;
     this.effects = arrays.effects ?? null;
-    if (arrays.photo) {
-      this.photoOf = header.image;
-      this.photo = null;
-      decodeSent(this, "photo", arrays.photo);
-    }
-    if (arrays.second && header.second !== this.secondOf) {
-      this.secondOf = header.second;
-      decodeSent(this, "second", arrays.second);
-    }
-    if (this.photoOf !== header.image) this.act("ask");
-    if (!this.stroke && header.serial >= this.serial) {
-      this.serial = header.serial;
-      this.hidden = new Set(header.hidden);
-    }
-    this.showAnswer();
+    this.loadPhoto();
+    if (header.second) this.loadSecond();
+    this.follow(sharedExperiment());
+    this.followed.take(header);
+    if (!header.question || header.question === this.followed.question) this.showAnswer(header);
     this.showTools();
   }
 
-  act(what, more = {}) {
-    this.serial += 1;
-    this.setTriggerValue("act", {
-      do: what,
-      serial: this.serial,
-      image: this.header.image,
-      ...more,
+  loadSecond() {
+    const { second, key } = this.header;
+    this.wait(answersFor({ photo: second, key }, {}).photo(), (photo) => {
+      if (this.header.second === second) this.second = photo;
     });
+  }
+
+  get hidden() {
+    return this.followed.hidden;
+  }
+
+  // Draw what was done, and ask for its answer: it comes before Python has run the page again.
+  viewChanged() {
+    if (!this.header) return;
+    this.schedule();
+    const { question } = this.followed;
+    if (!this.header.question || question === this.answered) return;
+    this.answers.part(question).then(
+      this.guard((answer) => {
+        if (question === this.followed.question) this.showAnswer({ ...answer, question });
+      }),
+      () => {}, // then Python's own answer is the first
+    );
+  }
+
+  act(what, more = {}) {
+    const serial = this.followed.change(more);
+    this.setTriggerValue("act", { do: what, serial, ...more });
   }
 
   // -- the answer ------------------------------------------------------------------------
 
-  showAnswer() {
-    const { words, note, classes, changed } = this.header;
+  showAnswer({ words, classes, changed, captions, question = null }) {
+    this.answered = question;
     setText(this.find(".words"), words);
-    setText(this.find(".note"), note);
+    this.find(".captions").replaceChildren(...(captions ?? []).map(captionLine));
     this.find(".legend").hidden = !(classes.length && changed);
     const most = Math.max(...classes.flatMap(([, before, after]) => [before, after]), 0.01);
-    const known = new Map(this.rows);
+    const known = this.rows;
     this.rows = new Map();
-    for (const [name, before, after] of classes) {
-      const row = known.get(name) ?? pairOfBars(name);
-      this.rows.set(name, row);
+    for (const [place, [name, before, after]] of classes.entries()) {
+      const id = `${place} ${name}`;
+      const row = known.get(id) ?? pairOfBars(name);
+      this.rows.set(id, row);
       row.before.style.width = `${(100 * before) / most}%`;
       row.after.style.width = `${(100 * after) / most}%`;
       setText(row.was, changed ? `${percent(before)} → ` : "");
       setText(row.now, percent(after));
     }
-    const best = classes.reduce((top, row) => (row[2] > (top?.[2] ?? -1) ? row : top), null);
-    for (const [name, { node }] of this.rows) node.classList.toggle("top", name === best?.[0]);
-    this.find(".classes").replaceChildren(...[...this.rows.values()].map(({ node }) => node));
+    const rows = [...this.rows.values()];
+    const best = captions ? -1 : bestOf(classes); // words of a caption do not compete
+    for (const [place, { node }] of rows.entries()) node.classList.toggle("top", place === best);
+    this.find(".classes").replaceChildren(...rows.map(({ node }) => node));
   }
 
   showTools() {
     const { undo, redo, hides, hide } = this.header;
     this.find(".undo").disabled = !undo;
     this.find(".redo").disabled = !redo;
-    this.find(".restore").disabled = !this.header.changed;
+    this.find(".restore").disabled = !this.header.any;
     const select = this.find(".hide");
-    if (select.options.length !== hides.length)
-      select.replaceChildren(...hides.map(([value, name]) => element("option", { value }, name)));
+    select.replaceChildren(...hides.map(([value, name]) => element("option", { value }, name)));
     select.value = hide;
     const scale = this.find(".scale");
     scale.hidden = !this.effects;
     if (!this.effects) return;
     drawScale(this.find(".bar"), this.header.style.colors);
-    setText(this.find(".high"), `${decimals(this.largest)} log-odds lost without the patch`);
+    const { lost } = this.header;
+    setText(this.find(".high"), `${decimals(this.largest)} ${lost} lost without the patch`);
   }
 
   get largest() {
@@ -121,7 +133,7 @@ class WhatIf extends Component {
     if (this.effects) this.drawEffects(context, style);
     else context.drawImage(photo, 0, 0, canvas.width, canvas.height);
     if (style.lines) drawGrid(context, grid);
-    const look = { grid, hide: this.header.hide, photo, second: this.second };
+    const look = { grid, hide: this.followed.hide, photo, second: this.second };
     paintHidden(context, this.shownHidden, look);
     const at = this.hovered ?? this.cursor;
     if (at !== null) drawFrame(context, patchBox(at, grid), 1.5);
@@ -156,8 +168,13 @@ class WhatIf extends Component {
     const count = this.shownHidden.size;
     const rest = count ? `${count} of ${grid[0] * grid[1]} patches hidden.` : "";
     if (patch === null) return setText(this.find(".readout"), rest || this.header.hint);
-    const effect = this.effects ? `: ${sentenceOf(this.effects[patch])}` : "";
+    const effect = this.effects ? `: ${this.sentenceOf(this.effects[patch])}` : "";
     setText(this.find(".readout"), `${capital(placeName(patch, grid))}${effect}. ${rest}`);
+  }
+
+  sentenceOf(effect) {
+    const way = effect < 0 ? "goes down" : "goes up";
+    return `without it the ${this.header.lost} ${way} by ${decimals(Math.abs(effect))}`;
   }
 
   // -- mouse, finger, keyboard -----------------------------------------------------------
@@ -177,7 +194,7 @@ class WhatIf extends Component {
         canvas.focus({ preventScroll: true }); // a button that is then off would lose the keys
       });
     this.on(this.find(".hide"), "change", (event) =>
-      this.act("hide", { hide: event.target.value }),
+      this.act("ways", { hide: event.target.value }),
     );
     this.sizes.observe(canvas.parentElement);
   }
@@ -210,14 +227,14 @@ class WhatIf extends Component {
 
   end() {
     if (!this.stroke) return;
-    this.hidden = this.shownHidden;
+    const hidden = this.shownHidden;
     this.stroke = this.box = null;
-    this.sendHidden();
+    this.hidePatches(hidden);
   }
 
-  sendHidden() {
-    this.schedule();
-    this.act("hidden", { hidden: [...this.hidden].sort((a, b) => a - b) });
+  hidePatches(hidden) {
+    const serial = this.followed.change({ hidden });
+    this.setTriggerValue("act", { do: "hidden", serial, hidden: this.followed.patches });
   }
 
   hover(patch) {
@@ -253,9 +270,9 @@ class WhatIf extends Component {
 
   toggle() {
     if (this.cursor === null) return;
-    if (!this.hidden.delete(this.cursor)) this.hidden.add(this.cursor);
-    this.hidden = new Set(this.hidden);
-    this.sendHidden();
+    const hidden = new Set(this.hidden);
+    if (!hidden.delete(this.cursor)) hidden.add(this.cursor);
+    this.hidePatches(hidden);
   }
 }
 
@@ -275,9 +292,16 @@ function pairOfBars(name) {
   return { node, before, after, was, now };
 }
 
-function sentenceOf(effect) {
-  const size = decimals(Math.abs(effect));
-  return effect < 0 ? `without it the log-odds fall by ${size}` : `without it they rise by ${size}`;
+// A caption, the words that the other one lacks marked.
+function captionLine([title, words]) {
+  const nodes = words.map(([word, changed]) => (changed ? element("mark", {}, word) : word));
+  const spaced = nodes.flatMap((node) => [" ", node]);
+  return element("p", {}, element("span", { class: "when" }, `${title}:`), ...spaced);
+}
+
+function bestOf(classes) {
+  const after = classes.map(([, , share]) => share);
+  return after.indexOf(Math.max(...after));
 }
 
 // The patches between two, corners of a box.

@@ -152,12 +152,19 @@ def picture_named(choice: str) -> Picture | None:
     return None if own is None or image is None else Picture(own, image)
 
 
-def find_image(key: str) -> Image.Image | None:
+def find_picture(key: str) -> Picture | None:
     """Find a picture by its key; None for one that nobody uploaded, or that had to make room."""
     for name in samples.names():
         if sample_picture(name).key == key:
-            return sample_picture(name).image
-    return _store.get(key)
+            return sample_picture(name)
+    image = _store.get(key)
+    return None if image is None else Picture(key, image)
+
+
+def find_image(key: str) -> Image.Image | None:
+    """Find the image of a picture, likewise."""
+    found = find_picture(key)
+    return None if found is None else found.image
 
 
 def _take_upload() -> None:

@@ -387,17 +387,18 @@ class Compare:
 class WhatIf:
     """The What if page."""
 
+    subject = Setting("what_if_of", "model", param_name="of")
+    """Whether a model that classifies is changed, or a captioner."""
+    captioner = Setting("what_if_captioner", "", param_name="captioner")
     history = Key[Any]("what_if_history", None)
     """The experiments that were made (`what_if_experiment.History`); None before the first."""
     about = Key[Any]("what_if_about", None)
-    """The layers for which they were made."""
-    sent = Key[str | None]("what_if_sent", None)
-    """The recorded image whose photo the browser has."""
+    """What there is to switch off (`what_if_parts.About`); the experiments are about that."""
     stage = Component("what_if", {})
     switches = Component("switches", {})
     spread = Component("spread", {})
-    serials = Key[Mapping[str, int]]("what_if_serials", {})
-    """The number of the last act of each component that was taken over."""
+    serial = Key("what_if_serial", 0)
+    """The number of the browser's last act that was taken over."""
     second = Setting("what_if_second", "none", param_name="other")
     scan_of_heads = Setting("scan_heads", False)
     scan_of_patches = Setting("scan_patches", False)
