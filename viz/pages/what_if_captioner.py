@@ -81,7 +81,7 @@ def _choose(names: list[str]) -> tuple[CaptionBundle, Picture]:
             "Captioner",
             names,
             key=WhatIf.captioner.name,
-            format_func=captioner_choice.captioner_title,
+            format_func=open_models.model_title,
             persist_state="session",
         )
     try:

@@ -18,7 +18,7 @@ from model.errors import (
     WorkRefused,
 )
 from viz.components.payload import pack
-from viz.pages.shared import course, picture
+from viz.pages.shared import model_variants, picture
 from viz.pages.shared.recorded_images import ShownImage, recorded_image
 from viz.pages.what_if_answers import Subject, Tried, subject_of, try_out
 from viz.pages.what_if_experiment import (
@@ -124,7 +124,7 @@ class AnswerSource:
         if image is None or (self.second and second is None):
             raise SourceGone(self.picture)
         try:
-            bundle = course.open_moment(self.model)
+            bundle = model_variants.open_variant(self.model)
             shown = recorded_image(bundle, self.picture, image, self.layers)
         except (CheckpointError, NothingRecorded, NothingToShow) as problem:
             raise SourceGone(self.model) from problem
