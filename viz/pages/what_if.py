@@ -13,7 +13,7 @@ from viz.pages.shared.state import WhatIf
 from viz.pages.shared.text import plain
 from viz.pages.shared.view import token_name
 from viz.pages.what_if_answers import Subject, Tried, draw_at_random, subject_of, try_out
-from viz.pages.what_if_captioner import show_captioner
+from viz.pages.what_if_captioner import show_caption_trials
 from viz.pages.what_if_experiment import Experiment
 from viz.pages.what_if_source import AnswerSource, try_in_words, write_question
 
@@ -25,7 +25,7 @@ SUBJECTS = {"model": "A classifier", "captioner": "A captioner"}
 def page() -> None:
     """Show the whole page, top to bottom."""
     if WhatIf.subject.begin(SUBJECTS) == "captioner":
-        show_captioner(QUESTION, LEAD, _show_subjects)
+        show_caption_trials(QUESTION, LEAD, _show_subjects)
     else:
         session = begin_page(QUESTION, LEAD)
         _show_subjects()

@@ -22,7 +22,7 @@ from viz.pages.shared.session import begin_session
 from viz.pages.shared.state import Scene, WhatIf, read_link
 from viz.pages.shared.text import plain
 from viz.pages.what_if_answers import Subject, draw_at_random
-from viz.pages.what_if_captions import DecoderLayer, TriedCaption, decoder_layers, try_caption
+from viz.pages.what_if_captions import AttendingLayer, TriedCaption, attending_layers, try_caption
 from viz.pages.what_if_experiment import Experiment
 
 NO_WORDS = "The captioner has written nothing for this picture. Choose another."
@@ -30,7 +30,7 @@ NO_HEADS = "This captioner has no heads to switch off. Its patches can be hidden
 KINDS = {"self": "self-attention", "cross": "cross-attention"}
 
 
-def show_captioner(question: str, lead: str, show_subjects: Callable[[], None]) -> None:
+def show_caption_trials(question: str, lead: str, show_subjects: Callable[[], None]) -> None:
     """Show the page for a captioner, top to bottom."""
     notes = begin_session()
     st.title(question)
@@ -53,7 +53,7 @@ def show_captioner(question: str, lead: str, show_subjects: Callable[[], None]) 
     last = bundle.word(caption.words, len(caption.words) - 1)
     numbers = (*last.before, last.number)
     try:
-        layers = decoder_layers(bundle, shown, numbers)
+        layers = attending_layers(bundle, shown, numbers)
     except NothingRecorded:
         layers = []
         notes.append(NO_HEADS)
@@ -102,7 +102,7 @@ def _show_experiment(
     bundle: CaptionBundle,
     shown: Picture,
     subject: Subject,
-    layers: list[DecoderLayer],
+    layers: list[AttendingLayer],
     written: tuple[str, ...],
 ) -> None:
     """Show picture, caption, control and heads; a click runs this part of the page alone."""
@@ -151,7 +151,7 @@ def _write_address(shown: Picture, now: Experiment, subject: Subject) -> None:
 def _answer(
     now: Experiment,
     written: tuple[str, ...],
-    layers: list[DecoderLayer],
+    layers: list[AttendingLayer],
     subject: Subject,
     before: TriedCaption,
     after: TriedCaption,
@@ -188,7 +188,7 @@ def _marked(own: tuple[str, ...], other: tuple[str, ...]) -> list[tuple[str, boo
 def _show_sheet(
     header: dict[str, Any],
     subject: Subject,
-    layers: list[DecoderLayer],
+    layers: list[AttendingLayer],
     before: TriedCaption,
     after: TriedCaption,
     effects: np.ndarray | None,

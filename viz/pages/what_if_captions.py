@@ -18,7 +18,7 @@ from viz.server.results import computed_once
 
 
 @dataclass(frozen=True)
-class DecoderLayer:
+class AttendingLayer:
     """A module of a decoder that attends.
 
     Args:
@@ -41,20 +41,20 @@ class DecoderLayer:
     size=lambda layers: 200 * len(layers) + 100,
     cost=lambda bundle, picture, words: caption_cost(bundle, 1, len(words)),
 )
-def decoder_layers(
+def attending_layers(
     bundle: CaptionBundle, picture: Picture, words: tuple[int, ...]
-) -> list[DecoderLayer]:
+) -> list[AttendingLayer]:
     """List the modules of a decoder that attend, in running order. Raises NothingRecorded."""
     with torch.no_grad():
         memory = bundle.net.encode_image(bundle.prepare(picture.image))
         with AttentionRecorder(bundle.net) as recorder:
             bundle.net.teacher_force(memory, torch.tensor([[START, *words]]))
-    found: dict[str, DecoderLayer] = {}
+    found: dict[str, AttendingLayer] = {}
     for record in recorder.records:
         number = 1 + sum(layer.kind == record.kind for layer in found.values())
         _, heads, queries, keys = record.shape
         grid = bundle.tokens.grid if record.kind == "cross" else (queries, keys)
-        found.setdefault(record.name, DecoderLayer(record.name, record.kind, number, heads, grid))
+        found.setdefault(record.name, AttendingLayer(record.name, record.kind, number, heads, grid))
     return list(found.values())
 
 
