@@ -20,6 +20,8 @@ class PaneHeader:
     title: str
     about: str
     grid: tuple[int, int] = (1, 1)
+    box: tuple[float, float, float, float] = (0, 0, 1, 1)
+    """What the model sees: left, top, right and bottom as shares of the photo."""
     prefix: Sequence[str] = ()
     method: str = "attention"
     """"attention", "rollout", or "map" for a finished map."""
@@ -56,7 +58,7 @@ def compare_payload(
         panes: A and B.
         maps: of each the finished map (rows, columns); None where the browser computes it.
         query: the token of A that is held.
-        same_photo: whether both see the same part of the same photo.
+        same_photo: whether both see one photo, though perhaps other parts of it.
     """
     arrays = {
         f"map{index}": found.ravel().astype(np.float32)

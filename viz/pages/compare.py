@@ -25,10 +25,12 @@ def page() -> None:
         "the pairs; then point at a patch, and all three pictures follow.",
         as_b=False,
     )
-    compare_pairs.show_pairs(session)
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        a = show_a(session)
-        b = show_b(session, a)
+    with st.container(horizontal=True, gap="small"):
+        choices = st.container(horizontal=True, gap="small", width="content")
+        compare_pairs.show_pairs(session)
+    below = st.container()
+    with choices:
+        a, b = show_a(session), show_b(session, below)
     _mount(session, a, b)
     compare_heads.show_closest(a, b)
     _show_meaning()
@@ -39,11 +41,12 @@ def page() -> None:
 
 
 def _mount(session: Session, a: Pane, b: Pane) -> None:
+    same_photo = a.subject.picture.key == b.subject.picture.key
     payload = compare_payload(
-        [a.header(), b.header()],
+        [a.header(same_photo), b.header(same_photo)],
         [a.finished, b.finished],
         session.view.query,
-        a.sees_the_same_as(b),
+        same_photo,
         session.view.style,
     )
     mounts.compare(payload, on_query=_take_query, key=Compare.component.name)
@@ -61,7 +64,8 @@ def _show_meaning() -> None:
         "lie, not how strong they are. The *Jensen-Shannon divergence* is 0 where two maps are the "
         "same and ln 2 = 0.69 where they share no patch (Lin, 1991). The *rank correlation* "
         "compares the order in which they put the patches (Spearman). Where the grids differ, the "
-        "coarser map is repeated on the finer grid. Two maps that look alike need not come from "
+        "coarser map is repeated on the finer grid; where one model sees more of the photo, the "
+        "part that both see is compared. Two maps that look alike need not come from "
         "the same computation, and a small divergence says nothing about the answers."
     )
 

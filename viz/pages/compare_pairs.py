@@ -68,16 +68,15 @@ def _pairs() -> list[Pair]:
 def show_pairs(session: Session) -> None:
     """Show the pairs whose models this server has."""
     shipped = {*open_models.shipped_names(), *open_models.shipped_names("caption")}
-    with st.container(horizontal=True, gap="small"):
-        for number, pair in enumerate(_pairs()):
-            if shipped.issuperset(pair.models):
-                st.button(
-                    pair.title,
-                    key=Compare.pair(number).name,
-                    help=pair.question,
-                    on_click=_open_pair,
-                    args=(pair, session.picture.name_in_link),
-                )
+    for number, pair in enumerate(_pairs()):
+        if shipped.issuperset(pair.models):
+            st.button(
+                pair.title,
+                key=Compare.pair(number).name,
+                help=pair.question,
+                on_click=_open_pair,
+                args=(pair, session.picture.name_in_link),
+            )
 
 
 def _open_pair(pair: Pair, photo: str) -> None:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 import streamlit as st
+from PIL import Image
+from streamlit.delta_generator import DeltaGenerator
 
 from model.bundle import Bundle
 from model.datasets import samples
@@ -29,6 +31,7 @@ from viz.server.first_action import browser_brought
 RECORDED = ("attention", "rollout")
 """Methods whose maps come from what was recorded; those of all others come from Attribution."""
 FROM = {"patch": "the patch under the cursor", "mean": "all patches, averaged"}
+WHOLE = (0.0, 0.0, 1.0, 1.0)
 WIDTH = 230  # of a select box, in pixels
 
 
@@ -62,8 +65,12 @@ class Pane:
     explained: str = ""
     """The class for which such a method made its map."""
 
-    def header(self) -> PaneHeader:
-        """Describe the pane for the browser."""
+    def header(self, of_one_photo: bool) -> PaneHeader:
+        """Describe the pane for the browser.
+
+        Places are those of the photo where both panes are of one photo, and else those of what each
+        model sees.
+        """
         shown, bundle = self.subject.recorded, self.subject.bundle
         if self.missing or shown is None or bundle is None:
             return PaneHeader(self.title, "", missing=self.missing or self.subject.missing)
@@ -76,6 +83,7 @@ class Pane:
             self.title,
             self.about(shown),
             tokens.grid if self.finished is None else self.finished.shape,
+            _frame(bundle, self.subject.picture.image) if of_one_photo else WHOLE,
             tokens.prefix,
             self.method if self.finished is None else "map",
             self.layer,
@@ -96,13 +104,12 @@ class Pane:
             return f"Rollout through all layers, {origin}"
         return f"Layer {shown.numbers[self.layer] + 1}, {_head_title(self.head).lower()}, {origin}"
 
-    def sees_the_same_as(self, other: "Pane") -> bool:
-        """Say whether both see the same part of the same photo."""
-        one, two = self.subject, other.subject
-        if one.bundle is None or two.bundle is None or one.picture.key != two.picture.key:
-            return False
-        image = one.picture.image
-        return one.bundle.frame_box(image) == two.bundle.frame_box(image)
+
+def _frame(bundle: Bundle, image: Image.Image) -> tuple[float, float, float, float]:
+    """Return what a model sees of a photo, as shares of the photo."""
+    left, top, right, bottom = bundle.frame_box(image)
+    width, height = image.size
+    return left / width, top / height, right / width, bottom / height
 
 
 # -- A --------------------------------------------------------------------------------------------
@@ -169,11 +176,11 @@ def _take_head() -> None:
 # -- B --------------------------------------------------------------------------------------------
 
 
-def show_b(session: Session, a: Pane) -> Pane:
-    """Show the choices of B."""
-    name, picture = _show_model_of_b(session), _show_photo_of_b(session)
+def show_b(session: Session, below: DeltaGenerator) -> Pane:
+    """Show the choices of B; the slider over its training goes to the place `below`."""
     with st.popover("What B shows", icon=":material/tune:"):
-        subject = _subject_of_b(name, picture)
+        name, picture = _show_model_of_b(session), _show_photo_of_b(session)
+        subject = _subject_of_b(name, picture, below)
         recorded = subject.recorded
         if recorded is None:
             return Pane(subject, open_models.model_title(name), missing=subject.missing)
@@ -199,10 +206,10 @@ def _show_model_of_b(session: Session) -> str:
     chosen = Compare.b_model.begin(lambda name: name in names or model_variants.can_open(name))
     names += [name for name in dict.fromkeys((twin, chosen)) if name not in names]
     st.selectbox(
-        "Model of B",
+        "Model",
         names,
         key=Compare.b_model.name,
-        width=300,
+        width=WIDTH,
         format_func=lambda name: open_models.model_title(name) if name else "The same as A",
         persist_state="session",
     )
@@ -214,10 +221,10 @@ def _show_photo_of_b(session: Session) -> Picture:
     choices = ["", *samples.names(), *own]
     Compare.b_photo.begin(choices)
     st.selectbox(
-        "Photo of B",
+        "Photo",
         choices,
         key=Compare.b_photo.name,
-        width=180,
+        width=WIDTH,
         format_func=lambda name: _photo_title(name) if name else "The same as A",
         persist_state="session",
     )
@@ -228,11 +235,14 @@ def _photo_title(name: str) -> str:
     return "Your photo" if name == OWN else samples.title(name)
 
 
-def _subject_of_b(name: str, picture: Picture) -> Viewed:
+def _subject_of_b(name: str, picture: Picture, below: DeltaGenerator) -> Viewed:
     Compare.b_code.begin()
     try:
         bundle = model_variants.as_classifier(name)
-        bundle = course.choose_moment(bundle, Compare.b_epoch, "The course of its training, for B")
+        with below:
+            bundle = course.choose_moment(
+                bundle, Compare.b_epoch, "B in the course of its training"
+            )
         subject = record_viewed(bundle, picture)
     except model_variants.REFUSALS as problem:
         return Viewed(picture, None, None, str(problem))

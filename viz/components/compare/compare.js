@@ -1,12 +1,20 @@
 // Two maps side by side and their difference, with one cursor for all: the same place of the photo
 // in each, also where their grids differ.
 
-import { peakOf } from "../shared/attention.js";
+import { isEven, peakOf } from "../shared/attention.js";
 import { Component, mountable } from "../shared/component.js";
 import { element, setText } from "../shared/controls.js";
 import { drawFrame } from "../shared/drawing.js";
-import { centreOf, nextPatch, patchAt, patchBox, placeName, samePatch } from "../shared/grid.js";
-import { divergence, finerGrid, rankCorrelation, sharesOn } from "../shared/map_distance.js";
+import { centreOf, nextPatch, patchAt, patchBox, placeName } from "../shared/grid.js";
+import {
+  commonPart,
+  divergence,
+  isInside,
+  patchThere,
+  placeOf,
+  rankCorrelation,
+  sharesOn,
+} from "../shared/map_distance.js";
 import { ARROWS, isShortcut } from "../shared/navigation.js";
 import { capital, decimals, percent, prefixName } from "../shared/text.js";
 import { drawDifference, largest } from "./difference.js";
@@ -19,7 +27,7 @@ class Compare extends Component {
 
   constructor(root) {
     super(root);
-    this.hovered = null; // {grid, patch}: under the mouse
+    this.hovered = null; // a place of the photo, [x, y]: under the mouse
     this.held = null; // the same, held by a click or by the page; or a name, such as "cls"
     this.panes = [new Pane(this, "A"), new Pane(this, "B")];
     this.apart = this.differenceFigure();
@@ -27,8 +35,8 @@ class Compare extends Component {
       ...this.panes.map(({ figure }) => figure),
       this.apart.figure,
     );
-    for (const pane of this.panes) this.listen(pane.canvas, () => pane.grid);
-    this.listen(this.apart.canvas, () => this.grid);
+    for (const pane of this.panes) this.listen(pane.canvas, () => pane.part);
+    this.listen(this.apart.canvas, () => this.part);
     this.sizes.observe(root);
   }
 
@@ -54,19 +62,21 @@ class Compare extends Component {
     this.hovered = null;
   }
 
-  // The point of one of A's tokens.
+  // The place of one of A's tokens.
   pointOf(token) {
-    const { prefix, grid } = this.panes[0].header;
-    return token < prefix.length ? prefix[token] : { grid, patch: token - prefix.length };
+    const { prefix } = this.panes[0].header;
+    return token < prefix.length
+      ? prefix[token]
+      : placeOf(token - prefix.length, this.panes[0].part);
   }
 
   get point() {
     return this.hovered ?? this.held;
   }
 
-  // Of the difference.
-  get grid() {
-    return finerGrid(this.panes[0].grid, this.panes[1].grid);
+  // What the difference covers.
+  get part() {
+    return commonPart(this.panes[0].part, this.panes[1].part);
   }
 
   // -- drawing ---------------------------------------------------------------------------
@@ -76,70 +86,82 @@ class Compare extends Component {
     const { style } = this.header;
     const looked = this.panes.map((pane) => pane.look(this.point));
     for (const pane of this.panes) pane.draw(style, this.point);
-    this.apart.figure.hidden = this.panes.some(({ header }) => header.missing);
-    if (looked.every(Boolean) && this.panes.every(({ photo }) => photo)) this.compare();
+    const comparable = this.part && !this.panes.some(({ header }) => header.missing);
+    this.apart.figure.hidden = !comparable;
+    if (comparable && looked.every(Boolean) && this.panes.every(({ photo }) => photo))
+      this.compare();
     this.read();
   }
 
   compare() {
-    const { grid, panes } = this;
-    const [a, b] = panes.map((pane) => sharesOn(grid, pane.values, pane.grid));
-    const difference =
-      a && b ? a.map((share, i) => share - b[i]) : new Float64Array(grid[0] * grid[1]);
-    const [{ photo }] = panes;
-    const under = this.header.samePhoto ? photo : null;
-    const aspect = photo.width / photo.height;
-    const context = drawDifference(this.apart.canvas, difference, grid, under, aspect);
-    if (typeof this.point !== "string") {
-      drawFrame(context, patchBox(samePatch(this.point.patch, this.point.grid, grid), grid), 1.6);
+    const { part, panes, point } = this;
+    const [a, b] = panes.map((pane) => sharesOn(part, pane.values, pane.part));
+    const patches = part.grid[0] * part.grid[1];
+    const difference = a && b ? a.map((share, i) => share - b[i]) : new Float64Array(patches);
+    const [{ photo, part: whole }] = panes;
+    const box = boxWithin(part.box, whole.box);
+    const aspect = (photo.width * (box[2] - box[0])) / (photo.height * (box[3] - box[1]));
+    const under = this.header.samePhoto ? { photo, box } : null;
+    const { canvas, numbers, note } = this.apart;
+    const context = drawDifference(canvas, difference, part.grid, under, aspect);
+    if (typeof point !== "string" && isInside(point, part.box)) {
+      drawFrame(context, patchBox(patchThere(point, part), part.grid), 1.6);
     }
-    setText(this.apart.numbers, a && b ? distanceText(a, b) : "");
-    setText(this.apart.note, a && b ? differenceText(difference) : "A map is zero everywhere.");
+    setText(numbers, a && b ? distanceText(a, b) : "");
+    setText(note, a && b ? differenceText(difference) : "A map is zero everywhere.");
   }
 
   // -- words -----------------------------------------------------------------------------
 
   read() {
     const { point, panes } = this;
-    const where =
-      typeof point === "string" ? prefixName(point) : placeName(point.patch, point.grid);
-    const lines = panes
-      .filter(({ values, header }) => values && !header.missing)
-      .map((pane) => {
-        return element("div", {}, this.line(pane));
-      });
-    this.find(".readout").replaceChildren(element("b", {}, capital(where)), ...lines);
+    const shown = panes.filter(({ values, header }) => values && !header.missing);
+    const lines = shown.map((pane) => element("div", {}, this.line(pane)));
+    const heading = element("b", {}, capital(this.whereOf(point)));
+    this.find(".readout").replaceChildren(heading, ...lines);
+  }
+
+  // How A calls a place, or B where A does not see it.
+  whereOf(point) {
+    if (typeof point === "string") return prefixName(point);
+    const { part } = this.panes.find((pane) => pane.sees(point)) ?? this.panes[0];
+    return placeName(patchThere(point, part), part.grid);
   }
 
   // Where a map is strongest, and its value under the cursor.
   line(pane) {
-    const { values, grid, letter } = pane;
+    const { values, part, letter } = pane;
+    const name = letter.textContent;
     const total = values.reduce((sum, value) => sum + value, 0);
-    if (!(total > 0)) return `${letter.textContent}: zero everywhere.`;
+    if (!(total > 0)) return `${name}: zero everywhere.`;
     const best = peakOf(values);
-    const peak = `most at ${placeName(best, grid)}, ${percent(values[best] / total)}`;
-    if (typeof this.point === "string") return `${letter.textContent}: ${peak}.`;
-    const here = values[samePatch(this.point.patch, this.point.grid, grid)] / total;
-    return `${letter.textContent}: ${percent(here)} of the map lies here; ${peak}.`;
+    const flat = isEven(values) ? "all but even, " : "";
+    const peak = `${flat}most at ${placeName(best, part.grid)}, ${percent(values[best] / total)}`;
+    if (typeof this.point === "string") return `${name}: ${peak}.`;
+    if (!pane.sees(this.point)) return `${name} does not see this place; ${peak}.`;
+    const here = values[patchThere(this.point, part)] / total;
+    return `${name}: ${percent(here)} of the map lies here; ${peak}.`;
   }
 
   // -- mouse, finger and keyboard --------------------------------------------------------
 
-  listen(canvas, grid) {
-    this.on(canvas, "pointermove", (event) => this.hover(this.pointAt(event, canvas, grid)));
+  listen(canvas, partOf) {
+    this.on(canvas, "pointermove", (event) => this.hover(this.pointAt(event, canvas, partOf)));
     this.on(canvas, "pointerleave", () => this.hover(null));
-    this.on(canvas, "click", (event) => this.hold(this.pointAt(event, canvas, grid)));
+    this.on(canvas, "click", (event) => this.hold(this.pointAt(event, canvas, partOf)));
     this.on(canvas, "keydown", (event) => this.onKey(event));
   }
 
-  pointAt(event, canvas, grid) {
+  // The middle of the patch under the mouse.
+  pointAt(event, canvas, partOf) {
     if (!this.header) return null;
-    const patch = patchAt(event, canvas, grid());
-    return patch === null ? null : { grid: grid(), patch };
+    const part = partOf();
+    const patch = patchAt(event, canvas, part.grid);
+    return patch === null ? null : placeOf(patch, part);
   }
 
   hover(point) {
-    if (point?.patch === this.hovered?.patch && point?.grid === this.hovered?.grid) return;
+    if (String(point) === String(this.hovered)) return;
     this.hovered = point;
     this.schedule();
   }
@@ -157,10 +179,22 @@ class Compare extends Component {
   onKey(event) {
     if (!this.header || isShortcut(event) || !(event.key in ARROWS)) return;
     event.preventDefault();
-    const { grid } = this.panes[0];
-    const here = this.held.grid ? this.held.patch : centreOf(grid);
-    this.hold({ grid, patch: nextPatch(here, ARROWS[event.key], grid) });
+    const { part } = this.panes[0];
+    const onPatch = typeof this.held !== "string";
+    const here = onPatch ? patchThere(this.held, part) : centreOf(part.grid);
+    this.hold(placeOf(nextPatch(here, ARROWS[event.key], part.grid), part));
   }
+}
+
+// A box as shares of another one, of which it is a part.
+function boxWithin(box, [left, top, right, bottom]) {
+  const [width, height] = [right - left, bottom - top];
+  return [
+    (box[0] - left) / width,
+    (box[1] - top) / height,
+    (box[2] - left) / width,
+    (box[3] - top) / height,
+  ];
 }
 
 function distanceText(a, b) {

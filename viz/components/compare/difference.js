@@ -7,16 +7,24 @@ const MORE_IN_B = [45, 110, 215];
 const GREY = { saturation: 0, brightness: 0.55 };
 const OPACITY = 0.92;
 
-// Draw it over the photo, or over nothing where the two maps are of different photos; the context
-// is returned, for frames on top.
-export function drawDifference(canvas, difference, grid, photo, aspect) {
+// Draw it over the photo, of which `under` = {photo, box} is what lies below it, box in shares of
+// the photo; or over nothing where the maps are of different photos. The context is returned.
+export function drawDifference(canvas, difference, grid, under, aspect) {
   fitCanvas(canvas, aspect);
   const context = canvas.getContext("2d");
-  context.clearRect(0, 0, canvas.width, canvas.height);
-  if (photo) context.drawImage(mutedPhoto(photo, canvas.width, canvas.height, GREY), 0, 0);
+  const { width, height } = canvas;
+  context.clearRect(0, 0, width, height);
+  if (under) drawUnder(context, under);
   context.imageSmoothingEnabled = false;
-  context.drawImage(paint(difference, grid), 0, 0, canvas.width, canvas.height);
+  context.drawImage(paint(difference, grid), 0, 0, width, height);
   return context;
+}
+
+function drawUnder(context, { photo, box: [left, top, right, bottom] }) {
+  const { width, height } = context.canvas;
+  const whole = [width / (right - left), height / (bottom - top)].map(Math.round);
+  const muted = mutedPhoto(photo, ...whole, GREY);
+  context.drawImage(muted, left * whole[0], top * whole[1], width, height, 0, 0, width, height);
 }
 
 // A canvas with one pixel a patch; the largest difference is the most opaque.

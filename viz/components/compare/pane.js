@@ -5,7 +5,8 @@ import { answersFor } from "../shared/answers.js";
 import { attentionRows, fusedRow, peakOf } from "../shared/attention.js";
 import { element, setText } from "../shared/controls.js";
 import { drawFrame, MapCanvas } from "../shared/drawing.js";
-import { patchBox, samePatch } from "../shared/grid.js";
+import { centreOf, patchBox } from "../shared/grid.js";
+import { isInside, patchThere } from "../shared/map_distance.js";
 
 const FROM_CURSOR = "patch";
 const FROM_ALL = "mean";
@@ -43,19 +44,22 @@ export class Pane {
     });
   }
 
-  get grid() {
-    return this.header.grid;
+  // What the map covers: see ../shared/map_distance.js.
+  get part() {
+    return this.header;
   }
 
-  // The token of a point, {grid, patch}, or of the name of a token that is no patch.
+  // The token at a place of the photo, or of the name of a token that is no patch.
   tokenOf(point) {
-    const { prefix, grid } = this.header;
-    if (typeof point !== "string") {
-      return prefix.length + samePatch(point.patch, point.grid, grid);
-    }
-    const place = prefix.indexOf(point);
-    const centre = { grid: [1, 1], patch: 0 };
-    return place < 0 ? this.tokenOf(centre) : place;
+    const { prefix } = this.header;
+    if (typeof point !== "string") return prefix.length + patchThere(point, this.part);
+    const index = prefix.indexOf(point);
+    return index < 0 ? prefix.length + centreOf(this.part.grid) : index;
+  }
+
+  // Whether the model sees this place of the photo.
+  sees(point) {
+    return typeof point !== "string" && isInside(point, this.part.box);
   }
 
   // Compute the map from a point; null while what it needs is on its way.
@@ -79,8 +83,7 @@ export class Pane {
     if (!this.photo || !this.values || this.header.missing) return;
     const { grid } = this.header;
     const context = this.picture.draw(this.photo, this.values, this.peak, grid, style);
-    if (typeof point === "string") return;
-    drawFrame(context, patchBox(samePatch(point.patch, point.grid, grid), grid), 1.6);
+    if (this.sees(point)) drawFrame(context, patchBox(patchThere(point, this.part), grid), 1.6);
   }
 
   get peak() {

@@ -1,18 +1,50 @@
 // How far apart two maps are: what model/features/map_distance.py computes, patch by patch.
+//
+// A map lies over a part of a photo: {grid, box}, where box is [left, top, right, bottom] as shares
+// of the photo. A place is [x, y], as shares of the photo too.
 
-import { samePatch } from "./grid.js";
-
-// The finer of two grids, side by side of each.
-export function finerGrid(a, b) {
-  return [Math.max(a[0], b[0]), Math.max(a[1], b[1])];
+// The place in the middle of a patch.
+export function placeOf(patch, { grid: [rows, columns], box: [left, top, right, bottom] }) {
+  const [row, column] = [Math.floor(patch / columns), patch % columns];
+  return [
+    left + ((column + 0.5) / columns) * (right - left),
+    top + ((row + 0.5) / rows) * (bottom - top),
+  ];
 }
 
-// A map on a finer grid, each patch repeated, divided by its sum; null where it holds nothing.
-export function sharesOn(grid, values, from) {
-  const shares = new Float64Array(grid[0] * grid[1]);
+// The patch at a place, or the nearest one.
+export function patchThere([x, y], { grid: [rows, columns], box: [left, top, right, bottom] }) {
+  const row = Math.floor(((y - top) / (bottom - top)) * rows);
+  const column = Math.floor(((x - left) / (right - left)) * columns);
+  const within = (index, count) => Math.min(count - 1, Math.max(0, index));
+  return within(row, rows) * columns + within(column, columns);
+}
+
+export function isInside([x, y], [left, top, right, bottom]) {
+  return x >= left && x <= right && y >= top && y <= bottom;
+}
+
+// The part of the photo that both maps cover, in patches as fine as the finer map's; null where
+// there is none.
+export function commonPart(a, b) {
+  const box = [0, 1].map((i) => Math.max(a.box[i], b.box[i]));
+  box.push(...[2, 3].map((i) => Math.min(a.box[i], b.box[i])));
+  if (!(box[2] > box[0] && box[3] > box[1])) return null;
+  const count = ({ grid, box: whole }, side) =>
+    Math.round(
+      (grid[side] * (box[3 - side] - box[1 - side])) / (whole[3 - side] - whole[1 - side]),
+    );
+  const grid = [0, 1].map((side) => Math.max(1, count(a, side), count(b, side)));
+  return { grid, box };
+}
+
+// A map over a part of what it covers, each patch repeated, divided by its sum there; null where it
+// holds nothing.
+export function sharesOn(part, values, from) {
+  const shares = new Float64Array(part.grid[0] * part.grid[1]);
   let total = 0;
   for (let i = 0; i < shares.length; i++) {
-    shares[i] = values[samePatch(i, grid, from)];
+    shares[i] = values[patchThere(placeOf(i, part), from)];
     total += shares[i];
   }
   if (!(total > 0)) return null;

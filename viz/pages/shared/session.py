@@ -201,5 +201,5 @@ def _show_choices(paste: bool) -> tuple[str, DeltaGenerator]:
         picture.show_sample_choice()
     with upload_column:
         picture.show_upload(paste)
-    with model_column:
+    with model_column, st.container(gap=None):
         return show_model_choice(), st.container()

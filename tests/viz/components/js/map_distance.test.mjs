@@ -3,8 +3,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
+  commonPart,
   divergence,
-  finerGrid,
+  isInside,
+  patchThere,
+  placeOf,
   rankCorrelation,
   sharesOn,
 } from "../../../../viz/components/shared/map_distance.js";
@@ -37,16 +40,36 @@ test("equal values share a rank, and a flat map has no order", () => {
   assert.ok(Number.isNaN(rankCorrelation(Float64Array.from([1, 1]), Float64Array.from([1, 2]))));
 });
 
+const WHOLE = [0, 0, 1, 1];
+
 test("a coarse map and the same map on a finer grid share everything", () => {
-  const coarse = [1, 3];
-  const fine = [1, 1, 1, 3, 3, 3, 1, 1, 1, 3, 3, 3];
-  const grid = finerGrid([1, 2], [2, 6]);
-  assert.deepEqual(grid, [2, 6]);
-  const [a, b] = [sharesOn(grid, coarse, [1, 2]), sharesOn(grid, fine, [2, 6])];
+  const [coarse, fine] = [
+    { grid: [1, 2], box: WHOLE },
+    { grid: [2, 6], box: WHOLE },
+  ];
+  const part = commonPart(coarse, fine);
+  assert.deepEqual(part, fine);
+  const a = sharesOn(part, [1, 3], coarse);
+  const b = sharesOn(part, [1, 1, 1, 3, 3, 3, 1, 1, 1, 3, 3, 3], fine);
   a.forEach((share, i) => void near(share, b[i]));
   near(
     a.reduce((sum, share) => sum + share, 0),
     1,
   );
-  assert.equal(sharesOn(grid, [0, 0], [1, 2]), null);
+  assert.equal(sharesOn(part, [0, 0], coarse), null);
+});
+
+test("maps of different parts of a photo are compared where both lie", () => {
+  const whole = { grid: [2, 6], box: WHOLE };
+  const middle = { grid: [2, 2], box: [1 / 3, 0, 2 / 3, 1] };
+  const part = commonPart(whole, middle);
+  assert.deepEqual(part, middle);
+  const shares = sharesOn(part, [9, 9, 1, 3, 9, 9, 9, 9, 0, 4, 9, 9], whole);
+  assert.deepEqual([...shares], [1 / 8, 3 / 8, 0, 4 / 8]);
+  assert.deepEqual(
+    [0, 1, 2, 3].map((i) => patchThere(placeOf(i, middle), whole)),
+    [2, 3, 8, 9],
+  );
+  assert.equal(isInside(placeOf(0, whole), middle.box), false);
+  assert.equal(commonPart(middle, { grid: [1, 1], box: [0.7, 0, 1, 1] }), null);
 });
