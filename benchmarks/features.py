@@ -43,7 +43,7 @@ def random_payload(side: int, width: int, photos: int) -> bytes:
     random = np.random.default_rng(0)
     vectors = [random.normal(size=(side * side + 1, width)) for _ in range(photos)]
     jpeg = photo_bytes(Image.fromarray(data.astronaut()))
-    return features_payload(header, [jpeg] * photos, vectors)
+    return features_payload(header, {f"photo{i}": jpeg for i in range(photos)}, vectors)
 
 
 def time_moves(page: Page, selector: str, side: int, moves: int) -> float:

@@ -4,7 +4,7 @@ With vectors the browser compares patches itself, for whatever patch the mouse i
 once, in float16: their cosines differ from those of float32 by less than a thousandth.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,20 +55,20 @@ class FeaturesHeader:
 
 def features_payload(
     header: FeaturesHeader,
-    photos: Sequence[bytes] = (),
+    photos: Mapping[str, str | bytes],
     vectors: Sequence[np.ndarray] = (),
     painted: Sequence[Painted] = (),
 ) -> bytes:
     """Pack a view of one photo or two.
 
     Args:
-        photos: JPEGs; none where the browser has them.
+        photos: photo0 and photo1 as JPEG, or the header entries with which the browser asks.
         vectors: (N, D) each, prefix first; none where the browser has them.
         painted: of each photo, for all modes but "similarity".
     """
     arrays: dict[str, np.ndarray | bytes] = {}
-    for index, photo in enumerate(photos):
-        arrays[f"photo{index}"] = photo
+    arrays |= {name: photo for name, photo in photos.items() if isinstance(photo, bytes)}
+    asked_for = {name: text for name, text in photos.items() if isinstance(text, str)}
     for index, each in enumerate(vectors):
         arrays[f"vectors{index}"] = each.astype(np.float16)
     for index, own in enumerate(painted):
@@ -76,4 +76,4 @@ def features_payload(
         arrays[f"values{index}"] = own.values.ravel().astype(np.float32)
         arrays[f"marked{index}"] = np.array(own.marked, dtype=np.uint32)
     values = vars(header) | {"style": header.style.as_header(), "count": len(header.titles)}
-    return pack(values, **arrays)
+    return pack(values | asked_for, **arrays)

@@ -1,11 +1,11 @@
 """Pack what the component `lens` draws: the class of every patch at every layer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from viz.components.payload import pack
+from viz.components.payload import pack, with_photo
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class LensView:
 
 def lens_payload(
     view: LensView,
-    photo: bytes,
+    photo: bytes | Mapping[str, str],
     grid: tuple[int, int],
-    key: str,
+    id: str,
     chosen: int,
     patch: int,
     palette: np.ndarray,
@@ -39,15 +39,15 @@ def lens_payload(
     """Pack a lens.
 
     Args:
-        photo: JPEG.
+        photo: JPEG, or the header entries with which the browser asks for it.
         grid: rows and columns of the patches.
-        key: tells this lens from others.
+        id: tells this lens from others.
         chosen: which class of the legend the curves show at first.
         patch: the patch that is held at first.
         palette: uint8 (C, 3), the colours of the legend.
     """
     header = {
-        "key": key,
+        "id": id,
         "grid": grid,
         "classes": list(view.classes),
         "others": list(view.others),
@@ -57,9 +57,10 @@ def lens_payload(
         "patch": patch,
         "palette": palette[: len(view.classes)].tolist(),
     }
+    header, arrays = with_photo(header, photo)
     return pack(
         header,
-        photo=photo,
+        **arrays,
         best=view.best.astype(np.uint32),
         bestShare=view.best_share.astype(np.float16),
         shares=view.shares.astype(np.float16),

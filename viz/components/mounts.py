@@ -99,7 +99,7 @@ def inside(payload: bytes, on_view: Callable[[], None], key: str) -> None:
 
     What was chosen is then at ``st.session_state[key]["view"]``.
     """
-    _inside(data=payload, key=key, on_view_change=on_view)
+    _inside(data=payload, key=key, on_view_change=on_view, on_lost_change=_run_again)
 
 
 def row(payload: bytes, on_choose: Callable[[], None] = lambda: None, key: str = "row") -> None:
@@ -126,7 +126,13 @@ def features(
     ``on_query`` runs when a token was held, which is then at ``st.session_state[key]["query"]``;
     ``on_lacking`` when the browser has not what Python took it to have.
     """
-    _features(data=payload, key=key, on_query_change=on_query, on_lacking_change=on_lacking)
+    _features(
+        data=payload,
+        key=key,
+        on_query_change=on_query,
+        on_lacking_change=on_lacking,
+        on_lost_change=_run_again,
+    )
 
 
 def compare(payload: bytes, on_query: Callable[[], None], key: str) -> None:
@@ -140,7 +146,7 @@ def compare(payload: bytes, on_query: Callable[[], None], key: str) -> None:
 
 def class_lens(payload: bytes, key: str) -> None:
     """Mount the lens (see ``viz.components.lens_payload``)."""
-    _lens(data=payload, key=key)
+    _lens(data=payload, key=key, on_lost_change=_run_again)
 
 
 _what_if, _switches, _spread = map(component, ("what_if", "switches", "spread"))
@@ -150,18 +156,18 @@ def what_if(payload: bytes, on_act: Callable[[], None], key: str) -> None:
     """Mount the photo on which patches are hidden, with the answer before and after.
 
     ``on_act`` runs when somebody did something; it is at ``st.session_state[key]["act"]``: "do",
-    which is "hidden" (then "hidden" lists the patches), "hide", "undo", "redo", "restore" or "ask"
-    (for the photo), and "serial", a count.
+    which is "hidden" (then "hidden" lists the patches), "hide", "undo", "redo" or "restore", and
+    "serial", a count.
     """
-    _what_if(data=payload, key=key, on_act_change=on_act)
+    _what_if(data=payload, key=key, on_act_change=on_act, on_lost_change=_run_again)
 
 
 def switches(payload: bytes, on_act: Callable[[], None], key: str) -> None:
     """Mount the sheet on which heads are switched off.
 
-    ``on_act`` as for `what_if`; "do" is "off" (then "off" lists layer and head) or "ask".
+    ``on_act`` as for `what_if`; "do" is "off", and "off" lists layer and head.
     """
-    _switches(data=payload, key=key, on_act_change=on_act)
+    _switches(data=payload, key=key, on_act_change=on_act, on_lost_change=_run_again)
 
 
 def spread(payload: bytes, key: str) -> None:

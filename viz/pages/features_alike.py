@@ -15,10 +15,10 @@ from model.features.patch_vectors import PARTS
 from viz.components import mounts
 from viz.components.draw_style import DrawStyle
 from viz.components.features_payload import FeaturesHeader, Painted, features_payload
-from viz.components.payload import photo_bytes
 from viz.pages import features_computed as computed
 from viz.pages.features_computed import Asked
 from viz.pages.shared.browser import change_view
+from viz.pages.shared.photos import framed_photo, grant_photo
 from viz.pages.shared.picture import OWN, Picture, picture_named
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Attribution, Features, Shared
@@ -194,18 +194,16 @@ def _digest(key: object) -> str:
 
 def _mount(session: Session, asked: Asked, header: FeaturesHeader, painted: list[Painted]) -> None:
     """Mount the component, and send only what the browser lacks."""
-    pictures, vectors = Features.sent.get()
-    photos: list[bytes] = []
-    arrays: list[np.ndarray] = []
-    if pictures != header.pictures:
-        photos = [photo_bytes(session.bundle.frame(p.image)) for p in asked.pictures]
-    if photos or vectors != header.vectors:
-        arrays = list(asked.vectors().numpy())
-    Features.sent.set((header.pictures, header.vectors))
+    photos: dict[str, str | bytes] = {}
+    for number, shown in enumerate(asked.pictures):
+        photos |= grant_photo(framed_photo(session.bundle, shown), f"photo{number}")
+    sent = Features.sent.get() == header.vectors
+    arrays = [] if sent else list(asked.vectors().numpy())
+    Features.sent.set(header.vectors)
     mounts.features(
         features_payload(header, photos, arrays, painted),
         on_query=_take_query,
-        on_lacking=lambda: Features.sent.set(("", "")),
+        on_lacking=lambda: Features.sent.set(""),
         key=Features.component.name,
     )
 

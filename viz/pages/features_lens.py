@@ -10,7 +10,7 @@ from model.features.class_lens import read_layers
 from model.recorded_image import find_centre
 from viz.components import mounts
 from viz.components.lens_payload import LensView, lens_payload
-from viz.components.payload import photo_bytes
+from viz.pages.shared.photos import framed_photo, grant_photo
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Features
@@ -48,7 +48,7 @@ def show_lens(session: Session) -> None:
     patch = (tokens.index_of(*at) if at else find_centre(tokens)) - len(tokens.prefix)
     payload = lens_payload(
         view,
-        photo_bytes(bundle.frame(session.picture.image)),
+        grant_photo(framed_photo(bundle, session.picture)),
         tokens.grid,
         f"{bundle.name} {session.picture.key}",
         chosen=0,

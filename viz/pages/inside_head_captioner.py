@@ -9,12 +9,12 @@ from model import zoo
 from model.captioning.caption import CaptionBundle
 from model.errors import NothingRecorded
 from viz.components.draw_style import DrawStyle
-from viz.components.payload import photo_bytes
 from viz.pages.inside_head_numbers import decoder_layers, layer_of_caption
 from viz.pages.inside_head_payload import Looked, own_url_params, show_inside
 from viz.pages.shared import address, captioner_choice, open_models, picture, scene
 from viz.pages.shared.browser import write_address
 from viz.pages.shared.captions_written import Question, caption_of, first_telling
+from viz.pages.shared.photos import framed_photo
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.session import begin_session
 from viz.pages.shared.state import InsideHead, Scene, read_link
@@ -95,7 +95,7 @@ def _show_layer(bundle: CaptionBundle, shown: Picture, words: tuple[str, ...], d
         model=bundle.name,
         picture=f"{shown.key} {' '.join(words)}",
         sent=layer_of_caption(bundle, shown, words, layers[place][0]),
-        photo=photo_bytes(scene.enlarged(bundle.frame(shown.image))),
+        photo=framed_photo(bundle, shown),
         style=DrawStyle(),
         layer=place,
         layers=titles,

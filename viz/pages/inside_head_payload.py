@@ -14,6 +14,7 @@ from viz.components.draw_style import DrawStyle
 from viz.components.payload import pack
 from viz.pages.inside_head_numbers import HALVED_ABOVE, MOST, SentLayer, norms_of
 from viz.pages.inside_head_steps import DescribedBlock, describe_block, divisor_of
+from viz.pages.shared.photos import grant_photo
 from viz.pages.shared.state import InsideHead
 from viz.pages.shared.view import read_token, write_token
 
@@ -118,7 +119,7 @@ def show_inside(
         sent = looked.id, now
         InsideHead.sent.set(sent)
     header = header_of(looked) | {"view": sent[1]}
-    blob = pack(header, photo=looked.photo, **looked.sent.arrays)
+    blob = pack(header | grant_photo(looked.photo), **looked.sent.arrays)
     mounts.inside(blob, on_view=partial(_take_choice, looked, take), key=InsideHead.component.name)
 
 

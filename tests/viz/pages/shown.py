@@ -26,11 +26,10 @@ def address_of(app: AppTest) -> dict[str, str]:
     return payloads(app)[ADDRESS][0]["params"]
 
 
-def answer(app: AppTest, component: str, question: str) -> Reply:
-    """What the browser gets when a component asks a question."""
+def answer(app: AppTest, component: str, question: str, source: str = "source") -> Reply:
+    """What the browser gets when a component asks a question of a source that its header names."""
     header, _ = payloads(app)[component]
-    source = header["photo"] if question == "photo" else header["source"]
-    found = find_pass(header["key"]).source(source)
+    found = find_pass(header["key"]).source(header[source])
     assert found is not None, "the page has granted what its components ask for"
     return found.answer(question)
 
@@ -40,6 +39,6 @@ def answered(app: AppTest, component: str, question: str) -> tuple[dict, dict[st
     return unpack(answer(app, component, question).body)
 
 
-def photo_of(app: AppTest, component: str) -> bytes:
-    """The photo that a component draws, as JPEG."""
-    return answer(app, component, "photo").body
+def photo_of(app: AppTest, component: str, name: str = "photo") -> bytes:
+    """A photo that a component draws, as JPEG."""
+    return answer(app, component, "photo", name).body

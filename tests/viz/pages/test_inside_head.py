@@ -77,7 +77,7 @@ def test_what_is_sent_adds_up_to_what_the_model_computed():
     bundle = zoo.load("photos")
     with torch.no_grad(), AttentionRecorder(bundle.net) as recorder:
         bundle.net(bundle.prepare(samples.load("coffee")))
-    sent = {name: array.astype(np.float64) for name, array in arrays.items() if name != "photo"}
+    sent = {name: array.astype(np.float64) for name, array in arrays.items()}
     scores = sent["query"] @ sent["key"].transpose(0, 2, 1) * header["scale"]
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     weights /= weights.sum(-1, keepdims=True)

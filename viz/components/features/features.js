@@ -71,10 +71,7 @@ class Features extends Component {
   keep(pane, index, arrays) {
     const { prefix, grid } = this.header;
     const patches = grid[0] * grid[1];
-    if (arrays[`photo${index}`]) {
-      pane.bytes = arrays[`photo${index}`];
-      this.decodePane(pane);
-    }
+    this.loadPhoto(`photo${index}`, pane);
     if (arrays[`vectors${index}`]) {
       pane.key = this.header.vectors;
       pane.units = unitVectors(arrays[`vectors${index}`], prefix.length + patches);
@@ -84,20 +81,6 @@ class Features extends Component {
     pane.values = arrays[`values${index}`];
     pane.marked = arrays[`marked${index}`] ?? [];
     pane.paint = arrays[`paint${index}`] ? this.paintOf(arrays[`paint${index}`]) : null;
-  }
-
-  decodePane(pane) {
-    const mine = pane.bytes;
-    createImageBitmap(new Blob([mine], { type: "image/jpeg" })).then(
-      this.guard((photo) => {
-        if (pane.bytes !== mine) return;
-        pane.photo = photo;
-        this.schedule();
-      }),
-      this.guard(() => {
-        throw new Error("The photo could not be decoded.");
-      }),
-    );
   }
 
   // A canvas with one pixel a patch.
@@ -113,7 +96,7 @@ class Features extends Component {
 
   // Whether Python took something to be here that is not.
   get lacks() {
-    return this.panes.some((pane) => !pane.bytes || pane.key !== this.header.vectors);
+    return this.panes.some((pane) => pane.key !== this.header.vectors);
   }
 
   get compares() {

@@ -12,8 +12,8 @@ export const NOTHING_OFF = {
 };
 
 export class HeadNumbers {
-  constructor(header, arrays) {
-    Object.assign(this, header); // heads, width, valueWidth, dim, queries, keys, scale, gain, ...
+  constructor({ key: _, ...header }, arrays) {
+    Object.assign(this, header); // all but the key of the photo: heads, width, valueWidth, dim, queries, keys, scale, gain, ...
     this.arrays = arrays;
     this.off = { ...NOTHING_OFF };
     if (arrays.slots) this.tokens = tokensOfSlots(arrays.slots, this.queries);

@@ -42,7 +42,7 @@ class Inside extends Component {
     if (off) Object.assign(this.numbers.off, withoutMissing(off, header.switches));
     if (before?.id !== header.id) this.view = this.fit(header.view);
     this.hovered = null;
-    if (before?.picture !== header.picture) this.loadPhoto();
+    this.loadPhoto();
     this.sent = JSON.stringify({ ...this.view, layer: header.layer });
     this.build();
     this.schedule();

@@ -22,7 +22,7 @@ class Lens extends Component {
   }
 
   receive(header, arrays) {
-    const changed = header.key !== this.header?.key;
+    const changed = header.id !== this.header?.id;
     Object.assign(this, { header, arrays });
     if (changed) {
       this.chosen = header.chosen;
@@ -30,8 +30,8 @@ class Lens extends Component {
       this.hovered = null;
       this.layer = header.layers - 1;
       this.build();
-      this.loadPhoto();
     }
+    this.loadPhoto();
   }
 
   build() {

@@ -7,12 +7,16 @@ import { unpack } from "./payload.js";
 const SOURCES = 6; // whose answers are kept, the newest last; a photo is a source of its own
 const FEW = 400; // answers of one source; rollout has one for each patch
 
-// The answers for a payload. Its header names the source of answers and that of the photo, and has
-// the key that lets this browser in. `ask` is a function (question, message) -> Promise of bytes;
-// the server's routes where it is not given.
-export function answersFor({ source, photo, key }, arrays, ask) {
+// The answers for a payload. Its header names the source of answers and the photos, each of which is
+// a source of its own, and has the key that lets this browser in. `ask` is a function (question,
+// message) -> Promise of bytes; the server's routes where it is not given.
+export function answersFor(header, arrays, ask) {
+  const { source, key } = header;
   const answers = answersOf(source, key, arrays, ask);
-  answers.photos = photo ? answersOf(photo, key, arrays, ask) : answers;
+  answers.photo = (name = "photo") =>
+    header[name]
+      ? answersOf(header[name], key, {}, ask).once("photo", decode)
+      : answers.once(name, decode);
   return answers;
 }
 
@@ -37,10 +41,6 @@ class Answers {
       const { header, arrays } = unpack(bytes);
       return { ...header, ...arrays };
     });
-  }
-
-  photo() {
-    return this.photos.once("photo", decode);
   }
 
   // The answer if it is here already.

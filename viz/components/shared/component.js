@@ -103,13 +103,15 @@ export class Component {
     this.timer = setTimeout(this.guard(action), milliseconds);
   }
 
-  // Draw with the photo once it is here; a photo that another has overtaken is dropped.
-  loadPhoto() {
-    const asked = this.answers.photo();
-    this.asked = asked;
-    this.photo = null;
+  // Draw with the photo once it is here; a photo that another has overtaken is dropped. A component
+  // with several has an object of its own for each, which then gets it as its `photo`.
+  loadPhoto(name = "photo", place = this) {
+    const asked = this.answers.photo(name);
+    if (place.asked === asked) return;
+    place.asked = asked;
+    place.photo = null;
     this.wait(asked, (photo) => {
-      if (this.asked === asked) this.photo = photo;
+      if (place.asked === asked) place.photo = photo;
     });
   }
 

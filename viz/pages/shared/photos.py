@@ -28,10 +28,10 @@ class SentPhoto:
         return Reply(self.jpeg, "image/jpeg")
 
 
-def grant_photo(jpeg: bytes) -> dict[str, str]:
+def grant_photo(jpeg: bytes, name: str = "photo") -> dict[str, str]:
     """Let the session's browser ask for a photo; return the header entries of a payload."""
     photo = SentPhoto(sha256(jpeg).hexdigest()[:20], jpeg)
-    return {"photo": photo.id, "key": browser_pass().grant(photo)}
+    return {name: photo.id, "key": browser_pass().grant(photo)}
 
 
 @computed_once("framed", key=lambda bundle, shown: (bundle.name, shown.key), size=len)

@@ -342,7 +342,7 @@ class Features:
     foreground = Setting("foreground", False)
     groups = Setting("groups", 4)
     object_by = Setting("object_by", "TokenCut")
-    sent = Key("features_sent", ("", ""))
+    sent = Key("features_sent", "")
     """What the browser has: the keys of the photos and of their vectors."""
     component = Component("features", {})
     lens = Component("lens", {})
