@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,10 @@ from model.nets.fixed_seed import with_fixed_seed
 from model.preprocessing import Resize, check_normalisation
 from model.tokens import pair
 from model.zoo import checkpoints, own_files
+from model.zoo.adapters_on_base import find_adapters, open_adapters
 from model.zoo.cards import unprepared
 from model.zoo.checkpoints import names
+from model.zoo.foreign_formats import name_foreign_folder, names_in
 from model.zoo.hubs.hugging_face import open_hugging_face
 from model.zoo.hubs.hugging_face_folder import (
     CONFIG,
@@ -80,9 +83,11 @@ def load(
         std: Standard deviation of each channel.
         weights: "random" for the same model untrained; nothing is downloaded, and the random
             weights are always the same.
-        settings: `classes` (names); `network`, which of several in the file, such as "student";
-            fields of ViTConfig, such as `img_size` where positions are not learned; `features`,
-            `row` and `vocabulary` for a captioner of the CS231n assignment.
+        settings: `base`, what LoRA adapters change: a file, a folder or "hf/ORG/NAME", and
+            `lora_alpha` where no adapter_config.json lies beside them; `classes` (names);
+            `network`, which of several in the file, such as "student"; fields of ViTConfig, such
+            as `img_size` where positions are not learned; `features`, `row` and `vocabulary` for
+            a captioner of the CS231n assignment.
 
     Returns:
         The model with its preprocessing, class names, tokens and card; a `CaptionBundle` for a
@@ -166,7 +171,14 @@ def _is_path(name: str | os.PathLike[str]) -> bool:
     if (name.partition("/")[0] in HUBS and "/" in name) or _is_embedded(name):
         return False
     path = Path(name)
-    return path.suffix.lower() in SUFFIXES or _is_file(path) or _is_file(path / CONFIG)
+    return path.suffix.lower() in SUFFIXES or _is_there(path)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name too long for any folder, or with a NUL in it
+        return False
 
 
 def _is_file(path: Path) -> bool:
@@ -197,6 +209,10 @@ def untrained(bundle: Bundle) -> Bundle:
 
 def _load_file(path: Path, trained: bool, **own: Any) -> Bundle:
     """Open a Hugging Face folder, one of our checkpoints by its card, or anybody's weights."""
+    base, alpha = own.pop("base", None), own.pop("lora_alpha", None)
+    if _is_there(path) and (base is not None or find_adapters(path)):
+        merged = partial(_load_file, trained=trained, **own)
+        return open_adapters(path, base, merged, alpha)
     if _is_file(path / CONFIG):
         if own:
             raise ModelRejected(
@@ -206,6 +222,8 @@ def _load_file(path: Path, trained: bool, **own: Any) -> Bundle:
         if find_spec("transformers") is None:
             return _load_with_config(find_weights(path), path / CONFIG, trained, {})
         return open_folder(path, trained)
+    if path.is_dir():
+        raise ModelRejected(_name_folder(path))
     if not _is_file(path):
         raise ModelNotFound(f"There is no file {str(path)[:200]}. Check its name and folder.")
     beside = path.with_suffix(".json")
@@ -216,8 +234,17 @@ def _load_file(path: Path, trained: bool, **own: Any) -> Bundle:
     elif not own and _is_file(beside):
         bundle = _from_checkpoint(path)
     else:
+        own |= {} if alpha is None else {"lora_alpha": alpha}
         bundle = own_files.load_own_file(path, **own)
     return bundle if trained or config else untrained(bundle)
+
+
+def _name_folder(path: Path) -> str:
+    """Say what a folder without config.json is, and what to give."""
+    return name_foreign_folder(path.name, names_in(path)) or (
+        f"{path.name[:100]} is a folder without {CONFIG}. Give the file of weights in it, or a "
+        "folder that save_pretrained() of transformers has written."
+    )
 
 
 def _load_with_config(path: Path, config: Path, trained: bool, own: dict[str, Any]) -> Bundle:

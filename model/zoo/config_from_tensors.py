@@ -134,7 +134,10 @@ def _blocks(tensors: Tensors, interleaved: bool) -> dict[str, Any]:
                 tensors[name.replace("qkv", part)] = tensor
         elif name.endswith(".gamma"):
             _scale_layer(tensors, name)
-    inner, dim = tensors["blocks.0.attention.query.weight"].shape
+    query = tensors["blocks.0.attention.query.weight"]
+    if query.ndim != 2:
+        raise ValueError(f"Its queries are made by a tensor of {query.ndim} dimensions, not two.")
+    inner, dim = query.shape
     if inner != dim:
         raise ValueError(
             f"Its heads are together {inner} wide and its tokens {dim}, and in Saccade's model the "

@@ -14,7 +14,7 @@ from model.nets.vit import PRESETS
 from model.zoo.checkpoint_format import IMAGENET, CheckpointFormat, Tensors
 from model.zoo.class_names import CIFAR10, FASHION_MNIST
 from model.zoo.heads_after_encoder import attach_head, is_inside
-from model.zoo.networks_in_file import is_called
+from model.zoo.networks_in_file import AS_TRAINED, is_called
 
 HALF = ((0.5,) * 3, (0.5,) * 3)
 CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
@@ -63,11 +63,13 @@ def recognise_tensors(
         ModelRejected: No format fits (the message has some names, and the nearest format), or
             weights are whole numbers.
     """
-    if any(".lora_" in name for name in tensors):
+    if any(map(_ADAPTER.search, tensors)):
         raise ModelRejected(
-            f"{file} holds LoRA adapters, not a whole model. Merge them into their base "
+            f"{file} holds LoRA adapters that are not merged here. Merge them into their base "
             "(model.merge_and_unload() of peft), and save that model's state_dict()."
         )
+    if quantised := [name for name in tensors if _QUANTISED.search(name)]:
+        raise ModelRejected(f"{file} holds quantised weights, with {some(quantised)}. {AS_TRAINED}")
     # DINOv2's training code cuts its blocks into chunks: "blocks.1.7" is the block of number 7.
     tensors = {_CHUNK.sub(r"\1\2", name): tensor for name, tensor in tensors.items()}
     nearest, others = _nearest(tensors, network)
@@ -93,8 +95,7 @@ def recognise_tensors(
         if not (tensor.is_floating_point() or ours.endswith("num_batches_tracked")):
             raise ModelRejected(
                 f"{file} holds whole numbers for weights, in {nearest.their_name(ours, tensors)}: "
-                "what they were before they were quantised cannot be read off. Save the model's "
-                "weights as they were trained."
+                f"what they were before they were quantised cannot be read off. {AS_TRAINED}"
             )
     left_out = [name for name in left_out if not name.startswith(tuple(others))]
     return RecognisedTensors(nearest, renamed, left_out, [each.rstrip(".") for each in others])
@@ -149,6 +150,12 @@ def _prefixes(source: CheckpointFormat, names: Iterable[str]) -> list[str]:
 
 MOST_PREFIXES = 8  # networks in one file that are compared
 _CHUNK = re.compile(r"(^blocks\.|\.blocks\.)\d+\.(\d+\.)")
+_ADAPTER = re.compile(r"[._]lora_|\.linear_[ab]_[qkv]\.")
+# What GPTQ, AWQ, bitsandbytes, compressed-tensors and torch.ao keep beside quantised weights.
+_QUANTISED = re.compile(
+    r"\.(qweight|qzeros|g_idx|SCB|absmax|quant_map|quant_state\..*|weight_packed|weight_scale(_inv)?"
+    r"|weight_zero_point|zero_point|_packed_params.*)$"
+)
 _ESSENTIAL = ("embed.proj", "blocks.0.mlp.fc1")
 
 

@@ -11,6 +11,7 @@ from model.errors import ModelRejected
 from model.zoo.pickled_values import LONGEST_NAME, Blank, StoredTensor
 
 SAVE = "Save it with torch.save(model.state_dict(), PATH)."
+AS_TRAINED = "Save the model's weights as they were trained, before they are quantised."
 MAX_TENSORS = 4_000  # the largest CLIP has 1,300
 MAX_DEPTH = 5  # of keys in keys
 
@@ -110,6 +111,8 @@ def _why_none(file: str, content: Any, mappings: list[_Mapping]) -> str:
     """Say what the file holds in place of tensors by name."""
     other = [of for each in mappings for of in each.other]
     other += [content.of] if isinstance(content, Blank) else []
+    if any(re.search(r"_rebuild_qtensor|torchao|bitsandbytes|quantized", of) for of in other):
+        return f"{file} holds quantised tensors. {AS_TRAINED}"
     if any(map(_is_special, other)):
         return f"{file} holds sparse, quantised or complex tensors. {SAVE}"
     if any(of.startswith("numpy") for of in other):

@@ -21,11 +21,13 @@ from model.nets.vit import VisionTransformer
 from model.preprocessing import Resize, check_normalisation
 from model.tokens import check_affordable
 from model.zoo import weights_files
+from model.zoo.adapters_on_base import merge_whole
 from model.zoo.checkpoint_format import IMAGENET, CheckpointFormat, Tensors, find_mismatch
 from model.zoo.config_from_tensors import read_config
 from model.zoo.course_captioner_files import is_course_captioner, open_course_captioner
 from model.zoo.deit import DistilledTransformer, TwoHeadedTransformer
 from model.zoo.known_formats import RecognisedTensors, recognise_tensors, some
+from model.zoo.lora import has_adapters
 from model.zoo.networks_in_file import is_called
 
 
@@ -36,6 +38,7 @@ def load_own_file(
     std: Sequence[float] | float | None = None,
     classes: Sequence[str] | None = None,
     network: str | None = None,
+    lora_alpha: float | None = None,
     **settings: Any,
 ) -> Bundle:
     """Open a file of weights as our VisionTransformer, or as the CS231n assignment's captioner.
@@ -47,6 +50,8 @@ def load_own_file(
         std: Standard deviation, likewise.
         classes: Names of the classes.
         network: Which of several networks in the file, by its key or prefix, such as "student".
+        lora_alpha: By which factor LoRA adapters beside their base are scaled, times their rank,
+            where no adapter_config.json says it.
         settings: Fields of ViTConfig that the file does not tell, such as `img_size` where
             positions are not learned, `activation` or `scale_by`; for the assignment's captioner
             `features`, `row` and `vocabulary` (see `open_course_captioner`).
@@ -60,11 +65,14 @@ def load_own_file(
         given = {"mean": mean, "std": std, "classes": classes, **settings}
         given = {name: value for name, value in given.items() if value is not None}
         return open_course_captioner(path, held.tensors, heads, **given)
-    found = recognise_tensors(path.name, held.tensors, held.beside, network)
+    tensors, note = held.tensors, None
+    if has_adapters(tensors):
+        tensors, note = merge_whole(path, tensors, lora_alpha)
+    found = recognise_tensors(path.name, tensors, held.beside, network)
     if network and not is_called(f"{held.key}.{found.format.only}", network):
         there = [*held.others, *found.others] or ["one network, without a key"]
         raise ModelRejected(f"{path.name} has no network “{network[:60]}”. It holds {some(there)}.")
-    net = _build(path.name, found, held.tensors, heads, settings)
+    net = _build(path.name, found, tensors, heads, settings)
     given = {"heads": heads, "mean": mean, "std": std, **settings}
     known = {name for name, value in given.items() if value is not None} | held.notes.keys()
     named = _classes(path.name, net.config.num_classes, found.format, classes)
@@ -90,6 +98,7 @@ def load_own_file(
             ]
             + (["classes"] if classes is None and named else []),
             left_out=some(found.left_out),
+            note=note,
             other_networks=[*held.others, *found.others],
         ),
     )

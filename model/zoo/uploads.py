@@ -19,8 +19,10 @@ from typing import IO
 
 from model.captioning.feature_files import ENDINGS
 from model.errors import ModelRejected
+from model.zoo import lora
 from model.zoo.archives import open_archive
 from model.zoo.course_captioner_files import is_vocabulary
+from model.zoo.foreign_formats import name_foreign_folder
 from model.zoo.hubs.hugging_face_folder import (
     CONFIG,
     MAX_CONFIG_BYTES,
@@ -35,6 +37,11 @@ TEXTS = (
     *("vocab.json", "vocab.txt", "merges.txt"),
 )
 VOCABULARY = "words of a captioner"  # no file that is uploaded has this name
+# Weights, but not what a training keeps beside them.
+_MAY_BE_BASE = re.compile(
+    r"(?!(optimizer|scheduler|scaler|rng_state\w*|training_args)\.).+"
+    r"\.(safetensors|pt|pth|bin|ckpt|tar|pkl)"
+)
 MAX_CARD_BYTES = 20_000_000  # mix-ups of a thousand classes take 3 MB
 _OF_TORCH = re.compile(r"[^/]+/(data|constants)\.pkl")  # torch.save writes a ZIP archive, too
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError)
@@ -89,7 +96,8 @@ def lay_out(uploads: Sequence[tuple[str, bytes]], folder: Path) -> LaidOut:
     Args:
         uploads: Names and contents, in any order: one file of weights, at most with one .json; all
             parts of a model; the files of a Hugging Face folder; a captioner of the CS231n
-            assignment with its features and its vocabulary; or one ZIP archive of these.
+            assignment with its features and its vocabulary; LoRA adapters with their base; or one
+            ZIP archive of these.
         folder: Where to lay them.
 
     Raises:
@@ -107,8 +115,12 @@ def lay_out(uploads: Sequence[tuple[str, bytes]], folder: Path) -> LaidOut:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ModelRejected(f"Two files are named {twice[:100]}. Choose the files of one model.")
+    if any(map(lora.WEIGHTS.fullmatch, names)):
+        return _lay_adapters(files, folder / name_on_disk(Path(title).stem))
     if CONFIG in names and any(WEIGHTS.fullmatch(name) for name in names):
         return _lay_hugging_face(files, folder / name_on_disk(Path(title).stem))
+    if len(files) > 1 and (foreign := name_foreign_folder(title, names)):
+        raise ModelRejected(foreign)
     return _lay_weights(files, folder)
 
 
@@ -159,8 +171,28 @@ def _unzip(name: str, archive: zipfile.ZipFile) -> list[_File]:
                 f"{name[:100]} holds {len(configs)} models, each with a {CONFIG}. Zip the folder "
                 "of one of them."
             )
-        entries = [(p, e) for p, e in entries if p.parent == first.parent]
+        beside = [(p, e) for p, e in entries if p.parent == first.parent]
+        # A training with peft writes its adapters into a folder in the base's.
+        inner = [(p, e) for p, e in entries if lora.is_of_adapters(p.name)]
+        entries = beside + [each for each in inner if each not in beside]
     return [_File(path.name, entry, archive) for path, entry in entries]
+
+
+def _lay_adapters(files: list[_File], folder: Path) -> LaidOut:
+    """Lay down LoRA adapters, and their base where it came too: its folder, or one file."""
+    if any(WEIGHTS.fullmatch(file.name) for file in files):
+        return _lay_hugging_face(files, folder)
+    bases = [f for f in files if _MAY_BE_BASE.fullmatch(f.name) and not lora.is_of_adapters(f.name)]
+    if len(bases) > 1:
+        raise ModelRejected(
+            f"You chose adapters and {', '.join(f.name[:40] for f in bases[:4])}. Choose the one "
+            "file that they change: × beside a name removes it."
+        )
+    laid = _lay_hugging_face(files, folder)
+    if not bases:
+        return laid
+    bases[0].lay(base := folder / name_on_disk(bases[0].name))
+    return LaidOut(folder, given={"base": base})
 
 
 def _lay_hugging_face(files: list[_File], folder: Path) -> LaidOut:
@@ -169,7 +201,7 @@ def _lay_hugging_face(files: list[_File], folder: Path) -> LaidOut:
     for file in files:
         if file.name in TEXTS and file.size > MAX_CONFIG_BYTES:
             raise ModelRejected(f"{file.name} is larger than any model's. Fetch or save it again.")
-        if file.name in TEXTS or WEIGHTS.fullmatch(file.name):
+        if file.name in TEXTS or WEIGHTS.fullmatch(file.name) or lora.is_of_adapters(file.name):
             file.lay(folder / file.name)
     return LaidOut(folder)
 
@@ -203,6 +235,11 @@ def _lay_weights(files: list[_File], folder: Path) -> LaidOut:
         file.lay(path)
     if not texts or parts:
         return LaidOut(min(paths), given=given)
+    if texts[0].name == lora.CONFIG:  # of adapters that lie beside their base in one file
+        if texts[0].size > MAX_CONFIG_BYTES:
+            raise ModelRejected(f"{lora.CONFIG} is larger than any model's. Save it again.")
+        texts[0].lay(paths[0].with_name(lora.CONFIG))
+        return LaidOut(paths[0], given=given)
     beside = paths[0].with_suffix(".json")
     if texts[0].size > MAX_CARD_BYTES:
         raise ModelRejected(f"{texts[0].name[:100]} is larger than any card. Fetch it again.")

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from model.errors import ModelNotFound, ModelRejected
 from model.zoo.archives import MAX_BYTES, SMALL, open_archive
+from model.zoo.foreign_formats import name_foreign_archive, name_foreign_file, name_part
 from model.zoo.networks_in_file import (
     SAVE,
     StoredNetwork,
@@ -38,6 +39,7 @@ from model.zoo.pickled_values import (
     read_pickle,
 )
 
+_HEAD = 512  # bytes that tell what a file is
 MAX_PARTS = 100
 MAX_HEADER = 1_500_000  # bytes of a safetensors file's list of tensors; a ViT-L's has 60,000
 MAX_PICKLE_BYTES = 20_000_000  # the program alone, without the numbers
@@ -50,12 +52,6 @@ _PREFIXES = ("module.", "model.", "net.", "backbone.")
 # What wrappers of modules put into names, at any place.
 _WRAPPED = re.compile(r"(^|(?<=\.))(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-_OTHER_FILES = (
-    (b"GGUF", "a GGUF file, whose weights are quantised", "Open the model it was made from."),
-    (b"\x89HDF", "an HDF5 file, as Keras writes it", "Open the PyTorch weights of this model."),
-    (b"\x93NUMPY", "a NumPy array, not the weights of a model", SAVE),
-    (b"\x08", "an ONNX model, whose tensors have no names of layers", "Open its PyTorch weights."),
-)
 
 
 @dataclass
@@ -138,7 +134,7 @@ def _read_file(path: Path, network: str | None) -> tuple[_Found, dict[str, str]]
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            head = file.read(16)
+            head = file.read(_HEAD)
             kind = _kind_of_file(path, head, size)
             if kind == "safetensors":
                 tensors, notes = _read_safetensors(path, int.from_bytes(head[:8], "little"))
@@ -172,6 +168,8 @@ def _kind_of_file(path: Path, head: bytes, size: int) -> str:
             f"{path.name} is too large: {size / 1e6:,.0f} MB, where {MAX_BYTES / 1e6:,.0f} MB are "
             "the limit. Open a smaller model."
         )
+    if part := name_part(path):
+        raise ModelRejected(part)
     if head.startswith(b"PK\x03\x04"):
         return "zip"
     if int.from_bytes(head[:8], "little") <= size - 8 and head[8:9] == b"{":
@@ -180,13 +178,8 @@ def _kind_of_file(path: Path, head: bytes, size: int) -> str:
         return "pickle"
     if head[8:9] == b"{":
         raise ModelRejected(f"{path.name} stops before its end. Copy it again.")
-    if head.startswith(b"version https:/"):
-        raise ModelRejected(
-            f"{path.name} is a Git LFS pointer, not the weights. Fetch them with: git lfs pull"
-        )
-    for magic, what, cure in _OTHER_FILES:
-        if head.startswith(magic):
-            raise ModelRejected(f"{path.name} is {what}. {cure}")
+    if foreign := name_foreign_file(path, head):
+        raise ModelRejected(foreign)
     raise ModelRejected(
         f"{path.name} is no file of weights: neither safetensors nor saved by torch. {SAVE}"
     )
@@ -225,6 +218,8 @@ def _read_zip(path: Path, file: IO[bytes], size: int, network: str | None) -> _F
         )
     programs = [name for name in entries if name.endswith(".pkl")]
     if not programs:
+        if foreign := name_foreign_archive(path.name, entries):
+            raise ModelRejected(foreign)
         raise ModelRejected(f"{path.name} is a ZIP archive that torch has not written. {SAVE}")
     if (
         len(programs) > MAX_PICKLES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import tempfile
@@ -62,7 +63,7 @@ def _change(values: dict[str, Any], chance: random.Random) -> None:
     if chance.random() < 0.15:
         values.pop(key, None)
     else:
-        values[key] = chance.choice(_STRANGE)
+        values[key] = copy.deepcopy(chance.choice(_STRANGE))  # which is changed further
 
 
 @lru_cache

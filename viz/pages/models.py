@@ -18,10 +18,6 @@ from viz.pages.shared.text import plain
 from viz.pages.shared.training_facts import show_training
 from viz.server.class_mode import MODE, NO_HUBS, NO_WEIGHTS
 
-FILE_TYPES = [
-    *("safetensors", "pt", "pth", "bin", "ckpt", "tar", "pkl", "zip", "json", "txt"),
-    *("npy", "h5", "hdf5"),
-]
 HUB_LEAD = (
     "Names are `torchvision/vit_b_16`, `timm/deit_tiny_patch16_224` or "
     "`hf/facebook/dino-vits8`, and may end with the pictures' size, height x width: `@160x256`. "
@@ -150,7 +146,6 @@ def _show_own_file() -> None:
     with st.form("own_model", border=False):
         st.file_uploader(
             "Files of one model",
-            type=FILE_TYPES,
             key=Models.files.name,
             accept_multiple_files=True,
             help=LAYOUTS,

@@ -39,6 +39,11 @@ def _check_numbers(value: Any, key: str) -> None:
     if isinstance(value, dict | list) and len(value) > _MAX_ENTRIES:
         raise ValueError(f"its {_printable(key)} has more entries than any model's")
     if isinstance(value, dict):
+        if value.get("quantization_config"):
+            raise ModelRejected(
+                "The config says that the weights are quantised (quantization_config). Open the "
+                "model that they were made from."
+            )
         if "auto_map" in value:
             raise ModelRejected(
                 "The config names a program of its own (auto_map), which Saccade never runs. Open "

@@ -20,13 +20,18 @@ def open_hugging_face(name: str, trained: bool, size: tuple[int, int] | None = N
         trained: Whether to fetch the weights; else they are random, and only its config is needed.
         size: Height and width of the pictures, where others are wanted than the model's own.
     """
+    return open_repository(repository_named(name), trained, size)
+
+
+def repository_named(name: str) -> Repository:
+    """Return the repository of a name, "ORG/NAME". Raises ModelNotFound for any other text."""
     import_library("transformers")
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{,95}/[A-Za-z0-9][\w.-]{,95}", name, re.A):
         raise ModelNotFound(
-            f"“hf/{name}” is no model's name. Write it with its owner: hf/ORG/NAME, "
+            f"“hf/{name[:200]}” is no model's name. Write it with its owner: hf/ORG/NAME, "
             "such as hf/facebook/dino-vits8."
         )
-    return open_repository(Repository(name), trained, size)
+    return Repository(name)
 
 
 def open_repository(

@@ -14,6 +14,7 @@ from torch import nn
 from model.bundle import Bundle
 from model.errors import ModelNotFound, ModelRejected
 from model.preprocessing import Resize
+from model.zoo.foreign_formats import name_foreign_folder, names_in
 from model.zoo.hubs.config_numbers import MAX_CONFIG_BYTES, read_json
 from model.zoo.hubs.fetching import import_library
 from model.zoo.hubs.hugging_face import open_repository
@@ -132,9 +133,14 @@ class Folder(Repository):
 
 
 def find_weights(folder: Path) -> Path:
-    """Return a folder's file of weights, or the first of several. Raises ModelNotFound."""
+    """Return a folder's file of weights, or the first of several.
+
+    Raises ModelNotFound where there is none, ModelRejected where they are another library's.
+    """
     found = sorted(path for path in folder.iterdir() if WEIGHTS.fullmatch(path.name))
     safe = [path for path in found if path.suffix == ".safetensors"]
+    if not found and (foreign := name_foreign_folder(folder.name, names_in(folder))):
+        raise ModelRejected(foreign)
     if not found:
         raise ModelNotFound(
             f"{folder.name} holds {CONFIG}, but neither model.safetensors nor pytorch_model.bin. "

@@ -139,15 +139,21 @@ class Repository:
 
     def load_weights(self, auto: Any, config: Any, **options: Any) -> Any:
         """Fetch the weights, whole or in parts, into a model."""
+        folder = self.weights().parent
+        return self.open(auto, folder, "The weights", config=config, **options)
+
+    def weights(self) -> Path:
+        """Fetch the weights; return their file, or the first of several."""
         found = find_first(self.name, _WHOLE_OR_INDEX, self.full_name)
         if found is None:
             raise ModelNotFound(
                 f"{self.full_name} has neither model.safetensors nor pytorch_model.bin. "
                 "Choose another model."
             )
-        if found.suffix == ".json":
-            find_files(self.name, _parts(found), self.full_name)
-        return self.open(auto, found.parent, "The weights", config=config, **options)
+        if found.suffix != ".json":
+            return found
+        parts = find_files(self.name, _parts(found), self.full_name)
+        return next(part for part in parts if part is not None)
 
 
 def _parts(index: Path) -> list[str]:

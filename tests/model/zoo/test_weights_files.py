@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
+from model import zoo
 from model.errors import ModelNotFound, ModelRejected
 from model.zoo import archives, networks_in_file, pickled_values, weights_files
 
@@ -380,8 +381,20 @@ def test_a_torchscript_program(file):
     ("content", "word"),
     [
         (b"", "empty"),
-        (b"hello", "no file of weights"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(50), "no file of weights"),
+        (b"hello", "holds text"),
+        (b"<!DOCTYPE html><html>", "a web page"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(50), "a PNG picture"),
+        (b"GGUF\3\0\0\0" + bytes(50), "a GGUF file"),
+        (b"\x08\x08\x12\x07pytorch" + bytes(50), "an ONNX model"),
+        (b"\x08\x01\x12\xff\xff" + bytes(50), "a TensorFlow SavedModel"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(50), "an HDF5 file"),
+        (b"\x1c\0\0\0TFL3" + bytes(50), "TensorFlow Lite"),
+        (b"\x82\xa6params\x81\xa3vit\x81" + bytes(50), "a Flax file"),
+        (b"\xde\0\x20\xa6params\x81" + bytes(50), "a Flax file"),
+        (b"\x12\x34" + bytes(50) + bytes.fromhex("57fb808b247547db"), "a TensorFlow checkpoint"),
+        (b'model_checkpoint_path: "model.ckpt-7"\n', "a TensorFlow checkpoint"),
+        (b"\x1f\x8b\x08\0" + bytes(50), "Unpack it"),
+        (bytes(257) + b"ustar\0" + bytes(300), "Unpack it"),
         (b"\xff" * 100, "no file of weights"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a", "git lfs pull"),
         (b"\x80\x02", "damaged"),
@@ -393,6 +406,67 @@ def test_a_torchscript_program(file):
 def test_other_files(file, content, word):
     file.write_bytes(content)
     assert word in sentence(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("__0_0.distcp", "dcp_to_torch"),
+        ("zero_pp_rank_0_mp_rank_00_optim_states.pt", "zero_to_fp32.py"),
+        ("pytorch_model_fsdp_rank3.bin", "full_state_dict=True"),
+    ],
+)
+def test_a_part_of_another_process_never_opens_as_a_whole(tmp_path, name, word):
+    torch.save(STATE, tmp_path / name)
+    assert word in sentence(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("cls.npy", "timm reads it"),
+        ("model.weights.h5", "a Keras model"),
+        ("mine/archive_format", "torch.export"),
+        ("MAR-INF/MANIFEST.json", "TorchServe"),
+    ],
+)
+def test_a_zip_archive_of_another_library(file, name, word):
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(name, b"1")
+        archive.writestr("config.json", "{}")
+    assert word in sentence(file)
+
+
+@pytest.mark.parametrize(
+    ("names", "word"),
+    [
+        ([".metadata", "__0_0.distcp"], "dcp_to_torch"),
+        (["latest", "zero_to_fp32.py", "global_step9/mp_rank_00_model_states.pt"], "zero_to_fp32"),
+        (["saved_model.pb", "variables/variables.index"], "SavedModel"),
+        (["checkpoint", "model.ckpt-7.index", "model.ckpt-7.data-00000-of-00001"], "checkpoint"),
+        (["_CHECKPOINT_METADATA", "_METADATA", "manifest.ocdbt"], "Orbax"),
+        (["config.json", "tf_model.h5"], "a Keras model"),
+        (["config.json", "flax_model.msgpack"], "a Flax model"),
+        (["config.json", "onnx/model.onnx"], "an ONNX model"),
+        (["config.json", "vit-q4.gguf"], "a GGUF model"),
+        (["notes.txt"], "a folder without config.json"),
+    ],
+)
+def test_folders_of_other_libraries(tmp_path, names, word):
+    for name in names:
+        (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / name).write_text('{"model_type": "vit"}')
+    for path in (tmp_path / "mine", str(tmp_path / "mine")):
+        with pytest.raises(ModelRejected, match=word):
+            zoo.load(path)
+
+
+def test_a_pointer_in_place_of_a_hugging_face_folder_s_weights(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "vit"}')
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 346\n"
+    (tmp_path / "model.safetensors").write_bytes(pointer)
+    with pytest.raises(ModelRejected, match="git lfs pull"):
+        zoo.load(tmp_path)
 
 
 def test_a_zip_archive_of_another_kind(file):
