@@ -40,6 +40,8 @@ class CaptionerConfig:
     def __post_init__(self) -> None:
         if isinstance(self.encoder, dict):
             object.__setattr__(self, "encoder", ViTConfig(**self.encoder))
+        if not isinstance(self.encoder, ViTConfig):
+            raise TypeError("The encoder of a captioner is described by the fields of ViTConfig.")
         object.__setattr__(self, "vocabulary", tuple(self.vocabulary))
         for name, choices in {"decoder": DECODERS, "memory": MEMORIES}.items():
             if getattr(self, name) not in choices:

@@ -58,7 +58,7 @@ def open_adapters(
     """
     file = find_adapters(path) or path
     shown = path.name or file.name
-    config = read_config(file, lora_alpha)
+    config = find_adapter_config(file, lora_alpha)
     adapters = read_named(file)
     weights, base_config = _find_base(shown, file.parent, base, config.base)
     merged, note = lora.merge_adapters(shown, read_named(weights), adapters, config)
@@ -77,7 +77,7 @@ def open_adapters(
     return replace(bundle, card=bundle.card.changed(note=told))
 
 
-def read_config(file: Path, lora_alpha: float | None) -> lora.AdapterConfig:
+def find_adapter_config(file: Path, lora_alpha: float | None) -> lora.AdapterConfig:
     """Read how a file's adapters are scaled. Raises ModelRejected where nothing says it."""
     if lora_alpha is not None:
         return lora.AdapterConfig(alpha=float(lora_alpha))
@@ -100,7 +100,7 @@ def merge_whole(file: Path, tensors: Tensors, lora_alpha: float | None) -> tuple
         beside = file.with_name(lora.CONFIG)
         named = lora.read_adapter_config(beside).base if beside.is_file() else ""
         raise ModelRejected(lora.say_base_is_missing(file.name, named))
-    return lora.merge_adapters(file.name, base, adapters, read_config(file, lora_alpha))
+    return lora.merge_adapters(file.name, base, adapters, find_adapter_config(file, lora_alpha))
 
 
 def _find_base(shown: str, beside: Path, base: Base | None, named: str) -> tuple[Path, Path | None]:

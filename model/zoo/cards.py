@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from model.card import Card
 from model.errors import CheckpointError
 
+MOST_QUOTED = 200  # characters of a file in a sentence
 _REQUIRED = {"task": str, "config": dict, "sha256": str}
 _OF_PHOTOS = ("normalisation", "resize")
 
@@ -125,7 +126,9 @@ def _sentence(path: Path, error: ValidationError) -> str:
 
 def unprepared(path: Path, why: object) -> str:
     """Say that a card does not tell how a photo becomes what the model takes."""
+    shown = "".join(c for c in str(why) if c.isprintable())
+    shown = shown if len(shown) <= MOST_QUOTED else shown[: MOST_QUOTED - 1] + "…"
     return (
-        f"The card of {path.name} does not say how a photo is normalised and resized ({why}). "
+        f"The card of {path.name} does not say how a photo is normalised and resized ({shown}). "
         "Train the model again, or fetch its card again."
     )
