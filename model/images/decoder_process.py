@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from model.errors import ImageRejected
-from model.images.limits import MAX_PIXELS, MAX_SECONDS
+from model.images.limits import MAX_PHONE_PIXELS, MAX_PIXELS, MAX_SECONDS
 from model.images.sentences import damaged, too_large, too_slow
 
 _PROGRAM = Path(__file__).with_name("decoder_program.py")
@@ -27,8 +27,8 @@ _SIGNALS_OF_TIME = (-24, -27)
 
 def decode(data: bytes, kind: str, max_side: int | None) -> Image.Image:
     """Decode a file to an upright RGB picture with sides of at most `max_side`."""
-    command = [sys.executable, "-I", str(_PROGRAM), kind, str(MAX_PIXELS), str(max_side or 0)]
-    command += [str(MAX_SECONDS), _path()]
+    numbers = (MAX_PHONE_PIXELS, MAX_PIXELS, max_side or 0, MAX_SECONDS)
+    command = [sys.executable, "-I", str(_PROGRAM), kind, *map(str, numbers), _path()]
     try:
         done = subprocess.run(command, input=data, capture_output=True, timeout=_SECONDS)
     except subprocess.TimeoutExpired as error:
@@ -43,7 +43,7 @@ def decode(data: bytes, kind: str, max_side: int | None) -> Image.Image:
         raise ImageRejected(f"This is a {name} picture. {cure or 'Export it as JPEG or PNG.'}")
     if done.returncode == _TOO_LARGE:
         width, height = map(int, done.stdout.split())
-        raise ImageRejected(too_large((width, height), reducible=False))
+        raise ImageRejected(too_large((width, height), reducible=False, most=MAX_PHONE_PIXELS))
     if done.returncode in _SIGNALS_OF_TIME:
         raise ImageRejected(too_slow(kind))
     raise ImageRejected(damaged(kind))

@@ -1,9 +1,10 @@
 """The program that `decoder_process` starts; it imports Pillow and nothing of the project.
 
-    python -I decoder_program.py KIND MAX_PIXELS MAX_SIDE SECONDS PATH
+    python -I decoder_program.py KIND MAX_PIXELS KEPT_PIXELS MAX_SIDE SECONDS PATH
 
 reads a file from its input and writes "WIDTH HEIGHT" and the bytes of RGB. It ends with 3 if
 there is no plug-in for KIND, with 4 if the picture is too large, and with 5 if it is damaged.
+A picture of more than KEPT_PIXELS is written at a half of its size.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ NO_PLUG_IN, TOO_LARGE, DAMAGED = 3, 4, 5
 MEMORY = 600_000_000
 
 
-def main(kind: str, max_pixels: int, max_side: int, seconds: float, path: str) -> int:
+def main(
+    kind: str, max_pixels: int, kept_pixels: int, max_side: int, seconds: float, path: str
+) -> int:
     """Decode standard input to standard output."""
     sys.path[:] = path.split(os.pathsep)
     from PIL import Image as images
@@ -40,7 +43,7 @@ def main(kind: str, max_pixels: int, max_side: int, seconds: float, path: str) -
             sys.stdout.write(f"{image.width} {image.height}")
             return TOO_LARGE
         image.load()
-        picture = _upright_rgb(image, max_side)
+        picture = _upright_rgb(image, max_side, kept_pixels)
         sys.stdout.buffer.write(b"%d %d\n" % picture.size + picture.tobytes())
         return 0
     except Exception:  # decoders raise nearly anything on a damaged file
@@ -78,13 +81,15 @@ def _bound(seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
 
 
-def _upright_rgb(image: Image, max_side: int) -> Image:
+def _upright_rgb(image: Image, max_side: int, kept_pixels: int) -> Image:
     from PIL import Image as images
     from PIL import ImageOps
 
+    factor = 2 if image.width * image.height > kept_pixels else 1
     if max_side and max(image.size) > max_side:
-        factor = max(1, max(image.size) // (2 * max_side))
-        image = _kept_exif(image, image.reduce(factor)) if factor > 1 else image
+        factor = max(factor, max(image.size) // (2 * max_side))
+    if factor > 1:
+        image = _kept_exif(image, image.reduce(factor))
     if image.has_transparency_data:
         layered = image.convert("RGBA")
         image = _kept_exif(image, images.new("RGB", layered.size, "white"))
@@ -101,4 +106,5 @@ def _kept_exif(image: Image, other: Image) -> Image:
 
 if __name__ == "__main__":
     _, kind, *numbers, path = sys.argv
-    sys.exit(main(kind, int(numbers[0]), int(numbers[1]), float(numbers[2]), path))
+    sizes = [int(number) for number in numbers[:3]]
+    sys.exit(main(kind, sizes[0], sizes[1], sizes[2], float(numbers[3]), path))

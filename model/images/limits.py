@@ -9,6 +9,8 @@ ENDINGS = (
 MAX_BYTES = 100_000_000
 MAX_PIXELS = 25_000_000
 """Largest picture in memory. What is larger is decoded at a fraction of its size, or refused."""
+MAX_PHONE_PIXELS = 51_000_000
+"""Largest AVIF or HEIC, which a process of its own decodes and reduces within its memory."""
 MAX_REDUCIBLE_PIXELS = 220_000_000
 """Largest picture of a format that can be decoded at a fraction of its size: JPEG and TIFF."""
 MAX_ASPECT = 20

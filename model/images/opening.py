@@ -19,7 +19,7 @@ from PIL import (
 )
 
 from model.errors import ImageRejected
-from model.images import bmp, decoder_process, gif, jpeg, png, tiff, webp
+from model.images import bmp, decoder_process, gif, jpeg, png, png_samples, tiff, webp
 from model.images.colours import Scaling, scale_grey, to_rgb
 from model.images.kinds import kind_of, recognise_kind
 from model.images.limits import ENDINGS, MAX_ASPECT, MAX_PIXELS, MAX_REDUCIBLE_PIXELS
@@ -40,7 +40,7 @@ _FORMATS = {
 }
 _FACTORS = (1, 2, 4, 8)
 _BLOCK = 16_384
-_NO_RANGE = "A range of values can be chosen in a TIFF, or a PNG of 16-bit grey; this is neither."
+_NO_RANGE = "A range of values can be chosen in a TIFF, or in a PNG of 16 bits; this is neither."
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,9 @@ def _decode(
     pared = pare(data)
     with plug_in(WatchedFile(pared.data, watch)) as image:
         factor = _factor(image.size, max_side, kind)
+        if kind == "PNG" and png_samples.has_deep_colours(pared.data):
+            picture, note = png_samples.open_samples(pared, value_range, watch)
+            return picture, pared.orientation, note
         if factor > 1:
             image.draft(None, (image.width // factor, image.height // factor))
         image.decodermaxblock = _BLOCK

@@ -29,7 +29,7 @@ def pare(data: bytes) -> Pared:
         elif name == b"iTXt" and data.startswith(_XMP, body):
             xmp = xmp or xmp_orientation(data[body : body + length])
         elif name == b"sBIT" and length:
-            bits = data[body]
+            bits = max(data[body : body + min(length, 3)], default=0)
         at = end
         if name == b"IEND":
             break

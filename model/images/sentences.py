@@ -19,9 +19,9 @@ def pixels(size: tuple[int, int]) -> str:
     return f"{size[0]:,} × {size[1]:,} pixels"
 
 
-def too_large(size: tuple[int, int], reducible: bool) -> str:
+def too_large(size: tuple[int, int], reducible: bool, most: int = MAX_PIXELS) -> str:
     """Say that a picture has too many pixels, with its number and the largest one."""
-    most = MAX_REDUCIBLE_PIXELS if reducible else MAX_PIXELS
+    most = MAX_REDUCIBLE_PIXELS if reducible else most
     other = "" if reducible else f" (as JPEG, {MAX_REDUCIBLE_PIXELS // 1_000_000})"
     return (
         f"The picture is too large: {pixels(size)}, {size[0] * size[1] / 1e6:,.1f} megapixels. "

@@ -60,9 +60,19 @@ def test_damaged_files_are_refused(write):
         assert opened.size == (64, 48)
 
 
+@pytest.mark.parametrize("write", [heic, avif])
+def test_a_phone_s_largest_photo_is_halved_and_a_larger_one_named(write, monkeypatch):
+    monkeypatch.setattr(decoder_process, "MAX_PIXELS", 2_000)
+    data = write(smooth(64, 48))
+    assert open_image(data).size == (32, 24)
+    monkeypatch.setattr(decoder_process, "MAX_PHONE_PIXELS", 3_000)
+    with pytest.raises(ImageRejected, match=r"64 × 48 pixels.*At most"):
+        open_image(data)
+
+
 def test_a_large_claim_is_refused_by_its_header():
     data = avif(smooth(64, 48))
-    data = data.replace(struct.pack(">II", 64, 48), struct.pack(">II", 8_000, 6_000))
+    data = data.replace(struct.pack(">II", 64, 48), struct.pack(">II", 9_000, 6_000))
     with pytest.raises(ImageRejected):
         open_image(data)
 

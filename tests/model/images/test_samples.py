@@ -87,6 +87,50 @@ def test_fewer_bits_in_sixteen_are_shown_by_the_bits_they_use(kind, bits, whole)
     assert f"{bits} of 16 bits" in opened.note and f"{whole:,}" in opened.note
 
 
+def deep_png(samples: np.ndarray) -> bytes:
+    """Write samples (rows, columns, 2 to 4) of 16 bits; each row is filtered in another way."""
+    rows, columns, count = samples.shape
+    lines = samples.astype(">u2").reshape(rows, -1).view(np.uint8).astype(int)
+    step = 2 * count
+    left = np.pad(lines, ((0, 0), (step, 0)))[:, :-step]
+    up = np.pad(lines, ((1, 0), (0, 0)))[:-1]
+    corner = np.pad(up, ((0, 0), (step, 0)))[:, :-step]
+    a, b, c = (np.abs(left + up - corner - near) for near in (left, up, corner))
+    paeth = np.where((a <= b) & (a <= c), left, np.where(b <= c, up, corner))
+    guesses = [0 * lines, left, up, (left + up) // 2, paeth]
+    body = b"".join(
+        bytes((y % 5,)) + ((lines[y] - guesses[y % 5][y]) % 256).astype(np.uint8).tobytes()
+        for y in range(rows)
+    )
+    kind = {2: 4, 3: 2, 4: 6}[count]
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", columns, rows, 16, kind, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(body))
+    return b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_colours_of_16_bits_keep_them_until_they_are_scaled(count, bits):
+    whole = 2**bits - 1
+    samples = CHANCE.integers(0, whole + 1, (11, 9, count))
+    samples[0, 0, 0] = whole
+    if count != 3:
+        samples[..., -1] = 65_535  # nothing shines through
+    opened = open_picture(deep_png(samples))
+    colours = samples[..., :1] if count == 2 else samples[..., :3]
+    gap = np.abs(np.asarray(opened.image, int) - colours * 255 / whole)
+    assert gap.max() <= 0.5001
+    assert bool(opened.note) == (bits < 16)
+
+
+def test_colours_of_16_bits_lie_on_white_and_take_a_range():
+    samples = np.zeros((4, 4, 4), int)
+    samples[..., 0], samples[0, 0, 3] = 3_000, 65_535
+    opened = open_image(deep_png(samples), value_range=(0, 4_000))
+    assert opened.getpixel((0, 0)) == (191, 0, 0)
+    assert opened.getpixel((1, 1)) == (255, 255, 255)
+
+
 def test_twelve_packed_bits():
     values = np.linspace(0, 4095, 20 * 10).reshape(10, 20).round().astype(int)
     bits = (values[..., None] >> np.arange(11, -1, -1)) & 1

@@ -111,7 +111,7 @@ def test_a_file_that_is_no_model_is_a_sentence(app):
     app.button[2].click().run()
     assert not app.exception
     assert app.error[0].value.endswith(".")
-    assert "mine.pt is no file of weights" in app.error[0].value
+    assert "mine.pt holds text, not weights" in app.error[0].value
 
 
 def own_file(app, net, name="mine.safetensors", **said):
