@@ -17,6 +17,10 @@ class ModelRejected(ValueError):
     """A model that cannot be opened; the message says why and what to do."""
 
 
+class HeadRejected(ModelRejected):
+    """A model whose encoder is complete, with another head than its config describes."""
+
+
 class CheckpointError(ValueError):
     """A checkpoint that cannot be opened or written; the message says why and what to do."""
 

@@ -157,7 +157,7 @@ def _decode(
     with plug_in(WatchedFile(pared.data, watch)) as image:
         factor = _factor(image.size, max_side, kind)
         if kind == "PNG" and png_samples.has_deep_colours(pared.data):
-            picture, note = png_samples.open_samples(pared, value_range, watch)
+            picture, note = png_samples.open_deep_colours(pared, value_range, watch)
             return picture, pared.orientation, note
         if factor > 1:
             image.draft(None, (image.width // factor, image.height // factor))

@@ -24,7 +24,7 @@ def has_deep_colours(data: bytes) -> bool:
     return data[24:26] in (bytes((16, kind)) for kind in (_RGB, _GREY_ALPHA, _RGB_ALPHA))
 
 
-def open_samples(
+def open_deep_colours(
     pared: Pared, value_range: tuple[float, float] | str | None, watch: Watch
 ) -> tuple[Image.Image, str]:
     """Decode and scale to 8 bits: RGB on white, and a note if a range was chosen for it."""

@@ -18,7 +18,7 @@ from model.bundle import Bundle
 from model.captioning.base import CaptioningNet
 from model.captioning.caption import CaptionBundle
 from model.card import Card
-from model.errors import CheckpointError, ModelNotFound, ModelRejected
+from model.errors import CheckpointError, HeadRejected, ModelNotFound, ModelRejected
 from model.nets.fixed_seed import with_fixed_seed
 from model.preprocessing import Resize, check_normalisation
 from model.tokens import pair
@@ -36,8 +36,10 @@ from model.zoo.hubs.hugging_face_folder import (
     open_folder,
     read_facts,
 )
+from model.zoo.hubs.timm_folder import is_timm_config, open_timm_folder, read_timm_facts
 from model.zoo.hubs.timm_models import open_timm
 from model.zoo.hubs.torchvision_models import open_torchvision
+from model.zoo.known_formats import some
 
 HUBS = {"torchvision": open_torchvision, "timm": open_timm, "hf": open_hugging_face}
 # Keys of a card that are about the weights, not about the architecture.
@@ -220,9 +222,7 @@ def _load_file(path: Path, trained: bool, **own: Any) -> Bundle:
                 f"The config.json in {path.name} says {', '.join(own)}. Say such things only with "
                 "a file of weights."
             )
-        if find_spec("transformers") is None:
-            return _load_with_config(find_weights(path), path / CONFIG, trained, {})
-        return open_folder(path, trained)
+        return _load_folder(path, trained)
     if path.is_dir():
         raise ModelRejected(_name_folder(path))
     if not _is_file(path):
@@ -230,6 +230,10 @@ def _load_file(path: Path, trained: bool, **own: Any) -> Bundle:
     beside = path.with_suffix(".json")
     configs = [beside, path.with_name(CONFIG)] if WEIGHTS.fullmatch(path.name) else [beside]
     config = next(filter(is_hugging_face_config, configs), None)
+    if WEIGHTS.fullmatch(path.name) and is_timm_config(configs[-1]):
+        if not own:
+            return _load_folder(path.parent, trained)
+        own = read_timm_facts(configs[-1]) | own
     if config:
         bundle = _load_with_config(path, config, trained, own)
     elif not own and _is_file(beside):
@@ -240,8 +244,37 @@ def _load_file(path: Path, trained: bool, **own: Any) -> Bundle:
     return bundle if trained or config else untrained(bundle)
 
 
+def _load_folder(path: Path, trained: bool) -> Bundle:
+    """Open a folder with a config.json by the library that wrote it, or else by its tensors."""
+    config = path / CONFIG
+    if is_timm_config(config):
+        if find_spec("timm") is None:
+            return own_files.load_own_file(find_weights(path), **read_timm_facts(config))
+        return open_timm_folder(path, trained)
+    if find_spec("transformers") is None:
+        return _load_with_config(find_weights(path), config, trained, {})
+    try:
+        return open_folder(path, trained)
+    except HeadRejected:  # of another shape: kept where it is understood, else left out
+        facts, fields = read_facts(config)
+        facts.pop("classes", None)
+    try:
+        bundle = own_files.load_own_file(find_weights(path), **facts)
+    except ModelRejected:
+        return open_folder(path, trained, head=False)
+    named = replace(bundle, name=path.resolve().name)
+    return replace(named, **fields) if _fits(fields, bundle) else named
+
+
+def _fits(fields: dict[str, Any], bundle: Bundle) -> bool:
+    return "resize" in fields and fields["resize"].size == bundle.image_size
+
+
 def _name_folder(path: Path) -> str:
     """Say what a folder without config.json is, and what to give."""
+    inner = sorted(each.name for each in path.iterdir() if _is_file(each / CONFIG))
+    if inner:
+        return f"{path.name[:100]} holds folders of models. Give one of them: {some(inner)}."
     return name_foreign_folder(path.name, names_in(path)) or (
         f"{path.name[:100]} is a folder without {CONFIG}. Give the file of weights in it, or a "
         "folder that save_pretrained() of transformers has written."
@@ -257,7 +290,7 @@ def _load_with_config(path: Path, config: Path, trained: bool, own: dict[str, An
         if own or config.name != CONFIG:
             raise
         return open_folder(path.parent, trained)  # an architecture that only transformers has
-    if "resize" in fields and fields["resize"].size == bundle.image_size:
+    if _fits(fields, bundle):
         bundle = replace(bundle, **fields)
     return bundle if trained else untrained(bundle)
 

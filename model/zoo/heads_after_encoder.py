@@ -62,6 +62,9 @@ def attach_head(
             renamed = renamed | known
         else:
             theirs[name] = tensor
+    if "head.bias" in renamed and "head.weight" not in renamed:  # it is made anew at each call
+        renamed, gone = _without_head(source, tensors, renamed, theirs, ("head",))
+        return renamed, gone
     if "norm.weight" in renamed and "norm_of_mean.weight" in renamed:
         # A norm of the mean after the norm of the tokens, for which our model has no place.
         return _without_head(source, tensors, renamed, theirs, ("head", "norm_of_mean"))

@@ -14,6 +14,7 @@ SAVE = "Save it with torch.save(model.state_dict(), PATH)."
 AS_TRAINED = "Save the model's weights as they were trained, before they are quantised."
 MAX_TENSORS = 4_000  # the largest CLIP has 1,300
 MAX_DEPTH = 5  # of keys in keys
+MAX_PLACES = 20  # of a list in which a network may lie
 
 # Of several networks in one file the first in this order is taken.
 _WRAPPERS = (
@@ -132,9 +133,13 @@ def _why_none(file: str, content: Any, mappings: list[_Mapping]) -> str:
 def _mappings(content: Any, keys: tuple[str, ...], seen: set[int]) -> Iterator[_Mapping]:
     """Iterate over the mappings in a file that may be a network's."""
     items = items_of(content)
-    if not isinstance(items, dict) or id(items) in seen or len(keys) > MAX_DEPTH:
+    if not isinstance(items, dict | list | tuple) or id(items) in seen or len(keys) > MAX_DEPTH:
         return
     seen.add(id(items))
+    if not isinstance(items, dict):
+        for place, value in enumerate(items[:MAX_PLACES]):
+            yield from _mappings(value, (*keys, str(place)), seen)
+        return
     yield _Mapping(
         keys,
         {str(key): value for key, value in items.items() if isinstance(value, StoredTensor)},

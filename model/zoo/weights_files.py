@@ -51,6 +51,7 @@ PART = re.compile(r"(.*-)(\d{5})-of-(\d{5})(\.\w+)?")
 _PREFIXES = ("module.", "model.", "net.", "backbone.")
 # What wrappers of modules put into names, at any place.
 _WRAPPED = re.compile(r"(^|(?<=\.))(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+_OF_PICKLE = "torch.storage._load_from_bytes"
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 
 
@@ -146,6 +147,11 @@ def _read_file(path: Path, network: str | None) -> tuple[_Found, dict[str, str]]
         raise
     except ForeignProgram as error:
         shown = "".join(c for c in error.name if c.isprintable())[:60]
+        if error.name == _OF_PICKLE:
+            raise ModelRejected(
+                f"{path.name} was written by pickle.dump, and holds each tensor as a program. Save "
+                "the tensors where they were made: torch.save(pickle.load(FILE), PATH)."
+            ) from error
         raise ModelRejected(
             f"{path.name} holds more than tensors ({shown}), and opening that could run a "
             f"stranger's program. Nothing of it was run. {SAVE}"

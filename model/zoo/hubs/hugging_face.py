@@ -35,7 +35,10 @@ def repository_named(name: str) -> Repository:
 
 
 def open_repository(
-    repository: Repository, trained: bool, size: tuple[int, int] | None = None
+    repository: Repository,
+    trained: bool,
+    size: tuple[int, int] | None = None,
+    head: bool = True,
 ) -> Bundle:
     """Open the model whose files a repository holds, as `open_hugging_face` does."""
     import_library("transformers")
@@ -44,4 +47,4 @@ def open_repository(
         if size is not None:
             raise ModelRejected(f"{repository.full_name} is a captioner: it has one picture size.")
         return open_hub_captioner(repository, kind, config, trained)
-    return open_classifier(repository, config, trained, size)
+    return open_classifier(repository, config, trained, size, head)

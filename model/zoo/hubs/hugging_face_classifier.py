@@ -70,7 +70,11 @@ class HubClassifier(nn.Module):
 
 
 def open_classifier(
-    repository: Repository, config: Any, trained: bool, size: tuple[int, int] | None = None
+    repository: Repository,
+    config: Any,
+    trained: bool,
+    size: tuple[int, int] | None = None,
+    head: bool = True,
 ) -> Bundle:
     """Open a classifier, or the image encoder of a model that is none.
 
@@ -79,13 +83,18 @@ def open_classifier(
         config: Its config.
         trained: Whether to load the weights; else they are random.
         size: Height and width of the pictures, where others are wanted than the model's own.
+        head: Whether a classifier keeps its head; False where the weights have another one.
+
+    Raises:
+        HeadRejected: The weights have another head than the config describes.
+        ModelRejected: It makes no model that Saccade can show.
     """
     full = repository.full_name
     transformers = import_library("transformers")
     auto = transformers.AutoModel
     processor = repository.image_processor(config)
     seen = getattr(config, "vision_config", None) or config
-    if any("ForImageClassification" in kind for kind in config.architectures or ()):
+    if head and any("ForImageClassification" in kind for kind in config.architectures or ()):
         auto = transformers.AutoModelForImageClassification
     else:
         config = seen  # the image tower of a model of images and text
@@ -120,6 +129,8 @@ def open_classifier(
         classes=_labels(config) if auto is not transformers.AutoModel else None,
     )
     notes = []
+    if not head:
+        notes.append("Its head is another one than its config describes, and is left out.")
     if not repository.has_processor():
         notes.append(f"Normalisation and resizing are assumed: there is no {PROCESSOR}.")
     if channels not in (1, 3):

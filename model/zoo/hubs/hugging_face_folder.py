@@ -149,13 +149,19 @@ def find_weights(folder: Path) -> Path:
     return (safe or found)[0]
 
 
-def open_folder(path: Path, trained: bool) -> Bundle[nn.Module]:
+def open_folder(path: Path, trained: bool, head: bool = True) -> Bundle[nn.Module]:
     """Open a folder with config.json and weights, of any architecture that a hub's may have.
 
+    Args:
+        path: The folder.
+        trained: Whether to load the weights.
+        head: Whether a classifier keeps its head.
+
     Raises:
+        HeadRejected: The weights have another head than the config describes.
         ModelNotFound: A file of it is missing, or the package transformers.
         ModelRejected: It makes no model that Saccade can show.
     """
     path = path.resolve()
-    bundle = open_repository(Folder(str(path)), trained)
+    bundle = open_repository(Folder(str(path)), trained, head=head)
     return replace(bundle, name=bundle.name.removeprefix("Hugging Face folder/"))

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from model.errors import ModelNotFound, ModelRejected
+from model.errors import HeadRejected, ModelNotFound, ModelRejected
 from model.preprocessing import Resize
 from model.tokens import MAX_SIDE, pair
 from model.zoo.hubs.config_numbers import read_json
@@ -129,10 +129,14 @@ class Repository:
         options = {"dtype": torch.float32, "output_loading_info": True}
         net, report = self.load_weights(auto, config, **options)
         missing = [key for key in report["missing_keys"] if "pooler" not in key]
-        if missing or report["mismatched_keys"]:
-            raise ModelRejected(
+        missing += [str(name) for name, *_ in report["mismatched_keys"]]
+        if missing:
+            encoder = f"{net.base_model_prefix}."
+            inside = [name for name in missing if name.startswith(encoder)]
+            whole = type(net).__name__.endswith("Model")
+            raise (ModelRejected if inside or whole else HeadRejected)(
                 f"The weights of {self.full_name} are not those of its config: "
-                f"{len(missing) + len(report['mismatched_keys'])} are missing or of another shape. "
+                f"{len(missing)} are missing or of another shape. "
                 "Choose another model."
             )
         return net

@@ -58,6 +58,27 @@ def open_timm(name: str, trained: bool, size: tuple[int, int] | None = None) -> 
 
     check_size(full, make)
     net: Any = _fetch_model(timm, name, sized) if trained else with_fixed_seed(make)
+    return bundle_of(timm, full, net, trained, size)
+
+
+def bundle_of(
+    timm: ModuleType,
+    full: str,
+    net: Any,
+    trained: bool,
+    size: tuple[int, int] | None = None,
+    labels: list[str] | None = None,
+) -> Bundle:
+    """Make the bundle of a model of timm, prepared as its own config says.
+
+    Args:
+        timm: The library.
+        full: The model's name.
+        net: The model.
+        trained: Whether its weights are.
+        size: Height and width of the pictures, where others are wanted than the model's own.
+        labels: Names of the classes, where they are known.
+    """
     rule = timm.data.resolve_data_config(pretrained_cfg=net.pretrained_cfg, model=net)
     own = tuple(rule["input_size"][1:])
     return make_bundle(
@@ -69,7 +90,7 @@ def open_timm(name: str, trained: bool, size: tuple[int, int] | None = None) -> 
         resize=_resize(rule, own) if size in (None, own) else Resize(size),
         mean=rule["mean"],
         std=rule["std"],
-        classes=_classes(timm, net),
+        classes=labels if labels and len(labels) == net.num_classes else _classes(timm, net),
         licence=net.pretrained_cfg.get("license"),
     )
 

@@ -107,6 +107,84 @@ def test_without_a_processor_it_says_what_is_assumed(folder):
     assert "assumed" in bundle.card.note
 
 
+@pytest.mark.parametrize("kind", ["ViT", "Swin"])
+@pytest.mark.parametrize("layers", [1, 2])
+@torch.no_grad()
+def test_a_replaced_head_never_blocks_the_encoder(folder, kind, layers):
+    net = save(folder, kind)
+    width = net.config.hidden_size
+    net.classifier = torch.nn.Sequential(*[torch.nn.Linear(width, width) for _ in range(layers)])
+    net.save_pretrained(folder)
+    bundle = zoo.load(folder)
+    images = torch.randn(2, 3, 32, 32)
+    answer = bundle.net(images)
+    assert bundle.name == "mine"
+    if kind == "ViT" and layers == 1:  # one Linear is understood, whatever it is called
+        wanted = net(pixel_values=images).logits
+    elif kind == "ViT":
+        wanted = net.vit(pixel_values=images).last_hidden_state[:, 0]
+        assert "classifier.0.weight" in bundle.card.left_out
+    else:
+        wanted = net.swin(pixel_values=images).last_hidden_state.mean(1)
+        assert "head" in bundle.card.note
+    assert (answer - wanted).abs().max() < 1e-4 * wanted.abs().max()
+
+
+def timm_folder(folder, **more):
+    """A folder as timm's repositories on the hub are, and the model in it."""
+    timm = pytest.importorskip("timm")
+    settings = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 4}
+    torch.manual_seed(0)
+    net = timm.create_model("vit_tiny_patch16_224", num_classes=3, **settings).eval()
+    folder.mkdir(exist_ok=True)
+    save_file(net.state_dict(), folder / "model.safetensors")
+    stated = {"mean": [0.1, 0.2, 0.3], "std": [0.5] * 3, "input_size": [3, 32, 32]}
+    config = {
+        "architecture": "vit_tiny_patch16_224",
+        "num_classes": 3,
+        "model_args": settings,
+        "label_names": ["ant", "bee", "wasp"],
+        "pretrained_cfg": stated,
+    }
+    (folder / "config.json").write_text(json.dumps(config | more))
+    return net
+
+
+@torch.no_grad()
+def test_a_clone_of_a_folder_of_timm(folder):
+    net = timm_folder(folder)
+    for path in (folder, folder / "model.safetensors"):
+        bundle = zoo.load(path)
+        images = torch.randn(2, 3, 32, 32)
+        assert torch.allclose(bundle.net(images), net(images), atol=1e-5)
+        assert bundle.classes == ["ant", "bee", "wasp"] and bundle.mean == (0.1, 0.2, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        ({"architecture": "local-dir:/etc"}, "does not have"),
+        ({"architecture": "hf-hub:me/evil"}, "does not have"),
+        ({"num_classes": 10**12}, "cannot be used"),
+        ({"model_args": {"depth": 10**6}}, "no model|cannot be used"),
+        ({"model_args": {"img_size": 31}}, "not those of its config|no model"),
+    ],
+)
+def test_a_config_of_timm_names_no_place_and_no_size_without_bounds(folder, more, word):
+    timm_folder(folder, **more)
+    with pytest.raises(ModelRejected, match=word):
+        zoo.load(folder)
+
+
+def test_a_config_of_timm_sets_nothing_but_sizes(folder):
+    """timm would fetch or read what `checkpoint_path` and `pretrained` say."""
+    timm_folder(folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["model_args"] |= {"checkpoint_path": "/etc/passwd", "pretrained": True}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert zoo.load(folder).tokens.grid == (4, 4)
+
+
 def test_random_weights_need_no_file_of_weights(folder):
     save(folder)
     (folder / "model.safetensors").unlink()

@@ -900,6 +900,7 @@ def test_a_linear_beside_a_backbone_is_its_head(file, name):
         {"neck": nn.Conv2d(128, 8, 1), "fc": nn.Linear(128, 3)},
         {"decoder_blocks.0.attn.qkv": nn.Linear(16, 48), "decoder_embed": nn.Linear(128, 16)},
         {"fc.1": nn.BatchNorm1d(128), "fc.2": nn.Linear(128, 3)},
+        {"heads.head": nn.utils.parametrizations.weight_norm(nn.Linear(128, 3))},
     ],
 )
 def test_what_is_not_understood_after_the_encoder_is_left_out_and_listed(file, others):

@@ -191,6 +191,17 @@ def test_tensors_are_found_below_any_key(tmp_path, keys):
     assert_same(weights_files.read_weights(path).tensors, STATE)
 
 
+@pytest.mark.parametrize("wrap", [lambda s: [3, s], lambda s: ({"model": s}, {"lr": 1})])
+def test_a_network_in_a_short_list_is_found(file, wrap):
+    torch.save(wrap(STATE), file)
+    assert_same(weights_files.read_weights(file).tensors, STATE)
+
+
+def test_a_pickle_of_pickle_dump_is_named(file):
+    file.write_bytes(pickle.dumps(STATE))
+    assert "pickle.dump" in sentence(file)
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 def test_views_of_one_storage_are_read_as_torch_reads_them(file, legacy):
     base = torch.arange(24.0).reshape(4, 6)
