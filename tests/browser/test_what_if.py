@@ -103,3 +103,26 @@ def test_a_finger_hides_patches(browser, server):
     wait_until_idle(page)
     assert "patches" in words(page)
     context.close()
+
+
+def test_explore_and_captions_lead_here_with_just_that_switched_off(visit):
+    page = visit("?photo=coffee&model=cifar10&layer=2&head=3&from=r2c3&held=yes")
+    page.get_by_text("Without head 3").wait_for()
+    wait_until_idle(page)
+    page.get_by_text("Without head 3").click()
+    page.wait_for_url(lambda url: "what_if" in url and "off=2.3" in url)
+    page.locator(".what_if .pair").first.wait_for()
+    assert "head 3 of layer 2" in words(page) and "hidden" not in page.url
+    page.go_back()
+    link = page.get_by_text("Without this patch")
+    link.wait_for()
+    other = visit(link.get_attribute("href"))  # as somebody opens it who was sent the link
+    other.wait_for_url(lambda url: "hidden=10" in url and "&off=" not in url)
+    page = visit("captions?captioner=scenes-captioner&scene=3&layer=1&head=2")
+    page.get_by_text("Without head 2").wait_for()
+    wait_until_idle(page)
+    page.get_by_text("Without head 2").click()
+    page.wait_for_url(lambda url: "of=captioner" in url and "off=2.2" in url)
+    page.locator(".what_if .pair").first.wait_for()
+    wait_until_idle(page)
+    assert "head 2 of cross-attention 1" in words(page)

@@ -72,6 +72,7 @@ def caption_payload(
     summary: str = "",
     key: str = "",
     revision: str = "",
+    what_if: str = "",
 ) -> bytes:
     """Pack a caption, its maps and its photo.
 
@@ -88,6 +89,7 @@ def caption_payload(
         summary: plain text under the words.
         key: tells this caption from others.
         revision: names the view with which it begins, in what the browser reports.
+        what_if: the address at which this captioner and picture are tried; none without it.
     """
     objects = objects or Objects()
     header = {
@@ -102,6 +104,10 @@ def caption_payload(
         "unknown": list(caption.unknown),
         "given": given,
         "summary": summary,
+        "whatIf": what_if,
+        # Rows of the sheet on What if: self- and cross-attention of each layer in turn. A decoder
+        # without self-attention has no heads to switch off.
+        "crossRows": [2 * i + 1 for i in range(len(caption.self_))],
         "layers": [len(layer) for layer in caption.cross],
         "grid": grid,
         "prefix": list(prefix),

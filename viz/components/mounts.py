@@ -55,8 +55,12 @@ def address(header: Mapping[str, Any], key: str) -> None:
 
 
 def explorer(payload: bytes, key: str = "explorer") -> None:
-    """Mount the explorer."""
-    _explorer(data=payload, key=key, on_lost_change=_run_again)
+    """Mount the explorer.
+
+    Where somebody asks what happens without a head or a patch, these are at
+    ``st.session_state[key]["without"]`` in the next run: "off" or "hidden".
+    """
+    _explorer(data=payload, key=key, on_lost_change=_run_again, on_without_change=_run_again)
 
 
 def sheet(payload: bytes, key: str = "sheet") -> None:
@@ -83,7 +87,7 @@ def captions(
     """Mount a caption with its maps (see ``viz.components.caption_payload``).
 
     What the user did is at ``st.session_state[key]``: "continue"
-    (the words to begin with), "beam" (the number of a beam).
+    (the words to begin with), "beam" (the number of a beam), "without" as of `explorer`.
     """
     _captions(
         data=payload,
@@ -91,6 +95,7 @@ def captions(
         on_lost_change=_run_again,
         on_continue_change=on_continue,
         on_beam_change=on_beam,
+        on_without_change=_run_again,
     )
 
 

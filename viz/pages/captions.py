@@ -26,6 +26,7 @@ from viz.pages.shared.state import Captions, Scene, read_link
 from viz.pages.shared.text import plain
 from viz.pages.shared.use_as_b import offer_as_b
 from viz.pages.shared.view import CaptionView, LinkedCaptionView
+from viz.pages.without_it import go_on_captioning_without, what_if_address
 from viz.pictures.caption_strip import animation, strip
 
 BY_CHANCE = 0
@@ -107,7 +108,8 @@ def page() -> None:
     shown = _ask_captioner(bundle, photo)
     objects = _find_objects(bundle, shown.caption, drawn)
     view, begun = _fit_view(shown, objects)
-    _show_caption(bundle, photo, shown, objects, begun)
+    go_on_captioning_without(Captions.component, bundle, photo)
+    _show_caption(bundle, photo, drawn is not None, shown, objects, begun)
     if objects.named:
         st.caption(_pointing_score(objects))
     with st.container(horizontal=True):
@@ -270,7 +272,12 @@ def _question(bundle: CaptionBundle, photo: Picture) -> Question:
 
 
 def _show_caption(
-    bundle: CaptionBundle, photo: Picture, shown: ShownCaption, objects: Objects, begun: CaptionView
+    bundle: CaptionBundle,
+    photo: Picture,
+    drawn: bool,
+    shown: ShownCaption,
+    objects: Objects,
+    begun: CaptionView,
 ) -> None:
     """Mount the caption; the browser gets a new payload only for another caption."""
     payload = caption_payload(
@@ -286,6 +293,7 @@ def _show_caption(
         objects=objects,
         memory_of_one=bundle.memory_of_one,
         summary=_summary(shown),
+        what_if=what_if_address({"of": "captioner"} | _subject_params(photo, drawn)),
         key=shown.question.key,
         revision=browser.caption_revision(shown.question.key),
     )
@@ -491,15 +499,12 @@ def _maps(bundle: CaptionBundle, caption: Caption, view: CaptionView) -> np.ndar
 
 def _url_params(photo: Picture, drawn: bool, view: CaptionView) -> dict[str, str]:
     """Write what the page shows into the parameters of an address."""
-    captioner, number = Captions.captioner, Scene.number
-    subject = number.param.write(number.get()) if drawn else address.PHOTO.write(photo.name_in_link)
     chance = {}
     if Captions.beams.get() == BY_CHANCE:
         chance = Captions.temperature.url_params() | Captions.draw.url_params()
     given, typed = " ".join(Captions.given.get()), Captions.typed.get()
     return (
-        captioner.param.write(captioner.get())
-        | subject
+        _subject_params(photo, drawn)
         | address.CAPTION_LAYER.write(view.layer)
         | address.CAPTION_HEAD.write(view.head)
         | address.WORD.write(view.word)
@@ -508,6 +513,12 @@ def _url_params(photo: Picture, drawn: bool, view: CaptionView) -> dict[str, str
         | address.GIVEN.write_changed(given if len(given) <= address.LONGEST else "")
         | address.TEXT.write_changed(typed if len(typed) <= address.LONGEST else "")
     )
+
+
+def _subject_params(photo: Picture, drawn: bool) -> dict[str, str]:
+    captioner, number = Captions.captioner, Scene.number
+    subject = number.param.write(number.get()) if drawn else address.PHOTO.write(photo.name_in_link)
+    return captioner.param.write(captioner.get()) | subject
 
 
 page()

@@ -17,6 +17,7 @@ from viz.pages.shared.rollout_texts import DISCARD_HELP, FUSION_HELP
 from viz.pages.shared.session import Session, begin_page, chosen_layers, session_url_params
 from viz.pages.shared.state import Explore, Shared
 from viz.pages.shared.text import plain
+from viz.pages.without_it import classifier_address, go_without
 
 Header = dict[str, Any]
 """Entries of a payload's header."""
@@ -32,6 +33,7 @@ def page() -> None:
         "choose. Click to hold a patch; the arrow keys then go on from it.",
         paste=True,
     )
+    go_without(Explore.explorer, session)
     header = _view_header(session)
     _show_explorer(session, header)
     _show_size(session)
@@ -71,6 +73,7 @@ def _show_explorer(session: Session, header: Header) -> None:
         "image": session.recorded.key,
         "model": session.bundle.name,
         "upload": Shared.upload.name,
+        "whatIf": classifier_address(session),
         "classes": guesses,
         "note": UNSURE if guesses else "",
     }

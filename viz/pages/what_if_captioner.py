@@ -9,7 +9,6 @@ import streamlit as st
 
 from model import zoo
 from model.captioning.caption import CaptionBundle
-from model.errors import NothingRecorded
 from viz.pages import what_if_parts as parts
 from viz.pages import what_if_words as words
 from viz.pages.inside_head_captioner import NONE_HERE
@@ -22,7 +21,13 @@ from viz.pages.shared.session import begin_session
 from viz.pages.shared.state import Scene, WhatIf, read_link
 from viz.pages.shared.text import plain
 from viz.pages.what_if_answers import Subject, draw_at_random
-from viz.pages.what_if_captions import AttendingLayer, TriedCaption, attending_layers, try_caption
+from viz.pages.what_if_captions import (
+    AttendingLayer,
+    TriedCaption,
+    layers_of_caption,
+    subject_of_caption,
+    try_caption,
+)
 from viz.pages.what_if_experiment import Experiment
 
 NO_WORDS = "The captioner has written nothing for this picture. Choose another."
@@ -50,22 +55,10 @@ def show_caption_trials(question: str, lead: str, show_subjects: Callable[[], No
     if not caption.words:
         st.info(NO_WORDS, icon=":material/info:")
         return
-    last = bundle.word(caption.words, len(caption.words) - 1)
-    numbers = (*last.before, last.number)
-    try:
-        layers = attending_layers(bundle, shown, numbers)
-    except NothingRecorded:
-        layers = []
+    subject = subject_of_caption(bundle, shown, caption.words)
+    layers = layers_of_caption(bundle, shown, subject.words)
+    if not layers:
         notes.append(NO_HEADS)
-    subject = Subject(
-        bundle,
-        shown.key,
-        shown.image,
-        tuple(layer.name for layer in layers),
-        tuple(layer.heads for layer in layers),
-        tuple(range(len(layers))),
-        words=numbers,
-    )
     about = parts.About(subject.numbers, subject.heads, subject.layout.patches)
     notes += parts.begin_history(about)
     if notes:

@@ -1,5 +1,6 @@
 """What a captioner writes with heads off and patches hidden, each computed once for everybody."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -8,6 +9,7 @@ import torch
 
 from model.captioning.caption import CaptionBundle
 from model.datasets.vocabulary import START
+from model.errors import NothingRecorded
 from model.recording.recorder import AttentionRecorder
 from viz.pages.shared.captions_written import WORDS
 from viz.pages.shared.picture import Picture
@@ -56,6 +58,32 @@ def attending_layers(
         grid = bundle.tokens.grid if record.kind == "cross" else (queries, keys)
         found.setdefault(record.name, AttendingLayer(record.name, record.kind, number, heads, grid))
     return list(found.values())
+
+
+def layers_of_caption(
+    bundle: CaptionBundle, picture: Picture, words: tuple[int, ...]
+) -> list[AttendingLayer]:
+    """List the modules of a decoder that attend; none where it has no heads."""
+    try:
+        return attending_layers(bundle, picture, words)
+    except NothingRecorded:
+        return []
+
+
+def subject_of_caption(bundle: CaptionBundle, shown: Picture, words: Sequence[str]) -> Subject:
+    """Describe a captioner, a picture and the caption that it wrote."""
+    last = bundle.word(words, len(words) - 1)
+    numbers = (*last.before, last.number)
+    layers = layers_of_caption(bundle, shown, numbers)
+    return Subject(
+        bundle,
+        shown.key,
+        shown.image,
+        tuple(layer.name for layer in layers),
+        tuple(layer.heads for layer in layers),
+        tuple(range(len(layers))),
+        words=numbers,
+    )
 
 
 @dataclass(frozen=True)

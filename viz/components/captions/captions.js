@@ -9,6 +9,7 @@ import { clamp, nextPatch, patchAt } from "../shared/grid.js";
 import { ARROWS, fitHead, isShortcut, nextOf } from "../shared/navigation.js";
 import { beginCaptionView } from "../shared/shared_view.js";
 import { headName } from "../shared/text.js";
+import { WithoutLinks } from "../shared/without.js";
 import { Choices } from "./choices.js";
 import { CaptionMaps } from "./maps.js";
 import { Pictures } from "./pictures.js";
@@ -28,6 +29,7 @@ class Captions extends Component {
     this.choices = new Choices(this);
     this.triangle = new Triangle(this);
     this.pictures = new Pictures(this);
+    this.without = new WithoutLinks(this);
     this.listen();
   }
 
@@ -237,6 +239,15 @@ class Captions extends Component {
     this.choices.show();
     this.triangle.markWord();
     this.pictures.draw();
+    this.showWithout();
+  }
+
+  // The chosen head and the held patch may be tried on the page What if.
+  showWithout() {
+    const { layer, head } = this.view;
+    const row = this.header.crossRows[layer];
+    const off = typeof head === "number" && row !== undefined ? [row, row + 1, head] : null;
+    this.without.show(this.header.whatIf, off, this.held);
   }
 
   showReadout() {

@@ -7,6 +7,7 @@ import { setText } from "../shared/controls.js";
 import { centreOf, clamp, nextPatch, patchAt, sameToken } from "../shared/grid.js";
 import { ARROWS, fitHead, isShortcut, nextOf } from "../shared/navigation.js";
 import { beginView } from "../shared/shared_view.js";
+import { WithoutLinks } from "../shared/without.js";
 import { ControlPanel, headsAndFusions } from "./control_panel.js";
 import { Pictures } from "./pictures.js";
 import { announcement, Readout } from "./readout.js";
@@ -21,6 +22,7 @@ class Explorer extends Component {
     this.panel = new ControlPanel(this);
     this.pictures = new Pictures(this);
     this.readout = new Readout(this);
+    this.without = new WithoutLinks(this);
     this.listen();
   }
 
@@ -77,7 +79,16 @@ class Explorer extends Component {
   viewChanged() {
     if (!this.layer) this.wait(this.answers.part(this.question));
     this.panel.show();
+    this.showWithout();
     this.schedule();
+  }
+
+  // The chosen head and the held patch may be tried on the page What if.
+  showWithout() {
+    const { layer, head, held, query } = this.view;
+    const off = typeof head === "number" ? [layer, this.header.numbers[layer], head] : null;
+    const patch = query - this.firstPatch;
+    this.without.show(this.header.whatIf, off, held && patch >= 0 ? patch : null);
   }
 
   // -- mouse, keyboard, files ------------------------------------------------------------
