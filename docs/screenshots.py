@@ -1,5 +1,6 @@
-"""Take the README's pictures of the app: `python docs/screenshots.py`."""
+"""Take the README's pictures of the app: `python docs/screenshots.py`, or some of them by name."""
 
+import argparse
 import io
 import sys
 from pathlib import Path
@@ -20,15 +21,21 @@ PAGES = {  # name of the picture -> address, what is there once the page is, hei
     "positions": ("positions?tab=This+model%27s+code", ".tiles", 900),
     "captions": ("captions?captioner=scenes-captioner&scene=4&word=9", ".captions", 900),
     "heads": ("heads?over=The+samples", ".js-plotly-plot", 900),
+    "features": ("features?photo=chelsea&beside=coffee&from=r6c6", ".features .readout b", 1060),
+    "compare": ("compare?photo=chelsea&from=r5c5&held=yes", ".compare .distance", 900),
 }
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*PAGES, []], default=[])
+    names = parser.parse_args().names or list(PAGES)
     with sync_playwright() as driver, served("app.py") as address:
         browser = driver.chromium.launch(executable_path=find_browser(), args=FLAGS)
         wait_for(address)
         for scheme in ("light", "dark"):
-            for name, (path, there, height) in PAGES.items():
+            for name in names:
+                path, there, height = PAGES[name]
                 page = browser.new_page(
                     viewport={"width": 1440, "height": height}, color_scheme=scheme
                 )

@@ -171,7 +171,7 @@ def _header(session: Session, asked: Asked) -> FeaturesHeader:
     tokens = session.bundle.tokens
     query = session.view.query if session.view.query < tokens.tokens else 0
     return FeaturesHeader(
-        pictures=_digest(asked.key[:2]),
+        pictures=_digest((_frames(asked), _titles(asked))),
         vectors=_digest(asked.key),
         mode="similarity",
         grid=tokens.grid,
@@ -181,6 +181,11 @@ def _header(session: Session, asked: Asked) -> FeaturesHeader:
         style=DrawStyle(colors=session.view.colors, opacity=0.85),
         box=_known_box(session.picture),
     )
+
+
+def _frames(asked: Asked) -> list[tuple[object, ...]]:
+    """Tell what is seen of each photo, which models of one size share, as the course of training."""
+    return [(picture.key, asked.bundle.frame_box(picture.image)) for picture in asked.pictures]
 
 
 def _titles(asked: Asked) -> list[str]:

@@ -31,11 +31,15 @@ class Features extends Component {
   }
 
   receive(header, arrays) {
-    const changed = header.pictures !== this.header?.pictures;
+    const before = this.header;
+    const changed = header.pictures !== before?.pictures;
     this.header = header;
     if (changed) this.build();
     for (const [index, pane] of this.panes.entries()) this.keep(pane, index, arrays);
-    if (changed || this.held === null) this.held = { photo: 0, token: header.query };
+    if (changed || !sameTokens(header, before)) {
+      this.hovered = null;
+      this.held = { photo: 0, token: header.query };
+    }
     if (this.lacks) this.later(() => this.setTriggerValue("lacking", header.vectors), 0);
     const { style, span, scale } = header;
     this.find(".scale").hidden = !scale && !this.compares;
@@ -292,6 +296,10 @@ class Features extends Component {
     });
     place.replaceChildren(...buttons);
   }
+}
+
+function sameTokens(one, other) {
+  return String(one.grid) === String(other.grid) && one.prefix.length === other.prefix.length;
 }
 
 function lowest(values) {
