@@ -171,7 +171,7 @@ def _is_path(name: str | os.PathLike[str]) -> bool:
     if not isinstance(name, str):
         return True
     of_hub = name.partition("/")[0] in HUBS and "/" in name
-    if not name or of_hub or _is_embedded(name):
+    if of_hub or _is_embedded(name) or Path(name).name in ("", ".."):
         return False
     path = Path(name)
     return path.suffix.lower() in SUFFIXES or _is_there(path)
