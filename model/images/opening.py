@@ -28,6 +28,7 @@ from model.images.pared import Pared, Watch, WatchedFile
 from model.images.reading import read_bytes
 from model.images.sentences import damaged, pixels, too_large
 from model.images.tiff_directory import read_directory
+from model.images.tiff_samples import needs_own_reading
 
 Source = bytes | str | os.PathLike[str] | IO[bytes]
 
@@ -50,10 +51,13 @@ class OpenedPicture:
     Args:
         image: upright, of mode RGB.
         note: a sentence about bands or the range of values that were chosen, or "".
+        bands: how many bands there are to choose from, 1 where only a range can be chosen, and 0
+            for an ordinary photo.
     """
 
     image: Image.Image
     note: str = ""
+    bands: int = 0
 
 
 def open_image(
@@ -104,7 +108,8 @@ def open_picture(
     data = read_bytes(source)
     kind = recognise_kind(data)
     try:
-        picture, orientation, note = _decode(data, kind, max_side, _as_bands(bands), value_range)
+        chosen = _as_bands(bands)
+        picture, orientation, note, count = _decode(data, kind, max_side, chosen, value_range)
         if max_side and max(picture.size) > max_side:
             picture = picture.resize(_within(picture.size, max_side), Image.Resampling.BICUBIC)
         picture = turn_upright(picture, orientation)
@@ -113,7 +118,7 @@ def open_picture(
     except Exception as error:  # decoders raise nearly anything on a damaged file
         raise ImageRejected(damaged(kind, error, _stated_size(data, kind))) from error
     picture.info.clear()  # a photo's EXIF holds the place where it was taken
-    return OpenedPicture(picture, note)
+    return OpenedPicture(picture, note, count)
 
 
 def looks_like_a_picture(path: Path) -> bool:
@@ -138,33 +143,34 @@ def _decode(
     max_side: int | None,
     bands: tuple[int, ...] | None,
     value_range: tuple[float, float] | str | None,
-) -> tuple[Image.Image, int, str]:
-    """Decode a file: RGB, EXIF's number of how to turn it, and a note."""
+) -> tuple[Image.Image, int, str, int]:
+    """Decode a file: RGB, EXIF's number of how to turn it, a note, and the bands to choose from."""
     watch = Watch(kind)
     if kind == "TIFF":
         directory = read_directory(data)
         factor = _factor(directory.size, max_side, kind)
         picture, note = tiff.open_tiff(directory, factor, bands, value_range, watch)
-        return picture, tiff.orientation(directory), note
+        count = directory.bands if needs_own_reading(directory) else 0
+        return picture, tiff.orientation(directory), note, count
     if bands is not None:
         raise ImageRejected(f"Bands can be chosen in a TIFF; this is a {kind}.")
     if kind in ("AVIF", "HEIF"):
         if value_range is not None:
             raise ImageRejected(_NO_RANGE)
-        return decoder_process.decode(data, kind, max_side), 1, ""
+        return decoder_process.decode(data, kind, max_side), 1, "", 0
     pare, plug_in = _FORMATS[kind]
     pared = pare(data)
     with plug_in(WatchedFile(pared.data, watch)) as image:
         factor = _factor(image.size, max_side, kind)
         if kind == "PNG" and png_samples.has_deep_colours(pared.data):
             picture, note = png_samples.open_deep_colours(pared, value_range, watch)
-            return picture, pared.orientation, note
+            return picture, pared.orientation, note, 1
         if factor > 1:
             image.draft(None, (image.width // factor, image.height // factor))
         image.decodermaxblock = _BLOCK
         image.load()
         picture, note = _to_rgb(image, pared, value_range)
-        return picture, pared.orientation, note
+        return picture, pared.orientation, note, int(image.mode.startswith("I"))
 
 
 def _to_rgb(

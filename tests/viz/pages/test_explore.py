@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from model import zoo
 from model.datasets import samples
 from tests.viz.pages.shown import address_of, answered, payloads, photo_of
-from viz.pages.shared import recorded_images
+from viz.pages.shared import picture, recorded_images
 from viz.server.passes import NoSuchQuestion, find_pass
 
 APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
@@ -168,6 +168,33 @@ def test_an_upload_is_shown(app):
     assert header_of(app)["image"] != before
     assert app.session_state["photo"] == "own"
     assert address_of(app)["photo"] == "own"
+
+
+def test_bands_and_range_of_a_deep_picture_are_chosen_on_the_page(app):
+    tifffile = pytest.importorskip("tifffile")
+    bands = np.stack([np.full((40, 40), value, np.float32) for value in (-1.0, 0.5, 2.0, 3.0)])
+    bands[:, 20:] += 1
+    file = io.BytesIO()
+    tifffile.imwrite(file, bands, photometric="minisblack", planarconfig="separate")
+    app.run()
+    app.file_uploader(key="upload").upload("deep.tif", file.getvalue(), "image/tiff").run()
+    assert any("The file has 4 bands" in caption.value for caption in app.caption)
+
+    def show(**chosen):
+        for key, value in chosen.items():
+            kind = app.text_input if key == "band_numbers" else app.number_input
+            kind(key=key).set_value(value)
+        next(button for button in app.button if button.label == "Show").click().run()
+        assert not app.exception
+        return picture.find_image(app.session_state["own"])
+
+    shown = show(band_numbers="2", black=0.0, white=2.0)
+    assert shown.getpixel((5, 5)) == (64,) * 3 and shown.getpixel((5, 35)) == (191,) * 3
+    assert show(band_numbers="4, 3, 2", black=0.0, white=4.0).getpixel((5, 5)) == (191, 128, 32)
+    show(band_numbers="9")
+    assert "from 1 to 4" in app.error[0].value
+    app.file_uploader(key="upload").upload("a.jpg", encoded(samples.load("coffee")), "image/jpeg")
+    assert not any(button.label == "Show" for button in app.run().button)
 
 
 def test_what_the_model_does_not_see_is_said(app):

@@ -1,12 +1,14 @@
 """The choice of a picture: one of the samples, or one's own.
 
 Uploaded pictures are decoded once, made small enough to keep, and held in one store for the whole
-server, within its budget; the session keeps the key. An upload stays in the server's memory and is
-never written to disk.
+server, within its budget; the session keeps the key. The file itself is kept only where its bands
+or its range of values can be chosen. An upload stays in the server's memory and is never written to
+disk.
 """
 
+import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 
 import streamlit as st
@@ -37,10 +39,15 @@ DECODING = Cost(
     cure="Try again in a minute, or send it smaller.",
 )
 """Of the largest photo: its pixels as decoded, and a copy of them."""
+_NUMBERS = re.compile(r"\d{1,4}(\s*[,;\s]\s*\d{1,4}){0,9}")
+_SEPARATORS = re.compile(r"\s*[,;\s]\s*")
 
 _store: Cache[Image.Image] = BUDGET.cache(
     "photos", size=lambda image: 3 * image.width * image.height
 )
+
+_files: Cache[bytes] = BUDGET.cache("files of photos", size=len)
+"""Uploaded files whose bands or range of values can still be chosen."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +128,75 @@ def show_upload(paste: bool = False) -> None:
     if upload is not None and upload.file_id != Shared.taken_upload.get():
         _take_upload()
         st.rerun()
+    if Shared.photo.get() == OWN and Shared.own_bands.get():
+        _show_samples_choice(Shared.own_bands.get())
+
+
+def _show_samples_choice(count: int) -> None:
+    """Show the choice of bands and of the values that become black and white."""
+    what = "Bands and range of values" if count > 1 else "Range of values"
+    with st.expander(what, icon=":material/tune:"), st.form("samples", border=False):
+        if sentence := Shared.not_chosen.take():
+            st.error(plain(sentence), icon=":material/error:")
+        if count > 1:
+            st.text_input(
+                "Bands",
+                key=Shared.band_numbers.name,
+                placeholder="1" if count == 2 else "1, 2, 3",
+                help=f"The file has {count}, counted from 1. One is shown as grey, three are "
+                "shown as red, green and blue.",
+            )
+        black, white = st.columns(2)
+        black.number_input("Black is", value=None, key=Shared.black.name, placeholder="automatic")
+        white.number_input("White is", value=None, key=Shared.white.name, placeholder="automatic")
+        st.checkbox("From the lowest to the highest value", key=Shared.whole_range.name)
+        st.form_submit_button("Show", on_click=_take_samples)
+
+
+def _take_samples() -> None:
+    """Open the kept file again, with the bands and the range that were asked for."""
+    file = Shared.own_file.get()
+    data = _files.get(file) if file else None
+    if data is None:
+        Shared.not_chosen.set("The file had to make room for others. Upload it again.")
+        return
+    try:
+        bands, value_range = _asked_bands(), _asked_range()
+        key = sha256(f"{file} {bands} {value_range}".encode()).hexdigest()
+        show = partial(open_picture, data, max_side=MAX_SIDE, bands=bands, value_range=value_range)
+        opened = queue.run(("photo", key), show, cost=DECODING)
+    except (ImageRejected, WorkRefused) as problem:
+        Shared.not_chosen.set(str(problem))
+        return
+    _store[key] = opened.image
+    Shared.own.set(key)
+    Shared.own_note.set(opened.note)
+
+
+def _asked_bands() -> list[int] | None:
+    """Read numbers of bands, counted from 1; ImageRejected for other words."""
+    text = (Shared.band_numbers.get() or "").strip()
+    if not text:
+        return None
+    if not _NUMBERS.fullmatch(text):
+        raise ImageRejected(
+            f"“{text[:40]}” names no bands. Write one number, or three as in 4, 3, 2."
+        )
+    numbers = [int(number) - 1 for number in _SEPARATORS.split(text)]
+    if len(numbers) not in (1, 3) or not all(0 <= n < Shared.own_bands.get() for n in numbers):
+        raise ImageRejected(
+            f"Choose one band or three, from 1 to {Shared.own_bands.get():,}, not {text[:40]}."
+        )
+    return numbers
+
+
+def _asked_range() -> tuple[float, float] | str | None:
+    black, white = Shared.black.get(), Shared.white.get()
+    if black is None and white is None:
+        return "data" if Shared.whole_range.get() else None
+    if black is None or white is None:
+        raise ImageRejected("Give both values: which becomes black, and which white.")
+    return black, white
 
 
 def chosen_picture() -> Picture:
@@ -184,6 +260,8 @@ def _take_upload() -> None:
     _store[key] = opened.image
     Shared.own.set(key)
     Shared.own_note.set(opened.note)
+    Shared.own_bands.set(opened.bands)
+    Shared.own_file.set(key if opened.bands else None)
     Shared.photo.set(OWN)
 
 
@@ -197,4 +275,6 @@ def _decode(upload: UploadedFile) -> tuple[str, OpenedPicture]:
     data = upload.getvalue()
     key = sha256(data).hexdigest()
     opened = queue.run(("photo", key), lambda: open_picture(data, max_side=MAX_SIDE), cost=DECODING)
+    if opened.bands:
+        _files[key] = data
     return key, opened

@@ -123,6 +123,16 @@ class Shared:
     """The key of the photo that somebody uploaded."""
     own_note = Key[str]("own_note", "")
     """What was changed as that photo was opened, in a sentence."""
+    own_file = Key[str | None]("own_file_kept", None)
+    """The key of that photo's file, where its bands or its range of values can be chosen."""
+    own_bands = Key[int]("own_bands", 0)
+    """How many bands that file has to choose from; 0 for an ordinary photo."""
+    band_numbers = Key("band_numbers", "")
+    black = Key[float | None]("black", None)
+    white = Key[float | None]("white", None)
+    whole_range = Key("whole_range", False)
+    not_chosen = Key[str | None]("not_chosen", None)
+    """Why the bands or the range that were asked for cannot be shown."""
     rejected = Key[str | None]("rejected", None)
     """Why the last upload was refused."""
     sample = Key("sample", "")
