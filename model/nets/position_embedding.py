@@ -37,6 +37,10 @@ class SinusoidalPositions(nn.Module):
         code = sinusoidal_code(length, dim).to(torch.get_default_dtype())
         self.register_buffer("code", code, persistent=False)
 
+    def compute_code(self) -> None:
+        """Compute the code again, where the module was built without values."""
+        self.code = sinusoidal_code(*self.code.shape).to(self.code.dtype)
+
     def forward(self, tokens: Tensor) -> Tensor:
         return tokens + self.code[: tokens.shape[1]]
 

@@ -11,8 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
 from model.bundle import Bundle
 from model.errors import ModelNotFound, ModelRejected
 from model.zoo import lora
@@ -21,7 +19,7 @@ from model.zoo.hubs.config_numbers import read_json
 from model.zoo.hubs.hugging_face import repository_named
 from model.zoo.hubs.hugging_face_folder import find_weights, is_hugging_face_config
 from model.zoo.hubs.hugging_face_repository import CONFIG, PROCESSOR, WEIGHTS
-from model.zoo.weights_files import read_named
+from model.zoo.weights_files import read_named, save_tensors
 
 Base = str | os.PathLike[str]
 _HUB = "hf/"
@@ -66,9 +64,7 @@ def open_adapters(
         laid = Path(folder) / (path.stem if path.is_file() else path.name or "adapters")
         laid.mkdir()
         place = laid / ("model.safetensors" if base_config else f"{laid.name}.safetensors")
-        # Tensors that share their numbers are written one by one.
-        copied = {name: tensor.clone().contiguous() for name, tensor in merged.items()}
-        save_file(copied, place, metadata={"format": "pt"})
+        save_tensors(merged, place)
         if base_config:
             _lay_config(laid, base_config, adapters, merged)
             _lay_processor(laid, file.with_name(PROCESSOR), base_config.with_name(PROCESSOR))

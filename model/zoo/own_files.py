@@ -17,6 +17,7 @@ import torch
 from model.bundle import Bundle
 from model.card import OwnFileCard
 from model.errors import ModelRejected
+from model.nets.position_embedding import SinusoidalPositions
 from model.nets.vit import VisionTransformer
 from model.preprocessing import Resize, check_normalisation
 from model.tokens import check_affordable
@@ -154,9 +155,12 @@ def _build(
             f"{file} has {source.title} layout, but its {source.their_name(differs.name, names)} "
             f"is {differs}. It is not complete, or of another variant."
         )
-    net = kind(config)
-    net.load_state_dict(tensors)
-    return net.eval()
+    # The file's tensors become the net's, which is never filled with random numbers first.
+    sketch.load_state_dict(tensors, assign=True)
+    for part in sketch.modules():
+        if isinstance(part, SinusoidalPositions):
+            part.compute_code()
+    return sketch.eval()
 
 
 # What is no part of the net

@@ -9,15 +9,18 @@ training run keeps beside it. What a file is, its content says, not its name.
 from __future__ import annotations
 
 import io
+import json
 import math
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from model.errors import ModelNotFound, ModelRejected
@@ -52,6 +55,11 @@ _PREFIXES = ("module.", "model.", "net.", "backbone.")
 # What wrappers of modules put into names, at any place.
 _WRAPPED = re.compile(r"(^|(?<=\.))(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 _OF_PICKLE = "torch.storage._load_from_bytes"
+_SAFE_DTYPES = {
+    **{"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16},
+    **{"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8},
+    **{"U8": torch.uint8, "BOOL": torch.bool},
+}
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 
 
@@ -194,10 +202,88 @@ def _kind_of_file(path: Path, head: bytes, size: int) -> str:
 def _read_safetensors(path: Path, header: int) -> tuple[dict[str, Tensor], dict[str, str]]:
     if header > MAX_HEADER:
         raise ModelRejected(f"{path.name} lists more tensors than any model has.")
-    with safe_open(path, "pt") as file:
-        names = file.keys()
+    with safe_open(path, "pt") as file:  # which compares the list with the file
+        names, notes = file.keys(), file.metadata() or {}
         check_names(path.name, names)
-        return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+        rare = {
+            name: file.get_tensor(name).clone()
+            for name in names
+            if file.get_slice(name).get_dtype() not in _SAFE_DTYPES
+        }
+    with path.open("rb") as plain:
+        plain.seek(8)
+        listed = json.loads(plain.read(header))
+        common = [name for name in names if name not in rare]
+        return rare | {n: _read_tensor(plain, 8 + header, listed[n]) for n in common}, notes
+
+
+def _read_tensor(file: IO[bytes], start: int, entry: dict[str, Any]) -> Tensor:
+    """Read one tensor into memory of its own.
+
+    A map of the file would take half the memory, and end the program once somebody shortens it.
+    """
+    begin, end = entry["data_offsets"]
+    tensor = torch.empty(entry["shape"], dtype=_SAFE_DTYPES[entry["dtype"]])
+    if tensor.nbytes != end - begin:
+        raise ValueError("it has changed since it was opened")
+    file.seek(start + begin)
+    if tensor.nbytes and file.readinto(_bytes_of(tensor)) != tensor.nbytes:  # type: ignore[attr-defined]  # of a file opened for reading
+        raise ValueError("it stops before its end")
+    return tensor
+
+
+def _bytes_of(tensor: Tensor) -> memoryview:
+    return tensor.reshape(-1).view(torch.uint8).numpy().data
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write tensors as a safetensors file; those that share their numbers are written one by one.
+
+    Raises ModelRejected where there is no room.
+    """
+    seen: set[int] = set()
+    own: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        own[name] = tensor.clone() if place in seen else tensor.contiguous()
+        seen.add(place)
+    try:
+        save_file(own, path, metadata={"format": "pt"})
+    except (OSError, SafetensorError) as error:
+        raise ModelRejected(
+            "There is no room to lay the weights down. Make room on the disk, and try again."
+        ) from error
+
+
+def check_weights(path: Path) -> bool:
+    """Check a file of weights as `read_named` does, one tensor at a time where that is possible.
+
+    Returns whether it is one safetensors file, which a library may read as it is. Raises as
+    `read_weights` does.
+    """
+    with suppress(OSError), path.open("rb") as file:
+        head = file.read(_HEAD)
+        safe = len(parts_of(path)) == 1 and not name_part(path)
+        if safe and _kind_of_file(path, head, path.stat().st_size) == "safetensors":
+            _check_safetensors(path, int.from_bytes(head[:8], "little"))
+            return True
+    return False
+
+
+def _check_safetensors(path: Path, header: int) -> None:
+    if header > MAX_HEADER:
+        raise ModelRejected(f"{path.name} lists more tensors than any model has.")
+    try:
+        with safe_open(path, "pt") as file:
+            check_names(path.name, file.keys())
+            for name in file.keys():  # noqa: SIM118  # it is no dictionary
+                _checked(path, name, file.get_tensor(name))
+    except ModelRejected:
+        raise
+    except Exception as error:  # readers raise nearly anything on a damaged file
+        raise ModelRejected(
+            f"{path.name} is damaged or stops before its end. Copy or save it again."
+        ) from error
 
 
 # Pickles

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import nn
 
 from model.bundle import Bundle
@@ -25,7 +25,7 @@ from model.zoo.hubs.hugging_face_repository import (
     WEIGHTS,
     Repository,
 )
-from model.zoo.weights_files import read_named
+from model.zoo.weights_files import check_weights, read_named, save_tensors
 
 
 def is_hugging_face_config(path: Path) -> bool:
@@ -124,11 +124,13 @@ class Folder(Repository):
 
     def load_weights(self, auto: Any, config: Any, **options: Any) -> Any:
         """Load the weights, which our own reader has copied into a file of tensors."""
-        tensors = read_named(find_weights(self.path))
+        weights = find_weights(self.path)
         with tempfile.TemporaryDirectory() as folder:
-            # Tensors that share their numbers are written one by one.
-            copied = {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
-            save_file(copied, Path(folder) / "model.safetensors", metadata={"format": "pt"})
+            place = Path(folder) / "model.safetensors"
+            if check_weights(weights):
+                shutil.copyfile(weights, place)  # the library maps a file that nobody shortens
+            else:
+                save_tensors(read_named(weights), place)
             return self.open(auto, Path(folder), "The weights", config=config, **options)
 
 

@@ -1093,6 +1093,17 @@ def test_a_square_is_assumed_where_another_rectangle_has_as_many_patches(
     assert ("img_size" in card.assumed) == assumed
 
 
+@torch.no_grad()
+def test_a_file_that_is_written_over_changes_no_open_model(tmp_path):
+    path = tmp_path / "mine.safetensors"
+    save_file(torchvision_vit().state_dict(), path)
+    images = torch.randn(1, 3, 32, 32)
+    bundle = zoo.load(path)
+    before = bundle.net(images)
+    path.write_bytes(bytes(path.stat().st_size))
+    assert torch.equal(bundle.net(images), before)
+
+
 def test_shards_open_together_and_none_alone(tmp_path):
     net = scramble(torchvision_vit(num_classes=5))
     state = net.state_dict()
