@@ -30,7 +30,8 @@ WATCH = """
     const look = () => {
         const { width, height } = canvas;
         const context = canvas.getContext("2d");
-        return lines.map((y) => context.getImageData(0, Math.round(y * height), width, 1).data.join());
+        const line = (y) => context.getImageData(0, Math.round(y * height), width, 1).data;
+        return lines.map((y) => line(y).join());
     };
     let before = String(look());
     window.pressed = null;

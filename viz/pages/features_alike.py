@@ -184,7 +184,7 @@ def _header(session: Session, asked: Asked) -> FeaturesHeader:
 
 
 def _frames(asked: Asked) -> list[tuple[object, ...]]:
-    """Tell what is seen of each photo, which models of one size share, as the course of training."""
+    """Tell what is seen of each photo: the same at all moments of a training."""
     return [(picture.key, asked.bundle.frame_box(picture.image)) for picture in asked.pictures]
 
 
