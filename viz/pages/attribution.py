@@ -24,12 +24,11 @@ from viz.pages.attribution_texts import CAN_TELL, SAME_FOR_EVERY_CLASS
 from viz.pages.shared import open_models
 from viz.pages.shared.browser import write_address
 from viz.pages.shared.figures import draw_once
-from viz.pages.shared.model_variants import has_encoder
 from viz.pages.shared.photos import grant_photo
 from viz.pages.shared.session import offer_session_as_b
 from viz.pages.shared.state import Attribution
 from viz.pages.shared.text import plain
-from viz.pages.shared.use_as_b import offer_as_b
+from viz.pages.shared.use_as_b import offer_captioner_as_b
 
 BARE = {"displayModeBar": False}
 TRAINED, UNTRAINED = "trained", "random weights"
@@ -80,8 +79,8 @@ def page() -> None:
 def _offer_as_b(case: Case, method: str) -> None:
     if case.session is not None:
         offer_session_as_b(case.session, method)
-    elif not case.scene and has_encoder(case.bundle):
-        offer_as_b(case.bundle.name, case.picture)
+    else:
+        offer_captioner_as_b(case.bundle, case.picture, case.scene)
 
 
 # -- the maps -------------------------------------------------------------------------------------

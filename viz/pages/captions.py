@@ -18,13 +18,12 @@ from viz.pages import captions_card
 from viz.pages.shared import address, browser, captioner_choice, open_models, picture, scene
 from viz.pages.shared.browser import write_address
 from viz.pages.shared.captions_written import Question, caption_of, first_telling
-from viz.pages.shared.model_variants import has_encoder
 from viz.pages.shared.photos import framed_photo, grant_photo
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.session import begin_session
 from viz.pages.shared.state import Captions, Scene, read_link
 from viz.pages.shared.text import plain
-from viz.pages.shared.use_as_b import offer_as_b
+from viz.pages.shared.use_as_b import offer_captioner_as_b
 from viz.pages.shared.view import CaptionView, LinkedCaptionView
 from viz.pages.without_it import go_on_captioning_without, what_if_address
 from viz.pictures.caption_strip import animation, strip
@@ -117,8 +116,7 @@ def page() -> None:
         _show_export(bundle, photo, shown.caption, view)
         captions_card.show_card(bundle)
         captioner_choice.show_hub_field()
-        if drawn is None and has_encoder(bundle):
-            offer_as_b(bundle.name, photo)
+        offer_captioner_as_b(bundle, photo, drawn is not None)
     write_address(_url_params(photo, drawn is not None, view), browser.CAPTIONS)
 
 

@@ -19,6 +19,7 @@ from viz.pages.shared.picture import Picture
 from viz.pages.shared.session import begin_session
 from viz.pages.shared.state import InsideHead, Scene, read_link
 from viz.pages.shared.text import plain
+from viz.pages.shared.use_as_b import offer_captioner_as_b
 
 NONE_HERE = "No captioner is here. The Captions page says how one is trained or opened."
 NO_WORDS = "The captioner has written nothing for this picture, so no word asks. Choose another."
@@ -46,6 +47,7 @@ def show_captioner(question: str, lead: str, show_subjects: Callable[[], None]) 
     InsideHead.captioner.begin(names, default)
     bundle, shown = _choose(names)
     show_subjects()
+    offer_captioner_as_b(bundle, shown, Scene.subject.get() == "scene")
     if notes:
         st.caption(" ".join(notes))
     caption = caption_of(bundle, shown, Question(bundle.name, shown.key))

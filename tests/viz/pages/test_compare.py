@@ -169,7 +169,18 @@ def test_a_view_of_another_page_becomes_b(page):
     assert changed[0]["source"] != a["source"] and changed[1]["source"] == b["source"]
 
 
-def test_a_captioner_becomes_b_from_the_captions_page():
-    app = opened({"captioner": "flickr8k-captioner", "photo": "coffee"}, "captions")
+@pytest.mark.parametrize(
+    ("page", "name", "link"),
+    [
+        ("captions", "captioner", {}),
+        ("attribution", "model", {}),
+        ("inside_head", "captioner", {"inside": "captioner"}),
+    ],
+)
+def test_a_captioner_s_encoder_becomes_b_where_it_looks_at_a_photo(page, name, link):
+    app = opened(link | {name: "flickr8k-captioner", "photo": "coffee"}, page)
     app.button(key="as_b").click().run()
     assert panes(app)[1]["title"].endswith("encoder")
+    assert payloads(app)["compare"][0]["samePhoto"]
+    scene = opened(link | {name: "scenes-captioner", "scene": "2"}, page)
+    assert not [button for button in scene.button if button.key == "as_b"]

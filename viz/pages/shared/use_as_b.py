@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from model.bundle import Bundle
 from viz.pages.shared import model_variants
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.state import Compare, Shared
@@ -43,3 +44,12 @@ def offer_as_b(
     Compare.b_token.set(Compare.b_token.default)
     Compare.b_code.set(True)
     st.switch_page(COMPARE)
+
+
+def offer_captioner_as_b(captioner: Bundle, picture: Picture, drawn: bool) -> None:
+    """Show the button for a captioner, whose encoder Compare shows.
+
+    There is none where Compare has no such picture, as of a drawn scene, or no such encoder.
+    """
+    if not drawn and model_variants.has_encoder(captioner):
+        offer_as_b(captioner.name, picture)
