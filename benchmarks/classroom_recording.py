@@ -87,14 +87,24 @@ class _Wire:
         self.events.append(Event("request", None, request.method, path, body))
 
 
+Acts = Iterator[tuple[str, Callable[[], Any]]]
+"""Things to do in turn, each with its kind."""
+
+
 def record(address: str) -> Recording:
     """Let Chromium do everything once at an address."""
-    with _page() as page, tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
+        return record_page(address, ".explorer .heads", lambda page: _acts(page, Path(folder)))
+
+
+def record_page(address: str, ready: str, acts: Callable[[Page], Acts]) -> Recording:
+    """Let Chromium do some things once, on a page that has `ready` (a selector) when it is here."""
+    with _page() as page:
         wire, recording = _Wire(page), Recording()
         page.goto(address)
-        page.locator(".explorer .readout .from").filter(has_text="From").wait_for()
+        page.locator(ready).first.wait_for()
         recording.first = _take(page, wire)
-        for kind, act in _acts(page, Path(folder)):
+        for kind, act in acts(page):
             act()
             recording.actions.setdefault(kind, []).append(_take(page, wire))
         recording.key = wire.key
@@ -124,7 +134,7 @@ def _take(page: Page, wire: _Wire) -> list[Event]:
             return events
 
 
-def _acts(page: Page, folder: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
+def _acts(page: Page, folder: Path) -> Acts:
     """Iterate over everything that is done, in an order in which each changes something."""
     photo = page.locator(".explorer canvas.photo")
     for x, y in ((100, 120), (240, 90), (180, 260), (60, 300), (300, 200), (150, 40)):

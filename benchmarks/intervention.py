@@ -2,11 +2,13 @@
 
     python -m benchmarks.intervention                 # the app's default model
     python -m benchmarks.intervention --browser http://localhost:8501   # click to painted bars
+    python -m benchmarks.intervention --sessions 30   # a class that tries things on one sample
 
 Ways are interleaved, each round runs every way once, and ratios are medians over rounds. The scan
 of heads is compared with as many plain passes at the same batch size, and the scan of patches
 likewise; all run on the same threads. `--browser` takes the address of a running app; it needs
-playwright and a Chromium.
+playwright and a Chromium. So does `--sessions`, which serves the app itself: that many websocket
+sessions replay what a browser sent, each trying something every five seconds.
 """
 
 from __future__ import annotations
@@ -135,9 +137,15 @@ def main() -> None:
     parser.add_argument("--model", default=zoo.names()[0])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--sessions", type=int, help="how many try something on one sample")
     parser.add_argument("--browser", metavar="ADDRESS", help="of a running app, to click in")
     options = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {os.cpu_count()} cores")
+    if options.sessions:
+        from benchmarks.intervention_class import try_together
+
+        try_together(options.sessions)
+        return
     if options.browser:
         taken = click_to_bars(options.browser, 12)
         print(f"click to painted bars: median {median(taken):.0f} ms, of {len(taken)}")

@@ -151,6 +151,15 @@ def test_a_look_asks_the_server_nothing_and_a_choice_little(open_inside):
         wait_until_idle(page)
         counts.append(sum(received))
     assert max(counts) < 400_000, "the layer's numbers, two megabytes, did not come again"
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+    for layer, wanted in ((2, ["numbers"]), (3, []), (2, [])):
+        asked.clear()
+        page.locator(".inside .layers .chip", has_text=str(layer)).click()
+        page.wait_for_url(re.compile(rf"[?&]layer={layer}(&|$)"))
+        wait_until_idle(page)
+        page.wait_for_timeout(300)
+        assert asked == wanted, "a layer that was here is shown without a question"
 
 
 def test_any_part_of_the_diagram_opens_its_step(open_inside):

@@ -7,8 +7,9 @@ import streamlit as st
 from viz.pages.inside_head_captioner import show_captioner
 from viz.pages.inside_head_numbers import layer_of_photo
 from viz.pages.inside_head_payload import Looked, own_url_params, show_inside
+from viz.pages.inside_head_source import LayerSource
 from viz.pages.shared.browser import change_view, shown_view, write_address
-from viz.pages.shared.session import Session, begin_page, session_url_params
+from viz.pages.shared.session import Session, begin_page, chosen_layers, session_url_params
 from viz.pages.shared.state import InsideHead
 from viz.pages.shared.view import go_to_layer
 
@@ -56,6 +57,13 @@ def _show_layer(session: Session) -> None:
         layers=[f"Layer {number + 1}" for number in recorded.numbers],
         chips=[str(number + 1) for number in recorded.numbers],
         tokens=recorded.layers[view.layer].tokens,
+        source=LayerSource(
+            recorded.key,
+            session.bundle.name,
+            session.picture.key,
+            chosen_layers(session.bundle.name),
+            view.layer,
+        ),
     )
 
     def take(message: dict[str, Any]) -> None:

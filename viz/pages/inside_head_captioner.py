@@ -11,6 +11,7 @@ from model.errors import NothingRecorded
 from viz.components.draw_style import DrawStyle
 from viz.pages.inside_head_numbers import decoder_layers, layer_of_caption
 from viz.pages.inside_head_payload import Looked, own_url_params, show_inside
+from viz.pages.inside_head_source import DecoderSource
 from viz.pages.shared import address, captioner_choice, open_models, picture, scene
 from viz.pages.shared.browser import write_address
 from viz.pages.shared.captions_written import Question, caption_of, first_telling
@@ -104,6 +105,9 @@ def _show_layer(bundle: CaptionBundle, shown: Picture, words: tuple[str, ...], d
         chips=titles,
         tokens=bundle.tokens,
         words=[START, *words],
+        source=DecoderSource(
+            bundle.name, bundle.card.sha256 or "", shown.key, words, layers[place][0]
+        ),
     )
     head = InsideHead.head.begin(lambda head: 1 <= head <= looked.numbers.heads)
     word = InsideHead.word.begin(range(1, len(words) + 2), first_telling(words) + 2)

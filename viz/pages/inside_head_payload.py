@@ -14,9 +14,11 @@ from viz.components.draw_style import DrawStyle
 from viz.components.payload import pack
 from viz.pages.inside_head_numbers import HALVED_ABOVE, MOST, SentLayer, norms_of
 from viz.pages.inside_head_steps import DescribedBlock, describe_block, divisor_of
+from viz.pages.shared.browser import browser_pass
 from viz.pages.shared.photos import grant_photo
 from viz.pages.shared.state import InsideHead
 from viz.pages.shared.view import read_token, write_token
+from viz.server.passes import Source
 
 HALVED = (
     "This layer is large, so its numbers came here in half precision: differences of a few "
@@ -49,6 +51,8 @@ class Looked:
     """The tokens on the photo."""
     words: Sequence[str] | None = None
     """The words that ask, in a captioner."""
+    source: Source | None = None
+    """Of which the browser asks the numbers."""
 
     @property
     def numbers(self) -> LayerNumbers:
@@ -95,7 +99,7 @@ class Looked:
 def show_inside(
     looked: Looked, head: int, query: int, take: Callable[[dict[str, Any]], None]
 ) -> None:
-    """Mount the component; the browser gets a new payload only for other numbers.
+    """Mount the component; the browser asks for numbers that it does not have yet.
 
     Args:
         looked: what is shown.
@@ -118,9 +122,12 @@ def show_inside(
     if sent is None or sent[0] != looked.id or not InsideHead.component.is_set:
         sent = looked.id, now
         InsideHead.sent.set(sent)
-    header = header_of(looked) | {"view": sent[1]}
-    blob = pack(header | grant_photo(looked.photo), **looked.sent.arrays)
-    mounts.inside(blob, on_view=partial(_take_choice, looked, take), key=InsideHead.component.name)
+    header = header_of(looked) | {"view": sent[1]} | grant_photo(looked.photo)
+    if looked.source is not None:
+        header |= {"source": looked.source.id, "key": browser_pass().grant(looked.source)}
+    mounts.inside(
+        pack(header), on_view=partial(_take_choice, looked, take), key=InsideHead.component.name
+    )
 
 
 def _take_choice(looked: Looked, take: Callable[[dict[str, Any]], None]) -> None:

@@ -35,8 +35,10 @@ def opened(**link: str) -> AppTest:
 
 
 def shown(app: AppTest):
-    part = app.get("bidi_component")[0]
-    return unpack(part.proto.bytes)
+    """The header that the browser gets, and the numbers that it asks for."""
+    header, _ = unpack(app.get("bidi_component")[0].proto.bytes)
+    source = app.session_state["browser_pass"].source(header["source"])
+    return header, unpack(source.answer("numbers").body)[1]
 
 
 def steps(header) -> list[str]:

@@ -33,7 +33,17 @@ class Inside extends Component {
 
   // -- what Python sends -----------------------------------------------------------------
 
-  receive(header, arrays) {
+  // A layer's numbers come once, and stay; until they are here, the layer before is shown.
+  receive(header) {
+    const { answers } = this;
+    const here = answers.here("numbers");
+    if (here) return this.show(header, here);
+    this.wait(answers.part("numbers"), (numbers) => {
+      if (this.answers === answers) this.show(header, numbers);
+    });
+  }
+
+  show(header, arrays) {
     const before = this.header;
     const off = before?.model === header.model ? this.numbers.off : null;
     this.header = header;

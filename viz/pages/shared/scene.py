@@ -7,7 +7,7 @@ from PIL import Image
 
 from model.captioning.caption import CaptionBundle
 from model.datasets import scenes
-from viz.pages.shared import address, captioner_choice
+from viz.pages.shared import address, captioner_choice, picture
 from viz.pages.shared.captions_written import scene_of
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.state import Key, Scene, Shared
@@ -75,6 +75,14 @@ def choose_scene() -> tuple[Picture, scenes.Scene]:
         scene = scene_of(seed)
         st.caption(f"Scene {seed}. What was drawn: {scene.caption}.")
     return Picture(f"scene {seed}", scene.image), scene
+
+
+def find_shown(key: str) -> Picture | None:
+    """Find a scene or a photo by its key; None for one that had to make room."""
+    seed = key.removeprefix("scene ")
+    if seed != key and seed.isdigit():
+        return Picture(key, scene_of(int(seed)).image)
+    return picture.find_picture(key)
 
 
 def _go_to_next() -> None:
