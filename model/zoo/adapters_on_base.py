@@ -55,7 +55,7 @@ def open_adapters(
         ModelRejected: It is not given, or the adapters are another model's.
     """
     file = find_adapters(path) or path
-    shown = path.name or file.name
+    shown = file.name
     config = find_adapter_config(file, lora_alpha)
     adapters = read_named(file)
     weights, base_config = _find_base(shown, file.parent, base, config.base)

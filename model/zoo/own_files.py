@@ -114,7 +114,7 @@ def _not_in_tensors(tensors: Tensors, grid: tuple[int, int]) -> list[str]:
     others = any(patches % rows == 0 for rows in range(2, min(grid)))
     size = [] if "positions.code" in tensors and not others else ["img_size"]
     pool = [] if "norm_of_mean.weight" in tensors else ["pool"]
-    return ["heads", "mean", "std", "activation", *pool, "scale_by", *size]
+    return ["heads", "mean", "std", "activation", "norm_eps", *pool, "scale_by", *size]
 
 
 def _build(

@@ -8,6 +8,7 @@ no name leads out of the folder.
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 import zipfile
@@ -105,7 +106,7 @@ def lay_out(uploads: Sequence[tuple[str, bytes]], folder: Path) -> LaidOut:
     """
     files = [_File(_last(name), data) for name, data in uploads]
     archives = [_archive_in(name, data) for name, data in uploads]
-    title = "The folder"
+    title = name_upload(uploads) if uploads else "nothing"
     if any(archives) and len(files) > 1:
         raise ModelRejected("Choose either one ZIP archive or the files that are in it.")
     if archives and archives[0]:
@@ -122,6 +123,33 @@ def lay_out(uploads: Sequence[tuple[str, bytes]], folder: Path) -> LaidOut:
     if len(files) > 1 and (foreign := name_foreign_folder(title, names)):
         raise ModelRejected(foreign)
     return _lay_weights(files, folder)
+
+
+def name_upload(uploads: Sequence[tuple[str, bytes]]) -> str:
+    """Name what was uploaded: the archive, the file of weights, or a folder's architecture.
+
+    >>> name_upload([("README.md", b""), ("mine.pt", b"")])
+    'mine.pt'
+    >>> config = b'{"architectures": ["ViTModel"]}'
+    >>> name_upload([("config.json", config), ("model.safetensors", b"")])
+    'ViTModel'
+    """
+    files = {_last(name): data for name, data in uploads}
+    weights = [name for name in files if _MAY_BE_BASE.fullmatch(name) or name.endswith(".zip")]
+    adapters = [name for name in weights if lora.WEIGHTS.fullmatch(name)]
+    if adapters or CONFIG not in files:
+        return [*adapters, *weights, *files][0]
+    return _architecture(files[CONFIG]) or [*weights, *files][0]
+
+
+def _architecture(config: bytes) -> str | None:
+    """Return the name of the class that a config describes; None where it has none."""
+    try:
+        values = json.loads(config) if len(config) <= MAX_CONFIG_BYTES else {}
+        name = values.get("architecture") or values["architectures"][0]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
+    return name if isinstance(name, str) and re.fullmatch(r"[\w.-]{1,60}", name) else None
 
 
 def name_on_disk(name: str) -> str:

@@ -1,6 +1,6 @@
 """The card of a classifier: facts, figures and mix-ups."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,7 @@ POOLINGS = {
 }
 TRAINING = ("training_pictures", "training_seconds")
 SHOWN_APART = {"test_accuracy", "top5", "ece", "test_pictures", *TRAINING, *MAPS, *YARDSTICKS}
+MOST_NAMED = 10  # classes that are listed by name
 MOST_MIXUPS = 10
 INK = {"light": "#1f2328", "dark": "#e6e8ea"}
 
@@ -64,6 +65,7 @@ def show_facts(bundle: Bundle) -> None:
         "Tokens without a place": ", ".join(map(prefix_name, bundle.tokens.prefix)) or "none",
         "Classes": _classes(bundle),
         **_own_file_facts(bundle),
+        **_stated_facts(bundle),
     }
     st.table(facts, border=LINES)
     if bundle.card.note and not bundle.card.recipe:  # of a training it stands beside its figures
@@ -73,15 +75,46 @@ def show_facts(bundle: Bundle) -> None:
 def _layer_facts(bundle: Bundle) -> dict[str, str]:
     config = getattr(bundle.net, "config", None)
     if config is None or not hasattr(config, "heads"):
-        return {}
+        return _stated_layers(bundle.card.config)
     heads = f"{config.heads} head{'s' if config.heads > 1 else ''}"
     assumed = _assumed(bundle, "heads", what="their number assumed")
     return {"Layers": f"{config.depth}, each with {heads}{assumed}"}
 
 
+def _stated_layers(stated: Mapping[str, Any]) -> dict[str, str]:
+    """Read layers and heads off a hub's config; of several stages one number each."""
+    depths = stated.get("depths", stated.get("num_hidden_layers"))
+    heads = stated.get("num_heads", stated.get("num_attention_heads"))
+    if isinstance(depths, int) and isinstance(heads, int):
+        return {"Layers": f"{depths}, each with {heads} head{'s' if heads > 1 else ''}"}
+    if isinstance(depths, list | tuple) and isinstance(heads, list | tuple):
+        layers = ", ".join(
+            f"{depth} with {many}" for depth, many in zip(depths, heads, strict=False)
+        )
+        return {"Layers": f"{plain(layers)} heads"}
+    return {}
+
+
+def _stated_facts(bundle: Bundle) -> dict[str, str]:
+    """List how a hub's model prepares a photo, and what its config says."""
+    stated = bundle.card.config
+    if "model_type" not in stated:
+        return {}
+    mean, std = _format_channels(bundle.mean), _format_channels(bundle.std)
+    facts = {"Normalisation": f"mean {mean}; deviation {std}"}
+    if isinstance(act := stated.get("hidden_act"), str):
+        facts["Activation"] = ACTIVATIONS.get(act, plain(act[:40]))
+    if isinstance(eps := stated.get("layer_norm_eps"), float):
+        facts["Layer norm"] = f"adds {eps:.4g} to the variance"
+    return facts
+
+
 def _classes(bundle: Bundle) -> str:
     if bundle.classes:
-        return f"{len(bundle.classes):,}{_assumed(bundle, 'classes', what='their names assumed')}"
+        few = len(bundle.classes) <= MOST_NAMED
+        named = f": {', '.join(plain(name[:40]) for name in bundle.classes)}" if few else ""
+        assumed = _assumed(bundle, "classes", what="their names assumed")
+        return f"{len(bundle.classes):,}{named}{assumed}"
     unnamed = getattr(getattr(bundle.net, "config", None), "num_classes", 0)
     return f"{unnamed:,}, without names" if unnamed else "none"
 
@@ -97,6 +130,7 @@ def _own_file_facts(bundle: Bundle) -> dict[str, str]:
         "Layout": plain(card.checkpoint_format),
         "Normalisation": f"mean {mean}; deviation {std}{_assumed(bundle, 'mean', 'std')}",
         "Activation": f"{ACTIVATIONS[config.activation]}{_assumed(bundle, 'activation')}",
+        "Layer norm": f"adds {config.norm_eps:.4g} to the variance{_assumed(bundle, 'norm_eps')}",
         "Scores": f"{SCALINGS[config.scale_by]}{_assumed(bundle, 'scale_by')}",
         "Pooling": f"{POOLINGS[config.pool]}{_assumed(bundle, 'pool')}",
     }

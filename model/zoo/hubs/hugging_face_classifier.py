@@ -33,6 +33,12 @@ from model.zoo.hubs.hugging_face_repository import (
     resize_rule,
 )
 
+STATED = (
+    *("model_type", "num_hidden_layers", "num_attention_heads", "depths", "num_heads"),
+    *("hidden_act", "layer_norm_eps"),
+)
+"""What a config says that is shown on the model's card."""
+
 
 class HubClassifier(nn.Module):
     """A transformers model that takes and returns plain tensors.
@@ -138,9 +144,9 @@ def open_classifier(
             f"The model takes {channels} channels. Of a photo, the first three are given red, "
             "green and blue, and the others grey, which is assumed."
         )
-    if not notes:
-        return bundle
-    return replace(bundle, card=bundle.card.changed(note=" ".join(notes)))
+    stated = {key: value for key in STATED if (value := getattr(seen, key, None)) is not None}
+    told = {"note": " ".join(notes)} if notes else {}
+    return replace(bundle, card=bundle.card.changed(config=stated, **told))
 
 
 def _check_kind(full: str, auto: Any, config: Any) -> None:

@@ -1072,9 +1072,9 @@ def test_whole_numbers_are_no_weights(file):
 
 def test_what_was_assumed_is_on_the_card(file):
     net = scramble(Assignment())
-    everything = ["heads", "mean", "std", "activation", "pool", "scale_by", "img_size", "classes"]
-    assert check(net, file, 32).card.assumed == everything
-    given = {"heads": 4, "std": 0.5, "img_size": 32, "activation": "gelu"}
+    everything = ["heads", "mean", "std", "activation", "norm_eps", "pool", "scale_by", "img_size"]
+    assert check(net, file, 32).card.assumed == [*everything, "classes"]
+    given = {"heads": 4, "std": 0.5, "img_size": 32, "activation": "gelu", "norm_eps": 1e-5}
     assert check(net, file, 32, **given).card.assumed == ["mean", "pool", "scale_by", "classes"]
 
 

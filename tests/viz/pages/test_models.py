@@ -173,6 +173,7 @@ def test_what_was_assumed_of_a_file_is_told(app):
     assert facts["Layout"] == "Saccade's own"
     assert facts["Normalisation"] == f"mean 0.5; deviation 0.5{unsaid}"
     assert facts["Activation"] == f"GELU{unsaid}"
+    assert facts["Layer norm"] == f"adds 1e-06 to the variance{unsaid}"
     assert facts["Pooling"] == f"the class token{unsaid}"
     assert "Left out of the file" not in facts
 
@@ -287,6 +288,11 @@ def test_a_dropped_hugging_face_folder_opens_in_explore(app, tmp_path, pack):
     upload(app, *([tmp_path / "mine.zip"] if pack else sorted((tmp_path / "mine").iterdir())))
     assert not app.error
     assert "no preprocessor" in shown_text(app)
+    facts = dict(app.table[0].value.iloc[:, 0])
+    assert facts["Layers"] == "3, each with 4 heads" and facts["Classes"] == "2: healthy, ill"
+    assert facts["Activation"] == "GELU" and "1e-12" in facts["Layer norm"]
+    name = "your mine.zip" if pack else "your ViTForImageClassification"
+    assert app.session_state["model"].startswith(name)
     header, _ = explorer(app)
     assert header["layers"] == [[4, 4, 4]] * 3
     assert {name for name, _ in header["classes"]} == {"healthy", "ill"}

@@ -15,13 +15,12 @@ import streamlit as st
 
 from model import zoo
 from model.bundle import Bundle
-from model.captioning import feature_files
 from model.captioning.caption import CaptionBundle
 from model.errors import CheckpointError
 from model.zoo import catalogue
 from model.zoo.cards import read_title
 from model.zoo.checkpoints import DIRECTORY
-from model.zoo.uploads import lay_out
+from model.zoo.uploads import lay_out, name_upload
 from viz.pages.shared.state import Key, Shared
 from viz.pages.shared.text import plain
 from viz.server import queue
@@ -39,8 +38,6 @@ ELSEWHERE = {
 }
 OWN = "your "
 """How the names of uploaded models begin."""
-BESIDE = (".json", ".txt", *feature_files.ENDINGS)
-"""Endings of files that lie beside a model's weights."""
 DIGITS = 20
 """Of the sha256 of what was uploaded: how the names of uploaded models end."""
 SHOWN_DIGITS = 6
@@ -150,7 +147,7 @@ def open_files(uploads: Sequence[tuple[str, bytes]], **given: Any) -> str:
     digest = sha256(repr(sorted(given.items())).encode())
     for file_name, data in sorted(uploads):
         digest.update(sha256(file_name.encode() + b"/" + sha256(data).digest()).digest())
-    first = next((n for n, _ in uploads if not n.lower().endswith(BESIDE)), uploads[0][0])
+    first = name_upload(uploads)
     # Nobody guesses the digits, nor makes a file that takes the place of another one's.
     name = f"{OWN}{Path(first).name[:60]} {digest.hexdigest()[:DIGITS]}"
     size = sum(len(data) for _, data in uploads)
