@@ -80,6 +80,8 @@ class Round:
     lost: list[str] = field(default_factory=list)
     seconds: float = 0.0
     health: float = 0.0
+    processor: float = 0.0
+    """Time that the server computed."""
 
     async def take(self, asked: Awaitable[Outcome]) -> bool:
         """Wait for an outcome or a loss; say whether it was an outcome."""
@@ -91,17 +93,22 @@ class Round:
         return True
 
 
-async def together(address: str, asked: Sequence[Awaitable[Outcome]]) -> Round:
+async def together(address: str, apps: Sequence[App], asked: Sequence[Awaitable[Outcome]]) -> Round:
     """Let all do something at the same moment."""
-    result, began = Round(), time.monotonic()
+    result, began = Round(processor=-processor_seconds(apps)), time.monotonic()
     async with watched(address) as health:
         await asyncio.gather(*map(result.take, asked))
     result.seconds, result.health = time.monotonic() - began, health.worst
+    result.processor += processor_seconds(apps)
     return result
 
 
 async def click_for(
-    address: str, students: Sequence[Student], seconds: float, victim: App | None = None
+    address: str,
+    apps: Sequence[App],
+    students: Sequence[Student],
+    seconds: float,
+    victim: App | None = None,
 ) -> tuple[Round, Round]:
     """Let each click every few seconds; return the clicks, and who came back after a loss.
 
@@ -125,15 +132,22 @@ async def click_for(
         if victim is not None:
             await asyncio.to_thread(victim.kill)
 
+    clicks.processor = -processor_seconds(apps)
     async with watched(address) as health:
         await asyncio.gather(*map(click, students), kill())
     clicks.seconds, clicks.health = seconds, health.worst
+    clicks.processor += processor_seconds(apps)
     return clicks, returned
 
 
 async def leave(students: Sequence[Student]) -> None:
     """Close all tabs."""
     await asyncio.gather(*(student.leave() for student in students), return_exceptions=True)
+
+
+def processor_seconds(apps: Sequence[App]) -> float:
+    """Add up the time that the processes have computed, those apart that were killed."""
+    return sum(app.processor_seconds for app in apps if app.process.poll() is None)
 
 
 def memory(apps: Sequence[App]) -> tuple[float, int]:
@@ -161,6 +175,7 @@ def rows_of_clicks(clicks: Round) -> list[tuple[str, str]]:
             f"{len(asked)} / {len(clicks.outcomes) - len(asked)} / {len(clicks.lost)}",
         ),
         ("a click that the server answers: median / p95", _median_and_p95(asked)),
+        ("- processor time of the server for one", _share(clicks)),
     ]
     for kind in MIX:
         some = [outcome for outcome in asked if outcome.kind == kind]
@@ -174,13 +189,18 @@ def _median_and_p95(outcomes: Sequence[Outcome]) -> str:
     return f"{milliseconds(seconds, 0.5)} / {milliseconds(seconds, 0.95)} ({len(seconds)})"
 
 
+def _share(result: Round) -> str:
+    """Write the processor time of one of many."""
+    return f"{1000 * result.processor / max(1, len(result.outcomes)):,.1f} ms"
+
+
 def row_of_all(what: str, result: Round) -> tuple[str, str]:
     """Write something that all did together."""
     lost = f", {len(result.lost)} lost ({result.lost[0]})" if result.lost else ""
     return (
         what,
         f"last one served after {result.seconds:,.1f} s, "
-        f"health {1000 * result.health:,.0f} ms{lost}",
+        f"health {1000 * result.health:,.0f} ms, processor time of one {_share(result)}{lost}",
     )
 
 
@@ -201,16 +221,17 @@ async def lesson(
     before, descriptors = memory(apps)
     photos = [photo_of(number) for number in range(count)]
     students = [Student(address, recording, photo) for photo in photos]
-    rows = [row_of_all("all open the page", await together(address, [s.open() for s in students]))]
+    opened = await together(address, apps, [student.open() for student in students])
+    rows = [row_of_all("all open the page", opened)]
     victim = apps[-1] if len(apps) > 1 else None
-    clicks, returned = await click_for(address, students, seconds, victim)
+    clicks, returned = await click_for(address, apps, students, seconds, victim)
     rows += rows_of_clicks(clicks)
     if victim is not None:
         rows.append(("one replica killed: students who came back", str(len(returned.outcomes))))
         rows.append(("- until the page was back: median / p95", _median_and_p95(returned.outcomes)))
-    same = await together(address, [student.act("photo", 0) for student in students])
+    same = await together(address, apps, [student.act("photo", 0) for student in students])
     rows.append(row_of_all("all change to one sample photo", same))
-    own = await together(address, [student.act("upload") for student in students])
+    own = await together(address, apps, [student.act("upload") for student in students])
     rows.append(row_of_all("each uploads a photo", own))
     full = memory(apps)
     await leave(students)
@@ -240,7 +261,7 @@ async def large_photos(
             await asyncio.sleep(0.05)
 
     watching = asyncio.create_task(watch())
-    result = await together(address, [student.act("upload") for student in students])
+    result = await together(address, [app], [student.act("upload") for student in students])
     watching.cancel()
     await leave(students)
     size = sum(len(student.photo) for student in students) / 2**20
