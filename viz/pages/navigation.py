@@ -4,6 +4,7 @@ import streamlit as st
 
 from viz.pages.shared.browser import begin_run
 from viz.pictures.icon import eye
+from viz.server.script_gate import SCRIPTS
 
 Place = tuple[str, str, str]
 """A file beside this one, the page's title and its icon."""
@@ -53,7 +54,8 @@ def _pages() -> dict[str, list[st.Page]]:
     }
 
 
-st.set_page_config(page_title="Saccade", page_icon=eye(), layout="wide")
-page = st.navigation(_pages(), position="top")
-_begin_page(page)
-page.run()
+with SCRIPTS.inside():
+    st.set_page_config(page_title="Saccade", page_icon=eye(), layout="wide")
+    page = st.navigation(_pages(), position="top")
+    _begin_page(page)
+    page.run()

@@ -37,6 +37,7 @@ from model.errors import WorkRefused
 from viz.server.budget import BUDGET, MemoryBudget
 from viz.server.class_mode import MODE
 from viz.server.machine import core_count
+from viz.server.script_gate import SCRIPTS
 
 T = TypeVar("T")
 Key = tuple[Hashable, ...]
@@ -488,6 +489,7 @@ def _wait_in_page(ticket: Ticket) -> None:
     if context is None:
         ticket.wait()
         return
+    SCRIPTS.leave()
     with contextlib.ExitStack() as shown:
         bar = None
         while not ticket.wait(POLL):
