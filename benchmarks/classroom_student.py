@@ -115,7 +115,7 @@ class Requests:
 
 @dataclass
 class Outcome:
-    """What an action took; ``stayed``: it needed nothing from the server."""
+    """What an action took; ``stayed``: it was drawn without the server, which heard of it at most."""
 
     kind: str
     seconds: float
@@ -292,7 +292,10 @@ class Student:
     # -- replaying --------------------------------------------------------------------------------
 
     async def replay(self, events: list[Event], query: str | None = None) -> bool:
-        """Send what the browser sent; return whether the server was needed."""
+        """Send what the browser sent; return whether the picture had to wait for the server.
+
+        A report of the view, which follows what is drawn already, is no such thing.
+        """
         needed, awaited = False, self._finished
         for event in events:
             if event.kind == "finished":
@@ -310,7 +313,7 @@ class Student:
         return needed
 
     async def _request(self, event: Event) -> bool:
-        """Ask what the browser asked, unless it would have kept the answer."""
+        """Ask what the browser asked, unless it would have kept the answer; say whether it waits."""
         if event.path in self.kept:
             return False
         headers = {"X-Saccade-Key": self.key} if self.key else {}
@@ -325,7 +328,7 @@ class Student:
             self.kept.add(event.path)
         if status >= 500:
             raise Lost(f"{event.path}: {status}")
-        return True
+        return event.method == "GET"
 
     def _own(self, message: BackMsg, query: str | None) -> BackMsg:
         """Turn a recorded message into the same of this student: its widgets, its address."""
