@@ -115,7 +115,7 @@ class Requests:
 
 @dataclass
 class Outcome:
-    """What an action took; ``stayed``: it was drawn without the server, which heard of it at most."""
+    """What an action took; ``stayed``: the browser drew it without the server."""
 
     kind: str
     seconds: float
@@ -313,7 +313,7 @@ class Student:
         return needed
 
     async def _request(self, event: Event) -> bool:
-        """Ask what the browser asked, unless it would have kept the answer; say whether it waits."""
+        """Ask what the browser asked, unless it has the answer; say whether it waits for it."""
         if event.path in self.kept:
             return False
         headers = {"X-Saccade-Key": self.key} if self.key else {}
