@@ -20,14 +20,12 @@ import gc
 import os
 import random
 import statistics
-import threading
 import time
-import urllib.request
-from collections.abc import Awaitable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.classroom_health import watched
 from benchmarks.classroom_isolation import look_around
 from benchmarks.classroom_recording import Recording, record
 from benchmarks.classroom_server import App, serve, serve_replicas
@@ -38,41 +36,8 @@ MIX = {"query": 0.5, "layer": 0.2, "head": 0.2, "photo": 0.07, "model": 0.03}
 """What students do while they click, and how often."""
 PAUSE = (3.0, 6.0)
 """Seconds between two clicks of one student."""
-AFTER_LEAVING = 30
+AFTER_LEAVING = 45
 """Seconds until memory and descriptors are read again."""
-
-
-@dataclass
-class Health:
-    """How long the health route took, asked twice a second."""
-
-    seconds: list[float] = field(default_factory=list)
-
-    @property
-    def worst(self) -> float:
-        """The longest answer."""
-        return max(self.seconds, default=0.0)
-
-
-@contextmanager
-def watched(address: str) -> Iterator[Health]:
-    """Ask the health route all the while, in a thread: the students' own loop is too busy."""
-    health, over = Health(), threading.Event()
-
-    def ask() -> None:
-        while not over.wait(0.5):
-            began = time.monotonic()
-            with suppress(OSError), urllib.request.urlopen(f"{address}/_stcore/health", timeout=60):
-                pass
-            health.seconds.append(time.monotonic() - began)
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        yield health
-    finally:
-        over.set()
-        thread.join()
 
 
 @dataclass
@@ -101,7 +66,8 @@ async def together(address: str, apps: Sequence[App], asked: Sequence[Awaitable[
     result, began = Round(processor=-processor_seconds(apps)), time.monotonic()
     with watched(address) as health:
         await asyncio.gather(*map(result.take, asked))
-    result.seconds, result.health = time.monotonic() - began, health.worst
+        result.seconds = time.monotonic() - began
+    result.health = health.worst
     result.processor += processor_seconds(apps)
     return result
 
@@ -282,7 +248,11 @@ async def isolation(
     """Let each look at a photo whose pixels say whose it is, and check every one that arrives."""
     found = await look_around(address, recording, count, payloads)
     return [
-        ("photos checked / of somebody else", f"{found.checked:,} / {found.wrong}"),
+        (
+            "photos and layers checked / of somebody else",
+            f"{found.photos:,} + {found.layers:,} / {found.wrong}",
+        ),
+        ("photos that were not answered", str(found.unanswered)),
         (
             "questions with a neighbour's address: refused / answered",
             f"{found.strangers_refused} / {found.strangers_answered}",
@@ -304,7 +274,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=ROOT, help="the checkout to measure")
     parser.add_argument("--haproxy", type=Path, default=ROOT / "deploy" / "haproxy.cfg")
     parser.add_argument("--isolation", action="store_true", help="check whose photos arrive")
-    parser.add_argument("--payloads", type=int, default=5_000, help="photos to check at least")
+    parser.add_argument("--payloads", type=int, default=5_000, help="payloads to check at least")
     parser.add_argument("--large", action="store_true", help="upload photos of 24 megapixels")
     given = parser.parse_args()
     random.seed(0)

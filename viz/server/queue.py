@@ -46,6 +46,8 @@ LONG = 2.0
 """Seconds from which work counts as long: one worker is always kept for shorter work."""
 POLL = 0.1
 """Seconds between two looks whether the asker is still there."""
+PAGE_POLL = 0.25
+"""The same for a page, of which hundreds may wait."""
 
 
 class Abandoned(BaseException):
@@ -492,7 +494,7 @@ def _wait_in_page(ticket: Ticket) -> None:
     SCRIPTS.leave()
     with contextlib.ExitStack() as shown:
         bar = None
-        while not ticket.wait(POLL):
+        while not ticket.wait(PAGE_POLL):
             context.yield_check()
             if ticket.job.progress is not None:
                 if bar is None:
@@ -505,11 +507,17 @@ def _wait_in_page(ticket: Ticket) -> None:
 
 
 def _show_place(ticket: Ticket, before: int, check_page: Callable[[], None]) -> None:
-    """Show how many are before a ticket, until that changes."""
+    """Show how many are before a ticket, until that changes; the longer the line, the longer.
+
+    A class that counts down together would be most of the server's work.
+    """
     place = f"{before:,} before you." if before else "you are next."
+    least = time.monotonic() + 0.5 + before / 20
     with st.spinner(f"The server is busy: {place}"):
-        while ticket.before == before and not ticket.wait(POLL):
+        while not ticket.wait(PAGE_POLL):
             check_page()
+            if time.monotonic() > least and ticket.before != before:
+                return
 
 
 QUEUE = Queue(max(2, core_count()), BUDGET, MODE.longest_seconds)
