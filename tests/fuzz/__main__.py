@@ -22,11 +22,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
-from tests.fuzz import addresses, cards, pictures, weights
+from tests.fuzz import addresses, cards, folders, pictures, weights
 
 KINDS: dict[str, ModuleType] = {
     "pictures": pictures,
     "weights": weights,
+    "folders": folders,
     "cards": cards,
     "addresses": addresses,
 }

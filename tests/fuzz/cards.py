@@ -48,11 +48,11 @@ def make_case(chance: random.Random, largest: int) -> tuple[str, bytes]:
         return f"mutated card to {task}", mutated(card, chance)
     values = json.loads(card)
     for _ in range(chance.randint(1, 3)):
-        _change(values, chance)
+        change_value(values, chance)
     return f"changed card to {task}", json.dumps(values).encode()
 
 
-def _change(values: dict[str, Any], chance: random.Random) -> None:
+def change_value(values: dict[str, Any], chance: random.Random) -> None:
     """Set, take away or add one value of a card, at any depth."""
     while True:
         key = chance.choice([*values, "title", "metrics", "registers", "curve", "another"])

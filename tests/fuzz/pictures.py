@@ -63,6 +63,7 @@ def _real() -> list[tuple[str, bytes]]:
         ("JPEG", encoded(image.convert("CMYK"), "JPEG")),
         ("PNG", encoded(image.convert("P"), "PNG", transparency=3)),
         ("PNG", encoded(deep, "PNG")),
+        ("PNG", hostile_pictures.deep_png(40, 30)),
         ("WEBP", encoded(image.convert("RGBA"), "WEBP", lossless=True)),
         ("WEBP", encoded(image, "WEBP", save_all=True, append_images=[image.rotate(90)])),
         ("GIF", encoded(image, "GIF", save_all=True, append_images=[image.rotate(90)])),

@@ -7,11 +7,12 @@ import http.client
 import importlib
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import TypeVar
 
-from model.errors import ModelNotFound, ModelRejected
+from model.errors import ModelNotFound, ModelRejected, NothingRecorded, NothingToShow
 from model.nets import torchvision_cpu
 from model.zoo.checkpoints import names
 
@@ -61,6 +62,24 @@ def fetch(get: Callable[..., Loaded], name: str, file: str, address: str) -> Loa
                 "It may be damaged, or too new for the installed library: update that first."
             ) from error
     raise AssertionError("the second round returns or raises")
+
+
+@contextmanager
+def refuse_what_libraries_raise(name: str) -> Iterator[None]:
+    """Turn whatever a stranger's config leads to inside a library into ModelRejected.
+
+    Args:
+        name: The model's name, for the message.
+    """
+    try:
+        yield
+    except (ModelNotFound, ModelRejected, NothingRecorded, NothingToShow):
+        raise
+    except Exception as error:
+        raise ModelRejected(
+            f"{name} cannot be opened ({type(error).__name__}): a value in one of its .json files "
+            "is of a kind that no model has. Fetch or save them again."
+        ) from error
 
 
 def is_reachable(address: str) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from model.bundle import Bundle
 from model.errors import ModelNotFound, ModelRejected
-from model.zoo.hubs.fetching import import_library
+from model.zoo.hubs.fetching import import_library, refuse_what_libraries_raise
 from model.zoo.hubs.hugging_face_captioner import captioner_class, open_hub_captioner
 from model.zoo.hubs.hugging_face_classifier import open_classifier
 from model.zoo.hubs.hugging_face_repository import Repository
@@ -43,6 +44,17 @@ def open_repository(
     """Open the model whose files a repository holds, as `open_hugging_face` does."""
     import_library("transformers")
     config = repository.config()
+    with refuse_what_libraries_raise(repository.full_name):
+        return _open_by_config(repository, config, trained, size, head)
+
+
+def _open_by_config(
+    repository: Repository,
+    config: Any,
+    trained: bool,
+    size: tuple[int, int] | None,
+    head: bool,
+) -> Bundle:
     if kind := captioner_class(config):
         if size is not None:
             raise ModelRejected(f"{repository.full_name} is a captioner: it has one picture size.")

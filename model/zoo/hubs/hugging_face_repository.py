@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,11 @@ class Repository:
         """Load the model with its weights; ModelRejected where some are missing."""
         options = {"dtype": torch.float32, "output_loading_info": True}
         net, report = self.load_weights(auto, config, **options)
+        if further := _further_layers(net, report["unexpected_keys"]):
+            raise ModelRejected(
+                f"The weights of {self.full_name} are those of a larger model than its config: "
+                f"{further[0][:100]} has no place in it. Fetch both again."
+            )
         missing = [key for key in report["missing_keys"] if "pooler" not in key]
         missing += [str(name) for name, *_ in report["mismatched_keys"]]
         if missing:
@@ -158,6 +163,15 @@ class Repository:
             return found
         parts = find_files(self.name, _parts(found), self.full_name)
         return next(part for part in parts if part is not None)
+
+
+def _further_layers(net: nn.Module, unexpected: Iterable[str]) -> list[str]:
+    """List tensors that are a model's own but for the number of their layer.
+
+    Others without a place belong to a head or a second tower, and are left out.
+    """
+    own = {re.sub(r"\d+", "*", name) for name in net.state_dict()}
+    return [name for name in unexpected if re.sub(r"\d+", "*", name) in own]
 
 
 def _parts(index: Path) -> list[str]:

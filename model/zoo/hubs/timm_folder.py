@@ -13,7 +13,7 @@ from model.bundle import Bundle
 from model.errors import ModelRejected
 from model.nets.fixed_seed import with_fixed_seed
 from model.zoo.hubs.config_numbers import read_json
-from model.zoo.hubs.fetching import import_library
+from model.zoo.hubs.fetching import import_library, refuse_what_libraries_raise
 from model.zoo.hubs.hub_bundle import check_size
 from model.zoo.hubs.hugging_face_folder import find_weights
 from model.zoo.hubs.hugging_face_repository import CONFIG
@@ -58,7 +58,9 @@ def open_timm_folder(path: Path, trained: bool) -> Bundle:
             "does not have. Update timm first."
         )
     stated = values["pretrained_cfg"]
-    settings = {k: v for k, v in (values.get("model_args") or {}).items() if k in _SETTINGS}
+    given = values.get("model_args")
+    given = given if isinstance(given, dict) else {}
+    settings = {key: value for key, value in given.items() if key in _SETTINGS}
     settings["num_classes"] = values.get("num_classes", stated.get("num_classes", 1000))
     if isinstance(pool := values.get("global_pool"), str):
         settings.setdefault("global_pool", pool)
@@ -70,24 +72,13 @@ def open_timm_folder(path: Path, trained: bool) -> Bundle:
         )
 
     full = f"timm folder/{path.resolve().name}"
-    net = _build(full, make)
-    if trained:
-        _fill(full, net, path)
-    bundle = bundle_of(timm, full, net, trained, labels=_labels(values, stated))
-    return replace(bundle, name=bundle.name.removeprefix("timm folder/"))
-
-
-def _build(full: str, make: Any) -> nn.Module:
-    try:
+    with refuse_what_libraries_raise(full):
         check_size(full, make)
-        return with_fixed_seed(make)
-    except ModelRejected:
-        raise
-    except Exception as error:  # whatever a config's numbers lead to inside the library
-        raise ModelRejected(
-            f"{full} describes no model that timm builds ({type(error).__name__}). Fetch its "
-            f"{CONFIG} again."
-        ) from error
+        net = with_fixed_seed(make)
+        if trained:
+            _fill(full, net, path)
+        bundle = bundle_of(timm, full, net, trained, labels=_labels(values, stated))
+    return replace(bundle, name=bundle.name.removeprefix("timm folder/"))
 
 
 def _fill(full: str, net: nn.Module, path: Path) -> None:

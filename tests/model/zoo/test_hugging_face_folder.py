@@ -107,6 +107,14 @@ def test_without_a_processor_it_says_what_is_assumed(folder):
     assert "assumed" in bundle.card.note
 
 
+def test_a_config_of_fewer_layers_makes_no_smaller_model(folder):
+    save(folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 1}))
+    with pytest.raises(ModelRejected, match="a larger model than its config"):
+        zoo.load(folder)
+
+
 @pytest.mark.parametrize("kind", ["ViT", "Swin"])
 @pytest.mark.parametrize("layers", [1, 2])
 @torch.no_grad()
