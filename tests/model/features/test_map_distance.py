@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import spearmanr
 
 from model.features import compare_maps
 from model.features.map_distance import jensen_shannon
@@ -29,6 +31,17 @@ def test_a_map_beside_itself_differs_by_zero_everywhere():
     assert far.divergence.abs().max() < 1e-12
     torch.testing.assert_close(far.correlation, torch.ones(3).double())
     assert not compare_maps(maps, maps).difference.any()
+
+
+def test_both_numbers_are_scipy_s_with_equal_values_too():
+    a, b = torch.randint(1, 9, (2, 3, 5, 6), generator=torch.Generator().manual_seed(2)).float()
+    far = compare_maps(a, b)
+    for index in range(3):
+        one, other = (maps[index].flatten().numpy() for maps in (a, b))
+        wanted = jensenshannon(one, other) ** 2  # scipy divides by the sums, and takes the root
+        assert far.divergence[index].item() == pytest.approx(wanted, abs=1e-7)
+        wanted = spearmanr(one, other).statistic
+        assert far.correlation[index].item() == pytest.approx(wanted, abs=1e-9)
 
 
 def test_maps_that_share_no_patch_are_ln_2_apart():
