@@ -24,7 +24,7 @@ from viz.pages.shared.picture import OWN, Picture, picture_named
 from viz.pages.shared.recorded_answers import RecordedSource
 from viz.pages.shared.recorded_images import ALL_ROWS, ShownImage, recorded_image
 from viz.pages.shared.session import Session, chosen_layers
-from viz.pages.shared.state import Compare, Key, Setting, Shared
+from viz.pages.shared.state import Compare, Key, Setting, Shared, read_link
 from viz.pages.shared.view import go_to_layer, prefix_name
 from viz.server.first_action import browser_brought
 
@@ -177,9 +177,9 @@ def _take_head() -> None:
 
 
 def show_b(session: Session, below: DeltaGenerator) -> Pane:
-    """Show the choices of B; the slider over its training goes to the place `below`."""
+    """Show the choices of B; its slider and notes go to the place `below`."""
     with st.popover("What B shows", icon=":material/tune:"):
-        name, picture = _show_model_of_b(session), _show_photo_of_b(session)
+        name, picture = _show_model_of_b(session, below), _show_photo_of_b(session, below)
         subject = _subject_of_b(name, picture, below)
         recorded = subject.recorded
         if recorded is None:
@@ -199,11 +199,14 @@ def show_b(session: Session, below: DeltaGenerator) -> Pane:
     return _pane(subject, title, method, layer, Compare.b_head.get(), token, session)
 
 
-def _show_model_of_b(session: Session) -> str:
+def _show_model_of_b(session: Session, below: DeltaGenerator) -> str:
     own = model_variants.base_name(session.bundle.name)
     twin = own.removesuffix(open_models.RANDOM) + open_models.RANDOM
     names = ["", *open_models.open_names(), *open_models.captioners_of_photos()]
+    asked = _asked(Compare.b_model)
     chosen = Compare.b_model.begin(lambda name: name in names or model_variants.can_open(name))
+    if asked != chosen:
+        below.caption("The link's model of B is not open here; B has the model of A.")
     names += [name for name in dict.fromkeys((twin, chosen)) if name not in names]
     st.selectbox(
         "Model",
@@ -216,10 +219,12 @@ def _show_model_of_b(session: Session) -> str:
     return Compare.b_model.get() or own
 
 
-def _show_photo_of_b(session: Session) -> Picture:
+def _show_photo_of_b(session: Session, below: DeltaGenerator) -> Picture:
     own = [OWN] if Shared.own.get() else []
     choices = ["", *samples.names(), *own]
-    Compare.b_photo.begin(choices)
+    asked = _asked(Compare.b_photo)
+    if asked != Compare.b_photo.begin(choices):
+        below.caption("The link's photo of B is not here; B has the photo of A.")
     st.selectbox(
         "Photo",
         choices,
@@ -229,6 +234,11 @@ def _show_photo_of_b(session: Session) -> Picture:
         persist_state="session",
     )
     return picture_named(Compare.b_photo.get()) or session.picture
+
+
+def _asked(setting: Setting[str]) -> str:
+    """Return what the session or the link asks for, whether it is there or not."""
+    return setting.get() if setting.is_set else setting.param.read(read_link())
 
 
 def _photo_title(name: str) -> str:

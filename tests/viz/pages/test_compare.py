@@ -122,6 +122,15 @@ def test_what_cannot_be_shown_is_a_sentence_in_its_place():
     assert "no classes" in b["missing"] and not a["missing"]
 
 
+def test_what_a_link_names_and_is_not_here_is_a_sentence():
+    app = opened(SMALL | {"b_model": "../../etc/passwd", "b_photo": "own", "b_head": "99"})
+    texts = [caption.value for caption in app.caption]
+    assert any("model of B is not open here" in text for text in texts)
+    assert any("photo of B is not here" in text for text in texts)
+    a, b = panes(app)
+    assert a == b
+
+
 def test_a_model_without_position_code_has_none_to_leave_out():
     net = build("vit", img_size=32, dim=8, depth=1, heads=1, num_classes=2, positions="none")
     bundle = replace(zoo.load("cifar10-plain"), net=net, tokens=net.tokens)
