@@ -27,6 +27,7 @@ from torch import Tensor
 
 from model.card import Card
 from model.errors import CheckpointError
+from model.nets.uninitialised import weights_given
 from model.nets.vit import VisionTransformer, ViTConfig
 from model.zoo import checkpoints
 from model.zoo.cards import card_as_json, card_path, read_card, read_checkpoint_file
@@ -150,7 +151,8 @@ class Course:
 
     def net_at(self, index: int) -> VisionTransformer:
         """Build the net as it was at a moment, in eval mode with float32 weights."""
-        net = VisionTransformer(ViTConfig(**self.card.config))
+        with weights_given():
+            net = VisionTransformer(ViTConfig(**self.card.config))
         net.load_state_dict(self.weights[index])
         return net.eval()
 

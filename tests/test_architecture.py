@@ -63,8 +63,9 @@ ARROWS: dict[str, set[str]] = {
     "viz.pictures": set(),
     "viz.components": DRAWN,
     "viz.server": MODEL | MOUNTED,
-    "viz.pages.shared": MODEL | SERVED,
-    "viz.pages": MODEL | SERVED | {"viz.pages.shared"},
+    "viz.lessons": DRAWN,
+    "viz.pages.shared": MODEL | SERVED | {"viz.lessons"},
+    "viz.pages": MODEL | SERVED | {"viz.lessons", "viz.pages.shared"},
     "viz.__main__": MODEL | DRAWN,
     "app": {"viz.server"},
 }

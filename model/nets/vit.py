@@ -21,6 +21,7 @@ from model.nets import mimetic_init
 from model.nets.attention import SCALES, MultiHeadAttention, check_heads
 from model.nets.patch_embedding import ConvPatches, LinearPatches, StemPatches, stem_strides
 from model.nets.position_embedding import POSITIONS, LearnedPositions, make_positions
+from model.nets.uninitialised import are_weights_given
 from model.tokens import TokenLayout, grid_of, pair
 
 
@@ -310,7 +311,9 @@ class VisionTransformer(nn.Module):
         )
         width = config.projection or config.pooled_dim
         self.head = nn.Linear(width, config.num_classes) if config.num_classes else nn.Identity()
-        self._initialise()
+        is_sketch = next(self.parameters()).is_meta
+        if not (is_sketch or are_weights_given()):
+            self._initialise()
 
     def forward(self, images: Tensor) -> Tensor:
         tokens = self.encode(images)

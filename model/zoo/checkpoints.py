@@ -21,6 +21,7 @@ from model.captioning.base import CaptioningNet
 from model.card import Card
 from model.errors import CheckpointError
 from model.nets import vit
+from model.nets.uninitialised import weights_given
 from model.nets.vit import VisionTransformer
 from model.tokens import MAX_TOKENS, check_affordable
 from model.zoo.cards import card_as_json, card_path, read_card, read_checkpoint_file, read_task
@@ -114,7 +115,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> tuple[Net, Card]:
         )
     weights = parse_weights(path, data)
     check_fits(path, card, weights)
-    net = build_net(path, card)
+    with weights_given():
+        net = build_net(path, card)
     net.load_state_dict(weights)
     return net.eval(), card
 

@@ -23,6 +23,9 @@ FLAGS = [
     "--disable-sync",
 ]
 
+SEEN_BEFORE = """localStorage["saccade.lessons"] ??= '{"tour": {"place": 1}}'"""
+"""A browser that was offered the tour before."""
+
 
 def find_browser() -> str | None:
     """The path of a chromium on this machine, or None."""
@@ -85,7 +88,9 @@ def window(browser):
 
     It lets playwright evaluate text, which the app's policy forbids; `test_policy` keeps it.
     """
-    return browser.new_context(bypass_csp=True)
+    context = browser.new_context(bypass_csp=True)
+    context.add_init_script(SEEN_BEFORE)
+    return context
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ _captions, _row, _tiles, _features, _lens = map(
     component, ("captions", "row", "tiles", "features", "lens")
 )
 _inside, _compare = map(component, ("inside", "compare"))
+_lesson, _lesson_list, _welcome = map(component, ("lesson", "lesson_list", "welcome"))
 
 
 def _run_again() -> None:
@@ -178,3 +179,18 @@ def switches(payload: bytes, on_act: Callable[[], None], key: str) -> None:
 def spread(payload: bytes, key: str) -> None:
     """Mount a probability before and after, beside those of random draws."""
     _spread(data=payload, key=key)
+
+
+def lesson(payload: bytes, key: str) -> None:
+    """Mount the lesson that runs. The place that somebody goes to is its value ``go``."""
+    _lesson(data=payload, key=key, on_go_change=_run_again)
+
+
+def lesson_list(payload: bytes, key: str) -> None:
+    """Mount the list of lessons. The place that somebody goes to is its value ``go``."""
+    _lesson_list(data=payload, key=key, on_go_change=_run_again)
+
+
+def welcome(payload: bytes, key: str) -> None:
+    """Mount the offer of a tour, which a first visit sees. Its value is ``go`` as well."""
+    _welcome(data=payload, key=key, on_go_change=_run_again)

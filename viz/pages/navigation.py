@@ -2,9 +2,10 @@
 
 import streamlit as st
 
+from viz.pages.shared import running_lesson
 from viz.pages.shared.browser import begin_run
+from viz.pages.shared.state import Lessons
 from viz.pictures.icon import eye
-from viz.server.script_gate import SCRIPTS
 
 Place = tuple[str, str, str]
 """A file beside this one, the page's title and its icon."""
@@ -28,12 +29,30 @@ PAGES: dict[str, list[Place]] = {
         ("cost.py", "Cost", ":material/timer:"),
     ],
     "Learn": [
+        ("lessons.py", "Lessons", ":material/school:"),
         ("models.py", "Models", ":material/deployed_code:"),
     ],
 }
 """The groups and their pages in the order of the menu; Explore is where everybody begins. See is
 for looking, Try for changing something in a running model, Measure for numbers, Learn for reading.
 """
+
+QUESTIONS = {
+    "explore.py": "where does this patch look?",
+    "features.py": "which patches are alike?",
+    "captions.py": "which patches chose each word?",
+    "compare.py": "what differs between two?",
+    "what_if.py": "what happens without this head, without this patch?",
+    "inside_head.py": "how does a head compute its map?",
+    "attribution.py": "which patches speak for this class?",
+    "heads.py": "what does each head do?",
+    "positions.py": "how does the model know where a patch is?",
+    "patches.py": "what does a patch become?",
+    "cost.py": "what if something is doubled?",
+    "lessons.py": "what would you like to understand?",
+    "models.py": "which model is looking?",
+}
+"""What each page answers."""
 
 
 def _begin_page(page: st.Page) -> None:
@@ -54,8 +73,22 @@ def _pages() -> dict[str, list[st.Page]]:
     }
 
 
-with SCRIPTS.inside():
-    st.set_page_config(page_title="Saccade", page_icon=eye(), layout="wide")
-    page = st.navigation(_pages(), position="top")
-    _begin_page(page)
-    page.run()
+def _show_next(page: st.Page, pages: dict[str, list[st.Page]]) -> None:
+    """Show the way to the next page, at the foot of this one."""
+    every = [each for group in pages.values() for each in group]
+    files = [file for places in PAGES.values() for file, *_ in places]
+    place = [each.url_path for each in every].index(page.url_path) + 1
+    if place < len(every):
+        label = f"Next: **{every[place].title}**, {QUESTIONS[files[place]]}"
+        with st.container(horizontal=True, horizontal_alignment="right"):
+            st.page_link(every[place], label=label, icon=":material/arrow_forward:")
+
+
+st.set_page_config(page_title="Saccade", page_icon=eye(), layout="wide")
+pages = _pages()
+page = st.navigation(pages, position="top")
+_begin_page(page)
+running_lesson.follow({each.url_path: each for group in pages.values() for each in group}, page)
+page.run()
+if not Lessons.running.get():
+    _show_next(page, pages)

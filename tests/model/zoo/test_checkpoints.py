@@ -244,3 +244,16 @@ def test_a_config_that_builds_no_model(saved, config, word):
 def test_an_unknown_task(saved):
     rewrite_card(saved, task="sing")
     assert "sing" in sentence(saved)
+
+
+def test_opening_draws_no_weights(monkeypatch):
+    def drawn(*_):
+        raise AssertionError("Weights were drawn that the file then replaces.")
+
+    monkeypatch.setattr(VisionTransformer, "_initialise", drawn)
+    assert (
+        checkpoints.load_checkpoint(checkpoints.DIRECTORY / "photos.safetensors")[0].config.init
+        == "mimetic"
+    )
+    with pytest.raises(AssertionError):
+        build("cs231n")

@@ -21,6 +21,9 @@ function without(params, names) {
 }
 
 class PageHistory {
+  // Functions that are called after each change of the address.
+  listeners = new Set();
+
   constructor() {
     addEventListener("popstate", (event) => this.onMove(event));
   }
@@ -50,11 +53,23 @@ class PageHistory {
     const isStep = !arrived && !this.opening && this.shown !== query;
     this.opening = false;
     this.write(query, isStep);
+    this.tell();
   }
 
   // The view has changed.
   step() {
-    if (this.params && this.isViews) this.write(this.query(), true);
+    if (!this.params || !this.isViews) return;
+    this.write(this.query(), true);
+    this.tell();
+  }
+
+  tell() {
+    for (const listener of this.listeners) listener();
+  }
+
+  // Whether the page that is shown has run to its end.
+  get hasArrived() {
+    return this.path === location.pathname;
   }
 
   get isViews() {

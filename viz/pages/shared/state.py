@@ -160,6 +160,8 @@ class Shared:
 
     page = Key("page", "")
     """The file of the page that is shown."""
+    page_names = Key[tuple[str, ...]]("page_names", ())
+    """Every page as an address names it; the first one is "explore"."""
     link = Key[Mapping[str, str] | None]("link", None)
     """The address of this page that Back or Forward has opened."""
     opened_links = Key("opened_links", 0)
@@ -168,6 +170,18 @@ class Shared:
     begun = Key[frozenset[tuple[str, str]]]("begun", frozenset())
     """Pages, and the settings that have begun on them."""
     address = Component("address", {})
+
+
+class Lessons:
+    """The lesson that runs, on whichever page, and the Lessons page."""
+
+    running = Setting("lesson", "")
+    """The lesson's name and the place in it from one, as in "several-heads.3"; empty: none."""
+    component = Component("lesson_component", {})
+    list = Component("lesson_list", {})
+    welcome = Component("welcome", {})
+    about = Setting("about", "")
+    """The lesson whose notes for the teacher are shown."""
 
 
 class Explore:
