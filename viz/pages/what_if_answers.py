@@ -1,7 +1,7 @@
 """What the page What if computes, each once for everybody, in the server's queue."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -32,6 +32,7 @@ from viz.pages.shared.recorded_images import ShownImage
 from viz.pages.what_if_experiment import Experiment
 from viz.server import queue
 from viz.server.costs import forward_cost
+from viz.server.queue import Cost
 from viz.server.results import computed_once
 
 BATCH = 16
@@ -218,6 +219,12 @@ def _maps_of_kept(
     return patches.reshape(*patches.shape[:2], *layout.grid)
 
 
+def _after_the_bars(subject: Subject, times: int) -> Cost:
+    """Estimate passes that count as long work, so that a worker is left for somebody's bars."""
+    cost = forward_cost(subject.bundle, times)
+    return replace(cost, seconds=max(cost.seconds, queue.LONG))
+
+
 # -- by chance ----------------------------------------------------------------------------------
 
 
@@ -225,7 +232,7 @@ def _maps_of_kept(
     "what if, by chance",
     key=lambda subject, heads, patches, hide, by: (subject.key, heads, patches, hide, by),
     size=lambda logits: logits.nbytes,
-    cost=lambda subject, heads, patches, hide, by: forward_cost(subject.bundle, DRAWS),
+    cost=lambda subject, heads, patches, hide, by: _after_the_bars(subject, DRAWS),
 )
 def draw_at_random(subject: Subject, heads: int, patches: int, hide: str, by: str) -> np.ndarray:
     """Run the model with as many random heads off and patches hidden: its output for each draw.
@@ -262,7 +269,7 @@ def draw_at_random(subject: Subject, heads: int, patches: int, hide: str, by: st
     "which heads",
     key=lambda subject: subject.key,
     size=lambda effects: effects.nbytes,
-    cost=lambda subject: forward_cost(subject.bundle, sum(subject.heads)),
+    cost=lambda subject: _after_the_bars(subject, sum(subject.heads)),
 )
 def effects_of_heads(subject: Subject) -> np.ndarray:
     """Scan every head: change of the answer without it, (layers, heads) float32, NaN for none."""
@@ -282,7 +289,7 @@ def effects_of_heads(subject: Subject) -> np.ndarray:
     "which patches",
     key=lambda subject, hide: (subject.key, hide),
     size=lambda effects: effects.nbytes,
-    cost=lambda subject, hide: forward_cost(subject.bundle, subject.layout.patches),
+    cost=lambda subject, hide: _after_the_bars(subject, subject.layout.patches),
 )
 def effects_of_patches(subject: Subject, hide: str) -> np.ndarray:
     """Scan every patch: change of the answer where it is hidden, (patches,) float32.
