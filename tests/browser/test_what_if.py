@@ -114,7 +114,7 @@ def test_explore_and_captions_lead_here_with_just_that_switched_off(visit):
     page.locator(".what_if .pair").first.wait_for()
     assert "head 3 of layer 2" in words(page) and "hidden" not in page.url
     page.go_back()
-    link = page.get_by_text("Without this patch")
+    link = page.locator(".without .patch")
     link.wait_for()
     other = visit(link.get_attribute("href"))  # as somebody opens it who was sent the link
     other.wait_for_url(lambda url: "hidden=10" in url and "&off=" not in url)

@@ -240,6 +240,7 @@ def draw_at_random(subject: Subject, heads: int, patches: int, hide: str, by: st
     The output is (draws, classes), or (draws, words + 1, vocabulary) of a captioner. `hide` and
     `by` as of `Experiment`. Raises InterventionRefused.
     """
+    torch.set_num_threads(1)  # of this worker, for this work: the next click's bars find a core
     after = Experiment(hide=hide).after
     replace_by: HeadMeans | FromRun | None = None
     if heads and by == "mean":
