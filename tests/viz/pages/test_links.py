@@ -158,7 +158,8 @@ LINKS = [
     ("heads", VIEW | {"measure": "entropy", "over": "The samples"}),
     ("patches", VIEW | {"filters": "Raw filters"}),
     ("cost", {"model": "cifar10", "base": "D2L"}),
-    ("models", {"photo": "coffee", "model": "cifar10"}),
+    ("lessons", {"about": "several-heads"}),
+    ("models", {"lesson": "several-heads.2", "photo": "coffee", "model": "cifar10"}),
 ]
 
 
