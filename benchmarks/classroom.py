@@ -21,55 +21,23 @@ import os
 import random
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.classroom_health import watched
 from benchmarks.classroom_isolation import look_around
 from benchmarks.classroom_recording import Recording, record
 from benchmarks.classroom_server import App, serve, serve_replicas
-from benchmarks.classroom_student import Lost, Outcome, Requests, Student, photo_of
+from benchmarks.classroom_student import Lost, Outcome, Student, photo_of
 
 ROOT = Path(__file__).parents[1]
 MIX = {"query": 0.5, "layer": 0.2, "head": 0.2, "photo": 0.07, "model": 0.03}
 """What students do while they click, and how often."""
 PAUSE = (3.0, 6.0)
 """Seconds between two clicks of one student."""
-AFTER_LEAVING = 30
+AFTER_LEAVING = 45
 """Seconds until memory and descriptors are read again."""
-
-
-@dataclass
-class Health:
-    """How long the health route took, asked twice a second."""
-
-    seconds: list[float] = field(default_factory=list)
-
-    @property
-    def worst(self) -> float:
-        """The longest answer."""
-        return max(self.seconds, default=0.0)
-
-
-@asynccontextmanager
-async def watched(address: str) -> AsyncIterator[Health]:
-    """Ask the health route all the while."""
-    health, requests = Health(), Requests(address)
-
-    async def ask() -> None:
-        while True:
-            began = time.monotonic()
-            await requests.ask("GET", "/_stcore/health")
-            health.seconds.append(time.monotonic() - began)
-            await asyncio.sleep(0.5)
-
-    task = asyncio.create_task(ask())
-    try:
-        yield health
-    finally:
-        task.cancel()
-        requests.close()
 
 
 @dataclass
@@ -80,6 +48,8 @@ class Round:
     lost: list[str] = field(default_factory=list)
     seconds: float = 0.0
     health: float = 0.0
+    processor: float = 0.0
+    """Time that the server computed."""
 
     async def take(self, asked: Awaitable[Outcome]) -> bool:
         """Wait for an outcome or a loss; say whether it was an outcome."""
@@ -91,17 +61,23 @@ class Round:
         return True
 
 
-async def together(address: str, asked: Sequence[Awaitable[Outcome]]) -> Round:
+async def together(address: str, apps: Sequence[App], asked: Sequence[Awaitable[Outcome]]) -> Round:
     """Let all do something at the same moment."""
-    result, began = Round(), time.monotonic()
-    async with watched(address) as health:
+    result, began = Round(processor=-processor_seconds(apps)), time.monotonic()
+    with watched(address) as health:
         await asyncio.gather(*map(result.take, asked))
-    result.seconds, result.health = time.monotonic() - began, health.worst
+        result.seconds = time.monotonic() - began
+    result.health = health.worst
+    result.processor += processor_seconds(apps)
     return result
 
 
 async def click_for(
-    address: str, students: Sequence[Student], seconds: float, victim: App | None = None
+    address: str,
+    apps: Sequence[App],
+    students: Sequence[Student],
+    seconds: float,
+    victim: App | None = None,
 ) -> tuple[Round, Round]:
     """Let each click every few seconds; return the clicks, and who came back after a loss.
 
@@ -125,15 +101,22 @@ async def click_for(
         if victim is not None:
             await asyncio.to_thread(victim.kill)
 
-    async with watched(address) as health:
+    clicks.processor = -processor_seconds(apps)
+    with watched(address) as health:
         await asyncio.gather(*map(click, students), kill())
     clicks.seconds, clicks.health = seconds, health.worst
+    clicks.processor += processor_seconds(apps)
     return clicks, returned
 
 
 async def leave(students: Sequence[Student]) -> None:
     """Close all tabs."""
     await asyncio.gather(*(student.leave() for student in students), return_exceptions=True)
+
+
+def processor_seconds(apps: Sequence[App]) -> float:
+    """Add up the time that the processes have computed, those apart that were killed."""
+    return sum(app.processor_seconds for app in apps if app.process.poll() is None)
 
 
 def memory(apps: Sequence[App]) -> tuple[float, int]:
@@ -155,12 +138,15 @@ def milliseconds(seconds: Sequence[float], share: float) -> str:
 def rows_of_clicks(clicks: Round) -> list[tuple[str, str]]:
     """Write the clicks, those that stayed in the browser apart."""
     asked = [outcome for outcome in clicks.outcomes if not outcome.stayed]
+    stayed = [outcome for outcome in clicks.outcomes if outcome.stayed]
     rows = [
         (
-            "clicks answered by the server / in the browser alone / lost",
-            f"{len(asked)} / {len(clicks.outcomes) - len(asked)} / {len(clicks.lost)}",
+            "clicks answered by the server / drawn in the browser alone / lost",
+            f"{len(asked)} / {len(stayed)} / {len(clicks.lost)}",
         ),
         ("a click that the server answers: median / p95", _median_and_p95(asked)),
+        ("a report of what the browser drew alone: median / p95", _median_and_p95(stayed)),
+        ("processor time of the server for one click of either kind", _share(clicks)),
     ]
     for kind in MIX:
         some = [outcome for outcome in asked if outcome.kind == kind]
@@ -174,13 +160,18 @@ def _median_and_p95(outcomes: Sequence[Outcome]) -> str:
     return f"{milliseconds(seconds, 0.5)} / {milliseconds(seconds, 0.95)} ({len(seconds)})"
 
 
+def _share(result: Round) -> str:
+    """Write the processor time of one of many."""
+    return f"{1000 * result.processor / max(1, len(result.outcomes)):,.1f} ms"
+
+
 def row_of_all(what: str, result: Round) -> tuple[str, str]:
     """Write something that all did together."""
     lost = f", {len(result.lost)} lost ({result.lost[0]})" if result.lost else ""
     return (
         what,
         f"last one served after {result.seconds:,.1f} s, "
-        f"health {1000 * result.health:,.0f} ms{lost}",
+        f"health {1000 * result.health:,.0f} ms, processor time of one {_share(result)}{lost}",
     )
 
 
@@ -201,16 +192,17 @@ async def lesson(
     before, descriptors = memory(apps)
     photos = [photo_of(number) for number in range(count)]
     students = [Student(address, recording, photo) for photo in photos]
-    rows = [row_of_all("all open the page", await together(address, [s.open() for s in students]))]
+    opened = await together(address, apps, [student.open() for student in students])
+    rows = [row_of_all("all open the page", opened)]
     victim = apps[-1] if len(apps) > 1 else None
-    clicks, returned = await click_for(address, students, seconds, victim)
+    clicks, returned = await click_for(address, apps, students, seconds, victim)
     rows += rows_of_clicks(clicks)
     if victim is not None:
         rows.append(("one replica killed: students who came back", str(len(returned.outcomes))))
         rows.append(("- until the page was back: median / p95", _median_and_p95(returned.outcomes)))
-    same = await together(address, [student.act("photo", 0) for student in students])
+    same = await together(address, apps, [student.act("photo", 0) for student in students])
     rows.append(row_of_all("all change to one sample photo", same))
-    own = await together(address, [student.act("upload") for student in students])
+    own = await together(address, apps, [student.act("upload") for student in students])
     rows.append(row_of_all("each uploads a photo", own))
     full = memory(apps)
     await leave(students)
@@ -240,7 +232,7 @@ async def large_photos(
             await asyncio.sleep(0.05)
 
     watching = asyncio.create_task(watch())
-    result = await together(address, [student.act("upload") for student in students])
+    result = await together(address, [app], [student.act("upload") for student in students])
     watching.cancel()
     await leave(students)
     size = sum(len(student.photo) for student in students) / 2**20
@@ -256,7 +248,11 @@ async def isolation(
     """Let each look at a photo whose pixels say whose it is, and check every one that arrives."""
     found = await look_around(address, recording, count, payloads)
     return [
-        ("photos checked / of somebody else", f"{found.checked:,} / {found.wrong}"),
+        (
+            "photos and layers checked / of somebody else",
+            f"{found.photos:,} + {found.layers:,} / {found.wrong}",
+        ),
+        ("photos that were not answered", str(found.unanswered)),
         (
             "questions with a neighbour's address: refused / answered",
             f"{found.strangers_refused} / {found.strangers_answered}",
@@ -278,7 +274,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=ROOT, help="the checkout to measure")
     parser.add_argument("--haproxy", type=Path, default=ROOT / "deploy" / "haproxy.cfg")
     parser.add_argument("--isolation", action="store_true", help="check whose photos arrive")
-    parser.add_argument("--payloads", type=int, default=5_000, help="photos to check at least")
+    parser.add_argument("--payloads", type=int, default=5_000, help="payloads to check at least")
     parser.add_argument("--large", action="store_true", help="upload photos of 24 megapixels")
     given = parser.parse_args()
     random.seed(0)

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import websockets
 from PIL import Image
@@ -115,7 +115,7 @@ class Requests:
 
 @dataclass
 class Outcome:
-    """What an action took; ``stayed``: it needed nothing from the server."""
+    """What an action took; ``stayed``: the browser drew it without the server."""
 
     kind: str
     seconds: float
@@ -140,8 +140,6 @@ class Student:
     layers: set[int] = field(default_factory=set)
     received: int = 0
     widget_ids: dict[str, str] = field(default_factory=dict)
-    own_paths: set[str] = field(default_factory=set)
-    """Requests that were answered."""
     on_blob: Callable[[bytes], None] = lambda blob: None
     """Called with each payload and each answer."""
     own_file: FileURLs | None = None
@@ -227,7 +225,7 @@ class Student:
         kind = message.WhichOneof("type")
         if kind == "new_session":
             self.session = message.new_session.initialize.session_id or self.session
-        elif kind == "page_info_changed":
+        elif kind == "page_info_changed":  # as the app had it before its own history
             self.query = message.page_info_changed.query_string
         elif kind == "delta":
             self._take_delta(message)
@@ -246,10 +244,12 @@ class Student:
             return
         blob = element.bidi_component.bytes
         self.on_blob(blob)
+        if element.bidi_component.component_name.endswith("saccade_address"):
+            self.query = urlencode(header_of(blob).get("params", {}))
         if found := KEY.search(blob):
             self.key = found[1].decode()
         if not self.explorer or b'"revision"' in blob[:8192]:
-            header = _header(blob)
+            header = header_of(blob)
             if "revision" in header and "image" in header:
                 if header["image"] != self.explorer.get("image"):
                     self.layers = set()
@@ -292,7 +292,10 @@ class Student:
     # -- replaying --------------------------------------------------------------------------------
 
     async def replay(self, events: list[Event], query: str | None = None) -> bool:
-        """Send what the browser sent; return whether the server was needed."""
+        """Send what the browser sent; return whether the picture had to wait for the server.
+
+        A report of the view, which follows what is drawn already, is no such thing.
+        """
         needed, awaited = False, self._finished
         for event in events:
             if event.kind == "finished":
@@ -310,7 +313,7 @@ class Student:
         return needed
 
     async def _request(self, event: Event) -> bool:
-        """Ask what the browser asked, unless it would have kept the answer."""
+        """Ask what the browser asked, unless it has the answer; say whether it waits for it."""
         if event.path in self.kept:
             return False
         headers = {"X-Saccade-Key": self.key} if self.key else {}
@@ -319,13 +322,11 @@ class Student:
         )
         self.received += len(body)
         self.on_blob(body)
-        if status == 200 and event.method == "GET":
-            self.own_paths.add(event.path)
         if "immutable" in answered.get("cache-control", ""):
             self.kept.add(event.path)
         if status >= 500:
             raise Lost(f"{event.path}: {status}")
-        return True
+        return event.method == "GET"
 
     def _own(self, message: BackMsg, query: str | None) -> BackMsg:
         """Turn a recorded message into the same of this student: its widgets, its address."""
@@ -401,7 +402,7 @@ def photo_of(number: int, size: tuple[int, int] = (1600, 1200)) -> bytes:
     return file.getvalue()
 
 
-def _header(blob: bytes) -> dict:
+def header_of(blob: bytes) -> dict:
     """Read the JSON header of a component's payload; empty where it is none."""
     size = int.from_bytes(blob[:4], "little")
     try:

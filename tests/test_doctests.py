@@ -73,6 +73,7 @@ MODULES = [
     "viz.server.headers",
     "viz.server.queue",
     "viz.server.results",
+    "viz.server.script_gate",
 ]
 """Modules with examples, in alphabetical order."""
 

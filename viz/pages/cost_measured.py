@@ -11,6 +11,7 @@ from model.nets.vit import ViTConfig
 from viz.server import queue
 from viz.server.budget import BUDGET, Cache
 from viz.server.queue import Cost
+from viz.server.script_gate import SCRIPTS
 
 POLL = 0.2
 """Seconds between two looks at how far a measurement is."""
@@ -53,6 +54,7 @@ def measure_variants(
 
     what = Cost(needed, SECONDS, "Measuring these models", alone=True)
     ticket = queue.submit(("timing", config), measure, cost=what)
+    SCRIPTS.leave()
     try:
         while not ticket.wait(POLL):
             before = ticket.before

@@ -3,35 +3,31 @@
 from functools import partial
 from typing import Literal
 
-import numpy as np
 import streamlit as st
-import torch
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from model.analysis.patch_filters import find_patch_filters
 from model.bundle import Bundle
-from model.features.components import find_components
-from model.nets.vit import VisionTransformer
 from model.recorded_image import find_centre, find_same_place
-from model.tokens import patchify
-from viz.charts.heatmap import heatmap
+from viz.pages.patches_cut import (
+    SIDE,
+    CutPhoto,
+    PatchPictures,
+    cut_photo,
+    cut_pictures,
+    filter_picture,
+    filters_of,
+    patch_pictures,
+    reads_whole_patches,
+    receptive_field,
+)
 from viz.pages.shared import address
 from viz.pages.shared.browser import change_view, shown_view, write_address
-from viz.pages.shared.figures import draw_once
+from viz.pages.shared.picture import Picture
 from viz.pages.shared.session import Session, begin_page, session_url_params
 from viz.pages.shared.state import Patches, read_link
-from viz.pictures.patches import as_colors, clickable, enlarge, join, mosaic
-from viz.server.results import computed_once
 
 BARE = {"displayModeBar": False}
-SIDE = 400  # pixels of a picture, at least
 WIDTH = 340  # of one of the first pictures on the page
-MOST_CLICKABLE = 1024  # patches; a chart of more points is slow
-STRIP = 1280
-NAMES_OF_STEP = ("patch_embed", "conv_proj")  # timm's and torchvision's, on the top module
-COMPONENTS, RAW = 28, 96
-IN_A_LINE = 64
 VALUES = 6
 COMPONENTS_KIND, RAW_KIND = "Principal components", "Raw filters"
 RIGHT = 'rearrange(x, "b c (h p) (w q) -> b (h w) (c p q)", p=p, q=p)'
@@ -49,10 +45,8 @@ def page() -> None:
     )
     bundle = session.bundle
     patch = _choose_patch(session)
-    prepared = bundle.prepare(session.picture.image)
-    pixels = patchify(bundle.tokens.covered(prepared), bundle.tokens.patch)[0]
-    _show_steps(session, prepared, pixels, patch)
-    _show_mistake(bundle, prepared)
+    _show_steps(session, patch)
+    _show_mistake(bundle, session.picture)
     kind = _show_filters(bundle)
     write_address(
         session_url_params(session)
@@ -122,49 +116,46 @@ def _take_click(session: Session) -> None:
 # -- image, grid, sequence, vectors -------------------------------------------------------------
 
 
-def _show_steps(session: Session, prepared: Tensor, pixels: Tensor, patch: int) -> None:
+def _show_steps(session: Session, patch: int) -> None:
     bundle = session.bundle
-    rows, columns = bundle.tokens.grid
-    tiles = _color_tiles(bundle, pixels)
+    columns = bundle.tokens.grid[1]
+    cut = cut_photo(bundle, session.picture)
+    pictures = patch_pictures(bundle, session.picture, patch, WIDTH)
     with st.container(horizontal=True, gap="large"):
         with st.container(width=WIDTH):
             st.subheader("1. Image")
             height, width = bundle.image_size
-            _show_picture(join(tiles, (rows, columns)), "The photo as the model takes it")
+            photo = cut_pictures(bundle, session.picture).photo
+            _show_picture(photo, "The photo as the model takes it")
             st.caption(f"Cut and resized to {width} × {height} pixels, each channel normalised.")
         with st.container(width=WIDTH):
             st.subheader("2. Grid")
-            _show_grid(session, tiles, patch)
+            _show_grid(session, pictures)
         with st.container(width=WIDTH):
             row, column = divmod(patch, columns)
             st.subheader("A patch")
-            _show_picture(enlarge(join(tiles[patch : patch + 1], (1, 1)), 160), "The patch", 160)
-            _show_numbers(bundle, prepared, pixels, patch)
+            _show_picture(pictures.patch, "The patch", 160)
+            _show_numbers(bundle, cut, patch)
             place = f"Row {row + 1}, column {column + 1} of the grid"
-            more = _describe_inputs(bundle, prepared)
+            more = _describe_inputs(bundle, cut)
             st.caption(f"{place}, number {patch + 1} of the sequence.{more}")
     st.subheader("3. Sequence")
-    in_a_line = min(len(tiles), IN_A_LINE)
-    scale = max(1, round(STRIP / (in_a_line * tiles.shape[2])))
-    _show_picture(mosaic(tiles, in_a_line, scale, marked=patch), "The patches one by one")
+    _show_picture(pictures.line, "The patches one by one")
     st.caption(
-        f"The rows of the grid one after another: {len(tiles)} patches, numbered from 1. From "
+        f"The rows of the grid one after another: {len(cut.tiles)} patches, numbered from 1. From "
         "here on nothing but the position code tells what was above what."
     )
-    _show_vectors(bundle, prepared, patch)
+    _show_vectors(bundle, cut, pictures)
 
 
-def _show_grid(session: Session, tiles: np.ndarray, patch: int) -> None:
-    grid = session.bundle.tokens.grid
-    scale = max(1, round(SIDE / (grid[1] * tiles.shape[2])))
-    picture = mosaic(tiles, grid[1], scale, marked=patch)
+def _show_grid(session: Session, pictures: PatchPictures) -> None:
     about = _about_grid(session.bundle)
-    if not 1 < len(tiles) <= MOST_CLICKABLE:
-        _show_picture(picture, "The photo cut into patches")
+    if pictures.clickable is None:
+        _show_picture(pictures.grid, "The photo cut into patches")
         st.caption(about)
         return
     st.plotly_chart(
-        draw_once(clickable, picture, grid, WIDTH),
+        pictures.clickable,
         width="content",
         key=Patches.clicked.name,
         config=BARE,
@@ -175,16 +166,10 @@ def _show_grid(session: Session, tiles: np.ndarray, patch: int) -> None:
     st.caption(f"{about} Click a patch to choose it.")
 
 
-def _reads_whole_patches(bundle: Bundle) -> bool:
-    """Say whether a token is made of its own patch alone, as far as is known."""
-    filters = find_patch_filters(bundle.net, bundle.tokens)
-    return filters is None or filters.whole
-
-
 def _about_grid(bundle: Bundle) -> str:
     (rows, columns), (down, across) = bundle.tokens.grid, bundle.tokens.patch
     counted = f"{rows} × {columns} patches of {across} × {down} pixels"
-    if _reads_whole_patches(bundle):
+    if reads_whole_patches(bundle):
         return f"{counted}."
     return (
         f"{counted}, one for each token. This model does not cut the photo there: it reads it with "
@@ -192,39 +177,26 @@ def _about_grid(bundle: Bundle) -> str:
     )
 
 
-def _describe_inputs(bundle: Bundle, prepared: Tensor) -> str:
+def _describe_inputs(bundle: Bundle, cut: CutPhoto) -> str:
     """Say what a token is made of, where that is more than its patch."""
-    if _reads_whole_patches(bundle):
+    if reads_whole_patches(bundle):
         return ""
-    window = _receptive_field(bundle, prepared)
+    window = receptive_field(bundle, cut.prepared)
     size = f", up to {window[1]} × {window[0]} pixels" if window else ""
     return (
         f" Its token is made of more than these numbers: of the patch and its surroundings{size}."
     )
 
 
-def _color_tiles(bundle: Bundle, pixels: Tensor) -> np.ndarray:
-    """Turn normalised patches (N, C·p·q) into colours (N, p, q, 3) uint8."""
-    channels = len(bundle.mean)
-    cells = pixels.unflatten(1, (channels, *bundle.tokens.patch))
-    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (bundle.mean, bundle.std))
-    colors = ((cells * std + mean).clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    return colors[..., :3] if channels >= 3 else colors[..., :1].repeat(3, axis=-1)
+def _show_picture(png: bytes, alt: str, width: int | Literal["stretch"] = "stretch") -> None:
+    st.image(png, output_format="PNG", width=width, alt=alt)
 
 
-def _show_picture(
-    picture: Image.Image, alt: str, width: int | Literal["stretch"] = "stretch"
-) -> None:
-    st.image(enlarge(picture, SIDE), output_format="PNG", width=width, alt=alt)
-
-
-def _show_numbers(bundle: Bundle, prepared: Tensor, pixels: Tensor, patch: int) -> None:
+def _show_numbers(bundle: Bundle, cut: CutPhoto, patch: int) -> None:
     """Show the numbers of the chosen patch, and of the vector that it becomes."""
-    alone = _reads_whole_patches(bundle)
-    values = pixels[patch]
+    alone = reads_whole_patches(bundle)
+    values, vectors = cut.pixels[patch], cut.vectors
     text = f"{'in' if alone else 'the patch'}, {len(values)} numbers\n{_format_values(values)}"
-    with torch.no_grad():
-        vectors = _embed_patches(bundle, prepared)
     if vectors is not None:
         name = "out" if alone else "its token"
         text += f"\n\n{name}, {vectors.shape[1]} numbers\n{_format_values(vectors[patch])}"
@@ -237,103 +209,43 @@ def _format_values(values: Tensor) -> str:
     return "\n".join(lines) + (" ..." if len(values) > VALUES else "")
 
 
-def _embed_patches(bundle: Bundle, prepared: Tensor) -> Tensor | None:
-    """Compute the patch tokens before positions are added, (N, D); None for an unknown step."""
-    step = _find_patch_step(bundle)
-    if step is None:
-        return None
-    out = step(prepared)[0].float()
-    if out.ndim == 3:  # (D, rows, columns), or (rows, columns, D)
-        out = out.flatten(1).T if out.shape[1:] == bundle.tokens.grid else out.flatten(0, 1)
-    return out if len(out) == bundle.tokens.patches else None
-
-
-@computed_once("receptive field", key=lambda bundle, prepared: bundle.name, size=lambda found: 200)
-def _receptive_field(bundle: Bundle, prepared: Tensor) -> tuple[int, int] | None:
-    """Measure the receptive field of the token in the middle: height and width in pixels.
-
-    It is where the token has a gradient. It is the same in every photo, so it is measured once.
-    """
-    image, middle = prepared.clone().requires_grad_(), find_centre(bundle.tokens)
-    with torch.enable_grad():
-        vectors = _embed_patches(bundle, image)
-        if vectors is None:
-            return None
-        token = vectors[middle - len(bundle.tokens.prefix)]
-        (slope,) = torch.autograd.grad(token.square().sum(), image)
-    touched = (slope[0] != 0).any(0)
-    height, width = (int(touched.any(axis).sum()) for axis in (1, 0))
-    return height, width
-
-
-def _find_patch_step(bundle: Bundle) -> nn.Module | None:
-    """Find the module that makes tokens of pixels; None where it is not known."""
-    for name in ("embed",) if isinstance(bundle.net, VisionTransformer) else NAMES_OF_STEP:
-        if (step := getattr(bundle.net, name, None)) is not None:
-            return step
-    # Others keep it deeper, but where one convolution spans a patch, that is the whole step.
-    filters = find_patch_filters(bundle.net, bundle.tokens)
-    if filters is None or not filters.whole:
-        return None
-    step = bundle.net.get_submodule(filters.name)
-    return step if isinstance(step, nn.Conv2d) else None
-
-
-def _show_vectors(bundle: Bundle, prepared: Tensor, patch: int) -> None:
-    with torch.no_grad():
-        vectors = _embed_patches(bundle, prepared)
+def _show_vectors(bundle: Bundle, cut: CutPhoto, pictures: PatchPictures) -> None:
     st.subheader("4. Vectors")
-    if vectors is None:
+    if cut.vectors is None or pictures.vectors is None:
         st.caption("Where this model makes its tokens is not known to this page.")
         return
-    reach = float(vectors.abs().quantile(0.99)) or 1.0
-    figure = draw_once(
-        heatmap,
-        vectors.T.numpy(),
-        "Patch along the sequence",
-        "Dimension",
-        "Patch %{x}, dimension %{y}<br>value %{z:.3f}",
-        span=(-reach, reach),
-        first=1,
-        height=320,
-        line_at=patch + 1,
-    )
-    st.plotly_chart(figure, key="vectors", config=BARE, alt="Each patch's vector, as a column")
+    alt = "Each patch's vector, as a column"
+    st.plotly_chart(pictures.vectors, key="vectors", config=BARE, alt=alt)
     how = (
         "Every number is a weighted sum of the patch's pixels, with the same weights for every "
         "patch."
-        if _reads_whole_patches(bundle)
+        if reads_whole_patches(bundle)
         else "In this model overlapping convolutions make it, with the same weights everywhere, so "
         "neighbouring tokens share pixels."
     )
-    st.caption(f"Each patch is now a column of {vectors.shape[1]} numbers: a token. {how}")
+    st.caption(f"Each patch is now a column of {cut.vectors.shape[1]} numbers: a token. {how}")
 
 
 # -- the mistake --------------------------------------------------------------------------------
 
 
-def _show_mistake(bundle: Bundle, prepared: Tensor) -> None:
+def _show_mistake(bundle: Bundle, shown: Picture) -> None:
     st.subheader("The well-known mistake: reshape where rearrange was meant")
     st.caption(
         "Both lines give a tensor of the same shape, so nothing complains. But *reshape* cuts "
         "memory as it lies, one channel after another and line by line: what it calls a patch is "
         "scraps of a few lines in one colour. The model still trains, only worse."
-        + ("" if _reads_whole_patches(bundle) else NO_MISTAKE)
+        + ("" if reads_whole_patches(bundle) else NO_MISTAKE)
     )
-    layout = bundle.tokens
-    covered = layout.covered(prepared)
-    right = patchify(covered, layout.patch)[0]
-    wrong = covered.reshape(right.shape)
+    pictures = cut_pictures(bundle, shown)
     columns = st.columns(2, gap="large")
-    for column, code, patches, alt in (
-        (columns[0], RIGHT, right, "Patches cut rightly, put back on the grid"),
-        (columns[1], WRONG, wrong, "Patches from reshape, put back on the grid"),
+    for column, code, png, alt in (
+        (columns[0], RIGHT, pictures.right, "Patches cut rightly, put back on the grid"),
+        (columns[1], WRONG, pictures.wrong, "Patches from reshape, put back on the grid"),
     ):
         with column:
             st.code(code, language="python", wrap_lines=True)
-            cells = _color_tiles(bundle, patches)
-            scale = max(1, round(SIDE / (layout.grid[1] * cells.shape[2])))
-            _show_picture(mosaic(cells, layout.grid[1], scale), alt, SIDE)
+            _show_picture(png, alt, SIDE)
 
 
 # -- filters ------------------------------------------------------------------------------------
@@ -342,30 +254,24 @@ def _show_mistake(bundle: Bundle, prepared: Tensor) -> None:
 def _show_filters(bundle: Bundle) -> str:
     """Show the filters; return the form in which they are shown."""
     st.subheader("What the patch step looks for")
-    filters = find_patch_filters(bundle.net, bundle.tokens)
+    filters = filters_of(bundle)
     if filters is None:
         st.caption("No layer that reads pixels was recognised in this model.")
         return COMPONENTS_KIND
-    weight = filters.weight
-    count, channels, height, width = weight.shape
+    count, _, height, width = filters.weight.shape
     kinds = [COMPONENTS_KIND, RAW_KIND]
     Patches.filters.begin(kinds)
     st.segmented_control("Filters", kinds, key=Patches.filters.name, required=True)
     kind = Patches.filters.get()
-    if kind == RAW_KIND:
-        shown = weight[:RAW]
-        sentence = f"The first {len(shown)} of {count} filters, each scaled to its own largest."
+    picture, drawn, share = filter_picture(bundle, filters, kind == RAW_KIND)
+    if share is None:
+        sentence = f"The first {drawn} of {count} filters, each scaled to its own largest."
     else:
-        found = find_components(weight.flatten(1), COMPONENTS)
-        shown = found.directions.float().unflatten(1, (channels, height, width))
         sentence = (
-            f"The {len(shown)} directions in which the {count} filters differ most, largest "
-            f"first; they hold {found.shares.sum():.0%} of the variance (Dosovitskiy et al., 2021, "
+            f"The {drawn} directions in which the {count} filters differ most, largest "
+            f"first; they hold {share:.0%} of the variance (Dosovitskiy et al., 2021, "
             "fig. 7, left)."
         )
-    in_a_row = 16 if kind == RAW_KIND else 14
-    scale = max(1, round(64 / width))
-    picture = mosaic(as_colors(shown.numpy()), in_a_row, scale, gap=6)
     st.image(picture, output_format="PNG", width="content", alt=f"{kind} of {filters.name}")
     whole = (
         "A *filter* is the weights of one dimension of the token, drawn as the patch that it "

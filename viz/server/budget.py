@@ -10,13 +10,24 @@ beforehand.
 """
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, MutableMapping
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from viz.server.class_mode import MODE
 
 V = TypeVar("V")
+
+
+@dataclass
+class Entry:
+    """What a cache keeps: a value, its bytes, and when somebody last used it."""
+
+    value: object
+    size: int
+    used: float
 
 
 class MemoryBudget:
@@ -35,16 +46,21 @@ class MemoryBudget:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.lock = threading.RLock()
-        self._entries: OrderedDict[tuple[str, Hashable], tuple[object, int]] = OrderedDict()
+        self._entries: OrderedDict[tuple[str, Hashable], Entry] = OrderedDict()
         self._kept = 0
         self._reserved = 0
         self._others: dict[str, Callable[[], int]] = {}
         self.caches: dict[str, Cache[Any]] = {}
 
-    def cache(self, name: str, size: Callable[[V], int]) -> "Cache[V]":
-        """Return the cache of this name, made at first; ``size`` tells the bytes of a value."""
+    def cache(self, name: str, size: Callable[[V], int], lasts: bool = False) -> "Cache[V]":
+        """Return the cache of this name, made at first.
+
+        Args:
+            size: tells the bytes of a value.
+            lasts: whether entries stay while nobody uses them, until others need the room.
+        """
         with self.lock:
-            return self.caches.setdefault(name, Cache(self, name, size))
+            return self.caches.setdefault(name, Cache(self, name, size, lasts))
 
     def count_also(self, name: str, held: Callable[[], int]) -> None:
         """Count what somebody else holds, such as the uploads; ``held`` tells its bytes."""
@@ -81,15 +97,24 @@ class MemoryBudget:
         """Let go the entries that nobody used for longest, until everything fits."""
         with self.lock:
             while self._entries and self.used > self.limit:
-                _, (_, size) = self._entries.popitem(last=False)
-                self._kept -= size
+                _, entry = self._entries.popitem(last=False)
+                self._kept -= entry.size
+
+    def let_go_unused(self, seconds: float) -> int:
+        """Let go what nobody has used for so long, apart from what lasts; return its bytes."""
+        with self.lock:
+            before, kept = time.monotonic() - seconds, self._kept
+            for place, entry in list(self._entries.items()):
+                if entry.used <= before and not self.caches[place[0]].lasts:
+                    self._drop(place)
+            return kept - self._kept
 
     def bytes_by_name(self) -> dict[str, int]:
         """Return the bytes of each cache, of reserved work and of what others hold."""
         with self.lock:
             found: dict[str, int] = {}
-            for (name, _), (_, size) in self._entries.items():
-                found[name] = found.get(name, 0) + size
+            for (name, _), entry in self._entries.items():
+                found[name] = found.get(name, 0) + entry.size
             others = {name: held() for name, held in self._others.items()}
             return found | {"reserved": self._reserved} | others
 
@@ -101,20 +126,22 @@ class MemoryBudget:
             self._drop(key)
             if size > self.limit:
                 return
-            self._entries[key] = value, size
+            self._entries[key] = Entry(value, size, time.monotonic())
             self._kept += size
             self.make_room()
 
     def _drop(self, key: tuple[str, Hashable]) -> None:
-        _, size = self._entries.pop(key, (None, 0))
-        self._kept -= size
+        entry = self._entries.pop(key, None)
+        self._kept -= entry.size if entry else 0
 
 
 class Cache(MutableMapping[Hashable, V], Generic[V]):
     """The entries of one name in a `MemoryBudget`; made by `MemoryBudget.cache`."""
 
-    def __init__(self, budget: MemoryBudget, name: str, size: Callable[[V], int]) -> None:
-        self.budget, self.name, self.size = budget, name, size
+    def __init__(
+        self, budget: MemoryBudget, name: str, size: Callable[[V], int], lasts: bool = False
+    ) -> None:
+        self.budget, self.name, self.size, self.lasts = budget, name, size, lasts
         self.hits = self.misses = 0
 
     def __getitem__(self, key: Hashable) -> V:
@@ -126,7 +153,8 @@ class Cache(MutableMapping[Hashable, V], Generic[V]):
                 raise KeyError(key)
             self.hits += 1
             entries.move_to_end(place)
-            return entries[place][0]  # type: ignore[return-value]  # __setitem__ took only V
+            entries[place].used = time.monotonic()
+            return entries[place].value  # type: ignore[return-value]  # __setitem__ took only V
 
     def __setitem__(self, key: Hashable, value: V) -> None:
         self.budget._put((self.name, key), value, self.size(value))

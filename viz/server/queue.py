@@ -37,6 +37,7 @@ from model.errors import WorkRefused
 from viz.server.budget import BUDGET, MemoryBudget
 from viz.server.class_mode import MODE
 from viz.server.machine import core_count
+from viz.server.script_gate import SCRIPTS
 
 T = TypeVar("T")
 Key = tuple[Hashable, ...]
@@ -45,6 +46,8 @@ LONG = 2.0
 """Seconds from which work counts as long: one worker is always kept for shorter work."""
 POLL = 0.1
 """Seconds between two looks whether the asker is still there."""
+PAGE_POLL = 0.25
+"""The same for a page, of which hundreds may wait."""
 
 
 class Abandoned(BaseException):
@@ -488,9 +491,10 @@ def _wait_in_page(ticket: Ticket) -> None:
     if context is None:
         ticket.wait()
         return
+    SCRIPTS.leave()
     with contextlib.ExitStack() as shown:
         bar = None
-        while not ticket.wait(POLL):
+        while not ticket.wait(PAGE_POLL):
             context.yield_check()
             if ticket.job.progress is not None:
                 if bar is None:
@@ -503,11 +507,17 @@ def _wait_in_page(ticket: Ticket) -> None:
 
 
 def _show_place(ticket: Ticket, before: int, check_page: Callable[[], None]) -> None:
-    """Show how many are before a ticket, until that changes."""
+    """Show how many are before a ticket, until that changes; the longer the line, the longer.
+
+    A class that counts down together would be most of the server's work.
+    """
     place = f"{before:,} before you." if before else "you are next."
+    least = time.monotonic() + 0.5 + before / 20
     with st.spinner(f"The server is busy: {place}"):
-        while ticket.before == before and not ticket.wait(POLL):
+        while not ticket.wait(PAGE_POLL):
             check_page()
+            if time.monotonic() > least and ticket.before != before:
+                return
 
 
 QUEUE = Queue(max(2, core_count()), BUDGET, MODE.longest_seconds)

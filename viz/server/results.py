@@ -21,9 +21,10 @@ class ComputedOnce(Generic[P, R]):
         key: Callable[..., Hashable],
         size: Callable[[Any], int],
         cost: Callable[..., Cost],
+        lasts: bool = False,
     ) -> None:
         self.compute, self.name, self.key, self.cost = compute, name, key, cost
-        self.cache: Cache[R] = BUDGET.cache(name, size)
+        self.cache: Cache[R] = BUDGET.cache(name, size, lasts)
         functools.update_wrapper(self, compute)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -53,6 +54,7 @@ def computed_once(
     key: Callable[..., Hashable],
     size: Callable[[Any], int],
     cost: Callable[..., Cost] = lambda *args, **kwargs: Cost(),
+    lasts: bool = False,
 ) -> Callable[[Callable[P, R]], ComputedOnce[P, R]]:
     """Let a function compute each result once for everybody, in the queue, and keep it.
 
@@ -61,6 +63,7 @@ def computed_once(
         key: takes the function's arguments; equal for equal questions.
         size: the bytes of a result, for the budget.
         cost: takes the function's arguments; what computing needs.
+        lasts: whether results stay while nobody uses them, until others need the room.
 
     >>> @computed_once("squares", key=lambda number: number, size=lambda square: 8)
     ... def square(number: int) -> int:
@@ -70,6 +73,6 @@ def computed_once(
     """
 
     def decorate(compute: Callable[P, R]) -> ComputedOnce[P, R]:
-        return ComputedOnce(compute, name, key, size, cost)
+        return ComputedOnce(compute, name, key, size, cost, lasts)
 
     return decorate

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit import runtime
 from streamlit.runtime import Runtime
 
+from viz.server.budget import BUDGET
 from viz.server.logs import log_rarely
 from viz.server.uploads import watched_uploads
 
@@ -25,6 +26,8 @@ if sys.platform != "win32":
 AWAY_SECONDS = 20.0
 """After this time without a connection a session is forgotten: the tab is closed for good."""
 SWEEP_SECONDS = 5.0
+UNUSED_SECONDS = 3600.0
+"""After this time without use a result or a photo is let go; where nobody is here, at once."""
 RESERVE = 100
 """Descriptors that newcomers leave free, for requests and files of those who are there."""
 MOST_DESCRIPTORS = 65_536
@@ -87,7 +90,7 @@ class NewcomersWait:
 
 
 class Sweeper:
-    """Forgets sessions that stay away, drops uploads that nobody reads, and gives memory back."""
+    """Forgets sessions that stay away, what nobody uses any longer, and gives memory back."""
 
     def __init__(self, away_seconds: float = AWAY_SECONDS) -> None:
         self.away_seconds = away_seconds
@@ -109,7 +112,8 @@ class Sweeper:
             server.close_session(session)
             del self._left[session]
         watched_uploads().drop_unread([*connected, *self._left], now)
-        if gone:
+        somebody = connected or self._left
+        if BUDGET.let_go_unused(UNUSED_SECONDS if somebody else 0) or gone:
             self._owes_memory = True
         elif self._owes_memory:
             self._owes_memory = False

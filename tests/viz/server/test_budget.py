@@ -23,6 +23,19 @@ def test_the_entry_that_nobody_used_for_longest_makes_room_whichever_cache_it_is
     assert budget.used == 90 and (short.nbytes, long.nbytes) == (40, 50)
 
 
+def test_what_nobody_uses_goes_unless_it_lasts(budget, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("viz.server.budget.time.monotonic", lambda: now[0])
+    maps, nets = budget.cache("maps", len), budget.cache("nets", len, lasts=True)
+    maps["a"], maps["b"], nets["c"] = "x" * 10, "y" * 20, "z" * 30
+    now[0] = 50.0
+    assert maps["b"] and budget.let_go_unused(60) == 0
+    now[0] = 70.0
+    assert budget.let_go_unused(60) == 10
+    assert dict(maps) == {"b": "y" * 20} and "c" in nets
+    assert budget.let_go_unused(0) == 20 and budget.used == 30
+
+
 def test_reserving_makes_room_and_giving_back_frees_it(budget):
     texts = budget.cache("texts", len)
     texts["a"], texts["b"] = "x" * 40, "y" * 40

@@ -59,6 +59,9 @@ class FakeServer:
 
 def test_who_stays_away_is_forgotten_after_seconds_and_who_comes_back_is_not(monkeypatch):
     dropped, given_back = [], []
+    unused = []
+    budget = SimpleNamespace(let_go_unused=lambda seconds: unused.append(seconds))
+    monkeypatch.setattr(sessions_module, "BUDGET", budget)
     fake = SimpleNamespace(drop_unread=lambda names, now: dropped.append(sorted(names)))
     monkeypatch.setattr(sessions_module, "watched_uploads", lambda: fake)
     monkeypatch.setattr(sessions_module, "give_memory_back", lambda: given_back.append(1))
@@ -75,6 +78,10 @@ def test_who_stays_away_is_forgotten_after_seconds_and_who_comes_back_is_not(mon
     assert given_back == [1]
     sweeper.sweep(server, now=31)
     assert given_back == [1], "once"
+    assert set(unused) == {sessions_module.UNUSED_SECONDS}
+    server.connected.clear()
+    sweeper.sweep(server, now=36)
+    assert unused[-1] == 0, "nobody is here"
 
 
 def test_memory_is_given_back_whatever_the_library():

@@ -49,7 +49,7 @@ def _opening_cost(name: str) -> Cost:
     return opening_cost(name, path.stat().st_size if path.is_file() else 0)
 
 
-@computed_once("model", key=lambda name: name, size=model_bytes, cost=_opening_cost)
+@computed_once("model", key=lambda name: name, size=model_bytes, cost=_opening_cost, lasts=True)
 def open_model_named(name: str) -> Bundle:
     """Open the model of this name, once for the whole server.
 
