@@ -82,8 +82,8 @@ class Visitor(Student):
         self.number, self.photo = number, photo_of_colour(number)
         self.pages: dict[str, str] = {}
         self.models: list[str] = []
-        self.shown: dict[str, list[dict[str, Any]]] = {}
-        """The headers of the payloads that the last run brought."""
+        self.shown: dict[str, list[str]] = {}
+        """The photos and sources that the payloads of the last run named."""
         self.names: set[str] = set()
         """All sources and photos that this student was shown."""
         self.on_blob = lambda blob: self._keep(header_of(blob))
@@ -107,15 +107,12 @@ class Visitor(Student):
         for kind, name in _names_in(header):
             self.shown.setdefault(kind, []).append(name)
 
-    async def run(self, page: str, **widgets: WidgetState) -> None:
-        """Let a page run, after something was chosen."""
+    async def run(self, page: str, *chosen: WidgetState) -> None:
+        """Let a page run, after something was chosen; what is not sent stays as it was."""
         self.shown = {}
-        self.widgets |= widgets
         message = BackMsg()
         message.rerun_script.page_script_hash = self.pages[page]
-        message.rerun_script.widget_states.widgets.extend(
-            self._patched(widget) for widget in self.widgets.values()
-        )
+        message.rerun_script.widget_states.widgets.extend(chosen)
         awaited = self._finished + 1
         await self._send(message)
         await self._wait(lambda: self._finished >= awaited)
@@ -125,7 +122,7 @@ class Visitor(Student):
         """Choose a model by its place in the list."""
         state = WidgetState(id=self.widget_ids["model_choice"])
         state.string_value = self.models[number]
-        await self.run("", model_choice=state)
+        await self.run("", state)
 
     async def ask(self, name: str, question: str, key: str = "") -> tuple[int, bytes]:
         """Ask a route as the browser does."""
@@ -208,5 +205,5 @@ async def _ask_as_neighbour(found: Found, visitor: Visitor, neighbour: Visitor) 
     """Ask for what the neighbour was shown, with a key of one's own."""
     for name in neighbour.names - visitor.names:
         status, _ = await visitor.ask(*name.split("/", 1))
-        found.strangers_refused += status == 403
+        found.strangers_refused += status != 200
         found.strangers_answered += status == 200
