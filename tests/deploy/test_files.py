@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -128,6 +129,28 @@ def test_kubernetes_keeps_a_visitor_at_a_pod_and_pods_without_rights():
     labels = pod["metadata"]["labels"].items()
     assert found["Service"]["spec"]["selector"].items() <= labels
     assert found["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"].items() <= labels
+
+
+PATHS = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+STYLE = "{extends: default, rules: {line-length: disable, document-start: disable}}"
+MANIFESTS = sorted(
+    path for path in (DEPLOY / "kubernetes").iterdir() if path.stem != "kustomization"
+)
+LINTERS = {
+    "hadolint": [DEPLOY / "Dockerfile"],
+    "shellcheck": [DEPLOY / "install.sh"],
+    "yamllint": ["--strict", "-d", STYLE, DEPLOY],
+    "kubernetes-validate": ["--strict", *MANIFESTS],
+}
+
+
+@pytest.mark.parametrize("name", LINTERS)
+def test_the_linter_finds_nothing(name):
+    path = shutil.which(name, path=PATHS)
+    if path is None:
+        pytest.skip(f"{name} is not installed")
+    done = subprocess.run([path, *LINTERS[name]], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 # -- the proxy ----------------------------------------------------------------------------------
