@@ -195,14 +195,18 @@ async def lesson(
     opened = await together(address, apps, [student.open() for student in students])
     rows = [row_of_all("all open the page", opened)]
     victim = apps[-1] if len(apps) > 1 else None
-    clicks, returned = await click_for(address, apps, students, seconds, victim)
+    surviving = apps[:-1] if victim else apps
+    clicks, returned = await click_for(address, surviving, students, seconds, victim)
+    for student in students:
+        if student.is_cut_off:  # its browser would have come back by itself
+            await returned.take(student.come_back())
     rows += rows_of_clicks(clicks)
     if victim is not None:
         rows.append(("one replica killed: students who came back", str(len(returned.outcomes))))
         rows.append(("- until the page was back: median / p95", _median_and_p95(returned.outcomes)))
-    same = await together(address, apps, [student.act("photo", 0) for student in students])
+    same = await together(address, surviving, [student.act("photo", 0) for student in students])
     rows.append(row_of_all("all change to one sample photo", same))
-    own = await together(address, apps, [student.act("upload") for student in students])
+    own = await together(address, surviving, [student.act("upload") for student in students])
     rows.append(row_of_all("each uploads a photo", own))
     full = memory(apps)
     await leave(students)

@@ -173,6 +173,11 @@ class Student:
             await self._socket.close()
         self.requests.close()
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the connection has ended."""
+        return self._reader is None or self._reader.done()
+
     async def come_back(self) -> Outcome:
         """Connect anew after the server has gone, as Streamlit's page does: at the address."""
         await self.leave()

@@ -14,6 +14,7 @@ from viz.server.class_mode import MODE
 from viz.server.headers import SecurityHeaders
 from viz.server.logs import OncePerMinute, log_event, start_log
 from viz.server.queue import QUEUE
+from viz.server.script_gate import guard_scripts
 from viz.server.sessions import NewcomersWait, Sweeper, raise_descriptor_limit
 from viz.server.uploads import UploadLimits, watched_uploads
 
@@ -29,6 +30,7 @@ async def running(_: object) -> AsyncIterator[None]:
     logging.getLogger("asyncio").addFilter(OncePerMinute())
     limit = raise_descriptor_limit()
     watched_uploads()
+    guard_scripts()
     # What was imported lives for ever: no collection has to walk through it again.
     gc.collect()
     gc.freeze()

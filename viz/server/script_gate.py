@@ -5,9 +5,13 @@ the thread that answers routes would wait for its turn among all of them. A scri
 queue for heavy work lets the next one in.
 """
 
+import functools
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from streamlit.runtime.scriptrunner import ScriptRunner
 
 from viz.server.machine import core_count
 
@@ -48,3 +52,21 @@ class ScriptGate:
 
 SCRIPTS = ScriptGate(max(2, core_count()))
 """The gate of this server."""
+
+TURN_SECONDS = 0.001
+"""After this time a thread of Python lets another one go on: the one that answers routes, say."""
+
+
+def guard_scripts() -> None:
+    """Let each script's thread pass the gate before it does anything, from now on."""
+    sys.setswitchinterval(TURN_SECONDS)
+    run = ScriptRunner._run_script_thread
+    if hasattr(run, "__wrapped__"):
+        return
+
+    @functools.wraps(run)
+    def run_inside(self: ScriptRunner) -> None:
+        with SCRIPTS.inside():
+            run(self)
+
+    ScriptRunner._run_script_thread = run_inside  # type: ignore[method-assign]
