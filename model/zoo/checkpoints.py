@@ -30,6 +30,11 @@ from model.zoo.whole_files import replace_file
 DIRECTORY = Path(__file__).parents[2] / "checkpoints"
 
 _MAX_NUMBER = 10**12  # of a card's config; smaller ones are compared with the weights
+# Of these a model is made before they are compared, or they are not in the weights at all.
+_MOST = {
+    **{"registers": MAX_TOKENS, "max_words": 1_000},
+    **dict.fromkeys(("depth", "stem_depth", "layers"), 400),
+}
 _MAX_LIST = 1_000
 _MAX_WORDS = 200_000  # of a vocabulary; large ones have 50,000
 _MAX_HEADER = 2_000_000  # bytes; a ViT-L's has 60,000
@@ -158,7 +163,7 @@ def check_fits(path: Path, card: Card, weights: dict[str, Tensor]) -> None:
 
 def _check_numbers(path: Path, value: Any, key: str = "") -> None:
     """Raise CheckpointError for a number or a list that no model has, before any is built."""
-    most = MAX_TOKENS if key == "registers" else _MAX_NUMBER
+    most = _MOST.get(key, _MAX_NUMBER)
     longest = _MAX_WORDS if key == "vocabulary" else _MAX_LIST
     if isinstance(value, dict):
         for inner, each in value.items():

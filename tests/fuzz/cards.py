@@ -33,7 +33,7 @@ def open_case(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mine.safetensors"
         task = b"caption" if b'"recurrent"' in data or b'"vocabulary"' in data else b"classify"
-        path.write_bytes(_checkpoints()[task.decode()][0])
+        path.write_bytes(checkpoints()[task.decode()][0])
         path.with_suffix(".json").write_bytes(data)
         zoo.load(path)
 
@@ -41,7 +41,7 @@ def open_case(data: bytes) -> None:
 def make_case(chance: random.Random, largest: int) -> tuple[str, bytes]:
     """One card, with a word for what it is."""
     task = chance.choice(("classify", "caption"))
-    card = _checkpoints()[task][1]
+    card = checkpoints()[task][1]
     if chance.random() < 0.02:
         return "card of brackets", b"[" * largest
     if chance.random() < 0.3:
@@ -67,7 +67,7 @@ def change_value(values: dict[str, Any], chance: random.Random) -> None:
 
 
 @lru_cache
-def _checkpoints() -> dict[str, tuple[bytes, bytes]]:
+def checkpoints() -> dict[str, tuple[bytes, bytes]]:
     """Weights and cards of a classifier and of a captioner."""
     photos = {"normalisation": {"mean": [0.5] * 3, "std": [0.5] * 3}, "resize": {"resized": 16}}
     config = CaptionerConfig(

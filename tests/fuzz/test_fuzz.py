@@ -1,11 +1,12 @@
 """A few of the files that `python -m tests.fuzz` makes by the thousand."""
 
+import json
 import random
 from contextlib import suppress
 
 import pytest
 
-from tests.fuzz import hostile_weights, weights
+from tests.fuzz import cards, hostile_weights, weights
 from tests.fuzz.__main__ import KINDS, _forget_peak, _peak, fuzz, main
 
 
@@ -43,3 +44,13 @@ def test_the_command_counts_what_misbehaves(monkeypatch, capsys):
     printed = capsys.readouterr()
     assert "3 other" in printed.out and "seeds 5 to 7" in printed.out
     assert "seed 6" in printed.err
+
+
+@pytest.mark.parametrize("change", [{"max_words": 10**9}, {"layers": 10**9}, {"encoder": 7}])
+def test_a_captioner_s_card_drives_nothing_before_its_numbers_are_bounded(change):
+    card = json.loads(cards.checkpoints()["caption"][1])
+    card["config"] |= change
+    before = _forget_peak()
+    with pytest.raises(cards.REFUSED):
+        cards.open_case(json.dumps(card).encode())
+    assert _peak() - before < 50 * 1024

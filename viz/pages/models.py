@@ -32,6 +32,7 @@ LAYOUTS = (
     "The layout is read off the file: this project's, the CS231n assignment's, D2L's, the einops "
     "tutorial's, vit-pytorch's, CLIP's image tower, torchvision's, timm's, or Hugging Face's ViT, "
     "DeiT, DINOv2 and CLIP. A Hugging Face folder may hold any model that opens from the hub. "
+    "LoRA adapters open with the files of their base. "
     "What this project trains is a pair: choose the `.json` beside the file too, and nothing is "
     "guessed. The captioner of the CS231n assignment opens on the Captions page: choose its "
     "`coco2014_vocab.json` and a `.npy` or `.h5` file of features with it."

@@ -135,7 +135,7 @@ def show_upload(paste: bool = False) -> None:
 def _show_samples_choice(count: int) -> None:
     """Show the choice of bands and of the values that become black and white."""
     what = "Bands and range of values" if count > 1 else "Range of values"
-    with st.expander(what, icon=":material/tune:"), st.form("samples", border=False):
+    with st.popover(what, icon=":material/tune:"), st.form("samples", border=False):
         if sentence := Shared.not_chosen.take():
             st.error(plain(sentence), icon=":material/error:")
         if count > 1:
