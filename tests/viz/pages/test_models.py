@@ -303,7 +303,7 @@ def test_a_dropped_hugging_face_folder_opens_in_explore(app, tmp_path, pack):
     [
         ({"classes": [1, 2]}, "classes that are no names"),
         ({"task": None}, "it has no task"),
-        ({"config": {"depth": 10**9}}, "do not fit the model"),
+        ({"config": {"depth": 10**9}}, "larger than any model"),
         ({"config": {"dim": 10**6, "heads": 1}}, "do not fit the model"),
         ({"config": {"depth": "many"}}, "describes no model"),
         ({"normalisation": {"mean": [0.5], "std": [0]}}, "channels"),
