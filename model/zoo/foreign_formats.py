@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path, PurePath
 
+from model.zoo.hubs.config_numbers import LFS_POINTER
+
 _SAVE = "Save it with torch.save(model.state_dict(), PATH)"
 _TENSORFLOW = (
     "Open the PyTorch weights of this model; transformers up to version 4 converts its own: "
@@ -106,7 +108,6 @@ _FOLDERS: tuple[tuple[str, str, str], ...] = (
     (r".*\.gguf", "a GGUF model, whose weights are quantised", "Open the model it was made from."),
     (r".*\.mlmodel|coremldata\.bin", "a Core ML program", _PROGRAM),
 )
-_LFS = b"version https://git-lfs"
 # An end of LevelDB's tables, in which TensorFlow lists a checkpoint.
 _TABLE_END = bytes.fromhex("57fb808b247547db")
 
@@ -144,7 +145,7 @@ def name_foreign_file(path: Path, head: bytes) -> str | None:
         >>> name_foreign_file(Path("vit.pt"), b"PK")
     """
     shown = path.name[:100]
-    if head.startswith(_LFS):
+    if head.startswith(LFS_POINTER):
         return f"{shown} is a Git LFS pointer, not the weights. Fetch them with git lfs pull."
     if named := _named(shown, [path.name], _NAMES):
         return named

@@ -9,6 +9,7 @@ from typing import Any
 
 from model.errors import ModelRejected
 
+LFS_POINTER = b"version https://git-lfs"
 MAX_CONFIG_BYTES = 5_000_000
 _MAX_NUMBER = 10_000_000
 _MAX_PARTS = 2_000  # layers, heads, registers, and so on
@@ -21,7 +22,10 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise ValueError("it is too large")
-        values = json.loads(path.read_bytes())
+        data = path.read_bytes()
+        if data.startswith(LFS_POINTER):
+            raise ModelRejected(f"{path.name} is a Git LFS pointer. Fetch it with git lfs pull.")
+        values = json.loads(data)
         if not isinstance(values, dict):
             raise ValueError("it is no JSON object")
         _check_numbers(values, "")

@@ -28,8 +28,9 @@ def repository_named(name: str) -> Repository:
     """Return the repository of a name, "ORG/NAME". Raises ModelNotFound for any other text."""
     import_library("transformers")
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{,95}/[A-Za-z0-9][\w.-]{,95}", name, re.A):
+        shown = "".join(c for c in name if c.isprintable())[:200]
         raise ModelNotFound(
-            f"“hf/{name[:200]}” is no model's name. Write it with its owner: hf/ORG/NAME, "
+            f"“hf/{shown}” is no model's name. Write it with its owner: hf/ORG/NAME, "
             "such as hf/facebook/dino-vits8."
         )
     return Repository(name)

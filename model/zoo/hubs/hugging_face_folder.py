@@ -139,7 +139,10 @@ def find_weights(folder: Path) -> Path:
 
     Raises ModelNotFound where there is none, ModelRejected where they are another library's.
     """
-    found = sorted(path for path in folder.iterdir() if WEIGHTS.fullmatch(path.name))
+    matches = [(path, WEIGHTS.fullmatch(path.name)) for path in folder.iterdir()]
+    # Of several, the one that is no variant such as model.fp16.safetensors comes first.
+    ranked = sorted((bool(match["variant"]), path) for path, match in matches if match)
+    found = [path for _, path in ranked]
     safe = [path for path in found if path.suffix == ".safetensors"]
     if not found and (foreign := name_foreign_folder(folder.name, names_in(folder))):
         raise ModelRejected(foreign)

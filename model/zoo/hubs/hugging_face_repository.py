@@ -27,7 +27,9 @@ from model.zoo.hubs.hub_files import (
 
 CONFIG = "config.json"
 PROCESSOR = "preprocessor_config.json"
-WEIGHTS = re.compile(r"(pytorch_)?model(-\d{5}-of-\d{5})?\.(safetensors|bin)")
+WEIGHTS = re.compile(
+    r"(pytorch_)?model(?P<variant>\.(fp16|bf16|fp32))?(-\d{5}-of-\d{5})?\.(safetensors|bin)"
+)
 MAX_SHARDS = 100
 _WHOLE_OR_INDEX = (
     *("model.safetensors", "model.safetensors.index.json"),
@@ -90,7 +92,7 @@ class Repository:
             )
         except Exception as error:  # libraries raise nearly anything on a damaged file
             raise ModelRejected(
-                f"{file} of {self.name} cannot be used ({type(error).__name__}). It may be "
+                f"{file} of {self.full_name} cannot be used ({type(error).__name__}). It may be "
                 "damaged or missing, or too new for the installed library: update that first."
             ) from error
 

@@ -184,8 +184,8 @@ def test_a_card_of_another_size(saved):
         ({"positions": "sinusoidal", "img_size": 8 * 128}, "16,385 tokens"),
         ({"positions": "sinusoidal", "img_size": (8, 4096)}, "4,096 pixels"),
         ({"positions": "sinusoidal", "img_size": 2**30 + 1}, "do not tile"),
-        ({"depth": 10**9}, "do not fit"),
-        ({"embed": "stem", "stem": [4, 16], "stem_depth": 10**9}, "do not fit"),
+        ({"depth": 10**9}, "larger than any model"),
+        ({"embed": "stem", "stem": [4, 16], "stem_depth": 10**9}, "larger than any model"),
     ],
 )
 def test_a_card_that_asks_for_a_servers_memory(saved, changed, word):

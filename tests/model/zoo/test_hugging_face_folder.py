@@ -107,6 +107,12 @@ def test_without_a_processor_it_says_what_is_assumed(folder):
     assert "assumed" in bundle.card.note
 
 
+def test_weights_in_half_precision_bear_it_in_their_name(folder):
+    net = save(folder)
+    (folder / "model.safetensors").rename(folder / "model.fp16.safetensors")
+    assert_same(zoo.load(folder), net)
+
+
 def test_a_config_of_fewer_layers_makes_no_smaller_model(folder):
     save(folder)
     config = json.loads((folder / "config.json").read_text())

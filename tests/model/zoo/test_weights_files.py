@@ -476,7 +476,10 @@ def test_a_pointer_in_place_of_a_hugging_face_folder_s_weights(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 346\n"
     (tmp_path / "model.safetensors").write_bytes(pointer)
-    with pytest.raises(ModelRejected, match="git lfs pull"):
+    with pytest.raises(ModelRejected, match=r"model\.safetensors is a Git LFS pointer"):
+        zoo.load(tmp_path)
+    (tmp_path / "config.json").write_bytes(pointer)
+    with pytest.raises(ModelRejected, match=r"config\.json is a Git LFS pointer"):
         zoo.load(tmp_path)
 
 
