@@ -42,7 +42,7 @@ def explorer(app):
     """What Explore sends to the browser for the model that is chosen now."""
     app.switch_page("explore.py").run()
     assert not app.exception
-    return unpack(app.get("bidi_component")[0].proto.bytes)
+    return payloads(app)["explorer"]
 
 
 def test_the_card_of_every_embedded_model_is_shown(app):
