@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JS := viz/components
 # Browser tests wait as often as they work: one worker more than cores, and no more than memory.
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n < 5 ? n + 1 : 5)))
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 TOTAL := $(BIN)/coverage report --format=total
 
 .DEFAULT_GOAL := help
@@ -17,12 +17,12 @@ help: ## List the targets
 run: $(VENV)/app ## Open the app
 	$(BIN)/streamlit run app.py
 
-test: check ## Run every check, and every test but the slow ones; print the coverage
+test: check ## Run every check, and every test but the slow ones
 	$(PYTEST) -m "not slow"
-	@$(MAKE) --no-print-directory figures
 
-test-all: check ## Run every check and every test, with the slow ones
-	$(PYTEST)
+# To watch every line takes as long again as the tests themselves, so it is done here alone.
+test-all: check ## Run every check and every test, with the slow ones; print the coverage
+	$(PYTEST) --cov --cov-report=
 	@$(MAKE) --no-print-directory figures
 
 check: $(VENV)/dev ## Check style, types, API reference and JavaScript
@@ -53,7 +53,7 @@ lint: $(VENV)/dev ## Sort imports, mend what can be mended, format
 	$(BIN)/ruff format .
 	@if [ -d $(JS)/node_modules ]; then npm --prefix $(JS) run --silent format; fi
 
-coverage: ## List the lines that no test reached, after make test
+coverage: ## List the lines that no test reached, after make test-all
 	@$(BIN)/coverage report --show-missing --skip-covered
 
 figures:
