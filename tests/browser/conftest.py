@@ -23,7 +23,7 @@ FLAGS = [
     "--disable-sync",
 ]
 
-SEEN_BEFORE = """localStorage["saccade.lessons"] ??= '{"tour": {"place": 1}}'"""
+SEEN_BEFORE = """try { localStorage["saccade.lessons"] ??= '{"tour": {"place": 1}}' } catch {}"""
 """A browser that was offered the tour before."""
 
 

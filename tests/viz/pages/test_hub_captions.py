@@ -131,7 +131,7 @@ def test_what_is_no_captioner_is_a_sentence(hub, monkeypatch):
     )
     app = opened("hf/org/vit")
     assert "Open it on the Models page" in app.error[0].value
-    assert app.selectbox(key="captioner").options == ["Scenes captioner"]
+    assert app.selectbox(key="captioner").options == ["Captions of drawn scenes"]
 
 
 def test_the_models_page_sends_a_captioner_to_its_own_page(hub):
