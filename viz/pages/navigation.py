@@ -42,7 +42,7 @@ QUESTIONS = {
     "features.py": "which patches are alike?",
     "captions.py": "which patches chose each word?",
     "compare.py": "what differs between two?",
-    "what_if.py": "what happens without this head, without this patch?",
+    "what_if.py": "what happens without this patch?",
     "inside_head.py": "how does a head compute its map?",
     "attribution.py": "which patches speak for this class?",
     "heads.py": "what does each head do?",
