@@ -129,7 +129,7 @@ def fit_layout(count: int, tokens: TokenLayout) -> TokenLayout | None:
 
 
 def find_grid(patches: int, like: tuple[int, int]) -> tuple[int, int] | None:
-    """Find rows and columns of so many patches that are to each other as those of a grid.
+    """Arrange so many patches in rows and columns with the proportions of a grid.
 
     >>> find_grid(49, like=(56, 56)), find_grid(24, like=(16, 24)), find_grid(50, like=(56, 56))
     ((7, 7), (4, 6), None)

@@ -1,6 +1,6 @@
 """Keep what is measured of each photo as a line of a file, so that a second run goes on.
 
-The first line says what is measured, of which model.
+The first line names the model and the measure.
 """
 
 from __future__ import annotations

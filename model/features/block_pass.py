@@ -25,7 +25,7 @@ class BlockPass:
     outputs: list[Tensor]
     """What each block returns, (B, N, D)."""
     normed: Tensor
-    """The tokens after the last norm, (B, N, D): those of the last block where no norm follows."""
+    """The tokens after the last norm, (B, N, D); the last block's where no norm follows."""
     in_tuple: bool
     """Whether a block returns its tokens in a tuple."""
 

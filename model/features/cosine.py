@@ -13,7 +13,7 @@ def similarity(tokens: Tensor, query: int | Tensor) -> Tensor:
     Args:
         tokens: (B, N, D).
         query: the index of a token, the same in each image; or vectors, (D,) for all images or
-            (B, D), for example those of a patch of another photo.
+            (B, D), for example a patch's vector in another photo.
 
     Returns:
         (B, N), from -1 to 1; 0 where a vector is zero.

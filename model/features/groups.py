@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 STARTS = 8
-"""Runs from other starting points, of which the best one counts."""
+"""How often k-means starts anew from other points. The best run counts."""
 ROUNDS = 50
 
 

@@ -49,7 +49,7 @@ class ClassAnswer:
 class CaptionAnswer:
     """The caption that a captioner wrote: "logprob" is the sum of log p(word | words before).
 
-    The net's output is (B, N, V), of which row i chose word i.
+    The net's output is (B, N, V); its row i chose word i.
     """
 
     words: tuple[int, ...]

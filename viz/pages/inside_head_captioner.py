@@ -5,21 +5,20 @@ from typing import Any
 
 import streamlit as st
 
-from model import zoo
 from model.captioning.caption import CaptionBundle
 from model.errors import NothingRecorded
 from viz.components.draw_style import DrawStyle
 from viz.pages.inside_head_numbers import decoder_layers, layer_of_caption
 from viz.pages.inside_head_payload import Looked, own_url_params, show_inside
 from viz.pages.inside_head_source import DecoderSource
-from viz.pages.shared import address, captioner_choice, open_models, picture, scene
+from viz.pages.shared import address, captioner_choice, open_models, scene
 from viz.pages.shared.browser import write_address
+from viz.pages.shared.captioned_picture import choose_captioner_and_picture
 from viz.pages.shared.captions_written import Question, caption_of, first_telling
 from viz.pages.shared.photos import framed_photo
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.session import begin_session
 from viz.pages.shared.state import InsideHead, Scene, read_link
-from viz.pages.shared.text import plain
 from viz.pages.shared.use_as_b import offer_captioner_as_b
 
 NONE_HERE = "No captioner is here. The Captions page says how one is trained or opened."
@@ -46,7 +45,7 @@ def show_captioner(question: str, lead: str, show_subjects: Callable[[], None]) 
     drawn = Scene.subject.get() == "scene"
     default = captioner_choice.fitting_captioner(drawn, InsideHead.captioner.get()) or names[0]
     InsideHead.captioner.begin(names, default)
-    bundle, shown = _choose(names)
+    bundle, shown = choose_captioner_and_picture(names, InsideHead.captioner)
     show_subjects()
     offer_captioner_as_b(bundle, shown, Scene.subject.get() == "scene")
     if notes:
@@ -56,30 +55,6 @@ def show_captioner(question: str, lead: str, show_subjects: Callable[[], None]) 
         st.info(NO_WORDS, icon=":material/info:")
         return
     _show_layer(bundle, shown, tuple(caption.words), drawn)
-
-
-def _choose(names: list[str]) -> tuple[CaptionBundle, Picture]:
-    """Show the choices of captioner and picture, and return them."""
-    what, who = st.columns([5, 4], gap="large")
-    with who:
-        name = st.selectbox(
-            "Captioner",
-            names,
-            key=InsideHead.captioner.name,
-            format_func=open_models.model_title,
-            persist_state="session",
-        )
-    try:
-        bundle = open_models.open_captioner(name)
-    except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
-        st.error(plain(str(problem)), icon=":material/error:")
-        st.stop()
-    with what:
-        if scene.choose_subject(bundle, InsideHead.captioner):
-            return bundle, scene.choose_scene()[0]
-        picture.show_sample_choice()
-        picture.show_upload()
-        return bundle, picture.chosen_picture()
 
 
 @st.fragment

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from model import zoo
 from model.captioning.caption import CaptionBundle
 from viz.pages import what_if_parts as parts
 from viz.pages import what_if_words as words
 from viz.pages.inside_head_captioner import NONE_HERE
-from viz.pages.shared import address, captioner_choice, open_models, picture, scene
+from viz.pages.shared import address, captioner_choice, open_models, scene
 from viz.pages.shared.browser import write_address
+from viz.pages.shared.captioned_picture import choose_captioner_and_picture
 from viz.pages.shared.captions_written import Question, caption_of
 from viz.pages.shared.photos import framed_photo
 from viz.pages.shared.picture import Picture
@@ -49,7 +49,7 @@ def show_caption_trials(question: str, lead: str, show_subjects: Callable[[], No
     drawn = Scene.subject.get() == "scene"
     default = captioner_choice.fitting_captioner(drawn, WhatIf.captioner.get()) or names[0]
     WhatIf.captioner.begin(names, default)
-    bundle, shown = _choose(names)
+    bundle, shown = choose_captioner_and_picture(names, WhatIf.captioner)
     show_subjects()
     caption = caption_of(bundle, shown, Question(bundle.name, shown.key))
     if not caption.words:
@@ -64,30 +64,6 @@ def show_caption_trials(question: str, lead: str, show_subjects: Callable[[], No
     if notes:
         st.caption(" ".join(notes))
     _show_experiment(bundle, shown, subject, layers, tuple(caption.words))
-
-
-def _choose(names: list[str]) -> tuple[CaptionBundle, Picture]:
-    """Show the choices of captioner and picture, and return them."""
-    what, who = st.columns([5, 4], gap="large")
-    with who:
-        name = st.selectbox(
-            "Captioner",
-            names,
-            key=WhatIf.captioner.name,
-            format_func=open_models.model_title,
-            persist_state="session",
-        )
-    try:
-        bundle = open_models.open_captioner(name)
-    except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
-        st.error(plain(str(problem)), icon=":material/error:")
-        st.stop()
-    with what:
-        if scene.choose_subject(bundle, WhatIf.captioner):
-            return bundle, scene.choose_scene()[0]
-        picture.show_sample_choice()
-        picture.show_upload()
-        return bundle, picture.chosen_picture()
 
 
 @st.fragment
