@@ -69,8 +69,8 @@ def test_hover_draws_without_the_server(open_page, own_photo):
     page.locator(".from", has_text="(held)").wait_for()
     held = pixels(page)
     page.mouse.move(*point(page, 0.2, 0.8))
-    assert "most to" not in readout(page), "a held patch stays while the mouse reads values"
-    assert "an even share" in readout(page)
+    assert "Most goes" not in readout(page), "a held patch stays while the mouse reads values"
+    assert "times the average" in readout(page)
     page.mouse.move(5, 5)
     assert pixels(page) == held
 

@@ -69,7 +69,7 @@ def full_grid(counts: np.ndarray, classes: Sequence[str], height: int = 720) -> 
     share = _shares(counts)
     for name, shown, colors in (
         ("taken for another", ~diagonal & (counts > 0), MISTAKE),
-        ("named rightly", diagonal & (counts > 0), None),
+        ("right", diagonal & (counts > 0), None),
     ):
         rows, columns = shown.nonzero()
         colored = {"color": GREY, "opacity": 0.5} if colors is None else _by_share(share[shown])
@@ -90,7 +90,7 @@ def full_grid(counts: np.ndarray, classes: Sequence[str], height: int = 720) -> 
 
 
 def class_dots(counts: np.ndarray, classes: Sequence[str], height: int = 300) -> go.Figure:
-    """Draw every class as a dot, from the one most often named rightly to the least often."""
+    """Draw every class as a dot, from the best accuracy to the worst."""
     order, accuracy = _best_first(counts)
     figure = go.Figure(
         go.Scatter(
@@ -104,7 +104,7 @@ def class_dots(counts: np.ndarray, classes: Sequence[str], height: int = 300) ->
     )
     figure.update_layout(height=height, margin=MARGIN)
     figure.update_xaxes(title="Classes, best first", showgrid=False, zeroline=False)
-    figure.update_yaxes(title="Named rightly", tickformat=".0%", range=[-0.04, 1.04])
+    figure.update_yaxes(title="Accuracy", tickformat=".0%", range=[-0.04, 1.04])
     return figure
 
 
@@ -162,7 +162,7 @@ def _hover_texts(counts: np.ndarray, classes: Sequence[str]) -> np.ndarray:
     texts = np.full(counts.shape, "", dtype=object)
     pictures = counts.sum(1)
     for row, column in zip(*(counts + np.eye(len(counts), dtype=int)).nonzero(), strict=True):
-        what = "named rightly" if row == column else f"taken for {classes[column]}"
+        what = "right" if row == column else f"taken for {classes[column]}"
         times = f"{counts[row, column]:,} of {pictures[row]:,}"
         part = counts[row, column] / max(pictures[row], 1)
         texts[row, column] = f"{classes[row]}, {what}: {times} ({part:.1%})"

@@ -27,7 +27,7 @@ def learning_curve(
     legend = {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0}
     figure.update_layout(height=height, margin={**MARGIN, "t": 30}, showlegend=True, legend=legend)
     figure.update_xaxes(title="Epoch", zeroline=False, showgrid=False)
-    figure.update_yaxes(title="Named rightly", tickformat=".0%", zeroline=False)
+    figure.update_yaxes(title="Accuracy", tickformat=".0%", zeroline=False)
     if max((len(points) for points in lines.values()), default=0) <= 16:
         figure.update_xaxes(dtick=1)
     return figure

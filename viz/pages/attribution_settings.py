@@ -206,7 +206,7 @@ def _as_theirs(control: Control[T]) -> Control[T]:
 
 _S = MethodSettings
 _SKIP = "Share of the skip connection"
-_WEAKEST = "Weakest attention discarded"
+_WEAKEST = "Ignore the weakest links"
 
 CONTROLS: dict[str, dict[str, Control[Any]]] = {
     "attention": {
@@ -325,7 +325,7 @@ def describe_method(method: str, size: Size) -> tuple[MethodText, str]:
 
 def _of_patches(method: str, formula: str, size: Size) -> tuple[str, str]:
     """Adapt the formula to a class that is read from the patches, and say what that means."""
-    read = "its class token and all its patches" if size.prefix_too else "the mean of its patches"
+    read = "CLS and all its patches" if size.prefix_too else "the mean of its patches"
     if r"\mathrm{cls}" in formula:
         formula = formula.replace(r"\mathrm{cls}", r"\overline{\text{patch}}")
         return formula, WITHOUT_CLASS_TOKEN.format(read=read)

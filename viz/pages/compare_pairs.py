@@ -40,7 +40,7 @@ def _pairs() -> list[Pair]:
         ),
         Pair(
             "CLS, all patches",
-            "Does the class token look where the patches look?",
+            "Does CLS look where the patches look?",
             (PHOTOS,),
             {"a_token": "cls", "b_token": "mean", "b_method": "attention"},
         ),

@@ -116,18 +116,17 @@ def _describe_row(row: np.ndarray, view: View, tokens: TokenLayout) -> list[str]
     """Describe a row as the page does: its token, the strongest patch, and the prefix tokens."""
     patches = row[tokens.patch_slice]
     best = len(tokens.prefix) + int(patches.argmax())
-    even = "almost evenly, " if 0 < patches.max() < EVEN * patches.mean() else ""
-    placed = "" if row.argmax() >= len(tokens.prefix) else "of the patches "
+    even = ", spread almost evenly" if 0 < patches.max() < EVEN * patches.mean() else ""
+    most = "most goes" if row.argmax() >= len(tokens.prefix) else "of the patches, most goes"
     lines = [
-        f"From {token_name(view.query, tokens)} · {even}{placed}most to "
-        f"{token_name(best, tokens)}: {percent(row[best])}, {row[best] * len(row):.1f} × an even "
-        "share"
+        f"From {token_name(view.query, tokens)}{even} · {most} to {token_name(best, tokens)}: "
+        f"{percent(row[best])}, {row[best] / row.mean():.1f} times the average"
     ]
     if tokens.prefix:
         named = zip(tokens.prefix, row, strict=False)
-        shares = [f"{prefix_name(name)} takes {percent(share)}" for name, share in named]
+        shares = [f"{prefix_name(name)} gets {percent(share)}" for name, share in named]
         if view.head not in ("max", "min"):  # whose rows do not sum to one
-            shares.append(f"the patches together {percent(patches.sum())}")
+            shares.append(f"all patches together {percent(patches.sum())}")
         lines.append(", ".join(shares))
     return lines
 

@@ -335,7 +335,7 @@ OBJECT_TEXTS = {
     "TokenCut": "TokenCut joins patches whose keys in the last layer have a cosine above 0.2, and "
     "cuts this graph in two where the fewest links break (Wang et al., 2022).",
     "DINO's attention": "The fewest patches that together hold 60 % of the attention in the last "
-    "layer, from the class token, or from all patches where there is none (Caron et al., 2021).",
+    "layer, from CLS, or from all patches where there is no CLS (Caron et al., 2021).",
     "First component": "The side of the first principal component of the last tokens that holds "
     "less of the border, as in DINOv2's notebooks (Oquab et al., 2023).",
 }

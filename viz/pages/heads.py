@@ -59,46 +59,46 @@ MEASURES = {
         "Entropy",
         "Entropy, nats",
         " nats",
-        "*Entropy* says how widely a row spreads: 0 if all attention is on one token, ln N if it "
-        "is even over all N tokens. It is −Σ a ln a, in nats.",
+        "*Entropy* says how widely a row of attention spreads: 0 if all of it is on one token, "
+        "ln N if it is even over all N tokens. It is −Σ a ln a, in nats.",
     ),
     "cls": (
         "To CLS",
         "Share of attention to CLS",
         "",
-        "What patches give to *CLS*, the token that stands for the whole photo and is no patch "
-        "(with distilled models, to their second such token too).",
+        "How much of their attention the patches give to *CLS*, the extra token that stands for "
+        "the whole photo (in distilled models, also to their second extra token).",
     ),
     "registers": (
         "To registers",
         "Share of attention to registers",
         "",
-        "What patches give to *registers*, tokens that stand for nothing and give a model room "
-        "to work (Darcet et al., 2024).",
+        "How much of their attention the patches give to *registers*: extra tokens that belong to "
+        "no place and give a model room to work (Darcet et al., 2024).",
     ),
     "diagonal": (
         "To itself",
         "Share of attention to the patch itself",
         "",
-        "What a patch keeps for itself: the *diagonal* of the attention map.",
+        "How much of its attention a patch keeps for itself: the *diagonal* of the map.",
     ),
     "neighbours": (
         "To neighbours",
         "Share of attention to the eight neighbours",
         "",
-        "What falls on the up to eight patches around, of all that falls on patches.",
+        "The share of the attention to patches that goes to the up to eight patches around.",
     ),
     "row": (
         "To its row",
         "Share of attention to the same row",
         "",
-        "What falls on the other patches of the same row, of all that falls on patches.",
+        "The share of the attention to patches that goes to other patches of the same row.",
     ),
     "column": (
         "To its column",
         "Share of attention to the same column",
         "",
-        "What falls on the other patches of the same column, of all that falls on patches.",
+        "The share of the attention to patches that goes to other patches of the same column.",
     ),
     "content": (
         "Content",
@@ -140,7 +140,7 @@ MIMETIC = (
     "open the same network on the Models page with *Open it untrained*, and come back here."
 )
 MIMETIC_UNTRAINED = (
-    "Nothing here is learned: so local were this network's heads at the start (mimetic "
+    "Nothing here is learned: this network's heads were already this local at the start (mimetic "
     "initialisation: Trockman and Kolter, 2023)."
 )
 
@@ -315,7 +315,7 @@ def _show_kinds(session: Session, scores: dict[str, Tensor]) -> None:
             with column.container(border=True, height="stretch"):
                 st.markdown(f"**{KIND_NAMES[kind]}**", help=KIND_HELP[kind])
                 if kind == "cls" and not has_cls:
-                    st.caption("This model has no class token.")
+                    st.caption("This model has no CLS token.")
                 else:
                     _show_kind(session, kind, _find_best(scores[kind]))
 

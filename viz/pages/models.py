@@ -52,7 +52,7 @@ ACTIVATIONS = {
 }
 POOLINGS = {
     LAYOUT_DEFAULT: None,
-    "The class token": "cls",
+    "CLS": "cls",
     "The mean of the patches": "mean",
     "The mean of all tokens": "mean_all",
 }

@@ -39,10 +39,10 @@ SCALINGS = {
     "after_softmax": "divided by the square root of the whole width, after the softmax",
 }
 POOLINGS = {
-    "cls": "the class token",
+    "cls": "CLS",
     "mean": "the mean of the patches",
     "mean_all": "the mean of all tokens",
-    "cls_and_mean": "the class token beside the mean of the patches",
+    "cls_and_mean": "CLS beside the mean of the patches",
 }
 TRAINING = ("training_pictures", "training_seconds")
 SHOWN_APART = {"test_accuracy", "top5", "ece", "test_pictures", *TRAINING, *MAPS, *YARDSTICKS}

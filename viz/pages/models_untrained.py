@@ -90,7 +90,7 @@ def _show_maps(bundle: zoo.Bundle, recorded: list[ShownImage]) -> None:
         ),
         key=Models.twins.name,
     )
-    asking = "the class token" if "cls" in bundle.tokens.prefix else "all patches, in the mean"
+    asking = "CLS" if "cls" in bundle.tokens.prefix else "all patches, in the mean"
     agreement = float(rank_correlation(*maps))
     st.caption(
         f"Attention of layer {recorded[0].numbers[-1] + 1}, from {asking}, mean over its heads. "

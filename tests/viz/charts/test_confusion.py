@@ -34,7 +34,7 @@ def test_rows_are_the_true_classes_the_first_on_top():
     figure = confusion_grid(COUNTS, NAMES)
     mistakes = figure.data[0]
     assert mistakes.text[0][1] == "cat, taken for dog: 15 of 100 (15.0%)"
-    assert figure.data[1].text[1][1] == "dog, named rightly: 9 of 10 (90.0%)"
+    assert figure.data[1].text[1][1] == "dog, right: 9 of 10 (90.0%)"
     assert figure.layout.yaxis.autorange == "reversed"
     assert figure.layout.yaxis.ticktext == tuple(NAMES) == figure.layout.xaxis.ticktext
     x, y = np.asarray(figure.data[2].x), np.asarray(figure.data[2].y)

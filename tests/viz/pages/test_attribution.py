@@ -113,7 +113,7 @@ def test_a_link_opens_what_it_says(app, word, open_):
 
 
 @pytest.mark.parametrize(
-    ("readers", "read"), [((5, 9), "the mean of its patches"), ((0, 9), "its class token and all")]
+    ("readers", "read"), [((5, 9), "the mean of its patches"), ((0, 9), "CLS and all")]
 )
 def test_where_no_class_token_decides_the_method_says_what_does(readers, read):
     size = attribution_settings.Size(2, 2, 2, class_token=False, prefix_too=readers[0] == 0)

@@ -50,7 +50,7 @@ def test_where_cls_takes_most_a_map_says_so(monkeypatch):
     row = session.recorded.records[3].weights(queries=[0])[0, 7, 0]
     assert row.argmax() == 0
     _, reading, _ = drawn_by(monkeypatch, "figure", session)["caption"]
-    assert reading.startswith("From CLS · of the patches most to row ")
+    assert reading.startswith("From CLS · of the patches, most goes to row ")
 
 
 def test_a_map_says_what_it_is_and_frames_the_patch_that_asks(monkeypatch):
@@ -62,10 +62,10 @@ def test_a_map_says_what_it_is_and_frames_the_patch_that_asks(monkeypatch):
     assert title == "A model · layer 5, head 3"
     share = f"{100 * maps.max():.{2 if maps.max() < 0.01 else 1}f} %"
     assert reading.startswith("From row 7, column 5 · ")
-    assert f"most to row {row + 1}, column {column + 1}: {share}, " in reading
-    assert reading.endswith(f", {maps.max() * 257:.1f} × an even share")
+    assert f"most goes to row {row + 1}, column {column + 1}: {share}, " in reading
+    assert reading.endswith(f", {maps.max() * 257:.1f} times the average")
     cls, patches = (float(part) for part in re.findall(r"([\d.]+) %", shares))
-    assert shares.startswith("CLS takes ") and cls + patches == pytest.approx(100, abs=0.2)
+    assert shares.startswith("CLS gets ") and cls + patches == pytest.approx(100, abs=0.2)
     np.testing.assert_allclose(asked["weights"], maps)
     np.testing.assert_allclose(asked["asking"], (4 / 16, 6 / 16, 5 / 16, 7 / 16))
     assert asked["lines"] and asked["top"] is None
@@ -84,7 +84,7 @@ def test_a_fused_row_that_does_not_sum_to_one_is_not_summed(monkeypatch):
     session = session_of("d2l-fashion-mnist", head="max", query=3)
     title, _, shares = drawn_by(monkeypatch, "figure", session)["caption"]
     assert title.endswith("max of the heads")
-    assert shares.startswith("CLS takes") and "together" not in shares
+    assert shares.startswith("CLS gets") and "together" not in shares
 
 
 def test_without_prefix_tokens_there_is_no_share_of_theirs(monkeypatch):
@@ -100,7 +100,10 @@ def test_an_even_map_is_called_even(monkeypatch):
     record = type(session.recorded.records[0])
     monkeypatch.setattr(record, "weights", lambda self, heads=None, queries=None: even)
     reading = drawn_by(monkeypatch, "figure", session)["caption"][1]
-    assert "almost evenly, most to row 1, column 1: 6.2 %, 1.0 × an even share" in reading
+    assert (
+        "spread almost evenly · most goes to row 1, column 1: 6.2 %, 1.0 times the average"
+        in reading
+    )
 
 
 def test_the_sheet_names_its_layers_and_frames_the_patch(monkeypatch):

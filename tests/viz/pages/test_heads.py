@@ -110,7 +110,7 @@ def test_a_start_that_was_local_says_how_to_compare(ship):
 def test_the_untrained_network_itself_says_that_nothing_is_learned(ship):
     app = ship(random=True, init="mimetic").switch_page(PAGE).run()
     assert not app.exception and app.session_state["model"].endswith(open_models.RANDOM)
-    assert "Nothing here is learned: so local" in said(app)
+    assert "Nothing here is learned: this network" in said(app)
     assert MIMETIC not in said(app) and "Open it untrained" not in said(app)
 
 
@@ -138,14 +138,14 @@ def test_a_kind_is_held_against_chance_only_where_it_is_counted_so(ship):
     app = ship(cls_token=False, pool="mean").switch_page(PAGE).run()
     assert not app.exception
     assert "*Uniform* and *Content* are shares of their own" in said(app)
-    assert said(app).count("This model has no class token.") == 1
+    assert said(app).count("This model has no CLS token.") == 1
     names = [text.value for text in app.markdown if text.value.startswith("**")]
     assert "**CLS**" in names and not [b for b in app.button if (b.key or "").startswith("cls_")]
 
 
 def test_a_class_token_that_nobody_looks_at_is_told_as_such(ship):
     app = ship().switch_page(PAGE).run()  # random heads attend to nothing in particular
-    assert "no class token" not in said(app)
+    assert "no CLS token" not in said(app)
     assert "No head here does this noticeably more than chance." in said(app)
     assert "No head here does this noticeably." in said(app), "of content"
 

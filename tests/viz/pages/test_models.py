@@ -174,7 +174,7 @@ def test_what_was_assumed_of_a_file_is_told(app):
     assert facts["Normalisation"] == f"mean 0.5; deviation 0.5{unsaid}"
     assert facts["Activation"] == f"GELU{unsaid}"
     assert facts["Layer norm"] == f"adds 1e-06 to the variance{unsaid}"
-    assert facts["Pooling"] == f"the class token{unsaid}"
+    assert facts["Pooling"] == f"CLS{unsaid}"
     assert "Left out of the file" not in facts
 
 

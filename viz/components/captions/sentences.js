@@ -1,8 +1,8 @@
 // What the page says of a word, of a patch, and of a square of the triangle.
 
-import { peakOf } from "../shared/attention.js";
+import { peakOf, timesAverage } from "../shared/attention.js";
 import { placeName } from "../shared/grid.js";
-import { capital, percent } from "../shared/text.js";
+import { capital, percent, prefixName } from "../shared/text.js";
 
 // Where the decoder looked for a word; `high` stands at the end of the colour scale.
 export function aboutWord(header, maps, view, word) {
@@ -12,16 +12,16 @@ export function aboutWord(header, maps, view, word) {
   const patches = maps.patches(view, word);
   const best = peakOf(patches);
   const share = percent(patches[best]);
-  const prefix = header.prefix.map(
-    (name, i) => `, ${name.toUpperCase()} gets ${percent(values[i])}`,
-  );
-  const unplaced = peakOf(values) < maps.firstPatch ? "of the patches " : "";
-  const place = placeName(best, maps.grid);
-  const times = `${(patches[best] * maps.tokens).toFixed(1)} × an even share`;
-  const looked = `For “${header.words[word]}” it looked ${unplaced}most at ${place}: ${share}`;
+  const first = peakOf(values);
+  const elsewhere = first < maps.firstPatch;
+  const unplaced = elsewhere
+    ? `${percent(values[first])} of the attention goes to ${prefixName(header.prefix[first])}. `
+    : "";
+  const looked = `For “${header.words[word]}” it looks most at ${placeName(best, maps.grid)}`;
+  const times = timesAverage(values, maps.firstPatch + best);
   const box = aboutBox(header, maps, view, word);
   return {
-    text: `${looked}, ${times}${prefix.join("")}.${box}`,
+    text: `${unplaced}${looked}: ${share}, ${times}.${box}`,
     high: `${share} of the attention`,
   };
 }
@@ -39,7 +39,7 @@ export function aboutPatch({ words }, maps, view, patch, isHeld) {
   const order = [...shares.keys()].sort((a, b) => shares[b] - shares[a]).slice(0, 3);
   const most = order.map((i) => `“${words[i]}” ${percent(shares[i])}`).join(", ");
   const place = capital(placeName(patch, maps.grid));
-  return { text: `${place}${isHeld ? " (held)" : ""}: looked at most for ${most}.` };
+  return { text: `${place}${isHeld ? " (held)" : ""} gets most attention for ${most}.` };
 }
 
 // How many of the words that name an object have their peak in its box.
@@ -47,12 +47,12 @@ export function aboutHits({ names }, maps, view) {
   if (!names.length || !maps.shown) return "";
   const hits = names.filter(([word, object]) => maps.hits(view, word, object)).length;
   const where = view.head === "mean" ? "In the mean of the heads" : "In this head";
-  return `${where} ${hits} of ${names.length} words that name an object peak inside its box.`;
+  return `${where}, ${hits} of ${names.length} words that name an object look most inside its box.`;
 }
 
 // Where a word's attention among the words went; <start> is word 0.
 export function aboutTrace(words, row, from, share, isWholeRow) {
   const source = from ? `“${words[from - 1]}”` : "the start";
-  const what = isWholeRow ? "most" : "attention";
+  const what = isWholeRow ? "most attention" : "attention";
   return `To choose “${words[row]}”, ${what} went to ${source}: ${percent(share)}.`;
 }

@@ -1,8 +1,8 @@
 // The explorer's sentences and numbers.
 
-import { isEven, peakOf, sumOf } from "../shared/attention.js";
+import { isEven, peakOf, timesAverage } from "../shared/attention.js";
 import { setText } from "../shared/controls.js";
-import { percent, tokenTitle } from "../shared/text.js";
+import { capital, percent, tokenTitle } from "../shared/text.js";
 
 export class Readout {
   constructor(explorer) {
@@ -15,7 +15,7 @@ export class Readout {
     write(".high", `${percent(top)} of the attention`);
     write(".heads-title", `Heads of layer ${header.numbers[view.layer]}`);
     write(".from", `From ${this.place(query)}${view.held ? " (held)" : ""}`);
-    const to = () => `to ${this.place(hovered)}: ${amount(row, hovered)}`;
+    const to = () => `To ${this.place(hovered)}: ${amount(row, hovered)}.`;
     write(".to", reading ? to() : this.whereMost(row));
     this.markTokens(row);
     write(".sinks", this.sinks());
@@ -26,15 +26,13 @@ export class Readout {
     const { layer, header, view } = this.explorer;
     const named = layer.sinks?.map(([token, share]) => {
       const times = Math.round(share * layer.tokens);
-      const drawn = `${Math.round(100 * share)} % of the attention, ${times} times an even share`;
-      return `${this.place(token)} draws ${drawn}`;
+      const drawn = `${Math.round(100 * share)} % of all attention, ${times} times the average`;
+      return `${capital(this.place(token))} gets ${drawn}`;
     });
     if (!named?.length) return "";
-    const where = `Attention sinks in layer ${header.numbers[view.layer]}, all heads and askers`;
-    const meaning =
-      "Such a token is looked at whoever asks, so its brightness says little about what the " +
-      "photo shows there.";
-    return `${where} together: ${named.join("; ")}. ${meaning}`;
+    const where = `Attention sinks in layer ${header.numbers[view.layer]}`;
+    const meaning = "Every token looks there, so it says little about the photo.";
+    return `${where}: ${named.join("; ")}. ${meaning}`;
   }
 
   markTokens(row) {
@@ -50,18 +48,15 @@ export class Readout {
 
   // A token without a place on the photo often takes more than any patch, and no colour shows it.
   whereMost(row) {
-    const { firstPatch, query, view } = this.explorer;
+    const { firstPatch, query } = this.explorer;
     const patches = row.subarray(firstPatch);
     const best = firstPatch + peakOf(patches);
-    const evenly = isEven(patches) ? "almost evenly, " : "";
-    const most = `${evenly}most to ${this.place(best)}: ${amount(row, best)}`;
+    const spread = isEven(patches) ? " It spreads almost evenly." : "";
+    const goes = `goes to ${this.place(best)}: ${amount(row, best)}.${spread}`;
     const taker = peakOf(row);
-    if (taker >= firstPatch) return most;
-    const sumsToOne = typeof view.head === "number" || view.head === "mean";
-    const all = `all patches together: ${percent(sumOf(patches))}`;
-    const who = taker === query ? "itself" : this.place(taker);
-    const rest = sumsToOne ? all : "of the patches";
-    return `most to ${who}: ${percent(row[taker])}; ${rest}, ${most}`;
+    if (taker >= firstPatch) return `Most ${goes}`;
+    const way = taker === query ? "stays on" : "goes to";
+    return `${percent(row[taker])} ${way} ${this.place(taker)}. Most of the rest ${goes}`;
   }
 
   place(token) {
@@ -77,5 +72,5 @@ export function announcement({ view, header, root }) {
 }
 
 function amount(row, token) {
-  return `${percent(row[token])}, ${(row[token] * row.length).toFixed(1)} × an even share`;
+  return `${percent(row[token])}, ${timesAverage(row, token)}`;
 }

@@ -78,7 +78,7 @@ class Rollout extends ReadableMap {
 
   showControls() {
     const { fusion, discard } = this.view;
-    const paper = "each with its residual connection (Abnar and Zuidema, 2020).";
+    const paper = "each mixed with its skip connection (Abnar and Zuidema, 2020).";
     const lead = `From ${this.place}: attention multiplied down through the layers, ${paper}`;
     setText(this.find(".lead"), lead);
     for (const { fusion: name, input } of this.fusions) input.checked = name === fusion;
@@ -98,7 +98,7 @@ class Rollout extends ReadableMap {
     this.show({
       values,
       unit: "of the relevance",
-      caption: `All patches together ${whole(sumOf(values))}${kept.join("")}.`,
+      caption: `All patches together: ${whole(sumOf(values))}${kept.join("")}.`,
       alt: `Attention rollout from ${this.place}`,
     });
   }

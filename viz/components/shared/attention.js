@@ -102,6 +102,11 @@ export function sumOf(values) {
   return values.reduce((total, value) => total + value, 0);
 }
 
+// How large a value is beside the mean of all.
+export function timesAverage(values, at) {
+  return `${((values[at] * values.length) / sumOf(values)).toFixed(1)} times the average`;
+}
+
 // Whether a map is all but flat. Drawn up to its own maximum it is bright all over, as if
 // everything mattered.
 export function isEven(values) {

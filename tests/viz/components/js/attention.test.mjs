@@ -8,6 +8,7 @@ import {
   isEven,
   peakOf,
   sumOf,
+  timesAverage,
 } from "../../../../viz/components/shared/attention.js";
 import { unpack } from "../../../../viz/components/shared/payload.js";
 import { goldenFile, goldenNames, skipWithoutGolden } from "./golden.mjs";
@@ -88,6 +89,11 @@ test("heads are fused by mean, max and min", () => {
 test("one head's row is its own, and fusing changes none", () => {
   assert.deepEqual([...fusedRow(ROWS, 2, 2, 1)], [0.5, 0.5]);
   assert.deepEqual([...ROWS], [0.25, 0.75, 0.5, 0.5]);
+});
+
+test("a value is held against the mean of all", () => {
+  assert.equal(timesAverage([0.1, 0.3, 0.2], 1), "1.5 times the average");
+  assert.equal(timesAverage([1, 3], 0), "0.5 times the average", "whatever they sum to");
 });
 
 test("the peak is the first of the largest values", () => {
