@@ -144,7 +144,7 @@ def _acts(page: Page, folder: Path) -> Acts:
         yield "layer", lambda n=number: layers.nth(n).click()
     for number in (2, 0, 1, 3):
         yield "head", lambda n=number: heads.nth(n).click()
-    for name in ("Coffee", "Rocket", "Cat"):
+    for name in ("Coffee", "Koala", "Cat"):
         yield "photo", lambda n=name: page.get_by_text(n, exact=True).first.click()
     for number in (1, 0):
         yield "model", lambda n=number: _choose_model(page, n)

@@ -400,8 +400,8 @@ def test_back_and_forward_restore_each_choice(open_page):
     assert page.evaluate("history.length") == arrived[0] + 2
     page.mouse.move(*point(page, 0.5, 0.5))
     page.mouse.move(5, 5)
-    page.get_by_text("Rocket").click()
-    page.wait_for_function("location.search.includes('rocket')")
+    page.get_by_text("Koala").click()
+    page.wait_for_function("location.search.includes('koala')")
     settle(page)
     assert page.evaluate("history.length") == arrived[0] + 3
     page.go_back()

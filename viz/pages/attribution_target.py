@@ -93,7 +93,7 @@ def choose_case() -> Case:
                 shown, drawn = scene.choose_scene()
             return _word_case(bundle, shown, drawn, url_params, notes)
     with what:
-        picture.show_sample_choice()
+        picture.show_sample_choice(bundle)
     with own:
         picture.show_upload()
     shown = picture.chosen_picture()

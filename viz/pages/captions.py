@@ -178,7 +178,7 @@ def _choose_captioner_and_picture(
     with what:
         if scene.choose_subject(bundle, Captions.captioner):
             return bundle, *scene.choose_scene()
-        picture.show_sample_choice()
+        picture.show_sample_choice(bundle)
         picture.show_upload()
         return bundle, picture.chosen_picture(), None
 

@@ -20,7 +20,7 @@ from viz.pages.shared import course, model_variants, open_models
 from viz.pages.shared.address import HEADS_FUSED
 from viz.pages.shared.browser import browser_pass, change_view
 from viz.pages.shared.photos import grant_photo
-from viz.pages.shared.picture import OWN, Picture, picture_named
+from viz.pages.shared.picture import OWN, Picture, picture_named, samples_beside
 from viz.pages.shared.recorded_answers import RecordedSource
 from viz.pages.shared.recorded_images import ALL_ROWS, ShownImage, recorded_image
 from viz.pages.shared.session import Session, chosen_layers
@@ -221,7 +221,7 @@ def _show_model_of_b(session: Session, below: DeltaGenerator) -> str:
 
 def _show_photo_of_b(session: Session, below: DeltaGenerator) -> Picture:
     own = [OWN] if Shared.own.get() else []
-    choices = ["", *samples.names(), *own]
+    choices = ["", *samples_beside(session.bundle), *own]
     asked = _asked(Compare.b_photo)
     if asked != Compare.b_photo.begin(choices):
         below.caption("The link's photo of B is not here; B has the photo of A.")

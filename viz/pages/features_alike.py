@@ -9,6 +9,7 @@ import streamlit as st
 import torch
 
 from model.attribution.metrics.localisation import box_mask, iou
+from model.bundle import Bundle
 from model.datasets import samples
 from model.errors import NothingRecorded, NothingToShow
 from model.features.patch_vectors import PARTS
@@ -19,7 +20,7 @@ from viz.pages import features_computed as computed
 from viz.pages.features_computed import Asked
 from viz.pages.shared.browser import change_view
 from viz.pages.shared.photos import framed_photo, grant_photo
-from viz.pages.shared.picture import OWN, Picture, picture_named
+from viz.pages.shared.picture import OWN, Picture, picture_named, samples_beside
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Attribution, Features, Shared
 from viz.pages.shared.text import plain
@@ -72,7 +73,7 @@ def _show_question(session: Session) -> Asked:
         depth = len(vectors) - (part == "tokens")
         layer = _show_layer(part, depth)
         head = _show_head(part, session.recorded.heads)
-        second = _show_second()
+        second = _show_second(session.bundle)
     pictures = (session.picture,) if second is None else (session.picture, second)
     return Asked(session.bundle, pictures, part, layer - 1, head, session.recorded.heads)
 
@@ -119,9 +120,9 @@ def _show_head(part: str, heads: int) -> int:
     return Features.head.get()
 
 
-def _show_second() -> Picture | None:
+def _show_second(bundle: Bundle) -> Picture | None:
     own = [OWN] if Shared.own.get() else []
-    choices = ["", *samples.names(), *own]
+    choices = ["", *samples_beside(bundle), *own]
     Features.second.begin(choices)
     st.selectbox(
         "Second photo",

@@ -43,7 +43,7 @@ def show_untrained(bundle: zoo.Bundle) -> None:
         "Show it beside its untrained twin", key=Models.twin.name, persist_state="session"
     ):
         return
-    picture.show_sample_choice()
+    picture.show_sample_choice(bundle)
     shown = picture.chosen_picture()
     try:
         other = open_models.open_model_named(bundle.name + open_models.RANDOM)

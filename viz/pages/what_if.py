@@ -59,7 +59,7 @@ def _show_experiment(session: Session) -> None:
     stage, choices, scans = st.container(), st.container(), st.container()
     sheet, chance = st.columns(2, gap="large")
     with choices, st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
-        second = parts.choose_second(own.name_in_link)
+        second = parts.choose_second(session.bundle, own.name_in_link)
         parts.choose_scans()
     subject = subject_of(session.bundle, shown, own.key, own.image, second)
     ways = parts.hides_of(subject), parts.heads_by_of(subject)

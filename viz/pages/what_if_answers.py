@@ -28,6 +28,7 @@ from model.intervention.controls import DRAWS, random_answers
 from model.intervention.outputs import FromRun, HeadMeans
 from model.recording.recorder import AttentionRecorder
 from model.tokens import TokenLayout
+from viz.pages.shared.picture import offered_samples
 from viz.pages.shared.recorded_images import ShownImage
 from viz.pages.what_if_experiment import Experiment
 from viz.server import queue
@@ -153,11 +154,11 @@ def second_run(subject: Subject) -> Activations:
     "means of heads",
     key=lambda subject: (subject.bundle.name, subject.words),
     size=lambda means: sum(mean.nbytes for mean in means.means.values()),
-    cost=lambda subject: forward_cost(subject.bundle, len(samples.names())),
+    cost=lambda each: forward_cost(each.bundle, len(offered_samples(each.bundle))),
 )
 def means_of_heads(subject: Subject) -> HeadMeans:
     """Average every head's output over the samples."""
-    names = samples.names()
+    names = offered_samples(subject.bundle)
     batches = (subject.bundle.prepare(samples.load(name)) for name in names)
     return head_means(subject.bundle.net, batches, f"the {len(names)} samples", subject.run)
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from model.bundle import Bundle
 from model.datasets import samples
 from model.errors import InterventionRefused, NothingRecorded, WorkRefused
 from viz.components import mounts
@@ -14,7 +15,7 @@ from viz.components.draw_style import DrawStyle
 from viz.components.payload import pack
 from viz.pages.shared.browser import browser_pass
 from viz.pages.shared.photos import framed_photo, grant_photo
-from viz.pages.shared.picture import OWN, Picture, picture_named
+from viz.pages.shared.picture import OWN, Picture, picture_named, samples_beside
 from viz.pages.shared.state import Component, Setting, Shared, WhatIf, read_link
 from viz.pages.shared.text import plain
 from viz.pages.what_if_answers import Subject, effects_of_heads, effects_of_patches
@@ -119,10 +120,10 @@ def _act(component: Component) -> None:
 # -- the second photo ---------------------------------------------------------------------------
 
 
-def choose_second(photo: str) -> Picture | None:
+def choose_second(bundle: Bundle, photo: str) -> Picture | None:
     """Show the choice of a second photo, from which patches and activations may be taken."""
     own = [OWN] if Shared.own.get() else []
-    choices = [NONE, *(name for name in (*samples.names(), *own) if name != photo)]
+    choices = [NONE, *(name for name in (*samples_beside(bundle), *own) if name != photo)]
     WhatIf.second.begin(choices)
     chosen = st.selectbox(
         "Second photo, to take patches, tokens or heads' outputs from",

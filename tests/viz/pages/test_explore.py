@@ -133,7 +133,7 @@ def test_back_opens_an_address_of_the_page(app):
 
 
 def test_a_wrong_link_opens_the_nearest_view_with_a_quiet_note(app):
-    for name, value in {"photo": "dog", "layer": "99", "model": "gpt", "head": "2"}.items():
+    for name, value in {"photo": "unicorn", "layer": "99", "model": "gpt", "head": "2"}.items():
         app.query_params[name] = value
     app.run()
     assert not app.exception and not app.error
@@ -143,7 +143,7 @@ def test_a_wrong_link_opens_the_nearest_view_with_a_quiet_note(app):
     assert "sample photo" in note and "model" in note and "layer" in note
 
 
-@pytest.mark.parametrize("name", samples.names())
+@pytest.mark.parametrize("name", samples.all_names())
 def test_every_sample_opens(app, name):
     app.query_params["photo"] = name
     app.run()

@@ -37,10 +37,11 @@ def said(app: AppTest) -> str:
 
 def test_vectors_are_sent_once_and_are_the_model_s(app):
     app.query_params["model"] = "cs231n-cifar10"
+    app.query_params["photo"] = "chelsea"
     header, arrays = sent(app.run())
     assert header["mode"] == "similarity" and header["grid"] == [4, 4] and not header["prefix"]
     bundle = zoo.load("cs231n-cifar10")
-    photo = samples.load(samples.names()[0])
+    photo = samples.load("chelsea")
     wanted = patch_features(bundle.net, bundle.prepare(photo))[0].half().numpy()
     np.testing.assert_array_equal(arrays["vectors0"], wanted)
     assert photo_of(app, "features", "photo0").startswith(b"\xff\xd8")
@@ -57,6 +58,7 @@ def test_vectors_are_sent_once_and_are_the_model_s(app):
 
 def test_a_second_photo_stands_beside_the_first_and_a_link_says_so(app):
     app.query_params["model"] = "cs231n-cifar10"
+    app.query_params["photo"] = "chelsea"
     app.query_params["beside"] = "chelsea"
     header, arrays = sent(app.run())
     assert len(header["titles"]) == 2 and "vectors1" in arrays
@@ -76,7 +78,7 @@ def test_each_way_to_show_paints_every_patch(app, shown):
     assert arrays["paint0"].shape == (256, 4) and arrays["values0"].shape == (256,)
     if shown == "Length":
         bundle = zoo.load("photos")
-        photo = bundle.prepare(samples.load(samples.names()[0]))
+        photo = bundle.prepare(samples.load("chelsea"))
         norms = token_norms(patch_features(bundle.net, photo))[0]
         torch.testing.assert_close(torch.from_numpy(arrays["values0"].copy()), norms)
         assert header["span"] == [pytest.approx(norms.min()), pytest.approx(norms.max())]
@@ -87,9 +89,10 @@ def test_each_way_to_show_paints_every_patch(app, shown):
 def test_the_lens_shows_the_model_s_own_classes(app):
     app.query_params["tab"] = "Lens"
     app.query_params["model"] = "cs231n-cifar10"
+    app.query_params["photo"] = "chelsea"
     header, arrays = sent(app.run())
     bundle = zoo.load("cs231n-cifar10")
-    images = bundle.prepare(samples.load(samples.names()[0]))
+    images = bundle.prepare(samples.load("chelsea"))
     shares = lens(bundle.net, images)[:, 0].softmax(-1)
     names = header["classes"] + header["others"]
     best = [[names[index] for index in layer] for layer in arrays["best"]]

@@ -144,7 +144,7 @@ def test_heads_and_tokens_are_taken_from_a_second_photo():
 def test_heads_become_their_mean_over_the_samples():
     app = opened(off="2.3", heads_by="mean")
     bundle = zoo.load(MODEL)
-    batches = [bundle.prepare(samples.load(name)) for name in samples.names()]
+    batches = [bundle.prepare(samples.load(name)) for name in samples.names(bundle.classes)]
     means = head_means(bundle.net, batches, "the samples")
     changed = probabilities(heads_off={1: [2]}, replace_by=means)
     for name, _, after in payload(app, "stage")[0]["classes"]:

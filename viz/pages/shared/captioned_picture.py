@@ -36,6 +36,6 @@ def choose_captioner_and_picture(
     with what:
         if scene.choose_subject(bundle, captioner):
             return bundle, scene.choose_scene()[0]
-        picture.show_sample_choice()
+        picture.show_sample_choice(bundle)
         picture.show_upload()
         return bundle, picture.chosen_picture()

@@ -15,9 +15,12 @@ import streamlit as st
 from PIL import Image
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+from model.bundle import Bundle
+from model.captioning.caption import CaptionBundle
 from model.datasets import samples
 from model.errors import ImageRejected, WorkRefused
 from model.images import ENDINGS, MAX_PIXELS, OpenedPicture, open_picture
+from viz.pages.shared.open_models import RANDOM, writes_captions
 from viz.pages.shared.state import Shared
 from viz.pages.shared.text import plain
 from viz.server import queue, uploads
@@ -73,30 +76,53 @@ def sample_picture(name: str) -> Picture:
 
 def begin_photo(name: str | None) -> str | None:
     """Begin a session with the sample that a link names; return a note if there is no such one."""
-    known = samples.names()
     if name == OWN and Shared.own.get():
         Shared.photo.set(OWN)
         return None
-    Shared.photo.set(name if name in known else known[0])
-    if name is None or name in known:
+    first = samples.names()[0]
+    Shared.photo.set(name if name and samples.is_known(name) else first)
+    Shared.offered.set(None if samples.is_known(name) else ())
+    if name is None or samples.is_known(name):
         return None
     if name == OWN:
         return "A link cannot carry somebody's own photo. This is one of the samples instead."
-    return f"The link names an unknown sample photo; showing the {samples.title(known[0]).lower()}."
+    return f"The link names an unknown sample photo; showing the {samples.title(first).lower()}."
 
 
-def show_sample_choice() -> None:
-    """Show the samples, and beside them one's own photo once there is one.
+def offered_samples(bundle: Bundle | CaptionBundle) -> list[str]:
+    """List the samples that suit a model, the first one first."""
+    model = bundle.name.removesuffix(RANDOM)
+    if writes_captions(bundle):
+        return samples.names_to_describe(model)
+    return samples.names(bundle.classes or (), model)
+
+
+def samples_beside(bundle: Bundle | CaptionBundle) -> list[str]:
+    """List the samples for a second photo: the ones that suit the model, then photos of anything.
+
+    >>> from model import zoo
+    >>> samples_beside(zoo.load("cifar10"))[:3]
+    ['chelsea', 'dog', 'horses']
+    """
+    return list(dict.fromkeys([*offered_samples(bundle), *samples.names()]))
+
+
+def show_sample_choice(bundle: Bundle | CaptionBundle) -> None:
+    """Show the samples that suit a model, and beside them one's own photo once there is one.
 
     A session that begins with a choice already made in the browser, as after a restart of the
     server, takes that choice.
     """
+    offered = offered_samples(bundle)
+    _follow_offer(offered)
     own = [OWN] if Shared.own.get() else []
+    if (photo := Shared.photo.get()) not in (*offered, *own):
+        own.insert(0, photo)
     if not browser_brought(Shared.sample.name):
         Shared.sample.set(Shared.photo.get())  # a widget forgets when its page is left
     chosen = st.pills(
         "Photo",
-        [*samples.names(), *own],
+        [*offered, *own],
         key=Shared.sample.name,
         required=True,
         wrap=True,
@@ -105,6 +131,22 @@ def show_sample_choice() -> None:
     )
     if chosen != Shared.photo.get():
         _take_sample()
+    if samples.is_mistaken(Shared.photo.get(), bundle.name):
+        st.caption("Wrong on purpose: this model mistakes this photo.")
+
+
+def _follow_offer(offered: list[str]) -> None:
+    """Show the first sample that suits, where another model is chosen that the shown one does not.
+
+    A photo that a link names stays, and so does one's own.
+    """
+    before = Shared.offered.get()
+    Shared.offered.set(tuple(offered))
+    photo = Shared.photo.get()
+    if before is None or photo == OWN or before == tuple(offered):
+        return
+    if not before or photo not in offered:
+        Shared.photo.set(offered[0])
 
 
 def _take_sample() -> None:
@@ -221,7 +263,7 @@ def chosen_picture() -> Picture:
 
 def picture_named(choice: str) -> Picture | None:
     """Return a sample by its name, or "own" for one's own photo; None where it is not there."""
-    if choice in samples.names():
+    if samples.is_known(choice):
         return sample_picture(choice)
     own = Shared.own.get()
     image = _store.get(own) if choice == OWN and own else None
@@ -230,7 +272,7 @@ def picture_named(choice: str) -> Picture | None:
 
 def find_picture(key: str) -> Picture | None:
     """Find a picture by its key; None for one that nobody uploaded, or that had to make room."""
-    for name in samples.names():
+    for name in samples.all_names():
         if sample_picture(name).key == key:
             return sample_picture(name)
     image = _store.get(key)

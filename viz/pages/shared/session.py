@@ -56,8 +56,8 @@ def begin_page(
     notes = begin_session(plain_net=plain_net)
     st.title(question)
     st.markdown(lead)
-    model, below_model = _show_choices(paste)
-    bundle = course.choose_moment(open_or_replace(model))
+    bundle, below_model = _show_choices(paste)
+    bundle = course.choose_moment(bundle)
     session = record_session(bundle, picture.chosen_picture(), url_params, notes)
     if as_b:
         with below_model:
@@ -194,12 +194,14 @@ def _take_model() -> None:
     Shared.model.set(Shared.model_choice.get())
 
 
-def _show_choices(paste: bool) -> tuple[str, DeltaGenerator]:
-    """Show the row of choices; return the name of the model, and the place below its choice."""
+def _show_choices(paste: bool) -> tuple[Bundle, DeltaGenerator]:
+    """Show the row of choices; return the model, and the place below its choice."""
     sample_column, model_column, upload_column = st.columns([4, 3, 4], gap="medium")
+    with model_column, st.container(gap=None):
+        bundle = open_or_replace(show_model_choice())
+        below_model = st.container()
     with sample_column:
-        picture.show_sample_choice()
+        picture.show_sample_choice(bundle)
     with upload_column:
         picture.show_upload(paste)
-    with model_column, st.container(gap=None):
-        return show_model_choice(), st.container()
+    return bundle, below_model

@@ -136,6 +136,8 @@ class Shared:
     rejected = Key[str | None]("rejected", None)
     """Why the last upload was refused."""
     sample = Key("sample", "")
+    offered = Key[tuple[str, ...] | None]("offered", None)
+    """The samples offered last; empty at the beginning, None where a link named the photo."""
     upload = Key[UploadedFile | None]("upload", None)
     taken_upload = Key[str | None]("taken_upload", None)
     """The file that was taken from the upload field last, by Streamlit's name for it."""
