@@ -51,3 +51,7 @@ class WorkRefused(RuntimeError):
 
 class InterventionRefused(ValueError):
     """An intervention that makes no sense for the model; the message says why."""
+
+
+class SurveyError(ValueError):
+    """A survey that cannot start, go on or be merged; the message says why and what to do."""

@@ -6,7 +6,7 @@ at a time, so no N x N map is ever in memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
 import torch
@@ -31,10 +31,15 @@ MEASURES = (
 )
 KINDS = ("neighbours", "row", "column", "uniform", "cls", "content")
 CHUNK = 1 << 20  # attention values in memory at a time
+Watch = Callable[[slice, Tensor, Tensor], object]
+"""Is told of each chunk of rows: which patches ask, the entropy of their rows (B, H, n), and the
+rows' part on patches, renormalised (B, H, n, patches)."""
 _BY_OFFSET = ("distance", "distance_patches", "neighbours", "row", "column")
 
 
-def measure_heads(record: AttentionRecord, layout: TokenLayout) -> dict[str, Tensor]:
+def measure_heads(
+    record: AttentionRecord, layout: TokenLayout, watch: Watch | None = None
+) -> dict[str, Tensor]:
     """Measure each head of one layer: name of a measure -> float32 (B, H).
 
     The measures are averaged over the rows of all patches; prefix tokens are no queries here.
@@ -55,11 +60,12 @@ def measure_heads(record: AttentionRecord, layout: TokenLayout) -> dict[str, Ten
       explain, 1 - R². 0: the same pattern around each patch, whatever the photo shows.
 
     For windowed attention `layout` describes the whole image, and distances stay within windows.
+    `watch` sees the rows that are computed here anyway; it is told none of a windowed layer.
     Raises ValueError for a layer whose queries or keys are not this layout's tokens.
     """
     windows = record.windows
     if windows is None:
-        return _measure_windowless(record, layout)
+        return _measure_windowless(record, layout, watch)
     height, width = layout.image_size
     patch = max(1, height // windows.grid[0]), max(1, width // windows.grid[1])
     inside = _measure_windowless(record, TokenLayout(windows.size, (), patch))
@@ -187,7 +193,9 @@ def dominant_kind(scores: dict[str, Tensor]) -> list[list[str | None]]:
 # -- one layer ----------------------------------------------------------------------------------
 
 
-def _measure_windowless(record: AttentionRecord, layout: TokenLayout) -> dict[str, Tensor]:
+def _measure_windowless(
+    record: AttentionRecord, layout: TokenLayout, watch: Watch | None = None
+) -> dict[str, Tensor]:
     batch, heads, queries, keys = record.shape
     if queries != layout.tokens or keys != layout.tokens:
         raise ValueError(
@@ -203,13 +211,16 @@ def _measure_windowless(record: AttentionRecord, layout: TokenLayout) -> dict[st
     for part in _chunks(patches, batch * heads * keys):
         rows = record.weights(queries=slice(first + part.start, first + part.stop))
         # The rows' least values would be denormal; ln(1e-30) times them is zero all the same.
-        entropy -= torch.linalg.vecdot(rows, rows.clamp_min(1e-30).log()).sum(-1)
+        of_rows = -torch.linalg.vecdot(rows, rows.clamp_min(1e-30).log())
+        entropy += of_rows.sum(-1)
         prefix += rows[..., :first].sum(2)
         own = torch.arange(part.start, part.stop, device=rows.device)
         diagonal += rows[:, :, own - part.start, first + own].sum(-1)
 
         rows = rows[..., first:]
         rows = rows / rows.sum(-1, keepdim=True).clamp_min(1e-12) if first else rows
+        if watch:
+            watch(part, of_rows, rows)
         squares += torch.linalg.vecdot(rows, rows).sum(-1)
         offsets = _offsets(layout, part.start, part.stop).to(rows.device)
         by_offset.index_add_(-1, offsets, rows.flatten(2))

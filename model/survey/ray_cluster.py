@@ -1,0 +1,131 @@
+"""Survey on a Ray cluster, or on a Ray of this machine.
+
+Ray Data reads and decodes the blocks, and a pool of actors, each with the model, measures them.
+Ray gives the work of a lost process to another one. The states come back in any order, and merge
+into the same state as on one machine.
+"""
+
+from __future__ import annotations
+
+import pickle
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from model.errors import SurveyError
+from model.survey.blocks import Prepared, Survey
+from model.survey.listing import Listing
+from model.survey.state import SurveyState
+
+Row = dict[str, Any]
+DECODING_CPUS = 0.25
+"""Cores that Ray sets aside for a task that decodes."""
+SECONDS = 10.0
+"""How long to wait for an address to answer."""
+
+
+class Surveyor:
+    """An actor: it holds the model, and measures the blocks that it is given.
+
+    Args:
+        survey: what to measure.
+    """
+
+    def __init__(self, survey: Survey) -> None:
+        self._measure: Callable[[Prepared], SurveyState] = survey.start_measuring()
+
+    def __call__(self, row: Row) -> Row:
+        return {"state": self._measure(pickle.loads(row["prepared"])).to_bytes()}
+
+
+def run_on_ray(
+    survey: Survey, listing: Path, blocks: Sequence[int], workers: int, address: str
+) -> Iterator[SurveyState]:
+    """Survey blocks on Ray, and yield the state of each as it comes, in no order.
+
+    Args:
+        survey: what to measure.
+        listing: the listing's file; all machines see it and the pictures at the same path.
+        blocks: their numbers.
+        workers: how many actors.
+        address: of a cluster, or "" for a Ray of this machine that ends with the survey.
+
+    Raises:
+        SurveyError: Ray is not installed, the address does not answer, or a worker has another
+            version.
+    """
+    ray = _start_ray(address, workers)
+    try:
+        data = import_module("ray.data")
+        data.DataContext.get_current().enable_progress_bars = False
+        prepare = survey.start_preparing()
+
+        def read(row: Row) -> Row:
+            block = Listing(listing).read_block(blocks[row["id"]])
+            return {"prepared": pickle.dumps(prepare(block))}
+
+        rows = (
+            data.range(len(blocks), override_num_blocks=max(1, len(blocks)))
+            .map(read, num_cpus=DECODING_CPUS)
+            .map(
+                Surveyor,
+                fn_constructor_args=(survey,),
+                compute=data.ActorPoolStrategy(size=workers),
+                num_cpus=survey.fingerprint.threads,
+                num_gpus=1 if survey.device == "cuda" else 0,
+            )
+        )
+        for row in rows.iter_rows():
+            yield SurveyState.from_bytes(row["state"])
+    except ray.exceptions.RayError as error:
+        raise SurveyError(_explain(error)) from None
+    finally:
+        ray.shutdown()
+
+
+def _start_ray(address: str, workers: int) -> Any:
+    try:
+        ray = import_module("ray")
+        import_module("ray.data")
+    except ImportError:
+        raise SurveyError(
+            'Ray is not installed. Install it with pip install ".[ray]", or leave --ray out.'
+        ) from None
+    if address:
+        _check_answer(address)
+    quiet = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
+    where = {"address": address} if address else {"num_cpus": workers + 1, "address": "local"}
+    try:
+        ray.init(**where, **(quiet if not address else {"log_to_driver": False}))
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        raise SurveyError(
+            f"Ray does not start or answer ({error}). Start it with ray start --head and give its "
+            "address, or leave the address out for a Ray of this machine."
+        ) from None
+    return ray
+
+
+def _check_answer(address: str) -> None:
+    """Raise SurveyError where nobody answers at HOST:PORT; Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address == "auto":
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise SurveyError(
+            f"Nobody answers at {address} ({error}). Give HOST:PORT as ray start --head printed "
+            "it, and see that this machine may reach it."
+        ) from None
+
+
+def _explain(error: Exception) -> str:
+    """Find our own sentence in what Ray reports of a worker."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, SurveyError):
+            return str(cause)
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    return f"Ray could not go on: {str(error).strip().splitlines()[-1]}"

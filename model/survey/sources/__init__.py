@@ -1,0 +1,1 @@
+"""Pictures of a data set in any form, each named by where its bytes lie."""
