@@ -211,7 +211,7 @@ def _measure_windowless(
     for part in _chunks(patches, batch * heads * keys):
         rows = record.weights(queries=slice(first + part.start, first + part.stop))
         # The rows' least values would be denormal; ln(1e-30) times them is zero all the same.
-        of_rows = -torch.linalg.vecdot(rows, rows.clamp_min(1e-30).log())
+        of_rows = -torch.linalg.vecdot(rows, rows.clamp_min(1e-30).log_())
         entropy += of_rows.sum(-1)
         prefix += rows[..., :first].sum(2)
         own = torch.arange(part.start, part.stop, device=rows.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from model.analysis.head_measures import KINDS, MEASURES, measure_heads, score_k
 from model.attribution.metrics.localisation import box_cover
 from model.bundle import Bundle
 from model.image_layers import ImageLayer, image_layers
-from model.recording.recorder import AttentionRecorder
+from model.recording.recorder import AttentionRecord, AttentionRecorder
 from model.recording.rollout import explain_mixed_images
 from model.survey.rankings import RANKINGS
 from model.tokens import TokenLayout
@@ -27,7 +27,7 @@ SURVEYED = (*MEASURES, *OBJECT)
   share of the patches that the box covers; 0 is chance. NaN without a box;
 - object_from_cls: the same, of the class token's attention.
 """
-PLACES = 32
+PLACES = 16
 """Queries, spread evenly over the grid, from which the maps of two heads are compared."""
 TOKENS = 8192
 """Tokens in a batch, about."""
@@ -126,7 +126,7 @@ def measure_batch(
     for number, layer in enumerate(layers):
         rows = _Rows(layer, boxes)
         layout = bundle.tokens if layer.record.windows else rows.layout
-        found = measure_heads(layer.record, layout, rows.take)
+        found = measure_heads(rows.record, layout, rows.take)
         heads = slice(0, layer.layer.heads)
         for index, name in enumerate(MEASURES):
             values[index, :, number, heads] = found[name].cpu()
@@ -148,7 +148,7 @@ class _Rows:
         self.layout = layer.layer.tokens
         self.covers = _covers(self.layout, boxes).to(record.device)
         self.boxes = bool((~self.covers.isnan()).any()) and not self.windowed
-        self.record = record
+        self.record = _lay_heads_apart(record)
         self.chosen = _spread(self.layout.patches)
         self.inside = torch.zeros(record.shape[:2], device=record.device)
         self.rows: dict[str, list[Tensor]] = {"distance": [], "peak": [], "entropy": []}
@@ -196,11 +196,19 @@ class _Rows:
         return of_patches, (falls - chance).cpu().numpy()
 
 
-def _record(bundle: Bundle, images: Tensor) -> list:
+def _record(bundle: Bundle, images: Tensor) -> list[AttentionRecord]:
     device = next(bundle.net.parameters()).device
     with torch.no_grad(), AttentionRecorder(bundle.net) as recorder:
         bundle.net(images.to(device))
     return recorder.records
+
+
+def _lay_heads_apart(record: AttentionRecord) -> AttentionRecord:
+    """Copy queries and keys head by head once, which each product of a chunk would do again."""
+    if record.query is None or record.grouped_key is None:
+        return record
+    query, key = record.query.contiguous(), record.grouped_key.contiguous()
+    return replace(record, query=query, grouped_key=key, versions={})
 
 
 def _dominant(found: dict[str, Tensor], layer: ImageLayer, tokens: TokenLayout) -> np.ndarray:
