@@ -81,7 +81,10 @@ LIBRARIES = {
     "plotly": {"viz"},
 }
 
-LAZY = {"model.evaluate.__main__", "model.training.__main__", "viz.__main__"}
+LAZY = {
+    *("model.evaluate.__main__", "model.survey.__main__", "model.training.__main__"),
+    "viz.__main__",
+}
 """Commands, which answer --help before torch is loaded."""
 
 COMPUTED = {"model", "model.zoo.hubs.fetching"}

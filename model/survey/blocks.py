@@ -95,9 +95,9 @@ class Survey:
             part = slice(start, start + self.fingerprint.batch)
             measured = measure_batch(bundle, images[part], self.shape, prepared.boxes[part])
             state.add(measured, prepared.pictures[part], prepared.labels[part])
-        for number, image in zip(prepared.pictures, images.split(1), strict=True):
+        for place, number in enumerate(prepared.pictures):
             if is_in_sample(number, self.fingerprint):
-                state.effects.add(self._switch_heads_off(bundle, image))
+                state.effects.add(self._switch_heads_off(bundle, images[place : place + 1]))
         return state
 
     def _switch_heads_off(self, bundle: Bundle, image: Tensor) -> np.ndarray:

@@ -45,7 +45,7 @@ class ExactSums:
         (array([0.2]), array([0.081650]))
 
     Args:
-        shape: of the table.
+        shape: of the table, of at least one dimension.
         squares: whether to sum squares too.
     """
 
@@ -72,7 +72,7 @@ class ExactSums:
 
     def mean(self) -> np.ndarray:
         """Compute the mean of each cell, float64; NaN where it has no values."""
-        return _divide(self.total, self.count * STEPS)
+        return _divide(self.total, self.count.astype(object) * STEPS)
 
     def deviation(self) -> np.ndarray:
         """Compute the standard deviation of each cell over its values, float64.
@@ -104,6 +104,6 @@ class ExactSums:
 
 def _divide(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     """Divide whole numbers, each quotient rounded once; NaN where the divisor is zero."""
-    pairs = zip(above.flat, below.astype(object).flat, strict=True)
+    pairs = zip(above.flat, below.flat, strict=True)
     quotients = [a / b if b else np.nan for a, b in pairs]
     return np.array(quotients, np.float64).reshape(above.shape)

@@ -183,7 +183,7 @@ class _Rows:
 
     def on_object(self) -> tuple[np.ndarray, np.ndarray]:
         """Compute by how much attention exceeds the box's share, of patches and of CLS: (B, H)."""
-        nothing = np.full(self.inside.shape, np.nan)
+        nothing = np.full((len(self.covers), self.record.shape[1]), np.nan)
         if not self.boxes:
             return nothing, nothing
         chance = self.covers.mean(-1)[:, None]

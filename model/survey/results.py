@@ -42,7 +42,9 @@ def write_results(state: SurveyState, listing: Listing, folder: Path) -> Path:
         beside.replace(folder / f"{name}.parquet")
     file = folder / RESULTS
     beside = file.with_name(f"{RESULTS}.part")
-    beside.write_text(json.dumps(to_json(state, names)) + "\n", encoding="utf-8")
+    beside.write_text(
+        json.dumps(to_json(state, names), separators=(",", ":")) + "\n", encoding="utf-8"
+    )
     beside.replace(file)
     return file
 
