@@ -55,7 +55,7 @@ def children(process, name=""):
 
 def start(many, out, *more):
     command = [sys.executable, "-c", SAVE_OFTEN, MODEL, "--data", str(many), "--out", str(out)]
-    settings = "--workers 2 --block 4 --batch 4 --effects 3".split()
+    settings = ["--workers", "2", "--block", "4", "--batch", "4", "--effects", "3"]
     return subprocess.Popen([*command, *settings, *more], cwd=ROOT)
 
 
