@@ -19,9 +19,9 @@ from model.errors import ImageRejected, InterventionRefused, SurveyError
 from model.images import open_image
 from model.intervention.scans import scan_heads
 from model.survey.fingerprint import Fingerprint, take_fingerprint
-from model.survey.listing import Block, Listing
+from model.survey.listing import Listing, PictureBlock
 from model.survey.picture_measures import Shape, choose_batch, find_shape, measure_batch
-from model.survey.sources.entry import Entry
+from model.survey.sources.listed_picture import ListedPicture
 from model.survey.state import EFFECTS, SurveyState
 
 Box = tuple[float, ...] | None
@@ -56,7 +56,7 @@ class Survey:
     preparation: Bundle
     """The model's bundle without its net: what preparing a picture needs."""
 
-    def start_preparing(self) -> Callable[[Block], Prepared]:
+    def start_preparing(self) -> Callable[[PictureBlock], Prepared]:
         """Return what reads and decodes the pictures of a block."""
         return partial(prepare_block, self.preparation)
 
@@ -80,7 +80,7 @@ class Survey:
         kept.check(own, "A worker process")
         return lambda prepared: self.measure(bundle, prepared)
 
-    def start(self) -> Callable[[Block], SurveyState]:
+    def start(self) -> Callable[[PictureBlock], SurveyState]:
         """Open the model once, and return what surveys a block from its files to its state."""
         measure, prepare = self.start_measuring(), self.start_preparing()
         return lambda block: measure(prepare(block))
@@ -186,7 +186,7 @@ def explain_no_effects(bundle: Bundle) -> str | None:
 # -- reading and decoding -------------------------------------------------------------------------
 
 
-def prepare_block(bundle: Bundle, block: Block) -> Prepared:
+def prepare_block(bundle: Bundle, block: PictureBlock) -> Prepared:
     """Read, decode and prepare the pictures of a block; a damaged one becomes a reason."""
     images, kept, boxes, reasons = [], [], [], {}
     for number, entry in enumerate(block.entries, block.first):
@@ -203,7 +203,7 @@ def prepare_block(bundle: Bundle, block: Block) -> Prepared:
     return Prepared(block.number, np.concatenate([empty, *images]), kept, labels, boxes, reasons)
 
 
-def open_entry(entry: Entry) -> Image.Image:
+def open_entry(entry: ListedPicture) -> Image.Image:
     """Read a picture from where its bytes lie. Raises ImageRejected or OSError."""
     if entry.problem:
         raise ImageRejected(entry.problem)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from model.errors import DataError
-from model.survey.sources.entry import Entry
+from model.survey.sources.listed_picture import ListedPicture
 
 SCHEMA = pa.schema(
     [
@@ -33,16 +33,16 @@ BLOCKS_TOGETHER = 64
 
 
 @dataclass(frozen=True)
-class Block:
+class PictureBlock:
     """Consecutive pictures of a listing: the smallest part of a survey."""
 
     number: int
     first: int
     """Number of the first picture."""
-    entries: list[Entry]
+    entries: list[ListedPicture]
 
 
-def write_listing(entries: Iterable[Entry], file: Path, block: int) -> None:
+def write_listing(entries: Iterable[ListedPicture], file: Path, block: int) -> None:
     """Write a listing, some blocks at a time, so that its length costs no memory.
 
     Raises:
@@ -87,17 +87,17 @@ class Listing:
         self.blocks = -(-self.pictures // self.block)
         self._read: tuple[int, list[dict[str, Any]]] = (-1, [])
 
-    def read_block(self, number: int) -> Block:
+    def read_block(self, number: int) -> PictureBlock:
         """Read where the pictures of one block lie."""
         group, place = divmod(number, BLOCKS_TOGETHER)
         rows = self._read_group(group)[place * self.block : (place + 1) * self.block]
-        return Block(number, number * self.block, [_to_entry(row) for row in rows])
+        return PictureBlock(number, number * self.block, [_to_entry(row) for row in rows])
 
-    def read_picture(self, number: int) -> Entry:
+    def read_picture(self, number: int) -> ListedPicture:
         """Read where one picture lies."""
         return self.read_block(number // self.block).entries[number % self.block]
 
-    def read_blocks(self, numbers: Iterable[int]) -> Iterator[Block]:
+    def read_blocks(self, numbers: Iterable[int]) -> Iterator[PictureBlock]:
         """Read blocks one by one."""
         return map(self.read_block, numbers)
 
@@ -107,6 +107,6 @@ class Listing:
         return self._read[1]
 
 
-def _to_entry(row: dict[str, Any]) -> Entry:
+def _to_entry(row: dict[str, Any]) -> ListedPicture:
     lists = {name: None if row[name] is None else tuple(row[name]) for name in ("box", "pixels")}
-    return Entry(**(row | lists))
+    return ListedPicture(**(row | lists))

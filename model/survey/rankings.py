@@ -19,7 +19,7 @@ RANKINGS = {
 it comes first."""
 
 
-class Place(NamedTuple):
+class RankedPicture(NamedTuple):
     """A picture's place in a ranking. The smaller one comes first, and no two are equal.
 
     A picture has one place in a ranking, from the query on which the head is most of it.
@@ -33,13 +33,13 @@ class Place(NamedTuple):
     """The token that attends."""
 
 
-def keep_first(places: Iterable[Place]) -> list[Place]:
+def keep_first(places: Iterable[RankedPicture]) -> list[RankedPicture]:
     """Keep the first places in order.
 
     The first of a union are the first of the firsts of its parts, so rankings of parts of a data
     set merge into the ranking of the whole, in any order.
 
-    >>> halves = [Place(0.2, 7, 3), Place(0.5, 1, 0)], [Place(0.2, 4, 9)]
+    >>> halves = [RankedPicture(0.2, 7, 3), RankedPicture(0.5, 1, 0)], [RankedPicture(0.2, 4, 9)]
     >>> [place.picture for place in keep_first(halves[0] + halves[1])]
     [4, 7, 1]
     """

@@ -18,13 +18,13 @@ from model.errors import SurveyError
 from model.survey.exact_sums import ExactSums
 from model.survey.fingerprint import Fingerprint
 from model.survey.picture_measures import SURVEYED, BatchMeasures, Shape
-from model.survey.rankings import RANKINGS, Place, keep_first
+from model.survey.rankings import RANKINGS, RankedPicture, keep_first
 
 EFFECTS = ("log_odds", "probability")
 """What switching a head off changes, as `model.intervention.answers` measures it."""
 LISTED = 1000
 """Damaged pictures that are listed by name; all are counted."""
-Ranking = dict[str, list[list[Place]]]
+Ranking = dict[str, list[list[RankedPicture]]]
 
 
 @dataclass
@@ -71,7 +71,7 @@ class SurveyState:
         for name, (costs, queries) in measured.best.items():
             for place, (layer, head) in enumerate(self.shape.places):
                 found = zip(costs[:, layer, head], pictures, queries[:, layer, head], strict=True)
-                new = [Place(float(c), p, int(q)) for c, p, q in found if not np.isnan(c)]
+                new = [RankedPicture(float(c), p, int(q)) for c, p, q in found if not np.isnan(c)]
                 kept = self.rankings[name][place]
                 self.rankings[name][place] = keep_first([*kept, *new])
 
@@ -164,7 +164,7 @@ class SurveyState:
         state.alike = ExactSums.from_json(held["alike"])
         state.effects = ExactSums.from_json(held["effects"])
         state.rankings = {
-            name: [[Place(*place) for place in head] for head in heads]
+            name: [[RankedPicture(*place) for place in head] for head in heads]
             for name, heads in held["rankings"].items()
         }
         return state

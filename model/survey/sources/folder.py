@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from model.images import looks_like_a_picture
-from model.survey.sources.entry import Entry
+from model.survey.sources.listed_picture import ListedPicture
 
 
-def list_folder(folder: Path) -> Iterator[Entry]:
+def list_folder(folder: Path) -> Iterator[ListedPicture]:
     """List the pictures below a folder in the order of their names.
 
     A picture's class is the folder below `folder` in which it lies, as torchvision's ImageFolder
@@ -20,7 +20,7 @@ def list_folder(folder: Path) -> Iterator[Entry]:
     for path in _walk(folder):
         name = path.relative_to(folder)
         label = name.parts[0] if len(name.parts) > 1 else None
-        yield Entry(name.as_posix(), str(path), 0, path.stat().st_size, label)
+        yield ListedPicture(name.as_posix(), str(path), 0, path.stat().st_size, label)
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -10,12 +10,12 @@ from typing import Any
 import pyarrow as pa
 
 from model.errors import DataError
-from model.survey.sources.entry import Entry
+from model.survey.sources.listed_picture import ListedPicture
 
 INFO = "dataset_info.json"
 
 
-def list_hugging_face(folder: Path) -> Iterator[Entry]:
+def list_hugging_face(folder: Path) -> Iterator[ListedPicture]:
     """List the pictures of the Arrow files in a folder, in the order that `state.json` gives.
 
     A picture lies whole in its Arrow file, so its bytes are named by their place there. The
@@ -52,7 +52,9 @@ def _find_columns(features: dict[str, Any]) -> tuple[str, str | None, list[str]]
     return pictures[0], label, features[label]["names"] if label else []
 
 
-def _list_file(file: Path, column: str, label: str | None, names: list[str]) -> Iterator[Entry]:
+def _list_file(
+    file: Path, column: str, label: str | None, names: list[str]
+) -> Iterator[ListedPicture]:
     number = 0
     with pa.memory_map(str(file)) as mapped:
         start, size = mapped.read_buffer().address, mapped.size()
@@ -78,7 +80,7 @@ def _list_file(file: Path, column: str, label: str | None, names: list[str]) -> 
                         f"{file} is compressed, so its pictures lie nowhere in it. Save the data "
                         "set again with save_to_disk."
                     )
-                yield Entry(named, str(file), begin, last - first, entry_label)
+                yield ListedPicture(named, str(file), begin, last - first, entry_label)
 
 
 def _span(row: int, offset: int, places: pa.Buffer, width: int) -> tuple[int, int]:
@@ -88,8 +90,10 @@ def _span(row: int, offset: int, places: pa.Buffer, width: int) -> tuple[int, in
     return int.from_bytes(pair[:width], "little"), int.from_bytes(pair[width:], "little")
 
 
-def _outside(name: str, file: Path, path: str | None, label: str | None) -> Entry:
+def _outside(name: str, file: Path, path: str | None, label: str | None) -> ListedPicture:
     """A picture that the data set names and does not hold."""
     if path and (found := file.parent / path).is_file():
-        return Entry(name, str(found), 0, found.stat().st_size, label)
-    return Entry(name, str(file), label=label, problem=f"The data set names {path}, not there.")
+        return ListedPicture(name, str(found), 0, found.stat().st_size, label)
+    return ListedPicture(
+        name, str(file), label=label, problem=f"The data set names {path}, not there."
+    )

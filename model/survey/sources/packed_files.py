@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from model.errors import DataError
-from model.survey.sources.entry import Entry
+from model.survey.sources.listed_picture import ListedPicture
 
 
 def find_packed(source: Path) -> list[Path]:
@@ -26,7 +26,7 @@ def find_packed(source: Path) -> list[Path]:
     return [source.with_name(f"{source.name}-{number}.npz") for number in range(count)]
 
 
-def list_packed(files: list[Path], room: Path) -> Iterator[Entry]:
+def list_packed(files: list[Path], room: Path) -> Iterator[ListedPicture]:
     """List the pictures of packed files, in their order.
 
     The bytes of a picture are read where they lie. In a file that was compressed as a whole they
@@ -48,7 +48,7 @@ def list_packed(files: list[Path], room: Path) -> Iterator[Entry]:
             raise DataError(f"{file} is missing, others of its kind are there. Fetch it.") from None
 
 
-def _list_file(file: Path, room: Path) -> Iterator[Entry]:
+def _list_file(file: Path, room: Path) -> Iterator[ListedPicture]:
     with np.load(file, allow_pickle=False) as arrays:
         labels = arrays.get("labels")
         classes = [str(name) for name in arrays["classes"]] if "classes" in arrays else []
@@ -62,7 +62,7 @@ def _list_file(file: Path, room: Path) -> Iterator[Entry]:
         else:
             begin, pixels = start + int(offsets[number]), None
             size = int(offsets[number + 1] - offsets[number])
-        yield Entry(
+        yield ListedPicture(
             f"{file.name}#{number}",
             str(where),
             begin,

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from model.errors import DataError
 from model.survey.sources import hugging_face_files
-from model.survey.sources.entry import Entry
 from model.survey.sources.folder import list_folder
 from model.survey.sources.hugging_face_files import list_hugging_face
+from model.survey.sources.listed_picture import ListedPicture
 from model.survey.sources.packed_files import find_packed, list_packed
 from model.survey.sources.tar_shards import list_tars
 
 
-def list_pictures(source: Path, room: Path) -> Iterator[Entry]:
+def list_pictures(source: Path, room: Path) -> Iterator[ListedPicture]:
     """List the pictures of a data set in an order that is the same on every machine.
 
     Args:

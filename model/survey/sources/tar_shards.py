@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from model.images import ENDINGS
-from model.survey.sources.entry import Entry
+from model.survey.sources.listed_picture import ListedPicture
 
 LABEL = "cls"
 LONGEST_LABEL = 200
 
 
-def list_tars(files: list[Path]) -> Iterator[Entry]:
+def list_tars(files: list[Path]) -> Iterator[ListedPicture]:
     """List the pictures of tar files, in the order of the files and of their members.
 
     A picture's class is what stands in the file beside it that ends in .cls: a name or a number.
@@ -24,7 +24,7 @@ def list_tars(files: list[Path]) -> Iterator[Entry]:
         try:
             yield from _list_tar(file)
         except (tarfile.TarError, EOFError) as error:
-            yield Entry(
+            yield ListedPicture(
                 file.name,
                 str(file),
                 problem=f"{file.name} is cut off or damaged ({error}). "
@@ -32,8 +32,8 @@ def list_tars(files: list[Path]) -> Iterator[Entry]:
             )
 
 
-def _list_tar(file: Path) -> Iterator[Entry]:
-    picture: Entry | None = None
+def _list_tar(file: Path) -> Iterator[ListedPicture]:
+    picture: ListedPicture | None = None
     label, sample, end = None, None, file.stat().st_size
     with tarfile.open(file, "r:") as tar:
         while (member := tar.next()) is not None:
@@ -47,7 +47,7 @@ def _list_tar(file: Path) -> Iterator[Entry]:
                 raise tarfile.ReadError("unexpected end of data")
             if ending.lower() in ENDINGS and member.isfile():
                 name = f"{file.name}/{member.name}"
-                picture = Entry(name, str(file), member.offset_data, member.size)
+                picture = ListedPicture(name, str(file), member.offset_data, member.size)
             elif ending == LABEL and (content := tar.extractfile(member)):
                 label = content.read(LONGEST_LABEL).decode(errors="replace").strip()
     if picture:

@@ -15,7 +15,7 @@ from model.errors import DataError
 from model.images import ImageRejected
 from model.survey.blocks import open_entry
 from model.survey.listing import Listing, write_listing
-from model.survey.sources.entry import Entry
+from model.survey.sources.listed_picture import ListedPicture
 from model.survey.sources.recognise import list_pictures
 
 CLASSES = ("cats", "dogs")
@@ -167,7 +167,9 @@ def packed_without_last_part(root):
 
 
 def test_a_listing_gives_its_blocks_and_pictures_back(tmp_path):
-    entries = [Entry(f"{n}", "f", n, 1, box=(0, 0, n, 1), pixels=(2, 2)) for n in range(1000)]
+    entries = [
+        ListedPicture(f"{n}", "f", n, 1, box=(0, 0, n, 1), pixels=(2, 2)) for n in range(1000)
+    ]
     write_listing(iter(entries), tmp_path / "listing", 3)
     listing = Listing(tmp_path / "listing")
     assert (listing.pictures, listing.blocks, listing.block) == (1000, 334, 3)
@@ -180,8 +182,8 @@ def test_a_listing_gives_its_blocks_and_pictures_back(tmp_path):
 def test_another_data_set_has_another_digest(tmp_path):
     digests = set()
     for size, label in ((1, "a"), (2, "a"), (1, "b")):
-        write_listing([Entry("x", "anywhere", 0, size, label)], tmp_path / "listing", 1)
+        write_listing([ListedPicture("x", "anywhere", 0, size, label)], tmp_path / "listing", 1)
         digests.add(Listing(tmp_path / "listing").digest)
     assert len(digests) == 3
-    write_listing([Entry("x", "elsewhere", 9, 1, "a")], tmp_path / "listing", 1)
+    write_listing([ListedPicture("x", "elsewhere", 9, 1, "a")], tmp_path / "listing", 1)
     assert Listing(tmp_path / "listing").digest in digests, "wherever the files lie"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Entry:
+class ListedPicture:
     """A picture: bytes `offset` to `offset + size` of a file.
 
     A folder, a tar, a packed file and an Arrow file differ only in how the bytes are found, so
