@@ -42,7 +42,7 @@ class ExactSums:
         ...     half.add(np.array(values))
         >>> halves[1].merge(halves[0])
         >>> halves[1].mean().round(6), halves[1].deviation().round(6)
-        (array([0.2]), array([0.081650]))
+        (array([0.2]), array([0.08165]))
 
     Args:
         shape: of the table, of at least one dimension.
