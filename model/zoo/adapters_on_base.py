@@ -63,8 +63,7 @@ def open_adapters(
     with tempfile.TemporaryDirectory() as folder:
         laid = Path(folder) / (path.stem if path.is_file() else path.name or "adapters")
         laid.mkdir()
-        place = laid / ("model.safetensors" if base_config else f"{laid.name}.safetensors")
-        save_tensors(merged, place)
+        place = save_tensors(merged, laid, "model" if base_config else laid.name)
         if base_config:
             _lay_config(laid, base_config, adapters, merged)
             _lay_processor(laid, file.with_name(PROCESSOR), base_config.with_name(PROCESSOR))

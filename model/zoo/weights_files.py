@@ -44,6 +44,7 @@ from model.zoo.pickled_values import (
 
 _HEAD = 512  # bytes that tell what a file is
 MAX_PARTS = 100
+PART_BYTES = 64_000_000  # of what is written at once
 MAX_HEADER = 1_500_000  # bytes of a safetensors file's list of tensors; a ViT-L's has 60,000
 MAX_PICKLE_BYTES = 20_000_000  # the program alone, without the numbers
 MAX_PICKLES = 4  # torch writes one
@@ -90,16 +91,21 @@ def read_weights(path: Path, network: str | None = None) -> Weights:
         ModelRejected: The file is damaged, too large, holds no tensors, or more than tensors.
     """
     found, notes = _read_parts(path, network)
-    checked = {name: _checked(path, name, tensor) for name, tensor in found.tensors.items()}
+    checked = _check_all(path, found.tensors)
     tensors, beside = _bare({_WRAPPED.sub("", name): t for name, t in checked.items()})
-    more = {name: _checked(path, name, tensor) for name, tensor in found.beside.items()}
+    more = _check_all(path, found.beside)
     return Weights(tensors, notes, beside | more, found.others, found.key)
 
 
-def read_named(path: Path) -> dict[str, Tensor]:
-    """Read the tensors under the file's own names. Raises as `read_weights` does."""
+def read_named(path: Path, as_written: bool = False) -> dict[str, Tensor]:
+    """Read the tensors under the file's own names. Raises as `read_weights` does.
+
+    Args:
+        path: The file, or one of the parts.
+        as_written: Whether to keep half precision, which takes half the memory of float32.
+    """
     found, _ = _read_parts(path)
-    return {name: _checked(path, name, tensor) for name, tensor in found.tensors.items()}
+    return _check_all(path, found.tensors, as_written)
 
 
 def _read_parts(path: Path, network: str | None = None) -> tuple[_Found, dict[str, str]]:
@@ -236,23 +242,63 @@ def _bytes_of(tensor: Tensor) -> memoryview:
     return tensor.reshape(-1).view(torch.uint8).numpy().data
 
 
-def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write tensors as a safetensors file; those that share their numbers are written one by one.
+def save_tensors(tensors: dict[str, Tensor], folder: Path, stem: str = "model") -> Path:
+    """Write tensors as safetensors files; those that share their numbers are written one by one.
 
-    Raises ModelRejected where there is no room.
+    The library copies what it writes, so a large model is written in parts, with the index that
+    transformers reads.
+
+    Args:
+        tensors: The tensors by name.
+        folder: Where to write.
+        stem: How the names of the files begin.
+
+    Returns:
+        The file, or the first of its parts.
+
+    Raises:
+        ModelRejected: There is no room.
     """
+    parts = _split(tensors)
+    count = len(parts)
+    names = [f"{stem}-{i:05d}-of-{count:05d}" for i in range(1, count + 1)] if count > 1 else [stem]
+    paths = [folder / f"{name}.safetensors" for name in names]
+    try:
+        for path, part in zip(paths, parts, strict=True):
+            save_file(_each_with_its_own(part), path, metadata={"format": "pt"})
+        if count > 1:
+            written = zip(paths, parts, strict=True)
+            places = {name: path.name for path, part in written for name in part}
+            index = {"metadata": {}, "weight_map": places}
+            (folder / f"{stem}.safetensors.index.json").write_text(json.dumps(index), "utf-8")
+    except (OSError, SafetensorError) as error:
+        raise ModelRejected(
+            "There is no room to lay the weights down. Make room on the disk, and try again."
+        ) from error
+    return paths[0]
+
+
+def _split(tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Split tensors into parts of at most `PART_BYTES`, or of one tensor."""
+    parts: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, tensor in tensors.items():
+        if parts[-1] and size + tensor.nbytes > PART_BYTES:
+            parts.append({})
+            size = 0
+        parts[-1][name] = tensor
+        size += tensor.nbytes
+    return parts
+
+
+def _each_with_its_own(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     seen: set[int] = set()
     own: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         place = tensor.untyped_storage().data_ptr()
         own[name] = tensor.clone() if place in seen else tensor.contiguous()
         seen.add(place)
-    try:
-        save_file(own, path, metadata={"format": "pt"})
-    except (OSError, SafetensorError) as error:
-        raise ModelRejected(
-            "There is no room to lay the weights down. Make room on the disk, and try again."
-        ) from error
+    return own
 
 
 def check_weights(path: Path) -> bool:
@@ -425,6 +471,21 @@ def _bare(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tens
             beside |= {n: t for n, t in tensors.items() if not n.startswith(prefix)}
             tensors = inside
     return tensors, beside
+
+
+def _check_all(
+    path: Path, tensors: dict[str, Tensor], as_written: bool = False
+) -> dict[str, Tensor]:
+    """Return tensors as `_checked` does, and take each out of `tensors`.
+
+    So a model in half precision and its copy in float32 are never held together.
+    """
+    checked = {}
+    for name in list(tensors):
+        tensor = tensors.pop(name)
+        single = _checked(path, name, tensor)
+        checked[name] = tensor if as_written else single
+    return checked
 
 
 def _checked(path: Path, name: str, tensor: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.fuzz import cards, hostile_weights, weights
+from tests.fuzz import cards, hostile_weights, large_files, weights
 from tests.fuzz.__main__ import KINDS, _forget_peak, _peak, fuzz, main
 
 
@@ -54,3 +54,13 @@ def test_a_captioner_s_card_drives_nothing_before_its_numbers_are_bounded(change
     with pytest.raises(cards.REFUSED):
         cards.open_case(json.dumps(card).encode())
     assert _peak() - before < 50 * 1024
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "dtype"), [("file", "float32"), ("file", "float16"), ("folder", "float32")]
+)
+def test_a_large_honest_model_takes_little_beside_itself(kind, dtype):
+    if kind == "folder":
+        pytest.importorskip("transformers")
+    assert large_files.measure(kind, dtype)["beside"] <= 600e6

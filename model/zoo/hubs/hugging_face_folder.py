@@ -126,11 +126,11 @@ class Folder(Repository):
         """Load the weights, which our own reader has copied into a file of tensors."""
         weights = find_weights(self.path)
         with tempfile.TemporaryDirectory() as folder:
-            place = Path(folder) / "model.safetensors"
             if check_weights(weights):
-                shutil.copyfile(weights, place)  # the library maps a file that nobody shortens
+                # The library maps a file that nobody shortens.
+                shutil.copyfile(weights, Path(folder) / "model.safetensors")
             else:
-                save_tensors(read_named(weights), place)
+                save_tensors(read_named(weights, as_written=True), Path(folder))
             return self.open(auto, Path(folder), "The weights", config=config, **options)
 
 
