@@ -7,15 +7,21 @@ are written out below, and whatever else a file names becomes an inert `Blank`.
 
 from __future__ import annotations
 
+import io
 import pickletools
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
 import torch
 
+MAX_DUMPED_BYTES = 100_000_000  # of pickle.dump, whose numbers are copied more than once
 MAX_INSTRUCTIONS = 300_000  # a ViT-L with its optimiser has 40,000
+FROM_BYTES = "torch.storage._load_from_bytes"
+"""Whom pickle.dump asks for the numbers of a tensor."""
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+"""What the first of the five pickles says that torch wrote before version 1.6."""
 LONGEST_NAME = 300  # characters, of a class or of a tensor
 MOST_DIMENSIONS = 16
 
@@ -58,12 +64,13 @@ class Blank:
 
 @dataclass(frozen=True)
 class Storage:
-    """Numbers that lie elsewhere in the file."""
+    """Numbers that lie elsewhere in the file, or in the pickle itself."""
 
     key: str
     dtype: torch.dtype
     numbers: int
     start: int = 0  # the first number, where this is a view of a larger storage
+    inside: bytes | None = None  # the numbers, where they lie in the pickle itself
 
 
 @dataclass(frozen=True)
@@ -93,20 +100,23 @@ class Budget:
 
     def __init__(self, instructions: int | None = None) -> None:
         self.left = MAX_INSTRUCTIONS if instructions is None else instructions
+        self.inside = 0  # tensors whose numbers lie in the pickle itself
+        self.bytes_left = MAX_DUMPED_BYTES  # of those numbers, which are copied
 
 
-def read_pickle(file: IO[bytes], budget: Budget) -> Any:
+def read_pickle(file: IO[bytes], budget: Budget, nested: bool = False) -> Any:
     """Read one pickle: plain values, `StoredTensor` for tensors, `Blank` for the rest.
 
     Args:
         file: Where the pickle begins; afterwards, where it has ended.
         budget: How many instructions may be read.
+        nested: Whether it lies in another pickle, and so may not hold a third.
 
     Raises:
         ForeignProgram: It would call a function that is no maker of tensors.
         Exception: Of nearly any kind, where it is damaged.
     """
-    machine = _Machine(budget)
+    machine = _Machine(budget, nested)
     for opcode, argument, _ in pickletools.genops(file):
         budget.left -= 1
         if budget.left < 0:
@@ -116,6 +126,29 @@ def read_pickle(file: IO[bytes], budget: Budget) -> Any:
             raise ValueError(f"an instruction that no file of weights has: {opcode.name}")
         step(machine, argument)
     return machine.stack[-1]
+
+
+def _read_inside(arguments: tuple[Any, ...], budget: Budget) -> Storage:
+    """Read the numbers of one tensor as pickle.dump writes them: a file of torch in the pickle.
+
+    Raises as `read_pickle` does.
+    """
+    (data,) = arguments
+    if not isinstance(data, bytes):
+        raise TypeError("no bytes")
+    budget.bytes_left -= len(data)
+    if budget.bytes_left < 0:
+        raise ValueError("more numbers than the file has")
+    file = io.BytesIO(data)
+    magic, _, _, storage, keys = (read_pickle(file, budget, nested=True) for _ in range(5))
+    if magic != LEGACY_MAGIC or not isinstance(storage, Storage) or keys != [storage.key]:
+        raise TypeError("no storage")
+    begin = file.tell() + 8
+    length = int.from_bytes(file.read(8), "little") * storage.dtype.itemsize
+    if begin + length != len(data):
+        raise ValueError("it stops before its end")
+    budget.inside += 1
+    return replace(storage, key=f"inside {budget.inside}", inside=data[begin:])
 
 
 # What a name stands for
@@ -224,8 +257,8 @@ def _stored(record: Any) -> Any:
 
 
 class _Machine:
-    def __init__(self, budget: Budget) -> None:
-        self.budget = budget
+    def __init__(self, budget: Budget, nested: bool) -> None:
+        self.budget, self.nested = budget, nested
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -276,7 +309,10 @@ class _Machine:
         # What is copied here counts, or a long list copied often would cost hours.
         copied = [len(each) for each in arguments if isinstance(each, list | tuple | dict)]
         self.budget.left -= sum(copied)
-        self.stack.append(_call(callee, arguments))
+        if callee == Named(FROM_BYTES) and not self.nested:
+            self.stack.append(_read_inside(arguments, self.budget))
+        else:
+            self.stack.append(_call(callee, arguments))
 
     def look_up(self, name: str) -> None:
         module, _, last = name.partition(" ")

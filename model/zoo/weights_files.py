@@ -34,6 +34,8 @@ from model.zoo.networks_in_file import (
     items_of,
 )
 from model.zoo.pickled_values import (
+    LEGACY_MAGIC,
+    MAX_DUMPED_BYTES,
     Blank,
     Budget,
     ForeignProgram,
@@ -55,13 +57,11 @@ PART = re.compile(r"(.*-)(\d{5})-of-(\d{5})(\.\w+)?")
 _PREFIXES = ("module.", "model.", "net.", "backbone.")
 # What wrappers of modules put into names, at any place.
 _WRAPPED = re.compile(r"(^|(?<=\.))(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
-_OF_PICKLE = "torch.storage._load_from_bytes"
 _SAFE_DTYPES = {
     **{"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16},
     **{"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8},
     **{"U8": torch.uint8, "BOOL": torch.bool},
 }
-_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 
 
 @dataclass
@@ -161,11 +161,6 @@ def _read_file(path: Path, network: str | None) -> tuple[_Found, dict[str, str]]
         raise
     except ForeignProgram as error:
         shown = "".join(c for c in error.name if c.isprintable())[:60]
-        if error.name == _OF_PICKLE:
-            raise ModelRejected(
-                f"{path.name} was written by pickle.dump, and holds each tensor as a program. Save "
-                "the tensors where they were made: torch.save(pickle.load(FILE), PATH)."
-            ) from error
         raise ModelRejected(
             f"{path.name} holds more than tensors ({shown}), and opening that could run a "
             f"stranger's program. Nothing of it was run. {SAVE}"
@@ -371,16 +366,19 @@ def _read_zip(path: Path, file: IO[bytes], size: int, network: str | None) -> _F
     if f"{folder}byteorder" in entries and archive.read(f"{folder}byteorder") == b"big":
         raise ModelRejected(f"{path.name} was written on a big-endian machine. {SAVE}")
     stored = choose_network(path.name, contents[main], network)
-    return _with_numbers(path, stored, size, lambda key: archive.read(f"{folder}data/{key}"))
+    return _with_numbers(path, stored, size, lambda each: archive.read(f"{folder}data/{each.key}"))
 
 
 def _read_legacy(path: Path, file: IO[bytes], size: int, network: str | None) -> _Found:
     """Read an older file: five pickles in a row, and then the numbers."""
     file.seek(0)
-    programs = io.BytesIO(file.read(MAX_PICKLE_BYTES))
+    dumped = size <= MAX_DUMPED_BYTES
+    programs = io.BytesIO(file.read(MAX_DUMPED_BYTES if dumped else MAX_PICKLE_BYTES))
     budget = Budget()
-    if read_pickle(programs, budget) != _LEGACY_MAGIC:
-        raise ModelRejected(f"{path.name} is a pickle that torch.save has not written. {SAVE}")
+    first = _read_first(path, programs, budget, dumped)
+    if first != LEGACY_MAGIC:  # of pickle.dump: in it, each tensor is a small file of torch
+        stored = choose_network(path.name, first, network)
+        return _with_numbers(path, stored, size, lambda storage: storage.inside or b"")
     _, _, content, keys = (read_pickle(programs, budget) for _ in range(4))
     stored = choose_network(path.name, content, network)
     storages = {each.key: each for each in _storages(content)}
@@ -393,14 +391,38 @@ def _read_legacy(path: Path, file: IO[bytes], size: int, network: str | None) ->
         places[key] = at + 8, length
         at += 8 + length
 
-    def read(key: str) -> bytes:
-        start, length = places[key]
+    def read(storage: Storage) -> bytes:
+        start, length = places[storage.key]
         if length > size:
             raise ValueError("it stops before its end")
         file.seek(start)
         return file.read(length)
 
     return _with_numbers(path, stored, size, read)
+
+
+def _read_first(path: Path, programs: IO[bytes], budget: Budget, dumped: bool) -> Any:
+    """Read the first pickle of a file; where it is larger than those of pickle.dump may be, say so.
+
+    Args:
+        path: The file, for messages.
+        programs: Its beginning.
+        budget: How many instructions may be read.
+        dumped: Whether the file is small enough for pickle.dump's.
+    """
+    try:
+        first = read_pickle(programs, budget)
+    except ValueError as error:
+        if dumped or isinstance(error, ForeignProgram):
+            raise
+        first = None
+    if first == LEGACY_MAGIC or dumped:
+        return first
+    raise ModelRejected(
+        f"{path.name} is a pickle that torch.save has not written, larger than "
+        f"{MAX_DUMPED_BYTES / 1e6:,.0f} MB. Save the tensors where they were made: "
+        "torch.save(pickle.load(FILE), PATH)."
+    )
 
 
 def _storages(content: Any) -> Iterator[Storage]:
@@ -417,7 +439,7 @@ def _storages(content: Any) -> Iterator[Storage]:
 
 
 def _with_numbers(
-    path: Path, stored: StoredNetwork, size: int, read: Callable[[str], bytes]
+    path: Path, stored: StoredNetwork, size: int, read: Callable[[Storage], bytes]
 ) -> _Found:
     """Read the numbers of the tensors that are kept.
 
@@ -425,7 +447,7 @@ def _with_numbers(
         path: The file, for messages.
         stored: The tensors.
         size: The file's size in bytes, which bounds the tensors'.
-        read: Returns the bytes of a storage, by its key.
+        read: Returns the bytes of a storage.
     """
     kept = [*stored.tensors.items(), *stored.beside.items()]
     needed = {tensor.storage.key: tensor.storage for _, tensor in kept}
@@ -437,7 +459,7 @@ def _with_numbers(
     limit = min(MAX_BYTES, max(MAX_GROWTH * size, SMALL))
     if max(4 * total, sum(s.numbers * s.dtype.itemsize for s in needed.values())) > limit:
         raise ModelRejected(f"{path.name} is damaged: its tensors are larger than its numbers.")
-    numbers = {key: bytearray(read(key)) for key in needed}
+    numbers = {key: bytearray(read(storage)) for key, storage in needed.items()}
 
     def make(tensor: StoredTensor) -> Tensor:
         data, dtype = numbers[tensor.storage.key], tensor.storage.dtype

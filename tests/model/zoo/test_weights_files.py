@@ -197,9 +197,17 @@ def test_a_network_in_a_short_list_is_found(file, wrap):
     assert_same(weights_files.read_weights(file).tensors, STATE)
 
 
-def test_a_pickle_of_pickle_dump_is_named(file):
+@pytest.mark.parametrize("protocol", [3, 4, 5])
+def test_a_file_of_pickle_dump_is_read_as_pickle_reads_it(file, protocol):
+    content = {"model": {k: torch.nn.Parameter(v) for k, v in STATE.items()}, "epoch": 3}
+    file.write_bytes(pickle.dumps(content, protocol=protocol))
+    assert_same(weights_files.read_weights(file).tensors, STATE)
+
+
+def test_a_large_file_of_pickle_dump_says_how_to_save_it(file, monkeypatch):
+    monkeypatch.setattr(weights_files, "MAX_DUMPED_BYTES", 10)
     file.write_bytes(pickle.dumps(STATE))
-    assert "pickle.dump" in sentence(file)
+    assert "torch.save(pickle.load(FILE), PATH)" in sentence(file)
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -249,6 +257,41 @@ def test_a_malicious_pickle_is_refused_and_does_nothing(tmp_path, file, kind, pr
         assert "Nothing of it was run" in message
     pickle.loads(pickle.dumps(content["trap"]))  # and it would have worked
     assert witness.exists()
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_trap_within_the_bytes_of_a_tensor_does_nothing(tmp_path, file, depth):
+    from torch.storage import _load_from_bytes
+
+    witness = tmp_path / "created"
+    inner = Trap(os.mkdir, str(witness))
+    for _ in range(depth):
+        inner = Trap(_load_from_bytes, saved(inner, _use_new_zipfile_serialization=False))
+    file.write_bytes(pickle.dumps({**STATE, "trap": inner}))
+    assert sentence(file)
+    assert not witness.exists()
+    pickle.loads(file.read_bytes())  # and it would have worked
+    assert witness.exists()
+
+
+def test_numbers_that_are_taken_again_and_again_are_counted(file):
+    from torch.storage import _load_from_bytes
+
+    data = saved(torch.zeros(2_000_000).untyped_storage(), _use_new_zipfile_serialization=False)
+    again = [Trap(_load_from_bytes, data) for _ in range(1_000)]
+    file.write_bytes(pickle.dumps({**STATE, "again": again}))
+    assert file.stat().st_size < 10_000_000
+    assert "damaged" in sentence(file)
+
+
+@pytest.mark.parametrize("changed", [-4, 4, 400])
+def test_bytes_of_a_tensor_that_are_fewer_or_more_than_its_numbers_are_refused(file, changed):
+    from torch.storage import _load_from_bytes
+
+    data = saved(torch.arange(6.0).untyped_storage(), _use_new_zipfile_serialization=False)
+    data = data[:changed] if changed < 0 else data + bytes(changed)
+    file.write_bytes(pickle.dumps({**STATE, "short": Trap(_load_from_bytes, data)}))
+    assert "damaged" in sentence(file)
 
 
 TRAPS = {
