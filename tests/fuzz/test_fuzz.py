@@ -57,9 +57,8 @@ def test_a_captioner_s_card_drives_nothing_before_its_numbers_are_bounded(change
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("kind", "dtype"), [("file", "float32"), ("file", "float16"), ("folder", "float32")]
-)
+@pytest.mark.parametrize("dtype", large_files.DTYPES)
+@pytest.mark.parametrize("kind", large_files.WRITERS)
 def test_a_large_honest_model_takes_little_beside_itself(kind, dtype):
     if kind == "folder":
         pytest.importorskip("transformers")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -129,6 +130,8 @@ class Repository:
     def trained(self, auto: Any, config: Any) -> nn.Module:
         """Load the model with its weights; ModelRejected where some are missing."""
         options = {"dtype": torch.float32, "output_loading_info": True}
+        # Threads would hold half-precision copies of many tensors at once.
+        os.environ.setdefault("HF_DEACTIVATE_ASYNC_LOAD", "1")
         net, report = self.load_weights(auto, config, **options)
         if further := _further_layers(net, report["unexpected_keys"]):
             raise ModelRejected(
