@@ -64,8 +64,9 @@ ARROWS: dict[str, set[str]] = {
     "viz.components": DRAWN,
     "viz.server": MODEL | MOUNTED,
     "viz.lessons": DRAWN,
-    "viz.pages.shared": MODEL | SERVED | {"viz.lessons"},
-    "viz.pages": MODEL | SERVED | {"viz.lessons", "viz.pages.shared"},
+    "viz.glossary": DRAWN,
+    "viz.pages.shared": MODEL | SERVED | {"viz.lessons", "viz.glossary"},
+    "viz.pages": MODEL | SERVED | {"viz.lessons", "viz.glossary", "viz.pages.shared"},
     "viz.__main__": MODEL | DRAWN,
     "app": {"viz.server"},
 }

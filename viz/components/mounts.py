@@ -40,6 +40,7 @@ _captions, _row, _tiles, _features, _lens = map(
 )
 _inside, _compare = map(component, ("inside", "compare"))
 _lesson, _lesson_list, _welcome = map(component, ("lesson", "lesson_list", "welcome"))
+_explained = component("explained")
 
 
 def _run_again() -> None:
@@ -62,6 +63,11 @@ def explorer(payload: bytes, key: str = "explorer") -> None:
     ``st.session_state[key]["without"]`` in the next run: "off" or "hidden".
     """
     _explorer(data=payload, key=key, on_lost_change=_run_again, on_without_change=_run_again)
+
+
+def explained(payload: bytes, key: str) -> None:
+    """Mount a text whose terms show what they mean; nothing comes back."""
+    _explained(data=payload, key=key)
 
 
 def sheet(payload: bytes, key: str = "sheet") -> None:

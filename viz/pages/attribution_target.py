@@ -13,6 +13,7 @@ from viz.components.draw_style import DrawStyle
 from viz.pages.attribution_maps import Target, probabilities
 from viz.pages.shared import address, open_models, picture, scene
 from viz.pages.shared.captions_written import Question, caption_of, first_telling
+from viz.pages.shared.explained import show_heading
 from viz.pages.shared.photos import framed_photo
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.session import (
@@ -29,10 +30,9 @@ from viz.pages.shared.view import style_from_address
 BEST = 5
 QUESTION = "Which patches does the answer rest on?"
 LEAD = (
-    "Choose a class, or with a captioner a word of its caption. Each picture is another method's "
-    "view of what speaks for it: from plain attention, which knows no class, to methods that ask "
-    "how the answer would change. They do not agree, and that is the first thing to learn from "
-    "them."
+    "Choose a class, or with a captioner a word of its caption. Each map shows the patches that "
+    "one method finds important for it. The methods do not agree, and that is the first thing to "
+    "learn."
 )
 SILENT = "The captioner says nothing about this picture, so there is no word to explain."
 
@@ -80,8 +80,7 @@ def choose_case() -> Case:
     asked = _begin_captioner(address.MODEL.read(url_params) or "")
     notes = begin_session(also=open_models.captioners_of_photos())
     scene.begin_scene(url_params if asked else {})
-    st.title(QUESTION)
-    st.markdown(LEAD)
+    show_heading(QUESTION, LEAD)
     what, which, own = st.columns([4, 3, 4], gap="medium")
     with which:
         bundle = open_or_replace(_choose_model())

@@ -18,6 +18,7 @@ from viz.pages import captions_card
 from viz.pages.shared import address, browser, captioner_choice, open_models, picture, scene
 from viz.pages.shared.browser import write_address
 from viz.pages.shared.captions_written import Question, caption_of, first_telling
+from viz.pages.shared.explained import show_heading
 from viz.pages.shared.photos import framed_photo, grant_photo
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.session import begin_session
@@ -82,10 +83,11 @@ class ShownCaption:
 def page() -> None:
     """Show the whole page, top to bottom."""
     notes = begin_session()
-    st.title("Which patches chose each word?")
-    st.markdown(
-        "A captioner writes word after word, and looks at the photo anew for each. Step through "
-        "the words, or move the mouse over the photo: the words that looked there stand out."
+    show_heading(
+        "Which patches chose each word?",
+        "A captioner writes one word after another, and looks at the photo anew for each, by "
+        "cross-attention. Step through the words, or point at a patch: the words that looked "
+        "there stand out.",
     )
     if not Captions.linked.is_set:
         notes += captioner_choice.open_linked()

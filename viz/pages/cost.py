@@ -11,6 +11,7 @@ from viz.charts.bars import cost_bars
 from viz.pages.cost_measured import measure_variants, timings
 from viz.pages.shared import address, state
 from viz.pages.shared.browser import write_address
+from viz.pages.shared.explained import show_heading
 from viz.pages.shared.figures import draw_once
 from viz.pages.shared.session import begin_session, open_or_replace, show_model_choice
 
@@ -38,10 +39,10 @@ NO_PATCH = " The patch cannot be doubled here: a stem, or an image that it would
 def page() -> None:
     """Show the whole page, top to bottom."""
     notes = begin_session(plain_net=True)
-    st.title("What does a vision transformer cost, and what if something is doubled?")
-    st.markdown(
-        "Choose a model, read what doubling does to the counted operations, then measure it on "
-        "this machine. A model costs the same whatever the photo shows."
+    show_heading(
+        "What does a vision transformer cost, and what if something is doubled?",
+        "Choose a model, read what doubling does to the operations of its layers, then measure it "
+        "on this machine. What the photo shows makes no difference.",
     )
     bases = _bases(_choose_model(notes))
     config = _choose_base(bases)

@@ -29,8 +29,8 @@ def page() -> None:
     """Show the whole page, top to bottom."""
     session = begin_page(
         "Where does this patch look?",
-        "Move the mouse over the photo: each patch shows what it attends to, in the head you "
-        "choose. Click to hold a patch; the arrow keys then go on from it.",
+        "Point at a patch of the photo, or tap it: the colours show where it looks, in the head "
+        "that you choose. A click holds the patch, and the arrow keys go on from there.",
         paste=True,
     )
     go_without(Explore.explorer, session)

@@ -15,8 +15,8 @@ from viz.pages.shared.view import go_to_layer
 
 QUESTION = "How does a head compute its map?"
 LEAD = (
-    "One query's way through one head, with this model's own numbers. Step with the arrow keys, or "
-    "choose any part of the block; a click on the photo chooses another key."
+    "Follow one query through one head, with this model's own numbers. Step with the arrow keys, "
+    "or choose any part of the block; a click on the photo chooses another key."
 )
 SUBJECTS = {"model": "A classifier", "captioner": "A captioner"}
 

@@ -15,6 +15,7 @@ from viz.pages.shared import address, captioner_choice, open_models, scene
 from viz.pages.shared.browser import write_address
 from viz.pages.shared.captioned_picture import choose_captioner_and_picture
 from viz.pages.shared.captions_written import Question, caption_of, first_telling
+from viz.pages.shared.explained import show_heading
 from viz.pages.shared.photos import framed_photo
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.session import begin_session
@@ -34,8 +35,7 @@ AMONG = {"self": "among words", "cross": "words to photo"}
 def show_captioner(question: str, lead: str, show_subjects: Callable[[], None]) -> None:
     """Show the page for a captioner, top to bottom."""
     notes = begin_session()
-    st.title(question)
-    st.markdown(lead)
+    show_heading(question, lead)
     names = open_models.open_names("caption")
     if not names:
         show_subjects()

@@ -8,6 +8,7 @@ from viz.lessons.lesson import Lesson
 from viz.lessons.reading import Mistake
 from viz.lessons.sheet import write_sheet
 from viz.pages.shared.browser import write_address
+from viz.pages.shared.explained import show_heading
 from viz.pages.shared.running_lesson import shipped_and_own
 from viz.pages.shared.session import begin_session
 from viz.pages.shared.state import Lessons
@@ -17,10 +18,10 @@ from viz.pages.shared.text import plain
 def page() -> None:
     """Show the whole page, top to bottom."""
     begin_session()
-    st.title("What would you like to understand?")
-    st.markdown(
+    show_heading(
+        "What would you like to understand?",
         "Each lesson takes you through the pages of this app: it shows something, lets you try or "
-        "guess, and then explains."
+        "guess, and then explains.",
     )
     library = shipped_and_own()
     lessons = [each for each in library.lessons.values() if each.kind == "lesson"]

@@ -12,6 +12,7 @@ from model.zoo import catalogue
 from viz.pages import models_card, models_untrained
 from viz.pages.shared import address, open_models
 from viz.pages.shared.browser import write_address
+from viz.pages.shared.explained import show_heading
 from viz.pages.shared.session import begin_session, chosen_layers, show_model_choice
 from viz.pages.shared.state import Captions, Models, Shared
 from viz.pages.shared.text import plain
@@ -72,8 +73,10 @@ _SIZE = re.compile(r"([1-9][0-9]{0,4})(?:\s*[x×*,]\s*([1-9][0-9]{0,4}))?", re.I
 def page() -> None:
     """Show the whole page, top to bottom."""
     begin_session()
-    st.title("Which model is looking?")
-    st.markdown("Choose a model, see what it is and how well it does, or open your own.")
+    show_heading(
+        "Which model is looking?",
+        "Choose a model, see how well it does and how it is built, or open your own.",
+    )
     own_column, card_column = st.columns([2, 3], gap="large")
     with own_column:
         show_model_choice()

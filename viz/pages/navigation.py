@@ -31,6 +31,7 @@ PAGES: dict[str, list[Place]] = {
     "Learn": [
         ("lessons.py", "Lessons", ":material/school:"),
         ("models.py", "Models", ":material/deployed_code:"),
+        ("glossary.py", "Glossary", ":material/dictionary:"),
     ],
 }
 """The groups and their pages in the order of the menu; Explore is where everybody begins. See is
@@ -51,6 +52,7 @@ QUESTIONS = {
     "cost.py": "what if something is doubled?",
     "lessons.py": "what would you like to understand?",
     "models.py": "which model is looking?",
+    "glossary.py": "what does this word mean?",
 }
 """What each page answers."""
 

@@ -18,7 +18,7 @@ from viz.pages.what_if_experiment import Experiment
 from viz.pages.what_if_source import AnswerSource, try_in_words, write_question
 
 QUESTION = "What happens without this head, without this patch?"
-LEAD = "Hide patches on the photo, and switch heads off below it: the answer moves at once."
+LEAD = "Hide a patch of the photo, or switch off a head below it: the answer moves at once."
 SUBJECTS = {"model": "A classifier", "captioner": "A captioner"}
 
 

@@ -11,9 +11,15 @@ from viz.server.passes import Reply, find_pass
 ADDRESS = "address"
 
 
+def components(app: AppTest) -> list[Any]:
+    """The components that the page mounts, without the explained sentence at its head."""
+    mounted = app.get("bidi_component")
+    return [part for part in mounted if not part.proto.component_name.endswith("explained")]
+
+
 def payloads(app: AppTest) -> dict[str, tuple[dict[str, Any], dict[str, np.ndarray]]]:
     """What each component on the page was sent: its header and its arrays, by its name."""
-    parts = (part.proto for part in app.get("bidi_component"))
+    parts = (part.proto for part in components(app))
     return {
         part.component_name.rpartition("saccade_")[2]: unpack(part.bytes)
         for part in parts

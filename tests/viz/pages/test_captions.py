@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from model import zoo
 from tests.viz.pages.fake_captioner import MOST, SAYS, FakeCaptioner
-from tests.viz.pages.shown import address_of, photo_of
+from tests.viz.pages.shown import address_of, components, photo_of
 from viz.components.caption_payload import MEMORY_OF_ONE, Objects, caption_payload
 from viz.components.draw_style import DrawStyle
 from viz.components.payload import unpack
@@ -51,7 +51,7 @@ def opened(**words: str) -> AppTest:
 
 
 def shown(app: AppTest):
-    return unpack(app.get("bidi_component")[0].proto.bytes)
+    return unpack(components(app)[0].proto.bytes)
 
 
 def texts(app: AppTest) -> str:
@@ -63,7 +63,7 @@ def test_without_a_captioner_the_page_says_which_command_makes_one(captioners):
     app = opened()
     assert "No captioner is trained yet" in app.info[0].value
     assert "python -m model.training" in app.code[0].value
-    assert not app.get("bidi_component")
+    assert not components(app)
 
 
 def test_the_first_screen_is_a_scene_with_its_caption_and_all_its_maps(captioners):
@@ -250,11 +250,11 @@ def test_a_wrong_link_opens_the_nearest_view(captioners):
 
 def test_nothing_is_sent_again_while_one_steps_through(captioners):
     app = opened()
-    before, (header, _) = app.get("bidi_component")[0].proto.bytes, shown(app)
+    before, (header, _) = components(app)[0].proto.bytes, shown(app)
     view = header["view"] | {"revision": header["revision"], "word": 5, "colors": "magma"}
     find_pass(header["key"]).report("captions", view)
     app.run()
-    assert app.get("bidi_component")[0].proto.bytes == before
+    assert components(app)[0].proto.bytes == before
     assert address_of(app)["word"] == "6"
     assert app.session_state["caption_view"].colors == "magma"
     find_pass(header["key"]).report("captions", view | {"revision": "another", "word": 1})

@@ -13,7 +13,7 @@ from model.features import patch_features
 from model.nets.vit import build
 from model.snapshots import SnapshotRecorder, snapshots_file
 from model.zoo import catalogue, checkpoints
-from tests.viz.pages.shown import address_of
+from tests.viz.pages.shown import address_of, components
 from viz.components.payload import unpack
 from viz.pages.shared import session
 
@@ -45,7 +45,7 @@ def trained(tmp_path, monkeypatch):
 
 def features_sent(app: AppTest):
     assert not app.exception
-    return unpack(app.get("bidi_component")[0].proto.bytes)[1]
+    return unpack(components(app)[0].proto.bytes)[1]
 
 
 def test_the_slider_shows_the_model_as_it_was(trained):

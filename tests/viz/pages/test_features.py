@@ -13,7 +13,7 @@ from model.datasets import samples
 from model.features import lens, patch_features, token_norms
 from model.nets.vit import build
 from model.zoo import checkpoints
-from tests.viz.pages.shown import address_of, photo_of
+from tests.viz.pages.shown import address_of, components, photo_of
 from viz.components.payload import unpack
 
 APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
@@ -28,7 +28,7 @@ def app():
 def sent(app: AppTest):
     """What the component was sent: header and arrays."""
     assert not app.exception
-    return unpack(app.get("bidi_component")[0].proto.bytes)
+    return unpack(components(app)[0].proto.bytes)
 
 
 def said(app: AppTest) -> str:

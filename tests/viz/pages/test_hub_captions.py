@@ -13,7 +13,7 @@ from model.datasets import samples
 from tests.model.hub_cache import cache, use_cache
 from tests.model.hub_captioners import publish
 from tests.viz.pages.fake_captioner import FakeCaptioner
-from tests.viz.pages.shown import address_of
+from tests.viz.pages.shown import address_of, components
 from viz.components.payload import unpack
 from viz.pages.shared import captions_written, open_models
 
@@ -71,7 +71,7 @@ def button(app: AppTest, label: str):
 
 
 def shown(app: AppTest):
-    return unpack(app.get("bidi_component")[0].proto.bytes)
+    return unpack(components(app)[0].proto.bytes)
 
 
 @pytest.mark.parametrize("kind", ["vit-gpt2", "blip"])

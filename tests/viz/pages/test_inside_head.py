@@ -14,7 +14,7 @@ from model.datasets import samples
 from model.nets import torchvision_cpu
 from model.preprocessing import Resize
 from model.tokens import TokenLayout
-from tests.viz.pages.shown import address_of, payloads
+from tests.viz.pages.shown import address_of, components, payloads
 from viz.components.payload import unpack
 from viz.pages import inside_head_payload
 from viz.pages.shared import open_models
@@ -36,7 +36,7 @@ def opened(**link: str) -> AppTest:
 
 def shown(app: AppTest):
     """The header that the browser gets, and the numbers that it asks for."""
-    header, _ = unpack(app.get("bidi_component")[0].proto.bytes)
+    header, _ = unpack(components(app)[0].proto.bytes)
     source = app.session_state["browser_pass"].source(header["source"])
     return header, unpack(source.answer("numbers").body)[1]
 
@@ -169,9 +169,9 @@ def test_a_wrong_link_opens_what_there_is(link):
 
 def test_a_choice_in_the_browser_sends_no_numbers_again():
     app = opened(photo="coffee")
-    before = app.get("bidi_component")[0]
+    before = components(app)[0]
     app = report(app, head=4, query=40, key=7, step="values")
-    after = app.get("bidi_component")[0]
+    after = components(app)[0]
     assert after.proto.bytes == before.proto.bytes
     written = address_of(app)
     assert written["head"] == "5" and written["step"] == "values"

@@ -25,7 +25,7 @@ from tests.model.zoo.test_course_captioner_files import (
     saved,
     vocabulary,
 )
-from tests.viz.pages.shown import ADDRESS, address_of, answered, payloads
+from tests.viz.pages.shown import ADDRESS, address_of, answered, components, payloads
 from viz.components.payload import unpack
 from viz.pages.shared import open_models
 
@@ -454,7 +454,7 @@ def test_the_twin_stands_beside_the_trained_model(shipped):
     assert payloads(app).keys() == {ADDRESS}
     app.toggle(key="twin").set_value(True).run()
     assert not app.exception and not app.error
-    header, arrays = unpack(app.get("bidi_component")[0].proto.bytes)
+    header, arrays = unpack(components(app)[0].proto.bytes)
     assert [cell["title"] for cell in header["cells"]] == ["Trained", "Random weights"]
     assert not header["choosable"]
     name = app.session_state["model"]
@@ -473,11 +473,11 @@ def test_the_twin_stands_beside_the_trained_model(shipped):
 def test_another_photo_changes_the_comparison(shipped):
     app = shipped(list("abc"))
     app.toggle(key="twin").set_value(True).run()
-    before = app.get("bidi_component")[0].proto.bytes
+    before = components(app)[0].proto.bytes
     other = next(n for n in samples.names() if n != app.session_state["photo"])
     app.button_group(key="sample").set_value(other).run()
     assert not app.exception
-    assert app.get("bidi_component")[0].proto.bytes != before
+    assert components(app)[0].proto.bytes != before
 
 
 def test_an_untrained_model_shows_no_figures_of_the_trained_one(shipped):
@@ -498,14 +498,14 @@ def test_a_students_own_model_has_a_twin(app):
     app.button[2].click().run()
     app.toggle(key="twin").set_value(True).run()
     assert not app.exception and not app.error
-    header, arrays = unpack(app.get("bidi_component")[0].proto.bytes)
+    header, arrays = unpack(components(app)[0].proto.bytes)
     assert header["grid"] == [4, 4]
     assert np.abs(arrays["values"][0] - arrays["values"][1]).max() > 0.01
     own = app.session_state["model"]
     app.switch_page("attribution.py").run()
     app.toggle(key="compare").set_value(True).run()
     assert not app.exception and not app.error
-    header, _ = unpack(app.get("bidi_component")[0].proto.bytes)
+    header, _ = unpack(components(app)[0].proto.bytes)
     assert header["variants"] == ["trained", "random weights"]
     app.switch_page(PAGE).run()
     app.button[0].click().run()
@@ -537,7 +537,7 @@ def test_the_course_s_captioner_opens_on_captions(app, tmp_path, words):
     assert not app.exception and not app.error
     name = app.selectbox(key="captioner").value
     assert name.startswith("your captioner.pt")
-    header, arrays = unpack(app.get("bidi_component")[0].proto.bytes)
+    header, arrays = unpack(components(app)[0].proto.bytes)
     assert header["memoryOfOne"] and (arrays["cross_0"] == 1).all()
     told = "row 2 of features.npy" if words else "drawn at random (seed 0)"
     assert told in header["summary"]

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from model.nets.vit import build
 from model.zoo import checkpoints
-from tests.viz.pages.shown import address_of
+from tests.viz.pages.shown import address_of, components
 from viz.components.payload import unpack
 from viz.pages import positions_order
 
@@ -103,12 +103,12 @@ def test_a_grid_too_long_for_waves_is_a_sentence(ship, tab):
 
 def test_the_models_own_code_as_tiles():
     app = open_tab("This model's code")
-    header, arrays = unpack(app.get("bidi_component")[0].proto.bytes)
+    header, arrays = unpack(components(app)[0].proto.bytes)
     rows, columns = header["grid"]
     assert arrays["values0"].shape == (rows * columns, rows * columns)
     np.testing.assert_allclose(np.diagonal(arrays["values0"]), 1, atol=1e-3)
     app.segmented_control(key="likeness").set_value("Dot product").run()
-    header, arrays = unpack(app.get("bidi_component")[0].proto.bytes)
+    header, arrays = unpack(components(app)[0].proto.bytes)
     assert header["unit"] == "dot product"
     assert np.ptp(np.diagonal(arrays["values0"])) > 0
 
@@ -118,14 +118,14 @@ def test_a_code_that_began_as_waves_is_said_to(ship):
     app = open_tab("This model's code", model=name)
     assert "began as waves along rows and columns" in texts(app)
     assert "was trained from there" in texts(app)
-    header, _ = unpack(app.get("bidi_component")[0].proto.bytes)
+    header, _ = unpack(components(app)[0].proto.bytes)
     assert header["titles"][-1] == "Random, as most codes begin"
 
 
 def test_a_code_that_began_at_random_is_said_to(ship):
     app = open_tab("This model's code", model=ship())
     assert "learned in training" in texts(app) and "began as waves" not in texts(app)
-    header, _ = unpack(app.get("bidi_component")[0].proto.bytes)
+    header, _ = unpack(components(app)[0].proto.bytes)
     assert header["titles"][-1] == "Random, as before training"
 
 

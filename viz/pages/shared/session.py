@@ -14,6 +14,7 @@ from model.bundle import Bundle
 from model.errors import NothingRecorded, NothingToShow
 from viz.pages.shared import address, course, open_models, picture
 from viz.pages.shared.browser import change_view, shown_view
+from viz.pages.shared.explained import show_heading
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.recorded_images import ShownImage, recorded_image
 from viz.pages.shared.state import Shared, read_link
@@ -47,15 +48,14 @@ def begin_page(
 
     Args:
         question: the question that the page answers.
-        lead: what to do first, in one or two sentences of Markdown.
+        lead: what to do first, in one or two sentences; their terms are explained.
         paste: whether the page has an explorer, which takes a picture that is pasted.
         plain_net: whether the page begins with a plain vision transformer, see `begin_session`.
         as_b: whether the view can be taken to Compare, as B.
     """
     url_params = read_link()
     notes = begin_session(plain_net=plain_net)
-    st.title(question)
-    st.markdown(lead)
+    show_heading(question, lead)
     bundle, below_model = _show_choices(paste)
     bundle = course.choose_moment(bundle)
     session = record_session(bundle, picture.chosen_picture(), url_params, notes)

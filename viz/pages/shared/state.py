@@ -172,6 +172,8 @@ class Shared:
     begun = Key[frozenset[tuple[str, str]]]("begun", frozenset())
     """Pages, and the settings that have begun on them."""
     address = Component("address", {})
+    lead = Component("lead", {})
+    """The sentence below a page's question."""
 
 
 class Lessons:
