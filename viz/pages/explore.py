@@ -9,6 +9,7 @@ from model.recording.rollout import FUSIONS
 from viz.components import mounts
 from viz.components.payload import pack
 from viz.pages.explore_export import show_export
+from viz.pages.shared.attention_texts import why_several_heads
 from viz.pages.shared.browser import EXPLORE, browser_pass, view_revision, write_address
 from viz.pages.shared.photos import grant_photo
 from viz.pages.shared.recorded_answers import RecordedSource, fits_in_browser
@@ -22,7 +23,7 @@ from viz.pages.without_it import classifier_address, go_without
 Header = dict[str, Any]
 """Entries of a payload's header."""
 
-UNSURE = "It knows these classes alone, so it names one of them whatever the photo shows."
+ONLY_THESE = "This model knows only {:,} classes, so it always answers with one of them."
 
 
 def page() -> None:
@@ -32,19 +33,18 @@ def page() -> None:
         "Point at a patch of the photo, or tap it: the colours show where it looks, in the head "
         "that you choose. A click holds the patch, and the arrow keys go on from there.",
         paste=True,
+        show_help=_show_meaning,
     )
     go_without(Explore.explorer, session)
     header = _view_header(session)
     _show_explorer(session, header)
     _show_size(session)
-    sheet_column, rollout_column = st.columns(2, gap="large")
+    sheet_column, rollout_column = st.columns([3, 2], gap="large")
     with sheet_column:
         _show_sheet(session.recorded, header)
     with rollout_column:
         _show_rollout(session.recorded, header)
-    with st.container(horizontal=True):
-        _show_meaning()
-        show_export(session)
+    show_export(session)
     write_address(session_url_params(session), EXPLORE)
 
 
@@ -75,20 +75,25 @@ def _show_explorer(session: Session, header: Header) -> None:
         "upload": Shared.upload.name,
         "whatIf": classifier_address(session),
         "classes": guesses,
-        "note": UNSURE if guesses else "",
+        "note": ONLY_THESE.format(len(session.bundle.classes or ())) if guesses else "",
+        "whyHeads": [why_several_heads(record) for record in session.recorded.records],
     }
     mounts.explorer(pack(payload), key=Explore.explorer.name)
 
 
 def _show_size(session: Session) -> None:
-    """Say how much of the photo the model gets, which is less than the page draws."""
+    """Say how much of the photo the model gets, and into how many patches it is cut."""
     height, width = session.bundle.image_size
     image = session.picture.image
     left, top, right, bottom = session.bundle.frame_box(image)
     kept = (right - left) * (bottom - top) / (image.width * image.height)
-    part = f", and of this photo the middle {kept:.0%}" if kept < 0.995 else ""
+    part = f", of this photo the middle {kept:.0%}" if kept < 0.995 else ""
+    tokens = session.bundle.tokens
+    rows, columns = tokens.grid
     st.caption(
-        f"The model sees {width} × {height} pixels{part}. Here the photo is as sharp as it came."
+        f"The model sees {width} × {height} pixels{part}, as {columns} × {rows} = "
+        f"{tokens.patches:,} patches of {width // columns} × {height // rows} pixels. The page "
+        "draws the photo sharper than that."
     )
 
 
@@ -121,22 +126,28 @@ def _show_rollout(recorded: ShownImage, header: Header) -> None:
 def _show_meaning() -> None:
     with st.popover("What am I seeing?", icon=":material/help:"):
         st.markdown(
-            "The photo is cut into **patches**, and each becomes a *token*, a vector. In every "
-            "layer and every **head**, each token asks all others a question (its *query* "
-            "$q_i$), and the better another token's *key* $k_j$ fits, the more it takes from it:"
+            "The photo is cut into **patches**, and each becomes a *token*, a vector of numbers. "
+            "In every layer and every **head**, each token asks with its *query* $q_i$. The "
+            "better another token's *key* $k_j$ fits, the more the token takes from it:"
         )
         st.latex(r"A_{ij} = \operatorname{softmax}_j\left(q_i \cdot k_j \,/\, \sqrt{d}\right)")
         st.markdown(
-            "The colours are row $i$ of this map: what the patch under your mouse takes, and "
-            "from where. A row sums to one. **CLS** is a token without a place on the photo; "
-            "models that have one read their answer from it."
+            "The colours are row $i$ of this map: how much the chosen patch takes from each "
+            "place. A row sums to one. $d$ is how many numbers one head compares. A sum of $d$ "
+            "products spreads $\\sqrt{d}$ times as widely as one product; dividing by $\\sqrt{d}$ "
+            "takes this back, or the softmax would give almost everything to one patch. Step "
+            "through it on **Inside a head**."
         )
         st.markdown(
-            "**What it is not.** Attention says where information was taken from, not what it "
-            "was, nor whether it mattered: values, residual connections and the layers after "
-            "can undo it. It is not an explanation of the answer (Jain and Wallace, 2019; "
-            "Wiegreffe and Pinter, 2019). Mean, max and min fuse the heads; max and min rows "
-            "do not sum to one."
+            "**CLS** is a token without a place on the photo; models that have one read their "
+            "answer from it. **Mean**, **max** and **min** make one map of all heads; rows of max "
+            "and min do not sum to one."
+        )
+        st.markdown(
+            "**Attention is not an explanation.** It says where a token took information from. "
+            "It does not say which information, nor whether the answer needed it: values, "
+            "residual connections and later layers decide that (Jain and Wallace, 2019; "
+            "Wiegreffe and Pinter, 2019). Try it on **What if**."
         )
 
 

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from model import zoo
+from model import AttentionRecorder, vit, zoo
 from model.datasets import samples
 from tests.viz.pages.shown import address_of, answered, payloads, photo_of
 from viz.pages.shared import picture, recorded_images
+from viz.pages.shared.attention_texts import why_several_heads
 from viz.server.passes import NoSuchQuestion, find_pass
 
 APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
@@ -241,3 +243,32 @@ def test_what_was_seen_and_not_recorded_stands_on_the_page(app, monkeypatch):
     )
     app.run()
     assert any("it weighs channels" in caption.value for caption in app.caption)
+
+
+def test_help_stands_above_the_picture(app):
+    app.run()
+    parts = list(app.main)
+    help_, explorer = (
+        next(i for i, part in enumerate(parts) if wanted(part))
+        for wanted in (
+            lambda part: part.type == "popover" and "is not an explanation" in texts_of(part),
+            lambda part: getattr(part, "key", None) == "explorer",
+        )
+    )
+    assert help_ < explorer
+
+
+def texts_of(part):
+    return " ".join(block.value for block in part.markdown)
+
+
+@pytest.mark.parametrize(("dim", "heads"), [(48, 3), (64, 16), (8, 1)])
+def test_the_reason_for_several_heads_has_the_layers_own_numbers(dim, heads):
+    net = vit.build("vit", img_size=32, dim=dim, depth=1, heads=heads).eval()
+    with AttentionRecorder(net) as recorder:
+        net(torch.randn(1, 3, 32, 32))
+    sentence = why_several_heads(recorder.records[0])
+    if heads == 1:
+        assert "one head" in sentence
+    else:
+        assert sentence.startswith(f"{heads} heads × {dim // heads} = {dim} numbers.")

@@ -5,9 +5,11 @@ import { element, listenToStyle, radio, setText, shareRow, showStyle } from "../
 import { drawScale, MapCanvas } from "../shared/drawing.js";
 import { headName, prefixName } from "../shared/text.js";
 
+const FUSED = { mean: "mean: average", max: "max: any head", min: "min: all heads" };
+
 // What the buttons of a layer with so many heads stand for.
 export function headsAndFusions(heads) {
-  return [...Array(heads).keys(), "mean", "max", "min"];
+  return [...Array(heads).keys(), ...Object.keys(FUSED)];
 }
 
 export class ControlPanel {
@@ -67,11 +69,13 @@ export class ControlPanel {
         { class: "small-map head" },
         input,
         canvas,
-        element("span", {}, name),
+        element("span", {}, FUSED[head] ?? name),
       );
       return { head, input, label, picture: new MapCanvas(canvas) };
     });
-    explorer.find(".heads").replaceChildren(...this.heads.map(({ label }) => label));
+    const labels = this.heads.map(({ label }) => label);
+    explorer.find(".heads").replaceChildren(...labels.slice(0, explorer.heads));
+    explorer.find(".fused").replaceChildren(...labels.slice(explorer.heads));
   }
 
   show() {

@@ -78,12 +78,18 @@ class Rollout extends ReadableMap {
 
   showControls() {
     const { fusion, discard } = this.view;
-    const paper = "each mixed with its skip connection (Abnar and Zuidema, 2020).";
-    const lead = `From ${this.place}: attention multiplied down through the layers, ${paper}`;
-    setText(this.find(".lead"), lead);
+    setText(this.find(".lead"), this.lead());
     for (const { fusion: name, input } of this.fusions) input.checked = name === fusion;
     this.discard.value = discard;
     setText(this.find("output"), `${Math.round(100 * discard)} %`);
+  }
+
+  // Why one layer is not enough, and what rollout does about it.
+  lead() {
+    const { length } = this.header.layers;
+    const last = `In layer ${length} each patch already holds what ${length - 1} layers have mixed into it.`;
+    const all = `Rollout multiplies the maps of all ${length}, from ${this.place} back to the photo`;
+    return `${length > 1 ? `${last} ` : ""}${all} (Abnar and Zuidema, 2020).`;
   }
 
   showRow(question, { row }) {

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from viz.components import mounts
 from viz.components.payload import pack
@@ -12,10 +13,18 @@ from viz.glossary.term import glossary
 from viz.pages.shared.state import Shared
 
 
-def show_heading(question: str, lead: str) -> None:
-    """Show the question that a page answers, and what to do first."""
-    st.title(question)
+def show_heading(question: str, lead: str) -> DeltaGenerator:
+    """Show the question that a page answers, and what to do first.
+
+    Returns the place beside the question, for a button that opens the page's help.
+    """
+    with st.container(
+        horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
+    ):
+        st.title(question, width="content")
+        beside = st.container(width="content")
     show_explained(lead, Shared.lead.name)
+    return beside
 
 
 def show_explained(text: str, key: str) -> None:

@@ -3,7 +3,7 @@
 The choices are the same on every page, and in every page's address.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -43,6 +43,7 @@ def begin_page(
     paste: bool = False,
     plain_net: bool = False,
     as_b: bool = True,
+    show_help: Callable[[], None] | None = None,
 ) -> Session:
     """Show a page's heading and the row of choices; return what was chosen.
 
@@ -52,10 +53,14 @@ def begin_page(
         paste: whether the page has an explorer, which takes a picture that is pasted.
         plain_net: whether the page begins with a plain vision transformer, see `begin_session`.
         as_b: whether the view can be taken to Compare, as B.
+        show_help: shows a button beside the question that opens what the picture means.
     """
     url_params = read_link()
     notes = begin_session(plain_net=plain_net)
-    show_heading(question, lead)
+    beside = show_heading(question, lead)
+    if show_help is not None:
+        with beside:
+            show_help()
     bundle, below_model = _show_choices(paste)
     bundle = course.choose_moment(bundle)
     session = record_session(bundle, picture.chosen_picture(), url_params, notes)
