@@ -14,6 +14,7 @@ from viz.pages.shared.browser import write_address
 from viz.pages.shared.explained import show_heading
 from viz.pages.shared.figures import draw_once
 from viz.pages.shared.session import begin_session, open_or_replace, show_model_choice
+from viz.pages.shared.training_facts import LINES
 
 BARE = {"displayModeBar": False}
 OWN = "This model"
@@ -33,7 +34,18 @@ MOST_PARAMETERS = 400e6
 UNSTEADY = 0.25
 """From this share of the median between its quartiles on, a time is not to be relied on."""
 
-NO_PATCH = " The patch cannot be doubled here: a stem, or an image that it would not tile."
+TIMES = [
+    "Milliseconds",
+    "Everything else",
+    "softmax(Q Kᵀ) V",
+    "Together",
+    "Middle half of the runs",
+]
+
+NO_PATCH = (
+    "The patch side cannot be doubled here: the model has a stem, or its image is no multiple of "
+    "twice the patch."
+)
 
 
 def page() -> None:
@@ -42,7 +54,7 @@ def page() -> None:
     show_heading(
         "What does a vision transformer cost, and what if something is doubled?",
         "Choose a model, read what doubling does to the operations of its layers, then measure it "
-        "on this machine. What the photo shows makes no difference.",
+        "on this machine. The cost is the same for every photo of one size.",
     )
     bases = _bases(_choose_model(notes))
     config = _choose_base(bases)
@@ -51,7 +63,7 @@ def page() -> None:
         **{f"{name} doubled": c for name, c in doubled_configs(config).items()},
     }
     costs = {name: cost_of(variant) for name, variant in variants.items()}
-    _show_operations(costs)
+    _show_operations(config, costs)
     _show_times(variants, costs)
     _show_memory(costs)
     _show_formulae(config)
@@ -94,31 +106,26 @@ def _choose_base(bases: dict[str, ViTConfig]) -> ViTConfig:
 # -- counted ------------------------------------------------------------------------------------
 
 
-def _show_operations(costs: dict[str, Cost]) -> None:
+def _show_operations(config: ViTConfig, costs: dict[str, Cost]) -> None:
     st.subheader("Operations of one photo, counted")
-    st.caption(
-        "*Linear* is what every token pays by itself: projections, MLP, patch step and head. "
-        "*Quadratic* is what every pair of tokens pays: the scores Q Kᵀ and the sum A V. "
-        "How much more does a photo of twice the side cost? It has four times the tokens, and "
-        "often the answer is 4² = 16 times. That holds for the quadratic part only; the linear "
-        "part costs 4 times as much."
-    )
-    left, right = st.columns([3, 2], gap="large")
     base = costs["as it is"]
-    lines = ["| | Tokens | Linear | Quadratic | Together |", "|:--|--:|--:|--:|--:|"]
-    for name, cost in costs.items():
-        parts = [
+    rows = {
+        name.capitalize(): [f"{cost.tokens:,}"]
+        + [
             _with_factor(_count(getattr(cost, part)), getattr(cost, part), getattr(base, part))
             for part in ("linear", "quadratic", "operations")
         ]
-        lines.append(f"| {name.capitalize()} | {cost.tokens:,} | {' | '.join(parts)} |")
+        for name, cost in costs.items()
+    }
+    _show_table(["", "Tokens", "Linear", "Quadratic", "Together"], rows)
+    st.caption(
+        "*Linear* is what every token pays by itself: projections, MLP, patch step, head. "
+        "*Quadratic* is what every pair of tokens pays: scores Q Kᵀ and sum A V. A multiplication "
+        "and an addition are two operations; in brackets, how many times more."
+    )
+    left, right = st.columns(2, gap="large")
     with left:
-        st.markdown("\n".join(lines))
-        st.caption(
-            "A multiplication and an addition are two operations; in brackets, how many times "
-            "more. With the width the number of heads is doubled, so each stays as wide."
-            + ("" if "patch side doubled" in costs else NO_PATCH)
-        )
+        st.markdown("\n".join(f"- {line}" for line in _say_what_doubles(config, costs)))
     with right:
         st.plotly_chart(
             draw_once(
@@ -131,6 +138,40 @@ def _show_operations(costs: dict[str, Cost]) -> None:
             config=BARE,
             alt="Linear and quadratic operations of each variant",
         )
+
+
+def _say_what_doubles(config: ViTConfig, costs: dict[str, Cost]) -> list[str]:
+    """Say by which rule each part grows, with this model's own factors."""
+    base = costs["as it is"]
+    height, width = config.tokens.image_size
+    factor = {name: _factor(cost.operations / base.operations) for name, cost in costs.items()}
+    lines = [
+        f"**Twice the image side** ({2 * width} × {2 * height} pixels) is 4 times the patches: "
+        "the linear part costs 4 times as much, the quadratic part 4² = 16 times; this model "
+        f"{factor['image side doubled']} times.",
+        "**“16 times”** is right for the quadratic part alone. It is wrong for the model while "
+        f"the linear part is the larger one: here the quadratic part is "
+        f"{base.quadratic / base.operations:.0%} of the operations.",
+        "**Twice the width** makes every matrix twice as tall and twice as wide: the linear part "
+        "(N · D²) costs 4 times as much, the quadratic part (N² · D) twice; this model "
+        f"{factor['width doubled']} times. Its heads are then twice as many, as wide as before.",
+        "**Twice the layers** cost twice as much, in both parts.",
+    ]
+    if "patch side doubled" in costs:
+        return [
+            *lines,
+            "**Twice the patch side** is a quarter of the patches: a quarter of the linear part, "
+            "a sixteenth of the quadratic part.",
+        ]
+    return [*lines, NO_PATCH]
+
+
+def _show_table(header: list[str], rows: dict[str, list[str]]) -> None:
+    """Show a table as wide as the page, which scrolls by itself where it does not fit."""
+    columns = zip(
+        header, zip(*((name, *row) for name, row in rows.items()), strict=True), strict=True
+    )
+    st.table({title: list(cells) for title, cells in columns}, border=LINES, hide_index=True)
 
 
 def _with_factor(text: str, value: float, base: float) -> str:
@@ -165,9 +206,8 @@ def _show_times(variants: dict[str, ViTConfig], costs: dict[str, Cost]) -> None:
     with place.container():
         if times is None:
             st.caption(
-                "Builds each variant with random weights and runs one photo through all of them "
-                "in turn, at least five times: a few seconds for small models, "
-                f"{SECONDS:.0f} seconds at most."
+                "Runs one photo through each variant, with random weights, at least five times: a "
+                f"few seconds for small models, {SECONDS:.0f} seconds at most."
             )
         elif "as it is" not in times:
             st.warning(
@@ -197,14 +237,11 @@ def _measure(variants: dict[str, ViTConfig], costs: dict[str, Cost]) -> dict[str
 def _show_time_table(costs: dict[str, Cost], timings: dict[str, Timing]) -> None:
     """Show a line for each variant, also for those that were not measured."""
     base = timings["as it is"]
-    lines = [
-        "| Milliseconds | Everything else | softmax(Q Kᵀ) V | Together | Middle half of the runs |",
-        "|:--|--:|--:|--:|:-:|",
-    ]
+    rows = {}
     for name, cost in costs.items():
         if name not in timings:
             why = "would take too long now" if _is_small(cost) else "too large to measure here"
-            lines.append(f"| {name.capitalize()} | {why} | | | |")
+            rows[name.capitalize()] = [why, "", "", ""]
             continue
         timing = timings[name]
         parts = [
@@ -213,9 +250,8 @@ def _show_time_table(costs: dict[str, Cost], timings: dict[str, Timing]) -> None
             )
             for part in ("rest", "attention", "whole")
         ]
-        parts.append(" to ".join(map(_milliseconds, timing.quartiles)))
-        lines.append(f"| {name.capitalize()} | {' | '.join(parts)} |")
-    st.markdown("\n".join(lines))
+        rows[name.capitalize()] = [*parts, " to ".join(map(_milliseconds, timing.quartiles))]
+    _show_table(TIMES, rows)
     unsteady = [name for name, timing in timings.items() if timing.spread > UNSTEADY]
     if unsteady:
         worst = max(timings[name].spread for name in unsteady)
@@ -227,10 +263,9 @@ def _show_time_table(costs: dict[str, Cost], timings: dict[str, Timing]) -> None
             icon=":material/timer_off:",
         )
     st.caption(
-        f"Medians of {base.runs} rounds, in each of which every variant ran once with one photo; "
-        "they need not add up. Half of the runs took between the two times in the last column. "
-        "Time follows the count only roughly: small products leave the processor waiting, and the "
-        "softmax is not counted."
+        f"Medians of {base.runs} rounds of one photo through every variant. Time follows the "
+        "count only roughly: small products leave the processor waiting, and the softmax is not "
+        "counted."
     )
 
 
@@ -240,20 +275,18 @@ def _show_time_table(costs: dict[str, Cost], timings: dict[str, Timing]) -> None
 def _show_memory(costs: dict[str, Cost]) -> None:
     st.subheader("Numbers and bytes")
     base = costs["as it is"]
-    lines = [
-        "| | Parameters | Every attention map | Every query and key | Tokens of one layer |",
-        "|:--|--:|--:|--:|--:|",
-    ]
+    rows = {}
     for name, cost in costs.items():
         parts = [_with_factor(_count(cost.parameters), cost.parameters, base.parameters)]
         for part in ("map_bytes", "qk_bytes", "token_bytes"):
             value = getattr(cost, part)
             parts.append(_with_factor(_bytes(value), value, getattr(base, part)))
-        lines.append(f"| {name.capitalize()} | {' | '.join(parts)} |")
-    st.markdown("\n".join(lines))
+        rows[name.capitalize()] = parts
+    header = ["", "Parameters", "All attention maps", "All queries and keys", "Tokens of a layer"]
+    _show_table(header, rows)
     st.caption(
-        "In float32, for one photo. Maps grow with the square of the tokens; queries and keys do "
-        "not, which is why Saccade keeps those and computes a map's row where somebody looks."
+        "In float32, for one photo. Maps grow with the square of the number of tokens, queries and "
+        "keys only in step with it. So Saccade keeps queries and keys."
     )
 
 
@@ -276,33 +309,30 @@ def _head_formula(config: ViTConfig) -> str:
 
 
 def _show_formulae(config: ViTConfig) -> None:
-    st.subheader("The formulae")
-    st.markdown(
-        "With $N$ tokens ($P$ of them patches) of width $D$, $H$ heads, $L$ layers, an MLP of "
-        "$M$, patches of $p$ pixels, $C$ channels and $K$ classes:"
-    )
-    embed = "as its convolutions cost" if config.embed == "stem" else "$2 P\\, C p^2 D$"
-    st.markdown(
-        "\n".join(
-            [
-                "| Part | Operations | Grows with N |",
-                "|:--|:--|:--|",
-                f"| Patch step | {embed} | linearly |",
-                "| Queries, keys, values, output | $L \\cdot 8 N D^2$ | linearly |",
-                "| MLP | $L \\cdot 4 N D M$ | linearly |",
-                "| Scores $Q K^\\top$ | $L \\cdot 2 N^2 D$ | quadratically |",
-                "| Sum $A V$ | $L \\cdot 2 N^2 D$ | quadratically |",
-                f"| Classification head | {_head_formula(config)} | not at all |",
-                "| Every map, bytes | $4 L H N^2$ | quadratically |",
-                "| Every query and key, bytes | $8 L N D$ | linearly |",
-            ]
+    with st.expander("The formulas"):
+        st.markdown(
+            "With $N$ tokens ($P$ of them patches) of width $D$, $H$ heads, $L$ layers, an MLP of "
+            "$M$, patches of $p$ pixels, $C$ channels and $K$ classes:"
         )
-    )
-    st.caption(
-        "The number of heads is in no count of operations: more heads are narrower ones. The "
-        "quadratic part overtakes the layers' linear part at N = 2 D + M tokens, here "
-        f"{2 * config.dim + config.hidden_dim:,}."
-    )
+        embed = "as its convolutions cost" if config.embed == "stem" else "$2 P\\, C p^2 D$"
+        _show_table(
+            ["Part", "Operations", "Grows with N"],
+            {
+                "Patch step": [embed, "linearly"],
+                "Queries, keys, values, output": ["$L \\cdot 8 N D^2$", "linearly"],
+                "MLP": ["$L \\cdot 4 N D M$", "linearly"],
+                "Scores $Q K^\\top$": ["$L \\cdot 2 N^2 D$", "quadratically"],
+                "Sum $A V$": ["$L \\cdot 2 N^2 D$", "quadratically"],
+                "Classification head": [_head_formula(config), "not at all"],
+                "All attention maps, bytes": ["$4 L H N^2$", "quadratically"],
+                "All queries and keys, bytes": ["$8 L N D$", "linearly"],
+            },
+        )
+        st.caption(
+            "The number of heads is in no count of operations: more heads are narrower. The "
+            "quadratic part overtakes the layers' linear part at N = 2 D + M tokens, here "
+            f"{2 * config.dim + config.hidden_dim:,}."
+        )
 
 
 page()

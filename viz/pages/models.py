@@ -9,7 +9,7 @@ from model import zoo
 from model.errors import NothingRecorded, NothingToShow
 from model.recorded_image import bytes_of_layers
 from model.zoo import catalogue
-from viz.pages import models_card, models_untrained
+from viz.pages import models_card, models_design, models_untrained
 from viz.pages.shared import address, open_models
 from viz.pages.shared.browser import write_address
 from viz.pages.shared.explained import show_heading
@@ -285,6 +285,7 @@ def _show_summary(bundle: zoo.Bundle) -> None:
 
 
 def _show_more(bundle: zoo.Bundle) -> None:
+    models_design.show_design(bundle)
     if not bundle.name.endswith(open_models.RANDOM):
         models_untrained.show_untrained(bundle)
     models_card.show_mixups(bundle.card)

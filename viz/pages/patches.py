@@ -9,7 +9,6 @@ from torch import Tensor
 from model.bundle import Bundle
 from model.recorded_image import find_centre, find_same_place
 from viz.pages.patches_cut import (
-    SIDE,
     CutPhoto,
     PatchPictures,
     cut_photo,
@@ -28,10 +27,17 @@ from viz.pages.shared.state import Patches, read_link
 
 BARE = {"displayModeBar": False}
 WIDTH = 340  # of one of the first pictures on the page
+PATCH = 148  # with its numbers below as high as these
 VALUES = 6
 COMPONENTS_KIND, RAW_KIND = "Principal components", "Raw filters"
 RIGHT = 'rearrange(x, "b c (h p) (w q) -> b (h w) (c p q)", p=p, q=p)'
 WRONG = "x.reshape(b, h * w, c * p * p)"
+MISTAKE = (
+    "Both lines give a tensor of the same shape, so nothing complains. But `reshape` takes the "
+    "numbers in the order in which they lie in memory: one colour after another, line by line. "
+    "What it calls a patch is a strip of a few lines in one colour. `rearrange` first brings the "
+    "pixels of a patch together.\n\nThe model trains with either, and is worse with the wrong one."
+)
 NO_MISTAKE = " This model cannot make it: it does not cut the photo, so it rearranges nothing."
 
 
@@ -121,20 +127,20 @@ def _show_steps(session: Session, patch: int) -> None:
     columns = bundle.tokens.grid[1]
     cut = cut_photo(bundle, session.picture)
     pictures = patch_pictures(bundle, session.picture, patch, WIDTH)
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, horizontal_alignment="distribute", gap="large"):
         with st.container(width=WIDTH):
             st.subheader("1. Image")
             height, width = bundle.image_size
             photo = cut_pictures(bundle, session.picture).photo
             _show_picture(photo, "The photo as the model takes it")
-            st.caption(f"Cut and resized to {width} × {height} pixels, each channel normalised.")
+            st.caption(f"Resized to {width} × {height} pixels, each colour normalised.")
         with st.container(width=WIDTH):
             st.subheader("2. Grid")
             _show_grid(session, pictures)
         with st.container(width=WIDTH):
             row, column = divmod(patch, columns)
             st.subheader("A patch")
-            _show_picture(pictures.patch, "The patch", 160)
+            _show_picture(pictures.patch, "The patch", PATCH)
             _show_numbers(bundle, cut, patch)
             place = f"Row {row + 1}, column {column + 1} of the grid"
             more = _describe_inputs(bundle, cut)
@@ -142,8 +148,9 @@ def _show_steps(session: Session, patch: int) -> None:
     st.subheader("3. Sequence")
     _show_picture(pictures.line, "The patches one by one")
     st.caption(
-        f"The rows of the grid one after another: {len(cut.tiles)} patches, numbered from 1. From "
-        "here on nothing but the position code tells what was above what."
+        f"The rows of the grid one after another: {len(cut.tiles):,} patches. A photo of twice the "
+        f"side would give four times as many, {4 * len(cut.tiles):,}. From here on only the "
+        "position code tells which patch was above which."
     )
     _show_vectors(bundle, cut, pictures)
 
@@ -168,12 +175,15 @@ def _show_grid(session: Session, pictures: PatchPictures) -> None:
 
 def _about_grid(bundle: Bundle) -> str:
     (rows, columns), (down, across) = bundle.tokens.grid, bundle.tokens.patch
-    counted = f"{rows} × {columns} patches of {across} × {down} pixels"
+    height, width = bundle.image_size
+    side = f"{width} / {across} = {columns}"
+    side += "" if (height, down) == (width, across) else f" by {height} / {down} = {rows}"
+    counted = f"{side} patches along each side: {rows} × {columns} in all"
     if reads_whole_patches(bundle):
         return f"{counted}."
     return (
-        f"{counted}, one for each token. This model does not cut the photo there: it reads it with "
-        "convolutions that overlap, and a token also sees what surrounds its patch."
+        f"{counted}. This model does not cut the photo there: it reads it with convolutions that "
+        "overlap."
     )
 
 
@@ -183,9 +193,7 @@ def _describe_inputs(bundle: Bundle, cut: CutPhoto) -> str:
         return ""
     window = receptive_field(bundle, cut.prepared)
     size = f", up to {window[1]} × {window[0]} pixels" if window else ""
-    return (
-        f" Its token is made of more than these numbers: of the patch and its surroundings{size}."
-    )
+    return f" Its token is made of the patch and its surroundings{size}."
 
 
 def _show_picture(png: bytes, alt: str, width: int | Literal["stretch"] = "stretch") -> None:
@@ -216,36 +224,43 @@ def _show_vectors(bundle: Bundle, cut: CutPhoto, pictures: PatchPictures) -> Non
         return
     alt = "Each patch's vector, as a column"
     st.plotly_chart(pictures.vectors, key="vectors", config=BARE, alt=alt)
-    how = (
+    st.markdown(_explain_step(bundle, cut.vectors.shape[1]))
+
+
+def _explain_step(bundle: Bundle, width: int) -> str:
+    """Say how a patch becomes a token, and what else computes the same."""
+    if not reads_whole_patches(bundle):
+        return (
+            f"Each patch is now a token, a column of {width} numbers. In this model overlapping "
+            "convolutions make it, with the same weights everywhere, so neighbouring tokens share "
+            "pixels."
+        )
+    (down, across), channels = bundle.tokens.patch, len(bundle.mean)
+    return (
+        f"Each patch is now a token, a column of {width} numbers. One linear layer makes it: "
+        f"{across} · {down} · {channels} = {across * down * channels:,} numbers in, {width} out. "
         "Every number is a weighted sum of the patch's pixels, with the same weights for every "
-        "patch."
-        if reads_whole_patches(bundle)
-        else "In this model overlapping convolutions make it, with the same weights everywhere, so "
-        "neighbouring tokens share pixels."
+        f"patch. A convolution with a kernel of {across} × {down} pixels and a stride as long as "
+        "its kernel computes exactly this: it meets each patch once, without overlap."
     )
-    st.caption(f"Each patch is now a column of {cut.vectors.shape[1]} numbers: a token. {how}")
 
 
 # -- the mistake --------------------------------------------------------------------------------
 
 
 def _show_mistake(bundle: Bundle, shown: Picture) -> None:
-    st.subheader("The well-known mistake: reshape where rearrange was meant")
-    st.caption(
-        "Both lines give a tensor of the same shape, so nothing complains. But *reshape* cuts "
-        "memory as it lies, one channel after another and line by line: what it calls a patch is "
-        "scraps of a few lines in one colour. The model still trains, only worse."
-        + ("" if reads_whole_patches(bundle) else NO_MISTAKE)
-    )
+    st.subheader("A common mistake: reshape where rearrange was meant")
     pictures = cut_pictures(bundle, shown)
-    columns = st.columns(2, gap="large")
-    for column, code, png, alt in (
-        (columns[0], RIGHT, pictures.right, "Patches cut rightly, put back on the grid"),
-        (columns[1], WRONG, pictures.wrong, "Patches from reshape, put back on the grid"),
-    ):
-        with column:
-            st.code(code, language="python", wrap_lines=True)
-            _show_picture(png, alt, SIDE)
+    with st.container(horizontal=True, horizontal_alignment="distribute", gap="large"):
+        for code, png, alt in (
+            (RIGHT, pictures.right, "Patches cut rightly, put back on the grid"),
+            (WRONG, pictures.wrong, "Patches from reshape, put back on the grid"),
+        ):
+            with st.container(width=WIDTH):
+                _show_picture(png, alt)
+                st.code(code, language="python", wrap_lines=True)
+        with st.container(width=WIDTH):
+            st.markdown(MISTAKE + ("" if reads_whole_patches(bundle) else NO_MISTAKE))
 
 
 # -- filters ------------------------------------------------------------------------------------
@@ -265,21 +280,18 @@ def _show_filters(bundle: Bundle) -> str:
     kind = Patches.filters.get()
     picture, drawn, share = filter_picture(bundle, filters, kind == RAW_KIND)
     if share is None:
-        sentence = f"The first {drawn} of {count} filters, each scaled to its own largest."
+        sentence = f"These are the first {drawn} of {count}, each scaled to its largest weight."
     else:
         sentence = (
-            f"The {drawn} directions in which the {count} filters differ most, largest "
-            f"first; they hold {share:.0%} of the variance (Dosovitskiy et al., 2021, "
-            "fig. 7, left)."
+            f"These are the {drawn} directions in which the {count} filters differ most; they "
+            f"hold {share:.0%} of the variance (Dosovitskiy et al., 2021, fig. 7)."
         )
     st.image(picture, output_format="PNG", width="content", alt=f"{kind} of {filters.name}")
     whole = (
-        "A *filter* is the weights of one dimension of the token, drawn as the patch that it "
-        "answers to most; grey is zero. "
+        "A *filter* holds the weights of one number of the token, drawn as a patch; grey is zero. "
         if filters.whole
-        else "This model reads pixels with a stack of small convolutions, so no filter spans a "
-        f"patch: these are the {height} × {width} filters of the first one, `{filters.name}`. "
-        "Grey is zero. "
+        else f"No filter of this model spans a patch: these are the {height} × {width} filters of "
+        f"its first convolution, `{filters.name}`; grey is zero. "
     )
     st.caption(whole + sentence)
     return kind

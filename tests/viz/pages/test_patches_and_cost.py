@@ -179,7 +179,7 @@ def test_the_place_stays_with_another_grid():
 )
 def test_what_is_said_of_a_token_fits_the_model(model, shares):
     app = open_page("patches", model=model)
-    said = " ".join([app.code[0].value, *(text.value for text in app.caption)])
+    said = " ".join(part.value for part in (app.code[0], *app.caption, *app.markdown))
     assert ("in, " in said and "out, " in said) != shares
     assert ("the patch and its surroundings, up to 37 × 37 pixels" in said) == shares
     assert ("weighted sum of the patch's pixels" in said) != shares
@@ -189,10 +189,10 @@ def test_what_is_said_of_a_token_fits_the_model(model, shares):
 
 def test_cost_counts_and_measures():
     app = open_page("cost", base="CS231n")
-    table = next(part.value for part in app.markdown if "| Tokens |" in part.value)
-    row = next(line for line in table.splitlines() if line.startswith("| Image side doubled"))
-    _, _, tokens, linear, quadratic, together, _ = row.split("|")
-    assert tokens.strip() == "64"
+    table = app.table[0].value
+    row = table[table.iloc[:, 0] == "Image side doubled"].iloc[0]
+    _, tokens, linear, quadratic, together = row
+    assert tokens == "64"
     assert "(×4.0)" in linear and "(×16)" in quadratic
     assert "(×16)" not in together
     app.button[0].click().run()
@@ -206,8 +206,8 @@ def test_cost_counts_and_measures():
 
 def times_in(app: AppTest) -> list[str]:
     """The lines of the measured table."""
-    tables = [part.value for part in app.markdown if part.value.startswith("| Milliseconds")]
-    return tables[0].splitlines()[2:] if tables else []
+    tables = [part.value for part in app.table if part.value.columns[0] == "Milliseconds"]
+    return [" | ".join(row) for row in tables[0].to_numpy()] if tables else []
 
 
 def test_cost_shows_no_photo_and_keeps_its_model():
@@ -290,9 +290,9 @@ def test_only_one_measures_at_a_time(monkeypatch):
 def test_the_formulae_have_the_head(config, formula, monkeypatch):
     monkeypatch.setitem(PRESETS, "cs231n", config)
     app = open_page("cost", base="CS231n")
-    rows = "\n".join(part.value for part in app.markdown).splitlines()
-    row = next(row for row in rows if row.startswith("| Classification head"))
-    assert formula in row and row.endswith("| not at all |")
+    rows = app.table[-1].value.to_numpy().tolist()
+    _, operations, grows = next(row for row in rows if row[0] == "Classification head")
+    assert formula in operations and grows == "not at all"
 
 
 def test_an_unknown_base_is_this_model():

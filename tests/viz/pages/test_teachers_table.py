@@ -1,0 +1,71 @@
+"""The table for teachers in docs/lessons.md: each sentence stands where the table says."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from viz.components.payload import unpack
+from viz.lessons.reading import read_folder
+
+ROOT = Path(__file__).parents[3]
+APP = str(ROOT / "viz/pages/navigation.py")
+PAGES = {path.stem for path in (ROOT / "viz/pages").glob("*.py")}
+LESSONS, MISTAKES = read_folder(ROOT / "viz/lessons/en", PAGES)
+
+
+def sentences_by_place() -> dict[str, list[str]]:
+    """The sentences of the table, by the place from which each is quoted."""
+    table = (ROOT / "docs/lessons.md").read_text(encoding="utf-8")
+    found = defaultdict(list)
+    for place, sentence in re.findall(r"^\|[^|]*\| `([^`]+)` \| (.+) \|$", table, re.MULTILINE):
+        found[place].append(bare(sentence))
+    return found
+
+
+def bare(text: str) -> str:
+    """A text as one reads it, without marks of Markdown."""
+    return " ".join(re.sub(r"[*`]", "", text).split())
+
+
+def strings_in(value: Any) -> Iterator[str]:
+    """Every text in a component's header."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from strings_in(part)
+
+
+def text_of_page(place: str) -> str:
+    page, _, query = place.partition("?")
+    app = AppTest.from_file(APP, default_timeout=120)
+    app.query_params.update(dict(parse_qsl(query)))
+    app.switch_page(f"{page}.py").run()
+    assert not app.exception
+    parts = [part.value for part in (*app.markdown, *app.caption, *app.info)]
+    for component in app.get("bidi_component"):
+        if component.proto.bytes:
+            parts.extend(strings_in(unpack(component.proto.bytes)[0]))
+    return bare("\n".join(parts))
+
+
+def text_of_step(place: str) -> str:
+    name, _, number = place.removeprefix("?lesson=").partition(".")
+    step = LESSONS[name].step[int(number) - 1]
+    return bare(f"{step.text} {step.then}")
+
+
+def test_the_table_answers_the_course():
+    assert len(sentences_by_place()) >= 13 and not MISTAKES
+
+
+@pytest.mark.parametrize("place", sentences_by_place())
+def test_each_sentence_stands_where_the_table_says(place):
+    text = text_of_step(place) if place.startswith("?lesson=") else text_of_page(place)
+    assert [each for each in sentences_by_place()[place] if each.lower() not in text.lower()] == []
