@@ -91,7 +91,7 @@ def test_the_numbers_are_the_models(open_page):
     assert float(shown[1]) == pytest.approx(100 * patches[best], rel=0.01, abs=0.06)
     page.mouse.move(*point(page, 0.5 / columns, 0.5 / rows))
     page.wait_for_timeout(100)
-    shown = re.search(r"to row 1, column 1: ([\d.]+) %", readout(page))
+    shown = re.search(r"[Tt]o row 1, column 1: ([\d.]+) %", readout(page))
     assert float(shown[1]) == pytest.approx(100 * patches[0], rel=0.01, abs=0.06)
 
 

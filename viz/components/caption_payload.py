@@ -13,11 +13,13 @@ from viz.components.draw_style import DrawStyle
 from viz.components.payload import pack, with_photo
 
 MEMORY_OF_ONE = (
-    "This captioner sees the photo as one single vector. Cross-attention shares out 100 % among "
-    "what there is to look at, and here that is one thing: it is 1 for every word, every head "
-    "and every layer, whatever the weights are. So there is no map to show. What the words "
-    "have from the photo comes through that vector's values alone."
+    "This captioner gets the photo as one single vector. Cross-attention divides 100 % among the "
+    "vectors that it can look at. With only one, that one gets 100 % from every word, in every "
+    "head and layer, on any photo, so there is no map to show. The photo still reaches the words, "
+    "through that vector's values."
 )
+SURE = 0.995
+"""From this probability on, a word bears no number: a row of 100.0 % tells nothing."""
 NO_SELF = (
     "This decoder is recurrent: it hands one state on from word to word, and has no attention "
     "among words that could be shown."
@@ -73,6 +75,7 @@ def caption_payload(
     key: str = "",
     revision: str = "",
     what_if: str = "",
+    about_memory: str = "",
 ) -> bytes:
     """Pack a caption, its maps and its photo.
 
@@ -90,6 +93,7 @@ def caption_payload(
         key: tells this caption from others.
         revision: names the view with which it begins, in what the browser reports.
         what_if: the address at which this captioner and picture are tried; none without it.
+        about_memory: why each word has a map, in plain text.
     """
     objects = objects or Objects()
     header = {
@@ -116,6 +120,8 @@ def caption_payload(
         "names": [list(map(int, pair)) for pair in objects.named],
         "memoryOfOne": memory_of_one,
         "noMaps": MEMORY_OF_ONE if memory_of_one else "",
+        "aboutMemory": "" if memory_of_one else about_memory,
+        "sure": SURE,
         "noSelf": NO_SELF,
         "view": view,
         "style": style.as_header(),

@@ -13,9 +13,10 @@ from model import zoo
 from model.captioning.caption import Caption, CaptionBundle
 from model.datasets import scenes
 from viz.components import mounts
-from viz.components.caption_payload import MEMORY_OF_ONE, Objects, caption_payload
+from viz.components.caption_payload import MEMORY_OF_ONE, SURE, Objects, caption_payload
 from viz.pages import captions_card
 from viz.pages.shared import address, browser, captioner_choice, open_models, picture, scene
+from viz.pages.shared.attention_texts import why_cross_attention
 from viz.pages.shared.browser import write_address
 from viz.pages.shared.captions_written import Question, caption_of, first_telling
 from viz.pages.shared.explained import show_heading
@@ -30,17 +31,17 @@ from viz.pages.without_it import go_on_captioning_without, what_if_address
 from viz.pictures.caption_strip import animation, strip
 
 BY_CHANCE = 0
-DECODING = {1: "Greedy", 3: "Beam 3", 5: "Beam 5", BY_CHANCE: "By chance"}
+DECODING = {1: "Greedy", 3: "Beam 3", 5: "Beam 5", BY_CHANCE: "Sampling"}
 DECODING_HELP = (
     "Greedy takes the likeliest word at each step. A beam keeps the 3 or 5 likeliest beginnings, "
-    "and takes the whole caption that is likeliest for its length: log-probability ÷ words^0.7, "
-    "since without that the shortest would win. By chance draws each word with the probability "
-    "that the model gives it."
+    "and takes the caption with the highest log-probability ÷ words^0.7; without this division the "
+    "shortest caption would win. Sampling draws each word with the probability that the model "
+    "gives it."
 )
 TEMPERATURES = [0.3, 0.5, 0.7, 1.0, 1.3, 1.6, 2.0]
 TEMPERATURE_HELP = (
-    "The logits are divided by it before the softmax: below 1 the likely words get likelier, "
-    "above 1 the unlikely ones get their turn."
+    "The logits are divided by it before the softmax. Below 1 the likely words get likelier; "
+    "above 1 unlikely words come more often."
 )
 END = "<end>"  # how a vocabulary writes it
 MOST_TYPED = 10_000  # characters; a captioner reads fewer, and says so
@@ -53,19 +54,20 @@ TRAIN = "python -m model.training scenes-captioner --out checkpoints/scenes-capt
 
 
 DOT_PRODUCT = (
-    "To choose word $i$ the decoder asks a question, its *query* $q_i$, made of the words so far, "
-    "and takes from each patch $j$ according to how well its *key* $k_j$ fits. This is "
-    "**cross-attention**, one row for each word, head and layer:",
+    "To choose word $i$ the decoder asks with a *query* $q_i$, which it makes from the words so "
+    "far. The better the *key* $k_j$ of a patch fits, the more the word takes from that patch. "
+    "This is **cross-attention**, one row for each word, head and layer:",
     r"A_{ij} = \operatorname{softmax}_j\left(q_i \cdot k_j \,/\, \sqrt{d}\right)",
     "The triangle is the **self-attention** of the decoder: how much of each earlier word went "
-    "into the question.",
+    "into the query. A mask hides the later words.",
 )
 ADDITIVE = (
-    "A recurrent net reads the words so far into its state $h_i$. To choose word $i$ a small "
-    "network compares this state with the vector $m_j$ of each patch, and takes from the patches "
-    "by how well they fit. This is **additive attention**, the older way, one row for each word:",
+    "A recurrent net reads the words so far into its state $h_i$. To choose word $i$, a small "
+    "network compares this state with the vector $m_j$ of each patch. The better they fit, the "
+    "more the word takes from that patch. This is **additive attention**, the older kind, one row "
+    "for each word:",
     r"A_{ij} = \operatorname{softmax}_j\left(v \cdot \tanh(W h_i + U m_j)\right)",
-    "There are no heads, and no triangle: what it knows of the words before is in its state.",
+    "There are no heads and no triangle: all that it knows of the earlier words is in its state.",
 )
 
 
@@ -83,11 +85,11 @@ class ShownCaption:
 def page() -> None:
     """Show the whole page, top to bottom."""
     notes = begin_session()
-    show_heading(
+    beside = show_heading(
         "Which patches chose each word?",
         "A captioner writes one word after another, and looks at the photo anew for each, by "
-        "cross-attention. Step through the words, or point at a patch: the words that looked "
-        "there stand out.",
+        "cross-attention. Step through the words; or point at a patch or tap it, and the words "
+        "that looked there stand out.",
     )
     if not Captions.linked.is_set:
         notes += captioner_choice.open_linked()
@@ -113,8 +115,9 @@ def page() -> None:
     _show_caption(bundle, photo, drawn is not None, shown, objects, begun)
     if objects.named:
         st.caption(_pointing_score(objects))
-    with st.container(horizontal=True):
+    with beside:
         _show_meaning(bundle, shown.caption)
+    with st.container(horizontal=True):
         _show_export(bundle, photo, shown.caption, view)
         captions_card.show_card(bundle)
         captioner_choice.show_hub_field()
@@ -164,7 +167,7 @@ def _choose_captioner_and_picture(
             )
         with decoding_column:
             beams = st.segmented_control(
-                "Words are chosen",
+                "Decoding",
                 list(DECODING),
                 key=Captions.beams.name,
                 required=True,
@@ -203,7 +206,9 @@ def _show_chance() -> None:
             help=TEMPERATURE_HELP,
             persist_state="session",
         )
-        st.button("Draw again", on_click=_draw_again, help="Other words by the same chances")
+        st.button(
+            "Draw again", on_click=_draw_again, help="Draws other words with the same probabilities"
+        )
 
 
 def _draw_again() -> None:
@@ -292,6 +297,7 @@ def _show_caption(
         given=0 if shown.question.typed else len(shown.question.given),
         objects=objects,
         memory_of_one=bundle.memory_of_one,
+        about_memory=why_cross_attention(bundle.tokens, bool(shown.caption.self_)),
         summary=_summary(shown),
         what_if=what_if_address({"of": "captioner"} | _subject_params(photo, drawn)),
         key=shown.question.key,
@@ -346,16 +352,18 @@ def _summary(shown: ShownCaption) -> str:
     least = int(np.argmin(caption.logprobs))
     if shown.typed:
         summary = (
-            f"The model gives these words a log-probability of {_logprob(caption)}; those of its "
-            f"own caption get {_logprob(shown.own)}, the end of neither counted. It is most "
-            f"surprised by “{caption.words[least]}”."
+            f"The model gives these words a log-probability of {_logprob(caption)}, and its own "
+            f"caption {_logprob(shown.own)}, both without the end. It is most surprised by "
+            f"“{caption.words[least]}”."
         )
     else:
         mean = math.exp(float(np.mean(caption.logprobs)))
         summary = (
-            f"How sure the model is: {_percent(mean)} a word (geometric mean), least of "
-            f"“{caption.words[least]}”, {_percent(math.exp(caption.logprobs[least]))}."
+            f"How sure the model is: {_percent(mean)} for each word (geometric mean), least for "
+            f"“{caption.words[least]}”: {_percent(math.exp(caption.logprobs[least]))}."
         )
+    if float(caption.logprobs.max()) >= math.log(SURE):
+        summary += f" A word without a number has {SURE:.1%} or more.".replace("%", " %")
     return f"{summary} {caption.note}".strip()
 
 
@@ -407,9 +415,9 @@ def _find_objects(bundle: CaptionBundle, caption: Caption, drawn: scenes.Scene |
 
 def _pointing_score(objects: Objects) -> str:
     return (
-        f"Pointing score of this caption: of {len(objects.named)} words that name an object, "
-        f"{objects.hits} have the peak of their attention (last layer, mean of the heads) inside "
-        f"its box. A place chosen blindly would hit {objects.chance:.1f}."
+        f"Pointing score of this caption: {objects.hits} of {len(objects.named)} words that name "
+        "an object look most inside its box (last layer, mean of the heads). A random place would "
+        f"hit {objects.chance:.1f}."
     )
 
 
@@ -420,14 +428,14 @@ def _show_meaning(bundle: CaptionBundle, caption: Caption) -> None:
     has_self_attention = bool(caption.self_)
     how, formula, words_before = DOT_PRODUCT if has_self_attention else ADDITIVE
     with st.popover("What am I seeing?", icon=":material/help:"):
-        st.markdown(f"The encoder turns the photo into a *memory*: one vector a patch. {how}")
+        st.markdown(f"The encoder turns the photo into a *memory*: a vector for each patch. {how}")
         st.latex(formula)
         st.markdown(
             f"A row sums to one. {words_before} The percentage under a word is the "
             "probability $p(w_i \\mid w_1 \\dots w_{i-1}, \\text{photo})$ that the model gave "
             "it; the log-probability of a caption is the sum of their logarithms.\n\n"
-            "**What it is not.** A patch that was looked at is not thereby the reason for the "
-            "word: a sharp map can point beside the object and the word be right all the same."
+            "**Attention is not the reason for a word.** A sharp map can point beside the object, "
+            "and the word can still be right."
         )
         if bundle.memory_of_one:
             st.markdown(f"**Here:** {MEMORY_OF_ONE}")

@@ -15,8 +15,8 @@ from viz.pages.shared.view import go_to_layer
 
 QUESTION = "How does a head compute its map?"
 LEAD = (
-    "Follow one query through one head, with this model's own numbers. Step with the arrow keys, "
-    "or choose any part of the block; a click on the photo chooses another key."
+    "Follow one query through one head, with this model's own numbers. Go from step to step, or "
+    "choose a part of the block; click or tap the photo to choose another key."
 )
 SUBJECTS = {"model": "A classifier", "captioner": "A captioner"}
 

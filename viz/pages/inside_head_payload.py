@@ -21,14 +21,17 @@ from viz.pages.shared.view import read_token, write_token
 from viz.server.passes import Source
 
 HALVED = (
-    "This layer is large, so its numbers came here in half precision: differences of a few "
-    "thousandths are rounding."
+    "This layer is large, so its numbers came in half precision: differences of a few thousandths "
+    "are rounding."
 )
 TOO_LARGE = (
     "This layer has {:.0f} MB of numbers for this photo, more than a browser takes at once. Choose "
     "a smaller model, or one that cuts the photo into fewer patches."
 )
-NO_MASK = "There is no mask here: every token may look at every other."
+NO_MASK = (
+    "There is no mask here. A mask hides what is not written yet, such as the later words of a "
+    "caption. A photo is there all at once, so every token may look at every other."
+)
 
 InsideView = dict[str, int | str | None]
 """Head, query, key and step, counted from zero; a key of None is the one with most weight."""

@@ -142,7 +142,7 @@ class _Writer:
             text = (
                 f"A decoder works on tokens: a vector of {self.dim} numbers for each word, with "
                 "the word's position code added before the first layer. This is the query's vector "
-                "as it enters this sublayer, with what came before already in it. From it the "
+                "as it enters this sublayer, with the results of the steps before. From it the "
                 "decoder will choose the next word."
             )
             return Explained("token", "The word's vector", f"x: {self.dim} numbers", text), [
@@ -153,8 +153,8 @@ class _Writer:
         text = (
             f"Attention works on tokens: a vector of {self.dim} numbers for each of the "
             f"{self.tokens.patches} patches{beside}. This is the query's vector as it enters the "
-            "block, with all that earlier layers have put there. A position code was added before "
-            "the first layer: attention by itself cannot tell where a patch lies."
+            "block, with all that earlier layers have added. A position code was added before the "
+            "first layer: attention by itself cannot tell where a patch lies."
         )
         note = f"{_short_prefix(self.tokens)}{self.tokens.patches} patches"
         return Explained("token", "The token's vector", f"x: {self.dim} numbers", text), [
@@ -166,9 +166,9 @@ class _Writer:
         assert norm is not None
         text = (
             "Vectors grow from layer to layer, because every block adds to them. The norm brings "
-            "each one to the same size before queries and keys are made of it, so that no score "
-            "is large only because its token is. In this model it stands before the attention "
-            "(pre-norm), and the residual connection passes it by."
+            "each one to the same size before queries and keys are made of it, so no score is "
+            "large only because its token is. In this model it stands before the attention "
+            "(pre-norm), and the residual connection goes around it."
         )
         return Explained("norm", norm.kind, _norm_formula(norm.kind), text), [
             Part("norm", norm.kind.removesuffix("Norm") + " norm")
@@ -178,17 +178,17 @@ class _Writer:
         numbers = self.numbers
         asked = "the photo's memory" if self.cross else "its token"
         text = (
-            f"Learned matrices make short vectors of {self.width} numbers. The query says what the "
-            f"token looks for; key and value come from {asked}: the key says what can be found "
-            "there, the value what is handed over if it is."
+            f"Learned matrices make short vectors of {self.width} numbers{self._share_of_width()}. "
+            f"The query says what the token looks for. Key and value come from {asked}: the key "
+            "says what can be found there, and the value is what it hands over."
         )
         if numbers.changed == "turned":
             text += (
-                " Afterwards this model changes queries and keys by their place, such as by "
-                "turning them (RoPE), so that their product depends on the distance."
+                " Then this model changes queries and keys by their place, such as by turning "
+                "them (RoPE), so that their product depends on the distance."
             )
         elif numbers.changed == "normalised":
-            text += " Afterwards this model normalises queries and keys."
+            text += " Then this model normalises queries and keys."
         if numbers.asking is None:
             text += " Which matrices these are could not be found in this model."
         return Explained(
@@ -198,11 +198,19 @@ class _Writer:
             text,
         ), [Part("qkv", "Q  K  V", f"{self.width} each")]
 
+    def _share_of_width(self) -> str:
+        """Say how a token's width is divided among the heads, where it is."""
+        heads = self.numbers.heads
+        if not self.dim or self.dim != heads * self.width or heads == 1:
+            return ""
+        return f", the width {self.dim} ÷ {heads} heads"
+
     def _products(self) -> Described:
         text = (
-            "Dimension by dimension the query is multiplied with the key, and the products are "
-            "summed. Where both numbers are large and of one sign the sum grows, where their signs "
-            "differ it shrinks. One number is left: how well this key fits this query."
+            f"Each of the {self.width} numbers of the query is multiplied with the key's number at "
+            "the same place, and the products are summed. A product of two numbers with the same "
+            "sign raises the sum, and one with different signs lowers it. One number is left: how "
+            "well this key fits this query."
         )
         formula = f"q · k = q_1 k_1 + q_2 k_2 + … + q_{self.width} k_{self.width}"
         return Explained("products", "Query times key", formula, text), [Part("products", "q · k")]
@@ -212,12 +220,13 @@ class _Writer:
         heads = numbers.heads
         text = (
             f"A sum of {self.width} products spreads about √{self.width} = "
-            f"{math.sqrt(self.width):.3g} times as widely as one product. Divided by that, scores "
-            "have the same spread in narrow and in wide heads. Undivided, the softmax would give "
-            "nearly all weight to the largest, and hardly any gradient would come through. "
+            f"{math.sqrt(self.width):.3g} times as widely as one product. Dividing by the root "
+            "takes this back, so scores spread alike however wide a head is; a head four times as "
+            "wide needs twice the divisor. Undivided, the softmax would give nearly all weight to "
+            "the largest score, and hardly any gradient would come through. "
         )
         if divisor == "1":
-            text += "This model leaves the division out here."
+            text += "This model does not divide here."
         elif divisor == f"√{self.width}":
             text += (
                 f"Here d = {self.width} is the width of one head. Where d stands for the full "
@@ -239,17 +248,19 @@ class _Writer:
         if self.is_causal:
             text = (
                 "A caption is written from left to right, so a word may look at itself and at the "
-                "words before it. Minus infinity is added to the score of every later word, and "
-                "the softmax makes a weight of exactly 0 of it. So the model can learn from all "
-                "words of a sentence at once, and never sees the word that it has to guess."
+                f"words before it: the first of these {self.numbers.record.shape[-1]} tokens has "
+                "one weight above 0, the third has three. "
+                "Minus infinity is added to the score of every later word, and the softmax turns "
+                "that into a weight of exactly 0. So the model can learn from all words of a "
+                "sentence at once and never sees the word that it has to guess."
             )
             return Explained("mask", "The mask", "score + 0, or score + (−∞)", text), [
                 Part("mask", "mask", "+ (−∞)")
             ]
         text = (
-            "To each score this model adds a number that depends on where the two tokens lie, or "
-            "on whether one may see the other at all. So near and far patches can be told apart "
-            "without a position code in the vectors."
+            "This model adds a number to each score. It depends on where the two tokens lie, or on "
+            "whether one may see the other at all. So the model can tell near patches from far "
+            "ones without a position code in the vectors."
         )
         return Explained("mask", "The position bias", "score + bias", text), [
             Part("mask", "+ bias")
@@ -266,10 +277,15 @@ class _Writer:
         numbers = self.numbers
         where = "over the photo" if self.tokens is not None or self.cross else "over the words"
         text = (
-            "e is raised to each score, and each result is divided by their sum. So the weights "
-            "are positive and sum to one, and a score that is 1 higher gets 2.7 times the weight. "
-            f"These weights are the query's row of the attention map, drawn here {where}."
+            "The softmax raises e to each score and divides by the sum of all results. So the "
+            "weights are positive and sum to one, and a score that is 1 higher gets 2.7 times the "
+            f"weight. These weights are the query's row of the attention map, drawn here {where}."
         )
+        if numbers.record.shape[-1] == 1:
+            text += (
+                " Here there is only one key, so its weight is 100 % whatever its score: a memory "
+                "of one vector leaves nothing to choose, and no map to look at."
+            )
         formula = "a_ij = exp(score_ij) / Σ_j exp(score_ij)"
         return Explained("softmax", "The softmax", formula, text), [
             Part("softmax", "softmax", _dropped(numbers.attention_dropout))
@@ -280,8 +296,8 @@ class _Writer:
     def _values(self) -> Described:
         text = (
             "Each key's value is multiplied with the key's weight, and all are summed. The map "
-            "says from where something is taken; the values say what that is. A patch that shines "
-            "brightly and has a short value hands over little."
+            "shows where information comes from; the values are the information. A patch with a "
+            "large weight and a short value hands over little."
         )
         return Explained("values", "Weighted values", "h_i = Σ_j a_ij v_j", text), [
             Part("values", "× V")
@@ -291,9 +307,11 @@ class _Writer:
         numbers = self.numbers
         text = (
             f"{numbers.heads} heads do this side by side, each with queries, keys and values of "
-            "its own. So one token can look at several places for several reasons at once, where "
-            "one merged map would have to average them. Their outputs are laid end to end: "
-            f"{numbers.heads} × {self.value_width} = {numbers.heads * self.value_width} numbers."
+            "its own, so each has its own map. One token can look at several places for several "
+            "reasons at once; one merged map would average them. Their outputs are laid end to "
+            f"end, heads × head size: {numbers.heads} × {self.value_width} = "
+            f"{numbers.heads * self.value_width} numbers. At the same width, twice as many heads "
+            "would each be half as wide."
         )
         if numbers.between:
             text += f" In this model {numbers.between} changes them before the next step."
@@ -306,10 +324,10 @@ class _Writer:
     def _output(self) -> Described:
         numbers = self.numbers
         text = (
-            "One more learned matrix mixes what the heads have found, and writes it in the token's "
-            f"own {self.dim} dimensions. Each head has its own columns of the matrix, so the "
-            "output is a sum of one vector a head. Without it, every head could write into its own "
-            f"{self.value_width} dimensions alone."
+            "One more learned matrix mixes what the heads have found. With it, each head can "
+            f"change any of the token's {self.dim} numbers; without it, a head could change only "
+            f"its own {self.value_width}. Each head has its own {self.value_width} columns of the "
+            "matrix, so the output is a sum with one vector from each head."
         )
         parts = [Part("output", "W_O", _dropped(numbers.output_dropout))]
         if numbers.layer_scale is not None:
@@ -321,14 +339,14 @@ class _Writer:
     def _residual(self) -> Described:
         numbers = self.numbers
         text = (
-            "What the attention has found is added to the token and does not replace it. So a "
-            "block need only learn what to change, and in training the gradient reaches the first "
-            "layers undiminished."
+            "The attention's result is added to the token and does not replace it. So a block only "
+            "has to learn what to change, and in training the gradient reaches the first layers "
+            "undiminished."
         )
         if numbers.layer_scale is not None:
-            text += " Before that, this model multiplies each dimension with a learned γ."
+            text += " Before that, this model multiplies each number with a learned γ."
         if numbers.branch_norm:
-            text += " Before that, this model normalises what the attention has found."
+            text += " Before that, this model normalises the attention's result."
         return Explained("residual", "The residual connection", "x + attention", text), [
             Part("residual", "+", round=True)
         ]
@@ -337,9 +355,10 @@ class _Writer:
         norm = self.numbers.norm_after
         assert norm is not None
         text = (
-            "Each sum is brought to mean 0 and spread 1, then weighted by dimension. In this model "
-            "the norm stands after the residual connection (post-norm), as in the first "
-            "transformer: nothing passes it by, so deep models of this kind are harder to train."
+            "The norm brings each vector to mean 0 and spread 1, then multiplies each number with "
+            "a learned weight. In this model it stands after the residual connection (post-norm), "
+            "as in the first transformer. Nothing passes it by, so deep models of this kind are "
+            "harder to train."
         )
         return Explained("norm_after", norm.kind, _norm_formula(norm.kind), text), [
             Part("norm_after", norm.kind.removesuffix("Norm") + " norm")
@@ -348,7 +367,7 @@ class _Writer:
     def _other(self) -> Described:
         text = (
             "Here the words look at the photo: attention once more, with queries from the words "
-            "and keys and values from the patches. To go inside it, choose it under Layer."
+            "and keys and values from the patches. Choose it under Layer to go inside it."
         )
         norm = [Part("other", "Layer norm")] if self.numbers.norm_after is not None else []
         return Explained("other", "Words look at the photo", "cross-attention", text), [
@@ -364,8 +383,8 @@ class _Writer:
         hidden = mlp.hidden.shape[-1]
         text = (
             "Attention moves information between tokens; the MLP works on each token by itself. "
-            f"It widens the vector to {hidden} numbers, sends them through {activation}, which "
-            f"keeps some and stops others, and comes back to {self.dim}."
+            f"It widens the vector to {hidden} numbers and sends them through {activation}, which "
+            f"lets some pass and stops others. Then it brings them back to {self.dim} numbers."
         )
         parts = [Part("mlp", "Layer norm")] if mlp.norm is not None else []
         formula = f"W_2 {activation}(W_1 x + b_1) + b_2"
@@ -379,9 +398,9 @@ class _Writer:
         mlp = self.numbers.mlp
         assert mlp is not None
         text = (
-            "The MLP's result is added as well, by a second residual connection. What you see is "
-            "the query's vector as the next block gets it; every number on the way here was the "
-            "model's own. Added up from these steps, it must equal what the model itself computed."
+            "A second residual connection adds the MLP's result as well. This is the query's "
+            "vector as the next block gets it. Added up from these steps, it must equal the vector "
+            "that the model itself computed."
         )
         parts = [Part("leaving", "Layer norm")] if mlp.norm_after is not None else []
         return Explained("leaving", "Out of the block", "x + attention + MLP", text), [

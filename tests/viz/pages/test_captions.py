@@ -78,7 +78,7 @@ def test_the_first_screen_is_a_scene_with_its_caption_and_all_its_maps(captioner
         np.testing.assert_allclose(arrays[f"self_{layer}"], caption.self_[layer], atol=1e-3)
     Image.open(io.BytesIO(photo_of(app, "captions"))).verify()
     assert len(header["boxes"]) == len(scene_of(1).objects)
-    assert "least of" in header["summary"]
+    assert "least for" in header["summary"]
 
 
 def test_a_new_scene_is_another_one_and_its_number_is_in_the_address(captioners):

@@ -213,6 +213,7 @@ class Captions extends Component {
     const { boxes, summary } = this.header;
     const { shown } = this.maps;
     setText(this.find(".summary"), summary);
+    setText(this.find(".about-memory"), this.header.aboutMemory);
     this.find(".scale").hidden = !shown;
     this.find(".readout").hidden = !this.count;
     this.find(".player").hidden = !this.count;

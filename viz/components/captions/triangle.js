@@ -4,10 +4,10 @@ import { peakOf } from "../shared/attention.js";
 import { element, setText } from "../shared/controls.js";
 import { clamp } from "../shared/grid.js";
 import { ARROWS } from "../shared/navigation.js";
-import { aboutTrace } from "./sentences.js";
+import { aboutMask, aboutTrace } from "./sentences.js";
 
 const HINT =
-  "Each row sums to one. Move the mouse or the arrow keys over it: the words above show where its attention went.";
+  "Each row sums to one. Point at a square or tap it: the words above show where the attention went.";
 
 export class Triangle {
   constructor(captions) {
@@ -18,6 +18,7 @@ export class Triangle {
       this.hover(event.target.closest("[data-row]")?.dataset),
     );
     captions.on(this.root, "pointerleave", () => this.hover());
+    captions.on(this.root, "click", (event) => this.tap(event.target.closest(".square")?.dataset));
     captions.on(this.root, "blur", () => this.stepTo(null));
   }
 
@@ -33,6 +34,7 @@ export class Triangle {
     this.clear();
     this.captions.find(".triangle-group").hidden = !count;
     this.root.hidden = !maps.hasOwn;
+    this.captions.find(".why-mask").hidden = !maps.hasOwn;
     if (!maps.hasOwn) {
       this.root.replaceChildren();
       setText(this.captions.find(".trace"), header.noSelf);
@@ -75,6 +77,8 @@ export class Triangle {
   }
 
   markWord() {
+    const { header, word } = this.captions;
+    if (this.names.length) setText(this.captions.find(".mask"), aboutMask(header.words, word));
     for (const [i, name] of this.names.entries()) {
       name.classList.toggle("now", i === this.captions.word);
     }
@@ -89,6 +93,11 @@ export class Triangle {
     const number = (text) => (text === undefined ? undefined : Number(text));
     this.hovered = row === undefined ? null : { row: Number(row), column: number(column) };
     this.traceChanged();
+  }
+
+  // A finger leaves as soon as it has tapped, so a square that was tapped stays.
+  tap(square) {
+    if (square) this.stepTo({ row: Number(square.row), column: Number(square.column) });
   }
 
   // The arrow keys count until the mouse moves again.

@@ -16,13 +16,14 @@ export class Words {
 
   button(text, word) {
     const { captions } = this;
-    const { probabilities, given, unknown } = captions.header;
+    const { probabilities, given, unknown, sure } = captions.header;
+    const number = probabilities[word] < sure ? percent(probabilities[word]) : "";
     const button = element(
       "button",
       { type: "button", class: "word" },
       element("bdi", { class: "text" }, text),
       shareBar(probabilities[word]),
-      element("small", {}, percent(probabilities[word])),
+      element("small", {}, number),
     );
     if (word < given) {
       button.classList.add("given");

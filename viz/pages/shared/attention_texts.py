@@ -1,6 +1,7 @@
 """What the pages say about attention, with the numbers of the model that is shown."""
 
 from model.recording.record import AttentionRecord
+from model.tokens import TokenLayout
 
 
 def why_several_heads(record: AttentionRecord) -> str:
@@ -14,4 +15,22 @@ def why_several_heads(record: AttentionRecord) -> str:
     return (
         f"{heads} heads × {width} = {heads * width} numbers. Each head compares only its own "
         f"{width}, so each has its own map, and a token can look at {heads} things at once."
+    )
+
+
+def why_cross_attention(memory: TokenLayout, has_queries: bool) -> str:
+    """Say who asks and who answers when a captioner looks at a photo, and what a row holds.
+
+    Args:
+        memory: the tokens of the photo that the words look at.
+        has_queries: whether the decoder compares queries with keys; a recurrent one does not.
+    """
+    asks = (
+        "the query comes from the words, keys and values from the photo"
+        if has_queries
+        else "the decoder's state asks, the photo answers"
+    )
+    return (
+        f"In cross-attention {asks}. So each word has one row of {memory.tokens} weights, one for "
+        "each vector of the photo's memory, and they sum to one."
     )
