@@ -21,9 +21,10 @@ def page() -> None:
     """Show the whole page, top to bottom."""
     session = begin_page(
         "What differs between two?",
-        "**A** is the photo and the model of every page, **B** stands beside it. Begin with one of "
-        "the pairs; then point at a patch, and all three pictures follow.",
+        "**A** is the photo and the model that you chose, **B** stands beside it. Begin with one "
+        "of the pairs; then point at a patch or tap it, and all three pictures follow.",
         as_b=False,
+        show_help=_show_meaning,
     )
     with st.container(horizontal=True, gap="small"):
         choices = st.container(horizontal=True, gap="small", width="content")
@@ -32,8 +33,11 @@ def page() -> None:
     with choices:
         a, b = show_a(session), show_b(session, below)
     _mount(session, a, b)
+    st.caption(
+        "Each map is divided by its sum first, so the difference shows where the two look, and not "
+        "how strongly. Maps that look alike can come from different computations."
+    )
     compare_heads.show_closest(a, b)
-    _show_meaning()
     url_params = session_url_params(session)
     for setting in IN_THE_ADDRESS:
         url_params |= setting.url_params()
@@ -59,15 +63,16 @@ def _take_query() -> None:
 
 
 def _show_meaning() -> None:
-    st.caption(
-        "Both maps are divided by their sum over the patches, so the difference shows where they "
-        "lie, not how strong they are. The *Jensen-Shannon divergence* is 0 where two maps are the "
-        "same and ln 2 = 0.69 where they share no patch (Lin, 1991). The *rank correlation* "
-        "compares the order in which they put the patches (Spearman). Where the grids differ, the "
-        "coarser map is repeated on the finer grid; where one model sees more of the photo, the "
-        "part that both see is compared. Two maps that look alike need not come from "
-        "the same computation, and a small divergence says nothing about the answers."
-    )
+    with st.popover("What do the numbers say?", icon=":material/help:"):
+        st.markdown(
+            "The **Jensen-Shannon divergence** is 0 where two maps are the same and ln 2 = 0.69 "
+            "where they share no patch (Lin, 1991). The **rank correlation** compares the order "
+            "in which the two maps put the patches (Spearman): 1 is the same order, 0 is no "
+            "relation.\n\n"
+            "Where the grids differ, the coarser map is repeated on the finer grid. Where one "
+            "model sees more of the photo, the part that both see is compared. A small divergence "
+            "says nothing about the answers: two models can look alike and answer differently."
+        )
 
 
 page()

@@ -17,8 +17,8 @@ def page() -> None:
     """Show the whole page, top to bottom."""
     session = begin_page(
         "Which patches does the model take for alike?",
-        "Each layer describes every patch by a vector, its *features*. Point at a patch to see "
-        "which others have similar ones.",
+        "Each layer describes every patch by a vector, its *features*. Point at a patch or tap it "
+        "to see which others have similar ones.",
     )
     Features.tab.begin(TABS)
     tabs = st.tabs(list(TABS), key=Features.tab.name, on_change="rerun")

@@ -30,8 +30,8 @@ from viz.pictures import feature_paint
 MOST_GROUPS = len(feature_paint.GROUP_COLORS)
 WIDTH = 190  # of a select box, in pixels
 PART_HELP = (
-    "*Tokens* are what a layer hands to the next one. *Queries*, *keys* and *values* are what its "
-    "heads make of them: keys and queries decide who looks at whom, values are what is handed over."
+    "A layer hands its *tokens* to the next one. Its heads make *queries*, *keys* and *values* of "
+    "them: queries and keys decide who looks at whom, values are handed over."
 )
 
 
@@ -149,7 +149,7 @@ def _show_modes(asked: Asked) -> str:
             Features.foreground.begin()
             if len(asked.pictures) > 1:
                 st.toggle("Fit both photos together", key=Features.together.name)
-            st.toggle("Foreground alone", key=Features.foreground.name)
+            st.toggle("Only the foreground", key=Features.foreground.name)
         if shown == "Groups":
             Features.groups.begin(range(2, MOST_GROUPS + 1))
             st.slider("Groups", 2, MOST_GROUPS, key=Features.groups.name, width=220)
@@ -280,28 +280,38 @@ MODES: dict[str, Callable[[Asked, FeaturesHeader], Shown]] = {
 # -- what it means ------------------------------------------------------------------------------
 
 
+def _explain(shown: str, more: str) -> None:
+    """Show two lines below the picture, and fold the rest."""
+    st.caption(shown)
+    with st.expander("How this is computed"):
+        st.markdown(more)
+
+
 def _explain_similarity(asked: Asked, painted: list[Painted]) -> None:
     two = len(asked.pictures) > 1
     line = " The line leads to the most similar patch of the other photo." if two else ""
-    st.caption(
+    _explain(
+        "The more two patches' vectors point the same way, the more alike the model describes "
+        f"them. A click or tap holds a patch; the arrow keys go on from there.{line}",
         "The colour is the *cosine* of two vectors: 1 where they point the same way, 0 where they "
         "have nothing in common. The scale runs from the least to the most similar patch, so look "
-        f"at its numbers too. Click to hold a patch; the arrow keys go on from there.{line}"
+        "at its numbers too: on some layers all patches are alike.",
     )
 
 
 def _explain_components(asked: Asked, painted: list[Painted]) -> None:
-    st.caption(
+    both = "in both photos" if Features.together.get() else "within one photo"
+    foreground = (
+        " The foreground is the side of the first component that holds less of the border; the "
+        "components are then fitted to it alone."
+        if Features.foreground.get()
+        else ""
+    )
+    _explain(
+        f"Equal colours mean similar vectors {both}. No class and no label is used.",
         "*Principal components* are the directions in which the vectors differ most. The first "
         "three are drawn as red, green and blue, each stretched to its full range, as in DINOv2's "
-        "notebooks (Oquab et al., 2023). Equal colours mean similar vectors"
-        + (" in both photos." if Features.together.get() else ", within one photo.")
-        + (
-            " The foreground is the side of the first component that holds less of the border; "
-            "the components are then fitted to it alone."
-            if Features.foreground.get()
-            else ""
-        )
+        f"notebooks (Oquab et al., 2023).{foreground}",
     )
 
 
@@ -316,19 +326,21 @@ def _explain_length(asked: Asked, painted: list[Painted]) -> None:
         far = f"{count} {are} framed: far longer than the rest."
     else:
         far = "No patch is far longer than the rest."
-    st.caption(
-        f"The *length* (Euclidean norm) of each vector.{beside} {far} In large models a few "
-        "patches of smooth background become such outliers: the model uses them as a memory for "
-        "the whole photo, and they say little about their own place (Darcet et al., 2024). A patch "
-        "counts as one if it is five standard deviations above the median."
+    _explain(
+        f"The colour is the *length* of each patch's vector. {far}{beside}",
+        "The length is the Euclidean norm. In large models a few patches of smooth background "
+        "become outliers: the model uses them as a memory for the whole photo, and they say little "
+        "about their own place (Darcet et al., 2024). A patch counts as one if it is five standard "
+        "deviations above the median.",
     )
 
 
 def _explain_groups(asked: Asked, painted: list[Painted]) -> None:
-    st.caption(
+    _explain(
+        "Patches of one colour have similar vectors. The grouping knows no classes and no places: "
+        "neighbours end up together only because their vectors are alike.",
         "*k-means* divides the patches into as many groups as you choose, so that the vectors of a "
-        "group point the same way. It knows no classes and no places; neighbours end up together "
-        "only because their vectors are alike. Group 1 is the largest."
+        "group point the same way. Group 1 is the largest.",
     )
 
 
@@ -346,10 +358,10 @@ def _explain_object(asked: Asked, painted: list[Painted]) -> None:
     method = Features.object_by.get()
     share = float(np.mean(painted[0].values))
     overlap = _overlap(asked, painted[0].values)
-    st.caption(
-        f"{OBJECT_TEXTS[method]} No label is used. It covers {share:.0%} of the photo.{overlap} "
-        "On 500 photos with known boxes no such mask overlapped the object better than a box in "
-        "the middle of the picture (docs/measured.md)."
+    _explain(
+        f"The mask covers {share:.0%} of the photo and uses no label.{overlap}",
+        f"{OBJECT_TEXTS[method]} On 500 photos with known boxes, no such mask overlapped the "
+        "object better than a box in the middle of the picture (docs/measured.md).",
     )
 
 

@@ -22,10 +22,9 @@ from viz.server.results import computed_once
 
 LEGEND = 7
 CAVEAT = (
-    "*The lens* puts the model's own end (its last norm and its head) on every token of every "
-    "layer (nostalgebraist, 2020; Vilas et al., 2023). It reads early layers with the last layer's "
-    "eyes: the head was trained for the last layer only, so what it makes of an early one is a "
-    "hint. A layer can know more than the lens shows."
+    "*The lens* puts the model's own last norm and classifier on every token of every layer "
+    "(nostalgebraist, 2020; Vilas et al., 2023). The classifier was trained for the last layer "
+    "only, so its answer for an early layer is a hint. A layer can know more than the lens shows."
 )
 
 
@@ -58,8 +57,10 @@ def show_lens(session: Session) -> None:
     mounts.class_lens(payload, key=Features.lens.name)
     st.caption(
         "The colour of a patch is the class that it would answer with, stronger where it is surer; "
-        "grey is any other class. Choose a class above to see its probability grow. " + CAVEAT
+        "grey is any other class. Choose a class above to see its probability grow."
     )
+    with st.expander("How this is computed"):
+        st.markdown(CAVEAT)
 
 
 def lens_url_params() -> dict[str, str]:

@@ -6,6 +6,7 @@ import streamlit as st
 from model.intervention.controls import DRAWS
 from viz.pages import what_if_parts as parts
 from viz.pages import what_if_words as words
+from viz.pages.shared.attention_texts import why_off
 from viz.pages.shared.browser import browser_pass, write_address
 from viz.pages.shared.recorded_images import ShownImage
 from viz.pages.shared.session import Session, begin_page, chosen_layers, session_url_params
@@ -18,16 +19,19 @@ from viz.pages.what_if_experiment import Experiment
 from viz.pages.what_if_source import AnswerSource, try_in_words, write_question
 
 QUESTION = "What happens without this head, without this patch?"
-LEAD = "Hide a patch of the photo, or switch off a head below it: the answer moves at once."
+LEAD = (
+    "Does the answer need this head, this patch? Hide a patch of the photo, or switch off a head "
+    "below it: the answer moves at once."
+)
 SUBJECTS = {"model": "A classifier", "captioner": "A captioner"}
 
 
 def page() -> None:
     """Show the whole page, top to bottom."""
     if WhatIf.subject.begin(SUBJECTS) == "captioner":
-        show_caption_trials(QUESTION, LEAD, _show_subjects)
+        show_caption_trials(QUESTION, LEAD, _show_subjects, _show_meaning)
     else:
-        session = begin_page(QUESTION, LEAD)
+        session = begin_page(QUESTION, LEAD, show_help=_show_meaning)
         _show_subjects()
         about = parts.About(
             session.recorded.numbers,
@@ -37,7 +41,6 @@ def page() -> None:
         for note in parts.begin_history(about):
             st.caption(note)
         _show_experiment(session)
-    _show_meaning()
 
 
 def _show_subjects() -> None:
@@ -102,8 +105,8 @@ def _show_sheet(
     st.subheader("Every head of every layer")
     place = token_name(session.view.query, shown.layers[session.view.layer].tokens)
     st.caption(
-        f"A row is a layer, a column a head; each map shows where {place} looks. Click a head to "
-        "switch it off."
+        f"A row is a layer, a column a head; each map shows where {place} looks. "
+        f"{why_off(shown.records[0])}"
     )
     numbers = [number + 1 for number in shown.numbers]
     about = {
@@ -140,25 +143,24 @@ def _show_control(subject: Subject, now: Experiment, before: Tried, after: Tried
 def _show_meaning() -> None:
     with st.popover("What does this tell?", icon=":material/help:"):
         st.markdown(
-            "The attention of a layer returns $W_O [O_1 \\ldots O_H] + b$, where $O_h = A_h V_h$ "
-            "is what head $h$ has gathered. **Head off** puts zero in the place of $O_h$, which "
-            "subtracts $W_O^{(h)} O_h$; everything after it goes on with that (Michel et al., "
-            "2019). *Its mean over the samples* keeps what the head says of every photo, and takes "
-            "away what it says of this one. A **hidden patch** has other pixels: the photo's mean "
-            "colour, a blurred photo, or a second photo's patch (occlusion, Zeiler and Fergus, "
-            "2014). The model has never seen such holes; *taking tokens out* leaves the rest of "
-            "the sequence as it is, which is kinder to a vision transformer (Naseer et al., "
-            "2021).\n\n"
-            "**From a second photo** one may also take what a head returns, or the vectors of "
-            "chosen patches after a layer (*activation patching*, Meng et al., 2022): where the "
-            "answer goes over to the second photo's, that head or layer carries what tells them "
-            "apart.\n\n"
+            "**Head off.** The attention of a layer returns $W_O [O_1 \\ldots O_H] + b$, where "
+            "$O_h = A_h V_h$ is the output of head $h$. Switching the head off puts zero in the "
+            "place of $O_h$, which subtracts $W_O^{(h)} O_h$; all later layers work with the "
+            "rest (Michel et al., 2019). *Its mean over the samples* keeps the part of the "
+            "head's output that is the same for every photo.\n\n"
+            "**Patch hidden.** The patch gets other pixels: the photo's mean colour, a blurred "
+            "photo, or a second photo's patch (occlusion, Zeiler and Fergus, 2014). The model has "
+            "never seen such holes. *Taking tokens out* makes no hole; a vision transformer copes "
+            "better with that (Naseer et al., 2021).\n\n"
+            "**From a second photo** one can also take a head's output, or the vectors of chosen "
+            "patches after a layer (*activation patching*, Meng et al., 2022). Where the answer "
+            "changes to the second photo's, that head or layer carries the difference.\n\n"
             f"**Is it a finding?** Any change does something. The grey dots are {DRAWS} random "
-            "choices of as many heads and patches: an effect inside their spread says little about "
-            "*these* heads. And heads stand in for one another: one that changes nothing alone may "
-            "still matter together with others.\n\n"
-            "**Log-odds** $\\log(p_t / p_r)$ compare the answer $t$ with the runner-up $r$; a "
-            "probability near one hardly moves, the log-odds do."
+            "choices of as many heads and patches. An effect within their spread says little "
+            "about *these* heads. And heads stand in for one another: a head that changes nothing "
+            "alone may still matter together with others.\n\n"
+            "**Log-odds** $\\log(p_t / p_r)$ compare the answer $t$ with the runner-up $r$. A "
+            "probability near one hardly moves; its log-odds do."
         )
 
 

@@ -36,10 +36,16 @@ NO_HEADS = "This captioner has no heads to switch off. Its patches can be hidden
 KINDS = {"self": "self-attention", "cross": "cross-attention"}
 
 
-def show_caption_trials(question: str, lead: str, show_subjects: Callable[[], None]) -> None:
+def show_caption_trials(
+    question: str,
+    lead: str,
+    show_subjects: Callable[[], None],
+    show_help: Callable[[], None],
+) -> None:
     """Show the page for a captioner, top to bottom."""
     notes = begin_session()
-    show_heading(question, lead)
+    with show_heading(question, lead):
+        show_help()
     names = open_models.open_names("caption")
     if not names:
         show_subjects()
@@ -133,7 +139,7 @@ def _answer(
     if now.is_empty:
         answer["words"] = (
             f"The captioner writes: “{' '.join(written)}”. What does it need for that? The bars "
-            "show how likely each word is, given those before it."
+            "show how likely each word is after the words before it."
         )
         return answer
     old, new = before.words, after.words
@@ -164,9 +170,8 @@ def _show_sheet(
 ) -> None:
     st.subheader("Every head of the decoder")
     st.caption(
-        "A row is a layer, a column a head. Cross-attention: where all words together look on the "
-        "picture. Self-attention: which words (from top to bottom) look at which. Both while it "
-        "reads the caption that it wrote. Click a head to switch it off."
+        "A row is a layer, a column a head; choose one to switch it off. Cross-attention: where "
+        "the words look on the picture. Self-attention: which words (top to bottom) look at which."
     )
     about = {
         "numbers": [f"{layer.kind} {layer.number}" for layer in layers],

@@ -30,7 +30,7 @@ from viz.pages.what_if_experiment import (
 from viz.pictures.sheet import quantise
 
 NONE = "none"
-HINT = "Click a patch to hide it, or drag over several. Shift draws a box."
+HINT = "Click or tap a patch to hide it, or drag over several. With Shift you draw a box."
 REFUSED = (InterventionRefused, NothingRecorded, WorkRefused)
 
 
@@ -56,7 +56,7 @@ def begin_history(about: About) -> list[str]:
         except ValueError:
             first = Experiment()
             notes.append(
-                "The link tells of heads or patches that this model does not have, so nothing is "
+                "The link names heads or patches that this model does not have, so nothing is "
                 "switched off."
             )
         WhatIf.history.set(History().add(first))
@@ -126,7 +126,7 @@ def choose_second(bundle: Bundle, photo: str) -> Picture | None:
     choices = [NONE, *(name for name in (*samples_beside(bundle), *own) if name != photo)]
     WhatIf.second.begin(choices)
     chosen = st.selectbox(
-        "Second photo, to take patches, tokens or heads' outputs from",
+        "Second photo, to take patches or heads from",
         choices,
         key=WhatIf.second.name,
         format_func=_second_title,
@@ -225,7 +225,10 @@ def show_switches(
 def show_control_heading() -> None:
     """Show what the control is."""
     st.subheader("Would any other do the same?")
-    st.caption("The same number of heads and patches, drawn by chance.")
+    st.caption(
+        "Any change does something. So compare yours with as many heads and patches at random: a "
+        "head or a patch is needed only if the answer falls further without it."
+    )
 
 
 def show_spread(before: float, after: float, draws: np.ndarray, caption: str) -> None:

@@ -134,16 +134,16 @@ def spread_in_words(count: str, before: float, after: float, draws: np.ndarray, 
 
     >>> spread_in_words("1 head", 0.9, 0.2, np.array([0.8, 0.9, 0.85]), "cat")
     'Grey: 1 head at random, 3 times; cat is then between 80.0 % and 90.0 %. Your choice: 20.0 %, \
-below all of them.'
+below all of them: the answer needs it more than a random choice.'
     """
     low, high = draws.min(), draws.max()
     below = int((draws < after).sum())
     where = (
-        "below all of them"
+        "below all of them: the answer needs it more than a random choice"
         if after < low
-        else "above all of them"
+        else "above all of them: the answer needs it less than a random choice"
         if after > high
-        else f"among them: {below} of {len(draws)} lie below it"
+        else f"among them: {below} of {len(draws)} lie below it, so it is nothing special"
     )
     between = f"{as_percent(low)} and {as_percent(high)}"
     return (

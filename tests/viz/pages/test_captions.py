@@ -215,6 +215,7 @@ def test_a_memory_of_one_vector_has_no_maps_and_the_page_says_why(captioners):
     captioners["cs231n-captioner"] = FakeCaptioner("cs231n-captioner", memory_of_one=True)
     header, arrays = shown(opened())
     assert header["memoryOfOne"] and header["noMaps"] == MEMORY_OF_ONE
+    assert not header["aboutMemory"], "there is no row of weights to explain"
     assert header["words"] == SAYS and "self_0" in arrays
 
 
@@ -222,6 +223,7 @@ def test_a_recurrent_decoder_has_no_attention_among_words(captioners):
     captioners["scenes-recurrent"] = FakeCaptioner("scenes-recurrent", recurrent=True)
     header, arrays = shown(opened(captioner="scenes-recurrent"))
     assert header["layers"] == [1] and "self_0" not in arrays
+    assert "one row of 20 weights" in header["aboutMemory"] and "query" not in header["aboutMemory"]
     assert "recurrent" in header["noSelf"]
 
 

@@ -14,7 +14,7 @@ from model import AttentionRecorder, vit, zoo
 from model.datasets import samples
 from tests.viz.pages.shown import address_of, answered, payloads, photo_of
 from viz.pages.shared import picture, recorded_images
-from viz.pages.shared.attention_texts import why_several_heads
+from viz.pages.shared.attention_texts import why_off, why_several_heads
 from viz.server.passes import NoSuchQuestion, find_pass
 
 APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
@@ -272,3 +272,4 @@ def test_the_reason_for_several_heads_has_the_layers_own_numbers(dim, heads):
         assert "one head" in sentence
     else:
         assert sentence.startswith(f"{heads} heads × {dim // heads} = {dim} numbers.")
+    assert f"its {dim // heads} of {dim} numbers become zero" in why_off(recorder.records[0])

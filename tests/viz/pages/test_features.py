@@ -32,7 +32,7 @@ def sent(app: AppTest):
 
 
 def said(app: AppTest) -> str:
-    return " ".join(caption.value for caption in app.caption)
+    return " ".join(part.value for part in [*app.caption, *app.markdown])
 
 
 def test_vectors_are_sent_once_and_are_the_model_s(app):

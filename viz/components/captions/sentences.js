@@ -54,9 +54,9 @@ export function aboutHits({ names }, maps, view) {
 export function aboutMask(words, word) {
   const count = word + 1;
   const seen = word ? `${count} tokens: the start and the ${word} before it` : "the start alone";
-  const hidden = words.length - word;
-  const rest = hidden === 1 ? "the 1 other word" : `the other ${hidden} words`;
-  return `A word may not look at later words: when it is chosen, they are not written yet. In training they are all there, so a mask sets their scores to −∞, and the softmax makes exactly 0 of that. To choose “${words[word]}”, word ${count} of ${words.length}, the decoder sees ${seen}; the mask hides ${rest}, itself included.`;
+  const later = words.length - count;
+  const rest = later ? ` and the ${later} after it` : "";
+  return `A word may not look at later words: when it is chosen, they are not written yet. In training they are all there, so a mask sets their scores to −∞, and the softmax makes exactly 0 of that. To choose “${words[word]}”, word ${count} of ${words.length}, the decoder sees ${seen}; the mask hides the word itself${rest}.`;
 }
 
 // Where a word's attention among the words went; <start> is word 0.

@@ -135,7 +135,7 @@ class Compare extends Component {
     const total = values.reduce((sum, value) => sum + value, 0);
     if (!(total > 0)) return `${name}: zero everywhere.`;
     const best = peakOf(values);
-    const flat = isEven(values) ? "all but even, " : "";
+    const flat = isEven(values) ? "almost even, " : "";
     const peak = `${flat}most at ${placeName(best, part.grid)}, ${percent(values[best] / total)}`;
     if (typeof this.point === "string") return `${name}: ${peak}.`;
     if (!pane.sees(this.point)) return `${name} does not see this place; ${peak}.`;

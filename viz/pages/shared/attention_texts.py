@@ -34,3 +34,13 @@ def why_cross_attention(memory: TokenLayout, has_queries: bool) -> str:
         f"In cross-attention {asks}. So each word has one row of {memory.tokens} weights, one for "
         "each vector of the photo's memory, and they sum to one."
     )
+
+
+def why_off(record: AttentionRecord) -> str:
+    """Say what becomes of a head's numbers when it is switched off, and why to try several."""
+    heads = record.shape[1]
+    numbers = "output becomes"
+    if record.query is not None:
+        width = record.query.shape[-1]
+        numbers = f"{width} of {heads * width} numbers become"
+    return f"Choose a head: its {numbers} zero. Others may stand in for it, so try several."
