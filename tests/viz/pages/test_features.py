@@ -83,7 +83,7 @@ def test_each_way_to_show_paints_every_patch(app, shown):
         torch.testing.assert_close(torch.from_numpy(arrays["values0"].copy()), norms)
         assert header["span"] == [pytest.approx(norms.min()), pytest.approx(norms.max())]
     if shown == "Object":
-        assert set(np.unique(arrays["values0"])) <= {0, 1} and "No label is used" in said(app)
+        assert set(np.unique(arrays["values0"])) <= {0, 1} and "uses no label" in said(app)
 
 
 def test_the_lens_shows_the_model_s_own_classes(app):
@@ -100,7 +100,7 @@ def test_the_lens_shows_the_model_s_own_classes(app):
     answer = bundle.net(images)[0].softmax(-1)
     for label, curve in zip(header["classes"], arrays["curves"], strict=True):
         assert curve[0, -1] == pytest.approx(answer[bundle.classes.index(label)].item(), abs=1e-5)
-    assert "last layer's eyes" in said(app)
+    assert "trained for the last layer only" in said(app)
 
 
 def test_a_model_without_classes_has_no_lens(app, tmp_path, monkeypatch):
