@@ -363,7 +363,7 @@ def _summary(shown: ShownCaption) -> str:
             f"“{caption.words[least]}”: {_percent(math.exp(caption.logprobs[least]))}."
         )
     if float(caption.logprobs.max()) >= math.log(SURE):
-        summary += f" A word without a number has {SURE:.1%} or more.".replace("%", " %")
+        summary += f" No number: {SURE:.1%} or more.".replace("%", " %")
     return f"{summary} {caption.note}".strip()
 
 

@@ -176,7 +176,7 @@ class _Writer:
 
     def _projections(self) -> Described:
         numbers = self.numbers
-        asked = "the photo's memory" if self.cross else "its token"
+        asked = "the photo's memory" if self.cross else "the token that is asked"
         text = (
             f"Learned matrices make short vectors of {self.width} numbers{self._share_of_width()}. "
             f"The query says what the token looks for. Key and value come from {asked}: the key "
