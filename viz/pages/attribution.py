@@ -178,8 +178,9 @@ def _take_method() -> None:
 def _show_method(method: str, size: Size, suits: bool) -> None:
     text, formula = settings.describe_method(method, size)
     st.subheader(text.title)
-    st.latex(formula)
     st.markdown(text.text + (f" [{text.source[0]}]({text.source[1]})." if text.source else ""))
+    with st.expander("The formula"):
+        st.latex(formula)
     if suits:
         settings.show_settings(method, size)
 
@@ -211,19 +212,19 @@ def _show_large(
 
 
 def _show_agreement(maps: dict[str, np.ndarray], size: Size) -> None:
-    st.subheader("Do the methods agree?")
-    st.caption(
-        "*Rank correlation* compares the order in which two maps put the patches: 1 is the same "
-        "order, 0 nothing in common, −1 the reverse (Spearman)."
-    )
-    names = [settings.method_title(name, size) for name in maps]
-    values = agreement(torch.from_numpy(np.stack(list(maps.values())))).numpy()
-    st.plotly_chart(
-        draw_once(agreement_table, values, names, height=160 + 30 * len(names)),
-        key="agreement_chart",
-        config=BARE,
-        alt="Rank correlation of each pair of methods",
-    )
+    with st.expander("Do the methods agree?"):
+        st.caption(
+            "*Rank correlation* compares the order in which two maps put the patches: 1 is the "
+            "same order, 0 nothing in common, −1 the reverse (Spearman)."
+        )
+        names = [settings.method_title(name, size) for name in maps]
+        values = agreement(torch.from_numpy(np.stack(list(maps.values())))).numpy()
+        st.plotly_chart(
+            draw_once(agreement_table, values, names, height=160 + 30 * len(names)),
+            key="agreement_chart",
+            config=BARE,
+            alt="Rank correlation of each pair of methods",
+        )
 
 
 page()

@@ -5,13 +5,13 @@ import streamlit as st
 from viz.pages import positions_model, positions_order, positions_rotary, positions_waves
 from viz.pages.shared.browser import write_address
 from viz.pages.shared.session import begin_page, session_url_params
-from viz.pages.shared.state import Positions
+from viz.pages.shared.state import Positions, read_link
 
 TABS = {
-    "Waves": positions_waves.show_waves,
-    "This model's code": positions_model.show_model_code,
-    "Rotation": positions_rotary.show_rotation,
     "Does order matter?": positions_order.show_order,
+    "This model's code": positions_model.show_model_code,
+    "Waves": positions_waves.show_waves,
+    "Rotation": positions_rotary.show_rotation,
 }
 
 
@@ -26,7 +26,7 @@ def page() -> None:
     )
     if not Positions.tab.is_set and (before := Positions.tab_before.get()):
         Positions.tab.set(before)  # forgotten when the page is left
-    Positions.tab.begin(TABS)
+    Positions.tab.begin(TABS, default=_first_tab())
     tabs = st.tabs(list(TABS), key=Positions.tab.name, on_change="rerun")
     for tab, show in zip(tabs, TABS.values(), strict=True):
         if tab.open:
@@ -43,6 +43,11 @@ def page() -> None:
         | Positions.way.url_params()
         | Positions.seed.url_params()
     )
+
+
+def _first_tab() -> str:
+    """Choose the tab for an address without one: older links to the waves name only settings."""
+    return "Waves" if positions_waves.SETTINGS & read_link().keys() else Positions.tab.default
 
 
 page()

@@ -64,8 +64,8 @@ def show_order(session: Session) -> None:
     bundle = session.bundle
     code = find_position_code(bundle.net, bundle.tokens)
     st.caption(
-        "Attention and the rest of the model treat every token alike, so without any position "
-        "code the order of the patches is lost. Change the order or the code and compare."
+        "The model treats every token alike, so without a position code the order of the patches "
+        "is lost. Change the order or the code, and compare."
     )
     ways = [SHUFFLE, WITHOUT, BOTH, SHIFT] if code.patches is not None else [SHUFFLE]
     Positions.way.begin(ways)
@@ -77,7 +77,7 @@ def show_order(session: Session) -> None:
         )
     way = Positions.way.get()
     with controls[1]:
-        if st.button("Shuffle again", disabled=way not in (SHUFFLE, BOTH)):
+        if way in (SHUFFLE, BOTH) and st.button("Shuffle again"):
             seed += 1
             Positions.seed.set(seed)
     before = _run_model(session, code, AS_IT_IS)

@@ -15,6 +15,8 @@ from viz.pages.shared.figures import draw_once
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Positions
 
+SETTINGS = {"length", "width", "base", "first", "second", "position"}
+"""The tab's settings, as an address names them."""
 LEAST, MOST = 2, 512
 SQUARE = 430  # pixels across of a chart with square cells
 BASES = [10.0, 100.0, 1000.0, 10000.0, 100000.0, 1000000.0]

@@ -90,6 +90,12 @@ def test_words_that_are_no_numbers_are_left_alone():
     assert app.session_state["tab"] == "Waves" and app.slider(key="length").value == 64
 
 
+def test_order_comes_first_and_older_links_to_the_waves_open_them():
+    assert open_tab("").session_state["tab"] == "Does order matter?"
+    app = open_tab("", width="8")
+    assert app.session_state["tab"] == "Waves" and app.slider(key="width").value == 8
+
+
 def test_a_width_that_four_does_not_divide_has_no_code_for_grids():
     app = open_tab("Waves", width="6")
     assert "four divides it" in texts(app)

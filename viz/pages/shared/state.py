@@ -313,7 +313,7 @@ class MethodSettings:
 class Positions:
     """The Positions page, tab by tab."""
 
-    tab = Setting("tab", "Waves")
+    tab = Setting("tab", "Does order matter?")
     tab_before = Key[str | None]("tab_before", None)
     """The tab that was open when the page was last drawn."""
 
