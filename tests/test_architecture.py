@@ -30,7 +30,8 @@ MEASURED = LOOKED_INTO | {"model.survey", "model.evaluate"}
 MODEL = MEASURED | {"model", "model.snapshots", "model.training"}
 DRAWN = {"viz.charts", "viz.pictures"}
 MOUNTED = DRAWN | {"viz.components"}
-SERVED = MOUNTED | {"viz.server"}
+CARRIED = MOUNTED | {"viz.standalone", "viz.notebook"}
+SERVED = CARRIED | {"viz.server"}
 
 ARROWS: dict[str, set[str]] = {
     "model": set(),  # the package itself, which imports nothing until it is asked
@@ -62,12 +63,14 @@ ARROWS: dict[str, set[str]] = {
     "viz.charts": set(),
     "viz.pictures": set(),
     "viz.components": DRAWN,
-    "viz.server": MODEL | MOUNTED,
+    "viz.standalone": MOUNTED,
+    "viz.notebook": MODEL | CARRIED,
+    "viz.server": MODEL | CARRIED,
     "viz.lessons": DRAWN,
     "viz.glossary": DRAWN,
     "viz.pages.shared": MODEL | SERVED | {"viz.lessons", "viz.glossary"},
     "viz.pages": MODEL | SERVED | {"viz.lessons", "viz.glossary", "viz.pages.shared"},
-    "viz.__main__": MODEL | DRAWN,
+    "viz.__main__": MODEL | CARRIED,
     "app": {"viz.server"},
 }
 ROOTS = {"model", "viz"}

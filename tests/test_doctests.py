@@ -67,6 +67,8 @@ MODULES = [
     "model.zoo.checkpoints",
     "model.zoo.networks_in_file",
     "model.zoo.uploads",
+    "viz.notebook",
+    "viz.notebook.showing",
     "viz.pages.shared.figures",
     "viz.pages.what_if_experiment",
     "viz.pages.what_if_words",
@@ -76,6 +78,7 @@ MODULES = [
     "viz.server.queue",
     "viz.server.results",
     "viz.server.script_gate",
+    "viz.standalone",
 ]
 """Modules with examples, in alphabetical order."""
 

@@ -144,6 +144,7 @@ SHARED = {
     "stated_size": "the same step for each format of pictures",
     "load": "published: zoo.load and samples.load",
     "names": "published: zoo.names and samples.names",
+    "compare": "published: viz.notebook.compare, and the component that shows it",
     "overlay": "the picture, and the component that shows it",
     "sheet": "the picture, and the component that shows it",
     "rollout": "the map, and the component that shows it",

@@ -5,6 +5,9 @@ layers x heads sheet, every layer's mean map over the photo, rollout, and the nu
 A run that was stopped goes on where it ended: pictures whose folders were finished by the same
 model with the same options are passed over.
 
+`--html FILE` writes the figure as one HTML file instead, which opens from disk, offline, with all
+layers and heads alive in it; of a captioner, its caption.
+
 With --without-heads or --hide there are two folders, "before" and "after", and "answers.json" has
 the probability of every class in both.
 """
@@ -40,7 +43,12 @@ NUMBERS = "attention.npz"  # written last: its presence says that the picture is
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return 0 if every picture was drawn, and 1 with a sentence otherwise."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if bool(options.out) == bool(options.html):
+        parser.error("give --out DIR for pictures and numbers, or --html FILE for one file.")
+    if options.html and (options.without_heads or options.hide):
+        parser.error("--html shows the model as it is: --without-heads and --hide go with --out.")
     from model import zoo
     from model.captioning.caption import CaptionBundle
     from model.errors import NothingRecorded, NothingToShow
@@ -51,6 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
     name = default if options.model is None else options.model
     try:
         bundle = zoo.load(name, heads=options.heads, weights=options.weights)
+        if options.html:
+            return _write_html(bundle, options)
         if isinstance(bundle, CaptionBundle):
             raise zoo.ModelRejected(f"{name} writes captions: see its words in the app.")
         pictures = _pictures(options.image)
@@ -79,7 +89,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", help="as zoo.load takes it (default: the app's)")
     parser.add_argument("--heads", type=int, help="for a file of weights that cannot tell")
     parser.add_argument("--weights", default="trained", choices=("trained", "random"))
-    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+    parser.add_argument("--out", type=Path, help="folder to write into")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="one HTML file to write")
+    parser.add_argument(
+        "--layers", type=_numbers, metavar="LAYER,...", help="of the HTML file, from zero: 0,5,11"
+    )
     parser.add_argument("--query", help="cls, or ROW,COLUMN from 1 (default: cls, or the centre)")
     parser.add_argument("--colors", default="viridis")
     parser.add_argument("--opacity", type=share, default=0.75, help="from 0 to 1")
@@ -109,12 +123,13 @@ def _numbers(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not PATCH,..., as 17,18.") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not NUMBER,..., as 17,18.") from None
 
 
 def _made_with(bundle: Bundle, options: argparse.Namespace) -> str:
     """Describe all that the files depend on, the picture apart."""
-    chosen = {name: value for name, value in vars(options).items() if name not in ("image", "out")}
+    apart = ("image", "out", "html", "layers")
+    chosen = {name: value for name, value in vars(options).items() if name not in apart}
     weights = {"model": bundle.name, "sha256": bundle.card.sha256}
     return json.dumps(chosen | weights, sort_keys=True)
 
@@ -160,6 +175,28 @@ def _draw(path: Path, bundle: Bundle, options: argparse.Namespace, out: Path, ma
         answers["after"] = _answer(bundle, opened.image)
     (out / "answers.json").write_text(json.dumps(answers, indent=2) + "\n", encoding="utf-8")
     np.savez(out / NUMBERS, made=made)
+
+
+def _write_html(bundle: Bundle, options: argparse.Namespace) -> int:
+    """Write one picture as an HTML file; say how large it is."""
+    from model.errors import ImageRejected
+    from model.images import open_picture
+    from viz.notebook import show
+    from viz.standalone import export_html, file_size
+
+    try:
+        if options.image.is_dir():
+            raise ValueError("--html takes one picture; --out takes a folder of them.")
+        opened = open_picture(options.image)
+        query = _parse_query(options.query, bundle.tokens) if options.query else None
+        shown = show(bundle, opened.image, layers=options.layers, query=query)
+        print(f"{options.html}: at most {file_size(shown) / 1e6:.1f} MB ...", file=sys.stderr)
+        path = export_html(shown, options.html)
+    except (ValueError, OSError, ImageRejected) as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    return 0
 
 
 def _intervention(bundle: Bundle, options: argparse.Namespace) -> Intervention:

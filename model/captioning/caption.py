@@ -22,6 +22,7 @@ from model.datasets.vocabulary import SPECIAL, START, UNKNOWN
 from model.tokens import TokenLayout
 
 ALTERNATIVES = 5  # words that are listed for each step
+FRAME = 720  # pixels of the longer side of the photo that a caption keeps
 LONGEST_INPUT = 2000  # characters of a typed caption that are read at all
 
 
@@ -39,6 +40,9 @@ class Caption:
         beams: Text and log-probability of each caption that a search found, the best first.
         unknown: Indices of words that the captioner does not know.
         note: What was cut or replaced, in sentences.
+        frame: What the captioner saw of the photo, no side above `FRAME` pixels; None where the
+            caption was made otherwise.
+        layout: The memory's tokens, to which the words attend; None likewise.
     """
 
     words: list[str]
@@ -50,6 +54,8 @@ class Caption:
     beams: list[tuple[str, float]] = field(default_factory=list)
     unknown: list[int] = field(default_factory=list)
     note: str = ""
+    frame: Image.Image | None = None
+    layout: TokenLayout | None = None
 
     def attention(self, layer: int = -1, head: int | None = None) -> np.ndarray:
         """Return the cross-attention of one layer.
@@ -166,7 +172,7 @@ class CaptionBundle(Bundle[CaptioningModel[Any]]):
         output = self._output_while_decoding(memory, best)
         caption = self._caption(output, self._decode(best.words, given), best.words, notes)
         caption.beams = [(" ".join(self._decode(b.words, given)), b.logprob) for b in found]
-        return caption
+        return self._with_photo(caption, image)
 
     def word(self, words: Sequence[str], index: int) -> Word:
         """Return one word of a caption as `attribution.word_trace` takes it.
@@ -196,7 +202,8 @@ class CaptionBundle(Bundle[CaptioningModel[Any]]):
         words, ids = words[:longest], ids[:longest]
         if not words:
             notes.append("There are no words in this caption.")
-        return self._caption(self._teacher_forced(self._memory(image), ids), words, ids, notes)
+        output = self._teacher_forced(self._memory(image), ids)
+        return self._with_photo(self._caption(output, words, ids, notes), image)
 
     @torch.inference_mode()
     def _memory(self, image: Image.Image) -> Tensor:
@@ -231,6 +238,13 @@ class CaptionBundle(Bundle[CaptioningModel[Any]]):
             unknown=unknown,
             note=" ".join(notes),
         )
+
+    def _with_photo(self, caption: Caption, image: Image.Image) -> Caption:
+        """Let a caption keep what its words look at."""
+        caption.frame = self.frame(image).convert("RGB")
+        caption.frame.thumbnail((FRAME, FRAME), Image.Resampling.LANCZOS)
+        caption.layout = self.tokens
+        return caption
 
     def _likeliest(self, logprobs: Tensor) -> list[list[tuple[str, float]]]:
         """List the likeliest words of each row, with their probabilities."""

@@ -174,3 +174,55 @@ def test_heads_and_patches_that_do_not_exist_are_a_sentence(tmp_path, capsys, gi
     samples.load("coffee").save(picture)
     assert main([str(picture), "--model", NAME, "--out", str(tmp_path / "out"), *given]) == 1
     assert "There is no" in capsys.readouterr().err
+
+
+def test_one_picture_becomes_one_html_file(tmp_path, capsys):
+    picture, page = tmp_path / "cup.png", tmp_path / "cup.html"
+    samples.load("coffee").save(picture)
+    assert main([str(picture), "--model", NAME, "--html", str(page), "--layers", "0,1"]) == 0
+    said = capsys.readouterr()
+    assert f"{page.stat().st_size / 1e6:.1f} MB" in said.out
+    told = float(re.search(r"at most ([\d.]+) MB", said.err)[1])
+    assert page.stat().st_size / 1e6 <= told + 0.05
+    assert page.read_text().startswith("<!doctype html>")
+
+
+def test_a_captioner_writes_its_caption_as_html(tmp_path):
+    picture, page = tmp_path / "cup.png", tmp_path / "cup.html"
+    samples.load("coffee").save(picture)
+    assert main([str(picture), "--model", "scenes-captioner", "--html", str(page)]) == 0
+    caption = zoo.load("scenes-captioner").caption(samples.load("coffee")).text
+    assert f"<title>“{caption}”</title>" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ([], "give --out DIR"),
+        (["--out", "out", "--html", "cup.html"], "give --out DIR"),
+        (["--html", "cup.html", "--hide", "1"], "go with --out"),
+        (["--html", "cup.html", "--layers", "first"], "is not NUMBER"),
+    ],
+)
+def test_what_is_asked_of_the_html_file_is_checked(more, sentence, capsys):
+    with pytest.raises(SystemExit):
+        main(["cup.png", *more])
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("image", "more", "sentence"),
+    [
+        (".", [], "takes one picture"),
+        ("missing.png", [], "missing.png"),
+        ("cup.png", ["--layers", "0,99"], "99"),
+        ("cup.png", ["--query", "99,99"], "--query 99,99"),
+    ],
+)
+def test_an_html_file_that_cannot_be_made_is_a_sentence(tmp_path, capsys, image, more, sentence):
+    samples.load("coffee").save(tmp_path / "cup.png")
+    page = tmp_path / "cup.html"
+    picture = str(tmp_path / image)
+    assert main([picture, "--model", NAME, "--html", str(page), *more]) == 1
+    assert sentence in capsys.readouterr().err
+    assert not page.exists()

@@ -10,11 +10,14 @@ What is understood: ``import { a, b as c } from "./file.js";`` at the beginning 
 ``export default``. Anything else raises ``BundleError`` when the app starts.
 """
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from viz.pictures.colors import COLOR_MAPS, lookup_table
 
 FOLDER = Path(__file__).parent
 
@@ -73,6 +76,32 @@ def join_style(name: str, folder: Path = FOLDER) -> str:
 def read_page(name: str, folder: Path = FOLDER) -> str:
     """Read the HTML of the component NAME."""
     return _text_of(folder / name / f"{name}.html")
+
+
+def color_tables() -> str:
+    """Write the colour maps as the constant that ``shared/colors.js`` reads."""
+    tables = {name: lookup_table(name).tobytes().hex() for name in COLOR_MAPS}
+    return f"const COLOR_TABLES = {json.dumps(tables)};\n"
+
+
+def join_kinds(names: Iterable[str], folder: Path = FOLDER) -> str:
+    """Write components as the constant that ``shared/stage.js`` reads, for a file or a notebook.
+
+    Each has its HTML, its style sheet and the function that mounts it, in a scope of its own.
+    """
+    kinds = []
+    for name in names:
+        script = _DEFAULT.sub("return ", join_script(name, folder))
+        texts = (
+            f"html: {_quoted(read_page(name, folder))}, css: {_quoted(join_style(name, folder))}"
+        )
+        kinds.append(f"{_quoted(name)}: {{ {texts}, mount: (() => {{\n{script}}})() }},\n")
+    return f"const KINDS = {{\n{''.join(kinds)}}};\n"
+
+
+def _quoted(text: str) -> str:
+    """Write text as a string of JavaScript that may stand inside a script element."""
+    return json.dumps(text).replace("<", "\\u003c")
 
 
 @cache

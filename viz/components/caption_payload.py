@@ -76,6 +76,8 @@ def caption_payload(
     revision: str = "",
     what_if: str = "",
     about_memory: str = "",
+    scope: str = "captions",
+    fixed: bool = False,
 ) -> bytes:
     """Pack a caption, its maps and its photo.
 
@@ -92,6 +94,8 @@ def caption_payload(
         summary: plain text under the words.
         key: tells this caption from others.
         revision: names the view with which it begins, in what the browser reports.
+        scope: tells captions apart that share a page.
+        fixed: whether no captioner is there to go on from another word.
         what_if: the address at which this captioner and picture are tried; none without it.
         about_memory: why each word has a map, in plain text.
     """
@@ -99,6 +103,8 @@ def caption_payload(
     header = {
         "id": key,
         "revision": revision,
+        "scope": scope,
+        "fixed": fixed,
         "words": list(caption.words),
         "probabilities": np.exp(caption.logprobs).tolist(),
         "logprobs": np.maximum(caption.logprobs, -999).tolist(),

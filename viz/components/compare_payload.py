@@ -4,7 +4,7 @@ The queries and keys of a layer, and the rows of rollout, are asked for by the b
 ``viz.pages.shared.recorded_answers``. A finished map comes with the payload.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -51,6 +51,7 @@ def compare_payload(
     query: int,
     same_photo: bool,
     style: DrawStyle,
+    choices: Mapping[str, Sequence[int]] | None = None,
 ) -> bytes:
     """Pack two panes.
 
@@ -59,6 +60,8 @@ def compare_payload(
         maps: of each the finished map (rows, columns); None where the browser computes it.
         query: the token of A that is held.
         same_photo: whether both see one photo, though perhaps other parts of it.
+        choices: where no page has the choice of layer and head: "numbers" and "heads" of the
+            layers that both have.
     """
     arrays = {
         f"map{index}": found.ravel().astype(np.float32)
@@ -70,5 +73,6 @@ def compare_payload(
         "query": query,
         "samePhoto": same_photo,
         "style": style.as_header(),
+        "choices": choices,
     }
     return pack(header, **arrays)

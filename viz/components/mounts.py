@@ -5,21 +5,13 @@ Python sends one blob (see ``viz.components.payload``). What is not in it, the b
 ``shared/answers.js`` and ``viz.server.routes``.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import streamlit as st
 
-from viz.components.bundle import join_script, join_style, read_page
+from viz.components.bundle import color_tables, join_script, join_style, read_page
 from viz.components.payload import pack
-from viz.pictures.colors import COLOR_MAPS, lookup_table
-
-
-def color_tables() -> str:
-    """Write the colour maps as the constant that ``shared/colors.js`` reads."""
-    tables = {name: lookup_table(name).tobytes().hex() for name in COLOR_MAPS}
-    return f"const COLOR_TABLES = {json.dumps(tables)};\n"
 
 
 def component(name: str) -> Callable[..., Any]:

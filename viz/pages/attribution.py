@@ -24,6 +24,7 @@ from viz.pages.attribution_texts import CAN_TELL, SAME_FOR_EVERY_CLASS
 from viz.pages.shared import open_models
 from viz.pages.shared.browser import write_address
 from viz.pages.shared.figures import draw_once
+from viz.pages.shared.html_file import offer_maps
 from viz.pages.shared.photos import grant_photo
 from viz.pages.shared.session import offer_session_as_b
 from viz.pages.shared.state import Attribution
@@ -148,6 +149,7 @@ def _show_row(
         box=marked.box if marked else None,
     )
     row(payload, on_choose=_take_method, key=Attribution.row.name)
+    offer_maps(cells, case.photo, grid, case.style, (TRAINED, UNTRAINED) if other else ("",))
 
 
 def _cell_note(found: np.ndarray | str, marked: Place | None, same: bool) -> str:

@@ -20,6 +20,7 @@ from viz.pages.shared.attention_texts import why_cross_attention
 from viz.pages.shared.browser import write_address
 from viz.pages.shared.captions_written import Question, caption_of, first_telling
 from viz.pages.shared.explained import show_heading
+from viz.pages.shared.html_file import offer_caption
 from viz.pages.shared.photos import framed_photo, grant_photo
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.session import begin_session
@@ -463,6 +464,7 @@ def _show_export(
                 f"image/{kind}",
                 on_click="ignore",
             )
+        offer_caption(caption, view, bundle.memory_of_one)
 
 
 def _make_strip(

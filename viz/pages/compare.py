@@ -7,6 +7,7 @@ from viz.components.compare_payload import compare_payload
 from viz.pages import compare_heads, compare_pairs
 from viz.pages.compare_panes import Pane, show_a, show_b
 from viz.pages.shared.browser import change_view, write_address
+from viz.pages.shared.html_file import offer_compared
 from viz.pages.shared.session import Session, begin_page, session_url_params
 from viz.pages.shared.state import Compare
 
@@ -37,6 +38,7 @@ def page() -> None:
         "Each map is divided by its sum first, so the difference shows where the two look, and not "
         "how strongly. Maps that look alike can come from different computations."
     )
+    _offer_file(session, a, b)
     compare_heads.show_closest(a, b)
     url_params = session_url_params(session)
     for setting in IN_THE_ADDRESS:
@@ -54,6 +56,13 @@ def _mount(session: Session, a: Pane, b: Pane) -> None:
         session.view.style,
     )
     mounts.compare(payload, on_query=_take_query, key=Compare.component.name)
+
+
+def _offer_file(session: Session, a: Pane, b: Pane) -> None:
+    """Show the button for the file, where both sides are the attention of a recording."""
+    left, right = a.subject.recorded, b.subject.recorded
+    if left and right and a.method == b.method == "attention":
+        offer_compared(left, right, (a.title, b.title), session.view.query, session.view.style)
 
 
 def _take_query() -> None:

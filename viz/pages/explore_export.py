@@ -14,6 +14,7 @@ from model.datasets import samples
 from model.tokens import TokenLayout
 from viz.pages.shared import open_models
 from viz.pages.shared.browser import shown_view, take_reports
+from viz.pages.shared.html_file import offer_explored
 from viz.pages.shared.recorded_images import ShownImage, rollout_from
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Explore
@@ -65,6 +66,7 @@ def show_export(session: Session) -> None:
             help="maps: layers x heads x rows x columns from this token; weights and rollout: "
             "the same token by token, with CLS and registers.",
         )
+        offer_explored(session, file_name(session, "attention", "html").removesuffix(".html"))
 
 
 def file_name(session: Session, kind: str, suffix: str) -> str:

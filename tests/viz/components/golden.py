@@ -17,7 +17,7 @@ from tests.viz.components.golden_inside import inside_payloads
 from viz.components.bundle import FOLDER, join_script
 from viz.components.draw_style import DrawStyle
 from viz.components.payload import pack
-from viz.pages.shared.recorded_images import layer_payload
+from viz.notebook.layers import layer_payload
 from viz.pages.shared.view import View, fit_view, view_url_params
 from viz.pictures.colors import COLOR_MAPS, lookup_table
 

@@ -40,7 +40,8 @@ export class Choices {
       this.listed = word;
       captions.find(".alternatives").replaceChildren(...this.alternatives(word));
     }
-    const about = "The likeliest words here. Choose one, and the caption goes on from it.";
+    const go = captions.header.fixed ? "" : " Choose one, and the caption goes on from it.";
+    const about = `The likeliest words here.${go}`;
     write(".alternatives-note", alternatives[word].length ? about : "");
   }
 
@@ -60,7 +61,7 @@ export class Choices {
     button.type = "button";
     button.classList.add("choice");
     const isToken = text === END ? word === 0 : /^<.+>$/.test(text); // not a word to go on from
-    button.disabled = text === words[word] || isToken;
+    button.disabled = text === words[word] || isToken || captions.header.fixed;
     captions.on(button, "click", () => {
       captions.setTriggerValue("continue", [...words.slice(0, word), text]);
     });

@@ -17,6 +17,7 @@ import {
 } from "../shared/map_distance.js";
 import { ARROWS, isShortcut } from "../shared/navigation.js";
 import { capital, decimals, percent, prefixName } from "../shared/text.js";
+import { Choices } from "./choices.js";
 import { drawDifference, largest } from "./difference.js";
 import { Pane } from "./pane.js";
 
@@ -31,6 +32,7 @@ class Compare extends Component {
     this.held = null; // the same, held by a click or by the page; or a name, such as "cls"
     this.panes = [new Pane(this, "A"), new Pane(this, "B")];
     this.apart = this.differenceFigure();
+    this.choices = new Choices(this);
     this.find(".panes").replaceChildren(
       ...this.panes.map(({ figure }) => figure),
       this.apart.figure,
@@ -57,6 +59,7 @@ class Compare extends Component {
     this.panes.forEach((pane, index) => {
       pane.receive(header.panes[index], arrays[`map${index}`] ?? null);
     });
+    this.choices.receive(header);
     if (first || header.query !== this.reported) this.held = this.pointOf(header.query);
     this.reported = header.query;
     this.hovered = null;
@@ -177,7 +180,9 @@ class Compare extends Component {
   }
 
   onKey(event) {
-    if (!this.header || isShortcut(event) || !(event.key in ARROWS)) return;
+    if (!this.header || isShortcut(event)) return;
+    if (this.choices.onKey(event.key)) return event.preventDefault();
+    if (!(event.key in ARROWS)) return;
     event.preventDefault();
     const { part } = this.panes[0];
     const onPatch = typeof this.held !== "string";

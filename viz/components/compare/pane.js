@@ -30,7 +30,7 @@ export class Pane {
     this.header = header;
     this.map = map;
     this.averaged = null;
-    this.answers = answersFor(header, {});
+    this.answers = answersFor(header, {}, this.owner.ask);
     setText(this.title, header.title);
     setText(this.about, header.about);
     setText(this.missing, header.missing);

@@ -14,7 +14,7 @@ export class Readout {
     const write = (selector, text) => setText(this.explorer.find(selector), text);
     write(".high", `${percent(top)} of the attention`);
     write(".heads-title", `Heads of layer ${header.numbers[view.layer]}`);
-    write(".why-heads", header.whyHeads[view.layer]);
+    write(".why-heads", header.whyHeads?.[view.layer] ?? "");
     write(".from", `From ${this.place(query)}${view.held ? " (held)" : ""}`);
     const to = () => `To ${this.place(hovered)}: ${amount(row, hovered)}.`;
     write(".to", reading ? to() : this.whereMost(row));

@@ -9,7 +9,7 @@ const FEW = 400; // answers of one source; rollout has one for each patch
 
 // The answers for a payload. Its header names the source of answers and the photos, each of which is
 // a source of its own, and has the key that lets this browser in. `ask` is a function (question,
-// message) -> Promise of bytes; the server's routes where it is not given.
+// message, source) -> Promise of bytes; the server's routes where it is not given.
 export function answersFor(header, arrays, ask) {
   const { source, key } = header;
   const answers = answersOf(source, key, arrays, ask);
@@ -23,7 +23,7 @@ export function answersFor(header, arrays, ask) {
 function answersOf(source, key, arrays, ask) {
   const sources = pageWide("answers", () => new Map());
   const answers = sources.get(source) ?? new Answers();
-  answers.ask = ask ?? askRoute(source, key);
+  answers.ask = ask ? (question, message) => ask(question, message, source) : askRoute(source, key);
   answers.arrays = { ...answers.arrays, ...arrays };
   sources.delete(source);
   if (source) sources.set(source, answers); // without one, the answers are this payload's own

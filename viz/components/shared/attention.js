@@ -1,5 +1,5 @@
 // Attention maps, row by row: computed from queries and keys, or looked up in finished maps.
-// A layer is what viz.pages.shared.recorded_images.layer_payload sends, with its heads and tokens.
+// A layer is what viz.notebook.layers.layer_payload sends, with its heads and tokens.
 
 // One query token's row of the map in every head: Float32Array (heads * tokens).
 export function attentionRows(layer, token) {

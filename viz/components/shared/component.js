@@ -65,7 +65,7 @@ export class Component {
   // Take what Streamlit gives: the data, and how values are sent back to Python. Another host may
   // give `ask`, which then takes the place of the server's routes: see answers.js.
   update({ data, setStateValue, setTriggerValue, ask }) {
-    Object.assign(this, { setStateValue, setTriggerValue });
+    Object.assign(this, { setStateValue, setTriggerValue, ask });
     if (data && data !== this.received) {
       this.received = data;
       const { header, arrays } = unpack(data);

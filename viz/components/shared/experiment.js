@@ -3,8 +3,9 @@
 
 import { pageWide } from "./page_wide.js";
 
-export function sharedExperiment() {
-  return pageWide("experiment", () => new Experiment());
+// `scope` tells figures apart that share a page, as in a notebook.
+export function sharedExperiment(scope = "") {
+  return pageWide(`experiment ${scope}`, () => new Experiment());
 }
 
 class Experiment {

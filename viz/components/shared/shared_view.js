@@ -12,9 +12,10 @@ export function sharedView(scope) {
   return pageWide(`view ${scope}`, () => new SharedView(scope));
 }
 
-// The view of the pages on which attention is looked at, begun from a payload's header.
+// The view of the pages on which attention is looked at, begun from a payload's header. Where several
+// figures share a page, as in a notebook, each has a `scope` of its own.
 export function beginView(header, answers) {
-  const shared = sharedView("explore");
+  const shared = sharedView(header.scope ?? "explore");
   shared.begin({
     view: header.view,
     revision: header.revision,
@@ -26,8 +27,8 @@ export function beginView(header, answers) {
 }
 
 // The view of a caption.
-export function beginCaptionView({ view, style, revision }, answers) {
-  const shared = sharedView("captions");
+export function beginCaptionView({ view, style, revision, scope }, answers) {
+  const shared = sharedView(scope ?? "captions");
   const { colors, opacity, smooth } = style;
   shared.begin({
     view: { ...view, colors, opacity, smooth },

@@ -29,7 +29,7 @@ class Switches extends HeadGrid {
     if (!this.effects && this.shown === "effects") this.shown = "after";
     if (this.cursor && !this.exists(...this.cursor)) this.point(null);
     this.loadPhoto();
-    this.follow(sharedExperiment());
+    this.follow(sharedExperiment(header.scope));
     this.followed.take(header);
     this.showWays();
     this.viewChanged();

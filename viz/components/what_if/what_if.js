@@ -40,7 +40,7 @@ class WhatIf extends Component {
     this.effects = arrays.effects ?? null;
     this.loadPhoto();
     if (header.second) this.loadSecond();
-    this.follow(sharedExperiment());
+    this.follow(sharedExperiment(header.scope));
     this.followed.take(header);
     if (!header.question || header.question === this.followed.question) this.showAnswer(header);
     this.showTools();
@@ -48,7 +48,7 @@ class WhatIf extends Component {
 
   loadSecond() {
     const { second, key } = this.header;
-    this.wait(answersFor({ photo: second, key }, {}).photo(), (photo) => {
+    this.wait(answersFor({ photo: second, key }, {}, this.ask).photo(), (photo) => {
       if (this.header.second === second) this.second = photo;
     });
   }
@@ -101,8 +101,14 @@ class WhatIf extends Component {
     this.find(".classes").replaceChildren(...rows.map(({ node }) => node));
   }
 
+  // In a file the experiment is a finished one: there is no model that could answer another.
+  get fixed() {
+    return Boolean(this.header?.fixed);
+  }
+
   showTools() {
     const { undo, redo, hides, hide } = this.header;
+    this.find(".tools").hidden = this.fixed;
     this.find(".undo").disabled = !undo;
     this.find(".redo").disabled = !redo;
     this.find(".restore").disabled = !this.header.any;
@@ -200,7 +206,7 @@ class WhatIf extends Component {
   }
 
   begin(event) {
-    if (!this.photo || event.button > 0) return;
+    if (!this.photo || this.fixed || event.button > 0) return;
     const patch = patchAt(event, this.canvas, this.header.grid);
     if (patch === null) return;
     this.canvas.setPointerCapture(event.pointerId);
@@ -252,8 +258,8 @@ class WhatIf extends Component {
   onKey(event) {
     if (!this.header) return;
     const key = event.key.toLowerCase();
-    if ((event.ctrlKey || event.metaKey) && (key === "z" || key === "y"))
-      this.act(key === "y" || event.shiftKey ? "redo" : "undo");
+    const undoes = (event.ctrlKey || event.metaKey) && (key === "z" || key === "y");
+    if (undoes && !this.fixed) this.act(key === "y" || event.shiftKey ? "redo" : "undo");
     else if (event.target !== this.canvas || isShortcut(event)) return;
     else if (event.key in ARROWS) this.step(event);
     else if (event.key === " " || event.key === "Enter") this.toggle();
@@ -269,7 +275,7 @@ class WhatIf extends Component {
   }
 
   toggle() {
-    if (this.cursor === null) return;
+    if (this.cursor === null || this.fixed) return;
     const hidden = new Set(this.hidden);
     if (!hidden.delete(this.cursor)) hidden.add(this.cursor);
     this.hidePatches(hidden);

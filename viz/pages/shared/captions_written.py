@@ -43,7 +43,8 @@ class Question:
 
 
 def _size(caption: Caption) -> int:
-    return 10_000 + sum(np.asarray(layer).nbytes for layer in (*caption.cross, *caption.self_))
+    maps = sum(np.asarray(layer).nbytes for layer in (*caption.cross, *caption.self_))
+    return 10_000 + maps + (3 * caption.frame.width * caption.frame.height if caption.frame else 0)
 
 
 @computed_once(

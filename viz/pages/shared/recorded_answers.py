@@ -13,11 +13,11 @@ import numpy as np
 from model.errors import CheckpointError, NothingRecorded, NothingToShow
 from model.recording.rollout import FUSIONS
 from viz.components.payload import pack
+from viz.notebook.layers import layer_bytes, pack_layer
 from viz.pages.shared import model_variants, picture
 from viz.pages.shared.recorded_images import (
     ShownImage,
     all_rollouts,
-    layer_payload,
     mean_rows,
     recorded_image,
     rollout_from,
@@ -63,16 +63,7 @@ class RecordedSource:
 
 def fits_in_browser(shown: ShownImage) -> bool:
     """Say whether a browser gets all layers, to draw every head's map by itself."""
-    return sum(_payload_bytes(shown, layer) for layer in range(len(shown.records))) <= SENT_WHOLE
-
-
-def _payload_bytes(shown: ShownImage, layer: int) -> int:
-    """Estimate the bytes of a layer as `layer_payload` packs it, in float16."""
-    record = shown.records[layer]
-    size = int(np.prod(record.shape))
-    if record.windows or record.query is None or record.key is None:
-        return 2 * size
-    return 4 * record.query.numel() + (0 if record.bias is None else 2 * size)
+    return sum(map(layer_bytes, shown.records)) <= SENT_WHOLE
 
 
 def _number(text: str, below: int) -> int:
@@ -84,13 +75,7 @@ def _number(text: str, below: int) -> int:
 def _layer(shown: ShownImage, layer: str) -> Reply:
     number = _number(layer, len(shown.records))
     place = shown.layers[number]
-    header, arrays = layer_payload(shown.records[number])
-    sinks = sinks_of(shown, number)
-    return Reply(
-        pack(
-            header | {"heads": place.heads, "tokens": place.tokens.tokens, "sinks": sinks}, **arrays
-        )
-    )
+    return Reply(pack_layer(shown.records[number], place, sinks_of(shown, number)))
 
 
 def _sheet(shown: ShownImage, layer: str, query: str) -> Reply:

@@ -13,7 +13,6 @@ from PIL import Image
 
 from model.bundle import Bundle
 from model.recorded_image import RecordedImage, find_sinks, record_image
-from model.recording.recorder import AttentionRecord
 from model.recording.rollout import rollout
 from viz.components.payload import photo_bytes
 from viz.server.costs import forward_cost
@@ -69,28 +68,6 @@ def sinks_of(shown: ShownImage, layer: int) -> list[tuple[int, float]]:
     """Find the attention sinks of one layer, as ``model.recorded_image.find_sinks``."""
     with torch.inference_mode():
         return find_sinks(shown.records[layer])
-
-
-def layer_payload(record: AttentionRecord) -> tuple[dict[str, object], dict[str, np.ndarray]]:
-    """Prepare what the browser needs to draw any row of a layer.
-
-    Returns:
-        Header entries, and arrays: queries and keys where the record has them; finished maps where
-        a model wrote its own softmax, or attends within windows.
-    """
-    if record.windows:
-        windows = record.windows
-        slots = windows.join(torch.arange(windows.count * windows.area).view(windows.count, -1))
-        arrays = {"maps": record.weights().half().numpy(), "slots": slots.numpy().astype(np.uint32)}
-        return {"kind": "windows", "area": windows.area}, arrays
-    if record.map is not None or record.query is None or record.key is None:
-        return {"kind": "maps"}, {"maps": record.weights()[0].half().numpy()}
-    tensors = {"query": record.query[0], "key": record.key[0]}
-    if record.bias is not None:
-        tokens = record.shape[-1]
-        tensors["bias"] = record.bias.expand(1, -1, tokens, tokens)[0]
-    header = {"kind": "qk", "dim": record.query.shape[-1], "scale": record.scale}
-    return header, {name: tensor.half().numpy() for name, tensor in tensors.items()}
 
 
 QUERIES_AT_A_TIME = 256

@@ -1,0 +1,349 @@
+"""Make figures of numbers: what each of them shows, and what the browser needs to draw it.
+
+Each function takes arrays and packed layers, and no model: `viz.notebook` makes them of a net, and
+the pages of the app make them of what they show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+
+from viz.components.caption_payload import CaptionLike, Objects, caption_payload
+from viz.components.compare_payload import PaneHeader, compare_payload
+from viz.components.draw_style import DrawStyle
+from viz.components.features_payload import FeaturesHeader, features_payload
+from viz.components.payload import pack
+from viz.components.row_payload import Cell, row_payload
+from viz.standalone.figure import Figure, FigurePart
+
+Head = int | str
+"""A head from zero, or "mean", "max" or "min" of all."""
+
+SHEET = "Every head of every layer"
+FUSED = ("mean", "max", "min")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One picture through one model, packed for a browser."""
+
+    photo: bytes
+    """JPEG of what the model saw."""
+    layers: Sequence[bytes]
+    """Each as `viz.notebook.layers.pack_layer` packs it."""
+    shapes: Sequence[tuple[int, int, int]]
+    """Heads, rows and columns of each layer."""
+    numbers: Sequence[int]
+    """What the layers are called, from one on."""
+    prefix: Sequence[str] = ()
+    """Names of the tokens before the patches."""
+    guesses: Sequence[tuple[str, float]] = ()
+    """The likeliest classes with their probabilities."""
+    model: str = ""
+
+    @property
+    def id(self) -> str:
+        """A name that tells this recording from others by its content."""
+        digest = sha256(self.model.encode())
+        for part in (self.photo, *self.layers):
+            digest.update(part)
+        return digest.hexdigest()[:16]
+
+    @property
+    def photo_id(self) -> str:
+        """A name that tells the photo from others."""
+        return sha256(self.photo).hexdigest()[:16]
+
+    @property
+    def answers(self) -> dict[str, bytes]:
+        """What a browser asks about this recording, by name."""
+        layers = {f"{self.id}/layer/{at}": layer for at, layer in enumerate(self.layers)}
+        return layers | {f"{self.photo_id}/photo": self.photo}
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a figure begins: a layer among those that it has, a head, and the token that asks."""
+
+    layer: int = -1
+    head: Head = "mean"
+    query: int = 0
+    held: bool = False
+    style: DrawStyle = field(default_factory=lambda: DrawStyle(lines=True))
+
+    def fit(self, recorded: Recorded) -> Start:
+        """Find the nearest start that a recording has; a negative layer counts from the last."""
+        count = len(recorded.shapes)
+        layer = min(max(self.layer + count if self.layer < 0 else self.layer, 0), count - 1)
+        heads, rows, columns = recorded.shapes[layer]
+        head = min(max(self.head, 0), heads - 1) if isinstance(self.head, int) else self.head
+        tokens = len(recorded.prefix) + rows * columns
+        return replace(self, layer=layer, head=head, query=min(max(self.query, 0), tokens - 1))
+
+    def as_header(self) -> dict[str, Any]:
+        """Return the view as a payload's header carries it."""
+        style = self.style
+        return {
+            "layer": self.layer,
+            "head": self.head,
+            "query": self.query,
+            "held": self.held,
+            "opacity": style.opacity,
+            "colors": style.colors,
+            "scaling": style.scaling,
+            "lines": style.lines,
+            "smooth": style.smooth,
+        }
+
+
+def explore_figure(
+    recorded: Recorded, start: Start, title: str, about: Sequence[str] = (), scope: str = "explore"
+) -> Figure:
+    """Make the figure of a recorded image: the explorer, and the sheet of all heads.
+
+    Args:
+        recorded: the picture through the model.
+        start: where to begin.
+        title: the figure's title.
+        about: lines that say what is shown.
+        scope: tells figures apart that share a page.
+    """
+    start = start.fit(recorded)
+    header = {
+        "scope": scope,
+        "revision": scope,
+        "photo": recorded.photo_id,
+        "source": recorded.id,
+        "layers": recorded.shapes,
+        "numbers": recorded.numbers,
+        "prefix": recorded.prefix,
+        "view": start.as_header(),
+        "style": start.style.as_header(),
+    }
+    more = {"image": recorded.id, "model": recorded.model, "classes": recorded.guesses, "note": ""}
+    parts = (
+        FigurePart("explorer", pack(header | more)),
+        FigurePart("sheet", pack(header | {"whole": True}), SHEET),
+    )
+    return Figure(title, parts, recorded.answers, about)
+
+
+def caption_figure(
+    caption: CaptionLike,
+    photo: bytes,
+    grid: tuple[int, int],
+    title: str,
+    about: Sequence[str] = (),
+    prefix: Sequence[str] = (),
+    view: Mapping[str, Any] | None = None,
+    style: DrawStyle | None = None,
+    objects: Objects | None = None,
+    memory_of_one: bool = False,
+    scope: str = "captions",
+) -> Figure:
+    """Make the figure of a caption, word by word.
+
+    Args:
+        caption: words, probabilities and attention.
+        photo: JPEG of what the captioner saw.
+        grid: rows and columns of the patches that words look at.
+        prefix: names of memory tokens before the patches.
+        view: layer, head and word to begin with, from zero.
+        style: how maps are drawn.
+        objects: the objects of a drawn scene.
+        memory_of_one: whether the whole photo is one vector.
+        title: as for `explore_figure`, like `about` and `scope`.
+    """
+    begin = {"layer": len(caption.cross) - 1, "head": "mean", "word": 0, "boxes": False}
+    payload = caption_payload(
+        caption,
+        photo,
+        grid,
+        begin | dict(view or {}),
+        style or DrawStyle(),
+        prefix,
+        objects=objects,
+        memory_of_one=memory_of_one,
+        key=scope,
+        revision=scope,
+        scope=scope,
+        fixed=True,
+    )
+    return Figure(title, (FigurePart("captions", payload),), about=about)
+
+
+def attribution_figure(
+    cells: Sequence[Cell],
+    photo: bytes,
+    grid: tuple[int, int],
+    title: str,
+    about: Sequence[str] = (),
+    style: DrawStyle | None = None,
+    variants: Sequence[str] = ("",),
+) -> Figure:
+    """Make the figure of several methods' maps over one photo.
+
+    Args:
+        cells: the methods with their maps (rows, columns).
+        photo: JPEG of what the model saw.
+        variants: titles of the maps of one cell, one above the other.
+        title: as for `explore_figure`, like `about`.
+    """
+    hint = "The same patch is marked in every map. Arrow keys move it."
+    payload = row_payload(
+        cells, photo, grid, "", style or DrawStyle(), variants, hint, choosable=False
+    )
+    return Figure(title, (FigurePart("row", payload),), about=about)
+
+
+def features_figure(
+    vectors: Sequence[np.ndarray],
+    photos: Sequence[bytes],
+    titles: Sequence[str],
+    grid: tuple[int, int],
+    title: str,
+    about: Sequence[str] = (),
+    prefix: Sequence[str] = (),
+    query: int = 0,
+    style: DrawStyle | None = None,
+) -> Figure:
+    """Make the figure of patches that are alike, in one photo or two.
+
+    Args:
+        vectors: (N, D) of each photo, prefix first.
+        photos: JPEG of what the model saw.
+        titles: of the photos.
+        prefix: names of the tokens before the patches, as a page writes them.
+        query: the token that is held.
+        title: as for `explore_figure`, like `about`.
+    """
+    digest = sha256(b"".join(photos))
+    header = FeaturesHeader(
+        pictures=digest.hexdigest()[:16],
+        vectors=sha256(b"".join(each.tobytes() for each in vectors)).hexdigest()[:16],
+        mode="similarity",
+        grid=grid,
+        prefix=prefix,
+        titles=titles,
+        query=query,
+        style=style or DrawStyle(opacity=0.85),
+    )
+    named = {f"photo{at}": photo for at, photo in enumerate(photos)}
+    payload = features_payload(header, named, vectors)
+    return Figure(title, (FigurePart("features", payload),), about=about)
+
+
+@dataclass(frozen=True)
+class AnswerChange:
+    """What became of the model's answer: a sentence, and classes with two probabilities each."""
+
+    words: str
+    classes: Sequence[tuple[str, float, float]] = ()
+
+
+def what_if_figure(
+    before: Recorded,
+    after: Recorded,
+    answer: AnswerChange,
+    hidden: Sequence[int],
+    start: Start,
+    title: str,
+    about: Sequence[str] = (),
+    scope: str = "what if",
+) -> Figure:
+    """Make the figure of a finished experiment: the photo, the answers, the maps before and after.
+
+    Args:
+        before: the picture through the unchanged model.
+        after: the same through the changed one.
+        answer: the two answers in words and numbers.
+        hidden: the patches that were hidden, row by row from zero.
+        start: where the two maps begin.
+        title: as for `explore_figure`, like `about` and `scope`.
+    """
+    header = {
+        "fixed": True,
+        "scope": scope,
+        "session": scope,
+        "serial": 0,
+        "image": before.id,
+        "photo": before.photo_id,
+        "grid": before.shapes[-1][1:],
+        "style": start.style.as_header(),
+        "words": answer.words,
+        "classes": answer.classes,
+        "changed": True,
+        "off": [],
+        "by": "zero",
+        "hidden": list(hidden),
+        "hide": "mean",
+        "hides": [],
+        "undo": False,
+        "redo": False,
+        "any": True,
+        "hint": "The answer before and after.",
+        "query": start.query,
+    }
+    maps = compare_part(before, after, start, ("Before", "After"), same_photo=True)
+    parts = (
+        FigurePart("what_if", pack(header)),
+        replace(maps, heading="The maps before and after"),
+    )
+    return Figure(title, parts, before.answers | after.answers, about)
+
+
+def compare_figure(
+    a: Recorded,
+    b: Recorded,
+    start: Start,
+    title: str,
+    about: Sequence[str] = (),
+    titles: tuple[str, str] = ("A", "B"),
+    same_photo: bool = True,
+) -> Figure:
+    """Make the figure of two maps and their difference.
+
+    Args:
+        a: a picture through a model.
+        b: another one; its layers and heads are shown as far as both have them.
+        start: where both begin.
+        titles: what A and B are.
+        same_photo: whether both models see the same part of one photo.
+        title: as for `explore_figure`, like `about`.
+    """
+    part = compare_part(a, b, start, titles, same_photo)
+    return Figure(title, (part,), a.answers | b.answers, about)
+
+
+def compare_part(
+    a: Recorded, b: Recorded, start: Start, titles: tuple[str, str], same_photo: bool
+) -> FigurePart:
+    """Make the component that shows two maps and their difference."""
+    count = min(len(a.shapes), len(b.shapes))
+    heads = [min(a.shapes[at][0], b.shapes[at][0]) for at in range(count)]
+    start = start.fit(a)
+    layer = min(start.layer, count - 1)
+    head = min(start.head, heads[layer] - 1) if isinstance(start.head, int) else start.head
+    name = f"head {head + 1}" if isinstance(head, int) else head
+    panes = [
+        PaneHeader(
+            title,
+            f"Layer {a.numbers[layer]}, {name}, from the patch under the cursor",
+            (side.shapes[layer][1], side.shapes[layer][2]),
+            prefix=side.prefix,
+            layer=layer,
+            head=head,
+            answers={"source": side.id, "photo": side.photo_id},
+        )
+        for side, title in zip((a, b), titles, strict=True)
+    ]
+    choices = {"numbers": list(a.numbers[:count]), "heads": heads}
+    payload = compare_payload(
+        panes, (None, None), start.query, same_photo, start.style, choices=choices
+    )
+    return FigurePart("compare", payload)
