@@ -30,7 +30,7 @@ from viz.pages.what_if_experiment import (
 from viz.pictures.sheet import quantise
 
 NONE = "none"
-HINT = "Click or tap a patch to hide it, or drag over several. With Shift you draw a box."
+HINT = "Click or tap a patch to hide it, or drag over several. “Draw boxes” hides a whole box."
 REFUSED = (InterventionRefused, NothingRecorded, WorkRefused)
 
 
