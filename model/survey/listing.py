@@ -91,7 +91,7 @@ class Listing:
         """Read where the pictures of one block lie."""
         group, place = divmod(number, BLOCKS_TOGETHER)
         rows = self._read_group(group)[place * self.block : (place + 1) * self.block]
-        return PictureBlock(number, number * self.block, [_to_entry(row) for row in rows])
+        return PictureBlock(number, number * self.block, [to_entry(row) for row in rows])
 
     def read_picture(self, number: int) -> ListedPicture:
         """Read where one picture lies."""
@@ -107,6 +107,7 @@ class Listing:
         return self._read[1]
 
 
-def _to_entry(row: dict[str, Any]) -> ListedPicture:
+def to_entry(row: dict[str, Any]) -> ListedPicture:
+    """Make a listed picture of a row of the listing."""
     lists = {name: None if row[name] is None else tuple(row[name]) for name in ("box", "pixels")}
     return ListedPicture(**(row | lists))

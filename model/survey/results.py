@@ -24,7 +24,7 @@ from model.survey.state import EFFECTS, SurveyState
 
 RESULTS = "survey.json"
 DIGITS = 6
-"""Significant digits in JSON; of class means two fewer. The Parquet tables hold all."""
+"""Significant digits in JSON; similarities have two fewer, and means of a class three."""
 
 
 def write_results(state: SurveyState, listing: Listing, folder: Path) -> Path:
@@ -78,7 +78,7 @@ def to_json(state: SurveyState, names: dict[int, str]) -> dict[str, Any]:
             name: {
                 "pictures": int(sums.count.max()),
                 "mean": {
-                    measure: _rounded(values, DIGITS - 2)
+                    measure: _rounded(values, DIGITS - 3)
                     for measure, values in zip(SURVEYED, sums.mean(), strict=True)
                     if not np.isnan(values).all()
                 },

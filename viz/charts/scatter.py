@@ -23,6 +23,7 @@ def head_scatter(
     chosen: tuple[int, int] | None = None,
     height: int = 470,
     numbers: Sequence[int] | None = None,
+    spread: np.ndarray | None = None,
 ) -> go.Figure:
     """Draw a dot for each head: its layer across, its value up, its kind as colour and shape.
 
@@ -35,6 +36,7 @@ def head_scatter(
         chosen: layer and head to circle, from zero: places in `values`.
         numbers: what each layer is called, where only some of a model's are here; 1, 2, 3...
             if None.
+        spread: (layers, heads), how far to draw a bar up and down from each dot; None: no bars.
 
     Returns:
         a figure whose dots carry their place in `values`, counted from one, as customdata
@@ -57,6 +59,13 @@ def head_scatter(
             y=[float(values[layer, head]) for layer, head in dots],
             customdata=[[layer + 1, head + 1] for layer, head in dots],
             text=[called[layer] for layer, _ in dots],
+            error_y=None
+            if spread is None
+            else {
+                "array": [float(spread[layer, head]) for layer, head in dots],
+                "thickness": 1,
+                "width": 0,
+            },
             name=name,
             mode="markers",
             marker={

@@ -12,8 +12,10 @@ from model.analysis.head_measures import (
 from model.nets import mimetic_init
 from model.recorded_image import find_centre
 from model.recording.recorder import AttentionRecord
+from model.survey.picture_measures import OBJECT
 from model.tokens import TokenLayout
 from viz.charts.scatter import head_scatter
+from viz.pages import heads_survey
 from viz.pages.heads_measured import (
     Measures,
     measure_photos,
@@ -21,6 +23,7 @@ from viz.pages.heads_measured import (
     sample_photos,
     uploaded_photos,
 )
+from viz.pages.heads_measures import KIND_NAMES, MEASURES
 from viz.pages.shared import open_models
 from viz.pages.shared.browser import change_view, write_address
 from viz.pages.shared.figures import draw_once
@@ -34,88 +37,11 @@ from viz.pages.shared.session import (
 from viz.pages.shared.state import Heads
 from viz.pages.shared.view import go_to_layer
 
-THIS, SAMPLES, OWN = "This photo", "The samples", "Many of yours"
+THIS, SAMPLES, OWN, SURVEY = "This photo", "The samples", "Many of yours", "A survey"
 BEST = 3
 NOTICEABLE = 0.05
 BARE = {"displayModeBar": False}
 
-MEASURES = {
-    "distance": (
-        "Distance",
-        "Mean attention distance, pixels",
-        " px",
-        "*Mean attention distance*: how far from a patch the patches lie that it attends to, "
-        "each weighted by its attention. Special tokens are left out and the rest of each row "
-        "is made to sum to one (Dosovitskiy et al., 2021, fig. 7).",
-    ),
-    "distance_patches": (
-        "Distance in patches",
-        "Mean attention distance, patches",
-        " patches",
-        "The mean attention distance counted in patches, so that models with patches of other "
-        "sizes compare.",
-    ),
-    "entropy": (
-        "Entropy",
-        "Entropy, nats",
-        " nats",
-        "*Entropy* says how widely a row of attention spreads: 0 if all of it is on one token, "
-        "ln N if it is even over all N tokens. It is −Σ a ln a, in nats.",
-    ),
-    "cls": (
-        "To CLS",
-        "Share of attention to CLS",
-        "",
-        "How much of their attention the patches give to *CLS*, the extra token that stands for "
-        "the whole photo (in distilled models, also to their second extra token).",
-    ),
-    "registers": (
-        "To registers",
-        "Share of attention to registers",
-        "",
-        "How much of their attention the patches give to *registers*: extra tokens that belong to "
-        "no place and give a model room to work (Darcet et al., 2024).",
-    ),
-    "diagonal": (
-        "To itself",
-        "Share of attention to the patch itself",
-        "",
-        "How much of its attention a patch keeps for itself: the *diagonal* of the map.",
-    ),
-    "neighbours": (
-        "To neighbours",
-        "Share of attention to the eight neighbours",
-        "",
-        "The share of the attention to patches that goes to the up to eight patches around.",
-    ),
-    "row": (
-        "To its row",
-        "Share of attention to the same row",
-        "",
-        "The share of the attention to patches that goes to other patches of the same row.",
-    ),
-    "column": (
-        "To its column",
-        "Share of attention to the same column",
-        "",
-        "The share of the attention to patches that goes to other patches of the same column.",
-    ),
-    "content": (
-        "Content",
-        "Share of the map that position does not explain",
-        "",
-        "The share of a map's variance that the offset between two patches does not explain: 0 "
-        "for the same pattern around every patch, 1 where only the photo decides.",
-    ),
-}
-KIND_NAMES = {
-    "neighbours": "Nearest neighbours",
-    "row": "Same row",
-    "column": "Same column",
-    "uniform": "Uniform",
-    "cls": "CLS",
-    "content": "Content",
-}
 ABOVE_CHANCE = ("neighbours", "row", "column", "cls")
 """The kinds whose score begins where chance ends."""
 KIND_HELP = {
@@ -149,10 +75,13 @@ def page() -> None:
     """Show the whole page, top to bottom."""
     session = begin_page(
         "How far does each head look, and at what?",
-        "Each mark is a head. Click one to open it on the photo in Explore.",
+        "Each mark is a head. Click one to see more of it.",
     )
     layout = session.bundle.tokens
     scope, measure = _choose_measure(layout.prefix)
+    if scope == SURVEY:
+        _show_survey(session, measure)
+        return
     measures = _measure_heads(session, scope)
     if measures is not None:
         scores = score_kinds(
@@ -170,14 +99,26 @@ def page() -> None:
     write_address(session_url_params(session) | Heads.measure.url_params() | over)
 
 
+def _show_survey(session: Session, measure: str) -> None:
+    if (survey := heads_survey.choose_survey(session)) is not None:
+        heads_survey.show_survey(session, survey, measure)
+    chosen = (Heads.measure, Heads.scope, Heads.survey, Heads.surveyed, Heads.ranking)
+    params = session_url_params(session)
+    for setting in chosen:
+        params |= setting.url_params()
+    write_address(params)
+
+
 def _choose_measure(prefix: tuple[str, ...]) -> tuple[str, str]:
     registers = any(name.startswith("reg") for name in prefix)
+    Heads.scope.begin([THIS, SAMPLES, OWN, SURVEY])
     there = [
         name
         for name in MEASURES
-        if (name != "registers" or registers) and (name != "cls" or _has_class_token(prefix))
+        if (name != "registers" or registers)
+        and (name not in ("cls", "object_from_cls") or _has_class_token(prefix))
+        and (name not in OBJECT or Heads.scope.get() == SURVEY)
     ]
-    Heads.scope.begin([THIS, SAMPLES, OWN])
     Heads.measure.begin(there)
     left, right = st.columns([2, 3], gap="large")
     with left:
@@ -186,7 +127,7 @@ def _choose_measure(prefix: tuple[str, ...]) -> tuple[str, str]:
         )
     with right:
         st.segmented_control(
-            "Averaged over", [THIS, SAMPLES, OWN], key=Heads.scope.name, required=True
+            "Averaged over", [THIS, SAMPLES, OWN, SURVEY], key=Heads.scope.name, required=True
         )
     return Heads.scope.get(), measure
 

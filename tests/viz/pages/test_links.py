@@ -136,6 +136,7 @@ TRIED_IN_WORDS = {
     "hidden": "17-18",
     "hide": "remove",
 }
+SURVEYED = {"survey": "photos", "of": "3.2", "ranking": "far"}
 LINKS = [
     ("explore", VIEW),
     ("explore", VIEW | {"head": "min", "from": "cls"}),
@@ -156,6 +157,7 @@ LINKS = [
     ("compare", VIEW | BESIDE),
     ("what_if", TRIED_IN_WORDS),
     ("heads", VIEW | {"measure": "entropy", "over": "The samples"}),
+    ("heads", VIEW | SURVEYED | {"measure": "object", "over": "A survey", "model": "photos"}),
     ("patches", VIEW | {"filters": "Raw filters"}),
     ("cost", {"model": "cifar10", "base": "D2L"}),
     ("lessons", {"about": "several-heads"}),

@@ -261,6 +261,22 @@ def chosen_picture() -> Picture:
     return Picture(own, image)
 
 
+def key_of(image: Image.Image) -> str:
+    """Compute the key of an image that the server has opened itself."""
+    return sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
+
+
+def show_as_own(image: Image.Image) -> None:
+    """Choose a picture that the page has opened, as if it had been uploaded."""
+    key = key_of(image)
+    _store[key] = image
+    Shared.own.set(key)
+    Shared.own_note.set("")
+    Shared.own_bands.set(0)
+    Shared.own_file.set(None)
+    Shared.photo.set(OWN)
+
+
 def picture_named(choice: str) -> Picture | None:
     """Return a sample by its name, or "own" for one's own photo; None where it is not there."""
     if samples.is_known(choice):

@@ -342,11 +342,28 @@ class Heads:
     scope = Setting("over", "This photo")
     uploads = Key[Sequence[UploadedFile]]("many", ())
     clicks = Key("clicks", 0)
+    survey = Setting("survey", "")
+    surveyed = Setting("surveyed", "", param_name="of")
+    """The head of a survey whose page is shown: layer and head, from one, as in 3.2."""
+    ranking = Setting("ranking", "narrow")
+    survey_file = Key[UploadedFile | None]("survey_file", None)
+    survey_folder = Key[Sequence[UploadedFile]]("survey_folder", ())
+    survey_photos = Key[Sequence[UploadedFile]]("survey_photos", ())
 
     @staticmethod
     def dots(clicks: int) -> str:
         """Name the chart anew after each click."""
         return f"dots_{clicks}"
+
+    @staticmethod
+    def map_dots(clicks: int) -> str:
+        """Name the map of heads likewise."""
+        return f"map_dots_{clicks}"
+
+    @staticmethod
+    def top_picture(ranking: str, number: int) -> str:
+        """Name the button of a top picture."""
+        return f"top_{ranking}_{number}"
 
     @staticmethod
     def found(kind: str, layer: int, head: int) -> str:

@@ -1,0 +1,187 @@
+"""The Heads page over a survey, run by Streamlit's own test runner."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from model import zoo
+from model.images import open_image
+from model.recorded_image import record_image
+from model.survey.results import RESULTS
+from model.survey.run import survey_data
+from tests.model.survey.conftest import MODEL, crops
+from viz.pages import heads_surveys
+
+APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
+SHIPPED = heads_surveys.SHIPPED / "photos.json"
+
+
+def open_survey(**params: str) -> AppTest:
+    app = AppTest.from_file(APP, default_timeout=120).switch_page("heads.py")
+    app.query_params.update({"over": "A survey"} | params)
+    return app.run()
+
+
+def said(app: AppTest) -> str:
+    return " ".join(each.value for each in (*app.caption, *app.info, *app.error, *app.text))
+
+
+def figure(app: AppTest, number: int) -> dict:
+    return json.loads(app.get("plotly_chart")[number].proto.spec)
+
+
+@pytest.fixture(scope="module")
+def shipped() -> dict:
+    return json.loads(SHIPPED.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory) -> Path:
+    """A survey of 12 photos, and the photos beside it."""
+    room = tmp_path_factory.mktemp("own")
+    for number, crop in enumerate(crops(12)):
+        place = room / "photos" / ("cats", "dogs")[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        crop.save(place / f"{number:03}.png")
+    threads = torch.get_num_threads()
+    survey_data(MODEL, room / "photos", room / "found", workers=0, block=6, batch=4, sample=2)
+    torch.set_num_threads(threads)
+    return room
+
+
+@pytest.fixture
+def served(own, monkeypatch):
+    """The server was started with this survey."""
+    heads_surveys.server_surveys.cache_clear()
+    monkeypatch.setenv("SACCADE_SURVEYS", str(own / "found"))
+    yield own
+    heads_surveys.server_surveys.cache_clear()
+
+
+def upload(data: bytes, **params: str) -> AppTest:
+    app = open_survey(**params)
+    app.file_uploader(key="survey_file").set_value(("survey.json", data, "application/json"))
+    return app.run()
+
+
+def test_the_shipped_survey_shows_every_head_with_its_spread(shipped):
+    app = open_survey(measure="entropy")
+    assert not app.exception and "Every head over 5,000 pictures" in said(app)
+    shown = {
+        tuple(place): (y, bar)
+        for trace in figure(app, 0)["data"]
+        if "customdata" in trace
+        for place, y, bar in zip(
+            trace["customdata"], trace["y"], trace["error_y"]["array"], strict=True
+        )
+    }
+    for layer, heads in enumerate(shipped["heads"]):
+        for head in range(heads):
+            expected = [shipped[part]["entropy"][layer][head] for part in ("mean", "deviation")]
+            assert shown.pop((layer + 1, head + 1)) == pytest.approx(expected)
+    assert not shown
+    on_map = [place for trace in figure(app, 1)["data"] for place in trace.get("customdata", ())]
+    assert len(on_map) == sum(shipped["heads"])
+
+
+def test_the_address_names_a_head_and_its_page_tells_of_it(shipped):
+    app = open_survey(of="3.2", measure="cls")
+    assert "Layer 3, head 2" in [each.value for each in app.subheader]
+    measures, classes = (each.value for each in app.dataframe)
+    row = measures.set_index("Measure").loc["To CLS"]
+    assert row["Mean"] == pytest.approx(shipped["mean"]["cls"][2][1])
+    found = {n: c["mean"]["cls"][2][1] for n, c in shipped["classes"].items()}
+    assert list(classes["To CLS"][:5]) == sorted(found.values(), reverse=True)[:5]
+    assert list(classes["To CLS"][-5:]) == sorted(found.values(), reverse=True)[-5:]
+    assert app.metric[0].value == f"{shipped['effects']['log_odds']['mean'][2][1]:+.2f}"
+
+
+def test_pictures_that_are_not_here_are_named(shipped):
+    app = open_survey(of="3.2")
+    assert "16 of 16 pictures are not here" in said(app)
+    assert shipped["top"]["narrow"][2 * shipped["heads"][0] + 1][0][0] in said(app)
+
+
+def test_top_pictures_are_what_the_survey_says_and_open_in_explore(served):
+    app = open_survey(model=MODEL, of="2.1", ranking="narrow")
+    assert not app.exception and "are not here" not in said(app)
+    buttons = [each for each in app.button if each.label == "Explore"]
+    held = json.loads((served / "found" / RESULTS).read_bytes())
+    ranked = held["top"]["narrow"][held["heads"][0]]
+    assert len(buttons) == len(ranked) == 12
+    name, query, value = ranked[0]
+    assert f"{value:.2f} nats" in said(app)
+    photo = open_image(next((served / "photos").rglob(Path(name).name)).read_bytes())
+    bundle = zoo.load(MODEL)
+    recorded = record_image(bundle, photo, [1])
+    weights = recorded.records[0].weights(heads=[0], queries=[query]).double().flatten()
+    assert float(-(weights * weights.log()).sum()) == pytest.approx(value, rel=1e-3)
+    buttons[0].click().run()
+    assert not app.exception and app.title[0].value == "Where does this patch look?"
+    view = app.session_state["view"]
+    assert (view.layer, view.head, view.query, view.held) == (1, 0, query, True)
+    assert app.session_state["photo"] == "own"
+
+
+def test_uploaded_pictures_stand_in_for_the_ones_that_are_not_here(own):
+    data = json.loads((own / "found" / RESULTS).read_bytes())
+    app = upload(json.dumps(data).encode(), model=MODEL)
+    assert "12 of 12 pictures are not here" in said(app)
+    name = data["top"]["narrow"][0][3][0]
+    photo = next((own / "photos").rglob(Path(name).name))
+    app.file_uploader(key="survey_photos").set_value((photo.name, photo.read_bytes(), "image/png"))
+    app.run()
+    assert "11 of 12 pictures are not here" in said(app)
+    assert len([each for each in app.button if each.label == "Explore"]) == 1
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b"{}", b"\xff\xd8", b"[" * 100_000, SHIPPED.read_bytes()[:-9]]
+)
+def test_what_is_no_survey_gets_a_sentence(data):
+    app = upload(data)
+    assert not app.exception and "Give the survey.json" in said(app)
+    assert "Every head over 5,000 pictures" in said(app), "the shipped one stays"
+
+
+def test_a_survey_of_another_model_says_which(own):
+    app = upload((own / "found" / RESULTS).read_bytes())
+    assert not app.exception and f"This survey is of {MODEL}" in said(app)
+    assert not app.get("plotly_chart")
+
+
+@pytest.mark.parametrize("part", ["numbers", "query", "table", "huge"])
+def test_a_survey_that_does_not_fit_its_model_is_told_so(shipped, part):
+    held = json.loads(SHIPPED.read_bytes())
+    if part == "numbers":
+        held["numbers"][0] = 99
+    elif part == "query":
+        held["top"]["narrow"][0][0][1] = 10**6
+    elif part == "table":
+        held["mean"]["entropy"] = held["mean"]["entropy"][1:]
+    else:
+        held["heads"][0] = 10**9
+    app = upload(json.dumps(held).encode())
+    assert not app.exception
+    assert ("is damaged" if part in ("numbers", "query") else "Give the survey.json") in said(app)
+
+
+def test_a_measure_that_a_survey_lacks_is_told(served):
+    app = open_survey(model=MODEL, measure="object")
+    assert not app.exception and "have no boxes around objects" in said(app)
+    assert np.isnan(heads_surveys.server_surveys()["found"].results.mean["object"]).all()
+
+
+def test_a_model_without_a_survey_says_how_to_make_one():
+    app = open_survey(model="cifar10")
+    assert not app.exception and "There is no survey of this model here" in said(app)
+    assert app.code[0].value == "python -m model.survey cifar10 --data SOURCE --out DIR"
+
+
+def test_an_unknown_head_in_the_address_shows_the_first():
+    app = open_survey(of="99.1")
+    assert not app.exception and "Layer 1, head 1" in [each.value for each in app.subheader]
