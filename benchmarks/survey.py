@@ -26,7 +26,7 @@ from statistics import median
 
 import torch
 
-from model import samples
+from model.datasets import samples
 from model.nets.vit import build
 from model.survey.blocks import Survey, load_model, plan_survey, prepare_block
 from model.survey.listing import Listing, PictureBlock, write_listing
