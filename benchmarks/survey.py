@@ -2,9 +2,11 @@
 
 DIR holds Tiny ImageNet in the packed form. Plain forward passes, the survey in one process, in two,
 and on Ray with two actors take turns; each process has one thread, each decodes its pictures, and
-each figure is the median of the rounds. Peak memory is measured in processes of their own. Last,
-ViT-B/16 with random weights surveys JPEGs of 500 x 375 pixels on one core, from which the cost of
-ImageNet's training pictures is worked out, for a price of a core's hour that is an argument.
+each figure is the median of the rounds. Every worker notes when it has done a block, and the time
+counts in which all of them work: neither their start nor the end, when one of them is left alone.
+Peak memory is measured in processes of their own. Last, ViT-B/16 with random weights surveys JPEGs
+of 500 x 375 pixels on one core, from which the cost of ImageNet's training pictures is worked out,
+for a price of a core's hour that is an argument.
 """
 
 from __future__ import annotations
@@ -15,52 +17,88 @@ import os
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import torch
 
+from model.bundle import Bundle
 from model.datasets import samples
 from model.nets.vit import build
-from model.survey.blocks import Survey, load_model, plan_survey, prepare_block
+from model.survey.blocks import Prepared, Survey, load_model, plan_survey, prepare_block
 from model.survey.listing import Listing, PictureBlock, write_listing
 from model.survey.ray_cluster import run_on_ray
 from model.survey.run import BLOCK, LISTING, survey_data
 from model.survey.sources.recognise import list_pictures
+from model.survey.state import SurveyState
 from model.survey.workers import run_here
 from model.zoo import checkpoints
+
+Given = TypeVar("Given")
+Found = TypeVar("Found")
 
 IMAGENET = 1_281_167
 MODEL, SMALLEST = "photos", "cifar10-plain"
 
 
 @dataclass(frozen=True)
-class Plain:
+class TimedSurvey(Survey):
+    """A survey whose workers note when each block is done, in a file each."""
+
+    marks: Path
+
+    def start_measuring(self) -> Callable[[Prepared], SurveyState]:
+        return self._timed(super().start_measuring())
+
+    def _timed(self, work: Callable[[Given], Found]) -> Callable[[Given], Found]:
+        def timed(given: Given) -> Found:
+            found = work(given)
+            with (self.marks / str(os.getpid())).open("a") as file:
+                print(time.monotonic(), torch.get_num_threads(), file=file)
+            return found
+
+        return timed
+
+
+class PlainPasses(TimedSurvey):
     """Plain forward passes over the same blocks, in batches of the same size."""
 
-    survey: Survey
-
     def start(self) -> Callable[[PictureBlock], None]:
-        torch.set_num_threads(1)
-        return partial(self._run, load_model(self.survey.name))
+        torch.set_num_threads(self.fingerprint.threads)
+        return self._timed(partial(self._run, load_model(self.name)))
 
-    def _run(self, bundle, block: PictureBlock) -> None:
-        images = torch.from_numpy(prepare_block(self.survey.preparation, block).images)
+    def _run(self, bundle: Bundle, block: PictureBlock) -> None:
+        images = torch.from_numpy(prepare_block(self.preparation, block).images)
         with torch.no_grad():
-            for batch in images.split(self.survey.fingerprint.batch):
+            for batch in images.split(self.fingerprint.batch):
                 bundle.net(batch)
 
 
-def pictures_a_second(results: Iterator, block: int, workers: int) -> float:
-    """Time results from where all workers have begun: after the first of each."""
-    marks = [time.perf_counter() for _ in results]
-    return block * (len(marks) - workers) / (marks[-1] - marks[workers - 1])
+def pictures_a_second(
+    work: Callable[[TimedSurvey], Iterator],
+    survey: Survey,
+    workers: int,
+    kind: type[TimedSurvey] = TimedSurvey,
+) -> float:
+    """Time a survey's work: the sum of its workers' own rates, while all of them work."""
+    with TemporaryDirectory() as folder:
+        parts = {field.name: getattr(survey, field.name) for field in fields(Survey)}
+        for _ in work(kind(**parts, marks=Path(folder))):
+            pass
+        files = [file.read_text().split() for file in Path(folder).iterdir()]
+    assert len(files) == workers and {threads for file in files for threads in file[1::2]} == {"1"}
+    times = [[float(mark) for mark in file[::2]] for file in files]
+    begin, end = max(own[0] for own in times), min(own[-1] for own in times)
+    shared = [[mark for mark in own if begin <= mark <= end] for own in times]
+    block = survey.fingerprint.block
+    return sum(block * (len(own) - 1) / (own[-1] - own[0]) for own in shared)
 
 
 def time_survey(data: Path, room: Path, count: int, rounds: int, block: int) -> dict[str, float]:
@@ -70,18 +108,24 @@ def time_survey(data: Path, room: Path, count: int, rounds: int, block: int) -> 
     survey, _ = plan_survey(MODEL, listing, sample=0)
     numbers = range(listing.blocks)
 
-    def here(start: Callable, workers: int) -> Callable[[], float]:
-        return lambda: pictures_a_second(
-            run_here(start, listing.read_blocks(numbers), workers), block, workers
+    def here(workers: int, kind: type[TimedSurvey] = TimedSurvey) -> float:
+        return pictures_a_second(
+            lambda timed: run_here(timed.start, listing.read_blocks(numbers), workers),
+            survey,
+            workers,
+            kind,
         )
 
     def on_ray() -> float:
-        return pictures_a_second(run_on_ray(survey, listing.path, numbers, 2, ""), block, 2)
+        return pictures_a_second(
+            lambda timed: run_on_ray(timed, listing.path, numbers, 2, ""), survey, 2
+        )
 
-    ways = {
-        "plain": here(Plain(survey).start, 1),
-        "one": here(survey.start, 1),
-        "two": here(survey.start, 2),
+    ways: dict[str, Callable[[], float]] = {
+        "plain": lambda: here(1, PlainPasses),
+        "one": lambda: here(1),
+        "two": lambda: here(2),
+        "two plain": lambda: here(2, PlainPasses),
         "ray": on_ray,
     }
     found = [{name: way() for name, way in ways.items()} for _ in range(rounds)]
@@ -90,7 +134,7 @@ def time_survey(data: Path, room: Path, count: int, rounds: int, block: int) -> 
 
 def peak_memory(data: Path, count: int) -> float:
     """Survey so many pictures with the smallest checkpoint in this process; its peak in MiB."""
-    with tempfile.TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder:
         out = Path(folder)
         entries = list_pictures(data / "train", out / "unpacked")
         write_listing(islice(entries, count), out / LISTING, BLOCK)
@@ -125,7 +169,7 @@ def time_base_model(room: Path, count: int) -> float:
     listing = Listing(room / "base.parquet")
     survey, _ = plan_survey(str(room / "base.safetensors"), listing, sample=0)
     blocks = listing.read_blocks(range(listing.blocks))
-    return pictures_a_second(run_here(survey.start, blocks, 1), 16, 1)
+    return pictures_a_second(lambda timed: run_here(timed.start, blocks, 1), survey, 1)
 
 
 def cost_table(rate: float, efficiency: float, price: float, pictures: int = IMAGENET) -> str:
@@ -165,12 +209,13 @@ def main() -> None:
         print(peak_memory(options.data, options.peak))
         return
     print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    with tempfile.TemporaryDirectory() as room:
+    with TemporaryDirectory() as room:
         found = time_survey(options.data, Path(room), options.pictures, options.rounds, 16)
         base = time_base_model(Path(room), 96)
     scaling = found["two"] / found["one"]
     for name, label in (
         ("plain", "plain forward passes, decoding included"),
+        ("two plain", "plain forward passes in two processes"),
         ("one", "survey, one process"),
         ("two", "survey, two processes"),
         ("ray", "survey on Ray, two actors"),
@@ -178,6 +223,8 @@ def main() -> None:
         print(f"{label:<42}{found[name]:8.2f} pictures a second")
     print(f"{'survey to plain':<42}{found['one'] / found['plain']:8.2f}")
     print(f"{'two processes to one':<42}{scaling:8.2f}")
+    free = found["two plain"] / found["plain"]
+    print(f"{'two processes to one, plain passes':<42}{free:8.2f}")
     print(f"{'Ray with two actors to one process':<42}{found['ray'] / found['one']:8.2f}")
     print(f"load after timing: {os.getloadavg()[0]:.1f}")
     few, many = (peak_memory_elsewhere(options.data, count) for count in (1_000, 60_000))
