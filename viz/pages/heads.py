@@ -127,7 +127,11 @@ def _choose_measure(prefix: tuple[str, ...]) -> tuple[str, str]:
         )
     with right:
         st.segmented_control(
-            "Averaged over", [THIS, SAMPLES, OWN, SURVEY], key=Heads.scope.name, required=True
+            "Averaged over",
+            [THIS, SAMPLES, OWN, SURVEY],
+            key=Heads.scope.name,
+            required=True,
+            wrap=True,
         )
     return Heads.scope.get(), measure
 
