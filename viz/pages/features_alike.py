@@ -19,6 +19,7 @@ from viz.components.features_payload import FeaturesHeader, Painted, features_pa
 from viz.pages import features_computed as computed
 from viz.pages.features_computed import Asked
 from viz.pages.shared.browser import change_view
+from viz.pages.shared.html_file import offer_alike
 from viz.pages.shared.photos import framed_photo, grant_photo
 from viz.pages.shared.picture import OWN, Picture, picture_named, samples_beside
 from viz.pages.shared.session import Session
@@ -212,6 +213,9 @@ def _mount(session: Session, asked: Asked, header: FeaturesHeader, painted: list
         on_lacking=lambda: Features.sent.set(""),
         key=Features.component.name,
     )
+    if header.mode == "similarity":
+        jpegs = [framed_photo(session.bundle, shown) for shown in asked.pictures]
+        offer_alike(asked.vectors().numpy(), jpegs, header)
 
 
 def _take_query() -> None:

@@ -1,5 +1,7 @@
 """What if: what happens without this head, without this patch?"""
 
+from typing import Any
+
 import numpy as np
 import streamlit as st
 
@@ -8,6 +10,7 @@ from viz.pages import what_if_parts as parts
 from viz.pages import what_if_words as words
 from viz.pages.shared.attention_texts import why_off
 from viz.pages.shared.browser import browser_pass, write_address
+from viz.pages.shared.html_file import offer_experiment
 from viz.pages.shared.recorded_images import ShownImage
 from viz.pages.shared.session import Session, begin_page, chosen_layers, session_url_params
 from viz.pages.shared.state import WhatIf
@@ -17,6 +20,7 @@ from viz.pages.what_if_answers import Subject, Tried, draw_at_random, subject_of
 from viz.pages.what_if_captioner import show_caption_trials
 from viz.pages.what_if_experiment import Experiment
 from viz.pages.what_if_source import AnswerSource, try_in_words, write_question
+from viz.standalone.views import AnswerChange
 
 QUESTION = "What happens without this head, without this patch?"
 LEAD = (
@@ -89,8 +93,18 @@ def _show_experiment(session: Session) -> None:
     with chance:
         if tried is not None and not now.is_empty:
             _show_control(subject, now, before, tried)
+            _offer_file(session, subject, now, answer)
     with scans:
         parts.run_scans(subject, now.hide)
+
+
+def _offer_file(
+    session: Session, subject: Subject, now: Experiment, answer: dict[str, Any]
+) -> None:
+    """Show the button for the file, where the maps before and after have the same tokens."""
+    if not (now.hide == "remove" and now.hidden):
+        both = AnswerChange(answer["words"], answer["classes"])
+        offer_experiment(session, lambda: subject.change(now), both, now.hidden)
 
 
 def _show_sheet(

@@ -3,20 +3,26 @@
 import base64
 import re
 import zlib
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import streamlit as st
+import torch
 from streamlit.testing.v1 import AppTest
 
 from model.captioning.caption import CaptionBundle
 from model.datasets import samples
+from model.intervention import intervene
+from model.recording.recorder import AttentionRecorder
 from tests.viz.pages.test_export import session_of
 from viz.components.payload import unpack
 from viz.pages.shared import html_file, open_models
 from viz.pages.shared.view import CaptionView
 from viz.standalone.figure import LARGEST
+from viz.standalone.views import AnswerChange
 
 APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
 
@@ -80,6 +86,8 @@ def test_what_is_too_large_cannot_be_pressed_and_says_what_to_do(offered):
     [
         ("attribution", {"model": "cifar10-plain"}),
         ("captions", {"captioner": "scenes-captioner"}),
+        ("features", {"model": "cifar10-plain"}),
+        ("what_if", {"model": "cifar10-plain", "off": "2.1"}),
         ("compare", {"model": "cifar10-plain", "method": "attention", "b_method": "attention"}),
     ],
 )
@@ -90,3 +98,22 @@ def test_the_pages_have_the_button(page, link):
     assert not app.exception
     labels = [button.proto.label for button in app.get("download_button")]
     assert sum("one HTML file" in label for label in labels) == 1
+
+
+def test_an_experiments_file_has_the_maps_before_and_after(offered):
+    session = session_of("cs231n-cifar10", layer=2, head=1, query=5)
+    net = session.bundle.net
+    answer = AnswerChange("less sure", [("cat", 0.6, 0.4)])
+    off = {0: [0, 1, 2, 3]}
+    change = partial(intervene, net, heads_off=off)
+    with patch.object(html_file, "chosen_layers", return_value=None):
+        html_file.offer_experiment(session, change, answer, [3])
+    packed = blocks(offered["data"]())
+    header, _ = unpack(packed["part0"])
+    assert header["classes"] == [["cat", 0.6, 0.4]]
+    panes = unpack(packed["part1"])[0]["panes"]
+    with torch.no_grad(), change(), AttentionRecorder(net) as recorder:
+        net(session.bundle.prepare(session.picture.image))
+    _, arrays = unpack(packed[f"{panes[1]['source']}/layer/5"])
+    query = recorder.records[5].query[0].half().numpy()
+    np.testing.assert_array_equal(arrays["query"].reshape(query.shape), query)

@@ -1,18 +1,21 @@
 """The button that saves what a page shows as one HTML file, which opens offline."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 import streamlit as st
 
 from model.captioning.caption import Caption
+from model.recorded_image import record_image
 from viz.components.draw_style import DrawStyle
+from viz.components.features_payload import FeaturesHeader
 from viz.components.payload import photo_bytes
 from viz.components.row_payload import Cell
 from viz.notebook.layers import layer_bytes, pack_recorded
 from viz.pages.shared import open_models
 from viz.pages.shared.recorded_images import ShownImage
-from viz.pages.shared.session import Session
+from viz.pages.shared.session import Session, chosen_layers
 from viz.pages.shared.view import CaptionView
 from viz.server import queue
 from viz.server.queue import Cost
@@ -20,11 +23,14 @@ from viz.standalone import Figure
 from viz.standalone.figure import LARGEST
 from viz.standalone.file import write_page
 from viz.standalone.views import (
+    AnswerChange,
     Start,
     attribution_figure,
     caption_figure,
     compare_figure,
     explore_figure,
+    features_figure,
+    what_if_figure,
 )
 
 HELP = "It opens in a browser without a network, and follows the mouse as this page does."
@@ -135,3 +141,56 @@ def offer_maps(
 
     maps = sum(found.nbytes for cell in cells for found in cell.maps)
     offer_html(make, len(photo) + maps, "saccade-attribution")
+
+
+def offer_alike(vectors: np.ndarray, photos: Sequence[bytes], header: FeaturesHeader) -> None:
+    """Show the button for patches that are alike.
+
+    Args:
+        vectors: (photos, N, D) of all tokens.
+        photos: JPEG of what the model saw.
+        header: what the page shows of them.
+    """
+
+    def make() -> Figure:
+        return features_figure(
+            list(vectors),
+            photos,
+            header.titles,
+            header.grid,
+            "Patches that are alike",
+            (),
+            header.prefix,
+            header.query,
+            header.style,
+        )
+
+    offer_html(make, 2 * vectors.size + sum(map(len, photos)), "saccade-features")
+
+
+def offer_experiment(
+    session: Session,
+    change: Callable[[], AbstractContextManager[object]],
+    answer: AnswerChange,
+    hidden: Sequence[int],
+) -> None:
+    """Show the button for a finished experiment: the answers, and the maps before and after.
+
+    Args:
+        session: the page's.
+        change: makes the intervention.
+        answer: both answers.
+        hidden: the patches that are hidden.
+    """
+    bundle, before, view = session.bundle, session.recorded, session.view
+    layers = chosen_layers(bundle.name)
+    title, image = open_models.model_title(bundle.name), session.picture.image
+    start = Start(view.layer, view.head, view.query, True, view.style)
+
+    def make() -> Figure:
+        with change():
+            after = record_image(bundle, image, layers)
+        sides = pack_recorded(before, title), pack_recorded(after, title)
+        return what_if_figure(*sides, answer, hidden, start, f"What if? {title}")
+
+    offer_html(make, 2 * sum(map(layer_bytes, before.records)), "saccade-what-if")
