@@ -71,6 +71,8 @@ def arrives_at(page, word: int) -> bool:
 
 def type_caption(page, text: str) -> None:
     box = page.get_by_label("Your own caption")
+    if not box.is_visible():
+        page.get_by_text("a caption of your own").click()
     box.fill(text)
     box.press("Enter")
 

@@ -13,6 +13,7 @@ from viz.components.draw_style import DrawStyle
 from viz.pages.attribution_maps import Target, probabilities
 from viz.pages.shared import address, open_models, picture, scene
 from viz.pages.shared.captions_written import Question, caption_of, first_telling
+from viz.pages.shared.choices_row import begin_row
 from viz.pages.shared.explained import show_heading
 from viz.pages.shared.photos import framed_photo
 from viz.pages.shared.picture import Picture
@@ -81,19 +82,20 @@ def choose_case() -> Case:
     notes = begin_session(also=open_models.captioners_of_photos())
     scene.begin_scene(url_params if asked else {})
     show_heading(QUESTION, LEAD)
-    what, which, own = st.columns([4, 3, 4], gap="medium")
-    with which:
+    row = begin_row()
+    with row.model:
         bundle = open_or_replace(_choose_model())
     if isinstance(bundle, CaptionBundle):
-        with what:
+        with row.subject:
             draws = scene.choose_subject(bundle, Attribution.explained)
         if draws:
-            with own:
+            with row.photo:
                 shown, drawn = scene.choose_scene()
+            scene.show_what_was_drawn(drawn)
             return _word_case(bundle, shown, drawn, url_params, notes)
-    with what:
+    with row.photo:
         picture.show_sample_choice(bundle)
-    with own:
+    with row.upload:
         picture.show_upload()
     shown = picture.chosen_picture()
     if isinstance(bundle, CaptionBundle):
@@ -147,6 +149,7 @@ def _choose_model() -> str:
         key=Shared.model_choice.name,
         format_func=open_models.model_title,
         on_change=_take_model,
+        label_visibility="collapsed",
     )
 
 

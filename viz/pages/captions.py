@@ -15,10 +15,12 @@ from model.datasets import scenes
 from viz.components import mounts
 from viz.components.caption_payload import MEMORY_OF_ONE, SURE, Objects, caption_payload
 from viz.pages import captions_card
-from viz.pages.shared import address, browser, captioner_choice, open_models, picture, scene
+from viz.pages.shared import address, browser, captioner_choice, open_models, scene
 from viz.pages.shared.attention_texts import why_cross_attention
 from viz.pages.shared.browser import write_address
+from viz.pages.shared.captioned_picture import choose_picture, show_captioner_choice
 from viz.pages.shared.captions_written import Question, caption_of, first_telling
+from viz.pages.shared.choices_row import begin_row
 from viz.pages.shared.explained import show_heading
 from viz.pages.shared.html_file import offer_caption
 from viz.pages.shared.photos import framed_photo, grant_photo
@@ -33,6 +35,7 @@ from viz.pictures.caption_strip import animation, strip
 
 BY_CHANCE = 0
 DECODING = {1: "Greedy", 3: "Beam 3", 5: "Beam 5", BY_CHANCE: "Sampling"}
+HOW = "Decoding, and a caption of your own"
 DECODING_HELP = (
     "Greedy takes the likeliest word at each step. A beam keeps the 3 or 5 likeliest beginnings, "
     "and takes the caption with the highest log-probability ÷ words^0.7; without this division the "
@@ -155,38 +158,35 @@ def _choose_captioner_and_picture(
     names: Sequence[str],
 ) -> tuple[CaptionBundle, Picture, scenes.Scene | None]:
     """Show the choices; return the captioner, the picture, and the scene if it is one."""
-    what, how = st.columns([5, 6], gap="large")
-    with how:
-        name_column, decoding_column = st.columns([4, 6], gap="small")
-        with name_column:
-            name = st.selectbox(
-                "Captioner",
-                names,
-                key=Captions.captioner.name,
-                format_func=open_models.model_title,
-                persist_state="session",
-            )
-        with decoding_column:
-            beams = st.segmented_control(
-                "Decoding",
-                list(DECODING),
-                key=Captions.beams.name,
-                required=True,
-                format_func=DECODING.__getitem__,
-                help=DECODING_HELP,
-                wrap=True,
-                persist_state="session",
-            )
+    row = begin_row()
+    with row.model:
+        name = show_captioner_choice(names, Captions.captioner.name)
+    bundle = _open_captioner(name)
+    shown, drawn = choose_picture(row, bundle, Captions.captioner)
+    if Captions.typed.get() or Captions.given.get():
+        row.end.button("Clear", on_click=_start_again, help="Back to the model's own caption")
+    changed = Captions.beams.get() != Captions.beams.default or bool(Captions.typed.get())
+    with st.expander(HOW, expanded=changed), st.container(horizontal=True, gap="large"):
+        _show_decoding()
+        with st.container():
+            _show_typing()
+    return bundle, shown, drawn
+
+
+def _show_decoding() -> None:
+    with st.container(width="content"):
+        beams = st.segmented_control(
+            "Decoding",
+            list(DECODING),
+            key=Captions.beams.name,
+            required=True,
+            format_func=DECODING.__getitem__,
+            help=DECODING_HELP,
+            wrap=True,
+            persist_state="session",
+        )
         if beams == BY_CHANCE:
             _show_chance()
-        _show_typing()
-    bundle = _open_captioner(name)
-    with what:
-        if scene.choose_subject(bundle, Captions.captioner):
-            return bundle, *scene.choose_scene()
-        picture.show_sample_choice(bundle)
-        picture.show_upload()
-        return bundle, picture.chosen_picture(), None
 
 
 def _open_captioner(name: str) -> CaptionBundle:
@@ -218,20 +218,13 @@ def _draw_again() -> None:
 
 
 def _show_typing() -> None:
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.text_input(
-            "Your own caption",
-            key=Captions.typed.name,
-            placeholder="Type one: what does the model think of it?",
-            on_change=_drop_changes,
-            persist_state="session",
-        )
-        st.button(
-            "Clear",
-            on_click=_start_again,
-            disabled=not (Captions.typed.get() or Captions.given.get()),
-            help="Back to the model's own caption",
-        )
+    st.text_input(
+        "Your own caption",
+        key=Captions.typed.name,
+        placeholder="Type one: what does the model think of it?",
+        on_change=_drop_changes,
+        persist_state="session",
+    )
 
 
 def _drop_changes() -> None:

@@ -1,10 +1,14 @@
 """The choice of a captioner and of the picture that it describes, on pages that look into both."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from model import zoo
 from model.captioning.caption import CaptionBundle
+from model.datasets import scenes
 from viz.pages.shared import open_models, picture, scene
+from viz.pages.shared.choices_row import ChoicesRow, begin_row
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.state import Setting
 from viz.pages.shared.text import plain
@@ -19,23 +23,42 @@ def choose_captioner_and_picture(
         names: the captioners that are open.
         captioner: the page's setting that holds the chosen one.
     """
-    what, who = st.columns([5, 4], gap="large")
-    with who:
-        name = st.selectbox(
-            "Captioner",
-            names,
-            key=captioner.name,
-            format_func=open_models.model_title,
-            persist_state="session",
-        )
+    row = begin_row()
+    with row.model:
+        name = show_captioner_choice(names, captioner.name)
     try:
         bundle = open_models.open_captioner(name)
     except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
         st.error(plain(str(problem)), icon=":material/error:")
         st.stop()
-    with what:
-        if scene.choose_subject(bundle, captioner):
-            return bundle, scene.choose_scene()[0]
+    return bundle, choose_picture(row, bundle, captioner)[0]
+
+
+def show_captioner_choice(names: Sequence[str], key: str) -> str:
+    """Show the field in which a captioner is chosen; return its name."""
+    return st.selectbox(
+        "Captioner",
+        names,
+        key=key,
+        format_func=open_models.model_title,
+        label_visibility="collapsed",
+        persist_state="session",
+    )
+
+
+def choose_picture(
+    row: ChoicesRow, bundle: CaptionBundle, captioner: scene.CaptionerKey
+) -> tuple[Picture, scenes.Scene | None]:
+    """Show the choice of scene or photo; return the picture, and the scene if it is one."""
+    with row.subject:
+        draws = scene.choose_subject(bundle, captioner)
+    if draws:
+        with row.photo:
+            shown, drawn = scene.choose_scene()
+        scene.show_what_was_drawn(drawn)
+        return shown, drawn
+    with row.photo:
         picture.show_sample_choice(bundle)
+    with row.upload:
         picture.show_upload()
-        return bundle, picture.chosen_picture()
+    return picture.chosen_picture(), None

@@ -127,6 +127,7 @@ def show_sample_choice(bundle: Bundle | CaptionBundle) -> None:
         required=True,
         wrap=True,
         on_change=_take_sample,
+        label_visibility="collapsed",
         format_func=lambda name: "Your photo" if name == OWN else samples.title(name),
     )
     if chosen != Shared.photo.get():
@@ -165,6 +166,7 @@ def show_upload(paste: bool = False) -> None:
         key=Shared.upload.name,
         type=TYPES,
         on_change=_take_upload,
+        label_visibility="collapsed",
         max_upload_size=MAX_MEGABYTES,
     )
     if upload is not None and upload.file_id != Shared.taken_upload.get():

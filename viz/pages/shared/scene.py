@@ -54,6 +54,7 @@ def choose_subject(bundle: CaptionBundle, captioner: CaptionerKey) -> bool:
         required=True,
         format_func=SUBJECTS.__getitem__,
         on_change=_take_subject,
+        label_visibility="collapsed",
         args=(captioner,),
         persist_state="session",
     )
@@ -69,12 +70,15 @@ def _take_subject(captioner: CaptionerKey) -> None:
 
 def choose_scene() -> tuple[Picture, scenes.Scene]:
     """Return the scene that is chosen now, and show the button for another."""
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.button("New scene", icon=":material/refresh:", type="primary", on_click=_go_to_next)
-        seed = Scene.number.get()
-        scene = scene_of(seed)
-        st.caption(f"Scene {seed}. What was drawn: {scene.caption}.")
+    st.button("New scene", icon=":material/refresh:", type="primary", on_click=_go_to_next)
+    seed = Scene.number.get()
+    scene = scene_of(seed)
     return Picture(f"scene {seed}", scene.image), scene
+
+
+def show_what_was_drawn(scene: scenes.Scene) -> None:
+    """Say what the chosen scene shows."""
+    st.caption(f"Scene {Scene.number.get()}. What was drawn: {scene.caption}.")
 
 
 def find_shown(key: str) -> Picture | None:

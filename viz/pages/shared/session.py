@@ -14,6 +14,7 @@ from model.bundle import Bundle
 from model.errors import NothingRecorded, NothingToShow
 from viz.pages.shared import address, course, open_models, picture
 from viz.pages.shared.browser import change_view, shown_view
+from viz.pages.shared.choices_row import begin_row
 from viz.pages.shared.explained import show_heading
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.recorded_images import ShownImage, recorded_image
@@ -189,6 +190,7 @@ def show_model_choice() -> str:
         key=Shared.model_choice.name,
         format_func=open_models.model_title,
         on_change=_take_model,
+        label_visibility="collapsed",
     )
     if chosen != Shared.model.get():
         _take_model()
@@ -200,13 +202,12 @@ def _take_model() -> None:
 
 
 def _show_choices(paste: bool) -> tuple[Bundle, DeltaGenerator]:
-    """Show the row of choices; return the model, and the place below its choice."""
-    sample_column, model_column, upload_column = st.columns([4, 3, 4], gap="medium")
-    with model_column, st.container(gap=None):
+    """Show the row of choices; return the model, and the place at the end of the row."""
+    row = begin_row()
+    with row.model:
         bundle = open_or_replace(show_model_choice())
-        below_model = st.container()
-    with sample_column:
+    with row.photo:
         picture.show_sample_choice(bundle)
-    with upload_column:
+    with row.upload:
         picture.show_upload(paste)
-    return bundle, below_model
+    return bundle, row.end
