@@ -73,7 +73,7 @@ def write_docs(found: list[Finding]) -> None:
         those = [each for each in found if each.rule == rule and not each.ours]
         pages = sorted({each.page for each in those})
         where = "every page" if len(pages) == len(PAGES) else ", ".join(pages)
-        rows.append(f"| `{rule}` | {those[0].impact} | {those[0].help} | {where} |")
+        rows.append(f"| {rule} | {those[0].impact} | {those[0].help} | {where} |")
     table = "\n".join(["| rule | impact | what it asks | pages |", "|---|---|---|---|", *rows])
     before = DOCS.read_text(encoding="utf-8").partition(_MARK)[0]
     axe = version[1] if version else "of unknown version"
