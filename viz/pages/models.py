@@ -282,6 +282,7 @@ def _show_summary(bundle: zoo.Bundle) -> None:
         st.caption("Its weights are random: nothing was learned, so nothing was measured.")
     models_card.show_figures(bundle.card)
     models_card.show_facts(bundle)
+    models_card.show_pointing(bundle.card)
 
 
 def _show_more(bundle: zoo.Bundle) -> None:

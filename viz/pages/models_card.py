@@ -164,17 +164,15 @@ def show_figures(card: Card) -> None:
         _show_accuracy(metrics, len(card.classes or []))
     if weak := card.weak_at:
         st.markdown(f"**What it is bad at.** {plain(weak)}")
-    if any(name in metrics for name in MAPS):
-        _show_pointing(metrics)
     if rest := {name: value for name, value in metrics.items() if name not in SHOWN_APART}:
         st.table({name.replace("_", " "): _number(value) for name, value in rest.items()})
 
 
 def _show_accuracy(metrics: dict[str, Any], classes: int) -> None:
     with st.container(horizontal=True, gap="medium"):
-        st.metric("Right", f"{metrics['test_accuracy']:.1%}", width="content")
+        st.metric("Accuracy", f"{metrics['test_accuracy']:.1%}", width="content")
         if "top5" in metrics:
-            st.metric("Right in five guesses", f"{metrics['top5']:.1%}", width="content")
+            st.metric("In five guesses", f"{metrics['top5']:.1%}", width="content")
         if "ece" in metrics:
             st.metric("Confidence off by", f"{metrics['ece']:.1%}", help=ECE, width="content")
     pictures = (
@@ -184,7 +182,11 @@ def _show_accuracy(metrics: dict[str, Any], classes: int) -> None:
     st.caption(f"Measured on {pictures} that it was not trained on.{blind}")
 
 
-def _show_pointing(metrics: dict[str, Any]) -> None:
+def show_pointing(card: Card) -> None:
+    """Show how often maps peak on the object; nothing where that was not measured."""
+    metrics = card.metrics
+    if not any(name in metrics for name in MAPS):
+        return
     st.markdown("**Does it look at the object?**")
     bars, held_against = (
         {title: metrics[name] for name, title in names.items() if name in metrics}
