@@ -55,7 +55,7 @@ def offer_html(make: Callable[[], Figure], nbytes: int, name: str) -> None:
         disabled=large,
         help=TOO_LARGE if large else HELP,
         icon=":material/html:",
-        key=f"html_file_{name}",
+        key=Shared.html_file.name,
     )
 
 

@@ -149,6 +149,8 @@ class Shared:
     opened_captioners = Key[Sequence[str]]("opened_caption", ())
     epoch = Setting("epoch", -1.0)
     """A moment of the model's training, in epochs; -1: its end."""
+    html_file = Key("html_file", False)
+    """The button that saves what a page shows as one file."""
     layers = Key[Mapping[str, tuple[int, ...] | None]]("layers", {})
     """Which layers of each model to record, from zero; None for all."""
 
