@@ -16,6 +16,7 @@ from viz.notebook.layers import layer_bytes, pack_recorded
 from viz.pages.shared import open_models
 from viz.pages.shared.recorded_images import ShownImage
 from viz.pages.shared.session import Session, chosen_layers
+from viz.pages.shared.state import Shared
 from viz.pages.shared.view import CaptionView
 from viz.server import queue
 from viz.server.queue import Cost
