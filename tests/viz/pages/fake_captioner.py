@@ -25,6 +25,8 @@ class FakeCaption:
     beams: list[tuple[str, float]] = field(default_factory=list)
     unknown: list[int] = field(default_factory=list)
     note: str = ""
+    frame: None = None  # no picture: nothing is offered as a file
+    layout: None = None
 
     def attention(self, layer=-1, head=None):
         weights = self.cross[layer]

@@ -169,7 +169,7 @@ def test_a_model_of_windows_has_its_pictures_too(monkeypatch):
         assert isinstance(asked["picture"], Image.Image)
 
 
-def test_the_button_offers_three_files():
+def test_the_button_offers_pictures_numbers_and_one_page():
     def script():
         from viz.pages.explore_export import show_export
         from viz.pages.shared.session import begin_page
@@ -182,8 +182,9 @@ def test_the_button_offers_three_files():
     app.run()
     assert not app.exception
     labels = [button.proto.label for button in app.get("download_button")]
-    assert labels == [
+    assert labels[:3] == [
         "This map over the photo (PNG)",
         "Every head of every layer (PNG)",
         "The numbers (NPZ)",
     ]
+    assert labels[3].startswith("Save as one HTML file")
