@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -139,7 +138,16 @@ def peak_memory(data: Path, count: int) -> float:
         entries = list_pictures(data / "train", out / "unpacked")
         write_listing(islice(entries, count), out / LISTING, BLOCK)
         survey_data(SMALLEST, data / "train", out, workers=0)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_of_this_process()
+
+
+def peak_of_this_process() -> float:
+    """Read the peak of this process's own memory in MiB, from Linux.
+
+    `ru_maxrss` would not do: a process inherits the peak of the one that started it.
+    """
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def peak_memory_elsewhere(data: Path, count: int) -> float:

@@ -28,7 +28,7 @@ SCHEMA = pa.schema(
     ]
 )
 DIGEST, BLOCK = b"digest", b"block"
-BLOCKS_TOGETHER = 64
+BLOCKS_TOGETHER = 8
 """Blocks in a row group, which is read at once."""
 
 
@@ -85,11 +85,12 @@ class Listing:
         self.path = file
         self.pictures = self._file.metadata.num_rows
         self.blocks = -(-self.pictures // self.block)
+        self._together = -(-self._file.metadata.row_group(0).num_rows // self.block)
         self._read: tuple[int, list[dict[str, Any]]] = (-1, [])
 
     def read_block(self, number: int) -> PictureBlock:
         """Read where the pictures of one block lie."""
-        group, place = divmod(number, BLOCKS_TOGETHER)
+        group, place = divmod(number, self._together)
         rows = self._read_group(group)[place * self.block : (place + 1) * self.block]
         return PictureBlock(number, number * self.block, [to_entry(row) for row in rows])
 

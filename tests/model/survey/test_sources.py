@@ -166,11 +166,15 @@ def packed_without_last_part(root):
     return root / "train"
 
 
-def test_a_listing_gives_its_blocks_and_pictures_back(tmp_path):
+@pytest.mark.parametrize("together", [1, 8, 64, 500])
+def test_a_listing_gives_its_blocks_and_pictures_back(tmp_path, monkeypatch, together):
+    """Also where it was written with other row groups than now."""
+    monkeypatch.setattr("model.survey.listing.BLOCKS_TOGETHER", together)
     entries = [
         ListedPicture(f"{n}", "f", n, 1, box=(0, 0, n, 1), pixels=(2, 2)) for n in range(1000)
     ]
     write_listing(iter(entries), tmp_path / "listing", 3)
+    monkeypatch.undo()
     listing = Listing(tmp_path / "listing")
     assert (listing.pictures, listing.blocks, listing.block) == (1000, 334, 3)
     found = [entry for block in listing.read_blocks(range(334)) for entry in block.entries]
