@@ -5,7 +5,7 @@
 - In a real browser, from disk and offline: from opening the file to the first map, and from a mouse
   move to the frame that shows the new maps; medians, the files taken in turn.
 - Beside them bertviz's file for a text model of as many tokens, layers and heads, where bertviz is
-  installed. It loads its scripts from the network, so offline it draws nothing.
+  installed; its file is not opened.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.explore import HOVER
 from model import zoo
 from model.datasets import samples
 from tests.browser.conftest import FLAGS, find_browser
@@ -29,18 +30,6 @@ from viz.standalone.views import Recorded, Start, explore_figure
 LAYERS, HEADS, SIDE, DIM = 12, 12, 14, 64
 WORDS = "a brown dog runs through the green grass with a red ball"
 
-HOVER = """
-canvas => {
-    window.hovers = [];
-    canvas.addEventListener("pointermove", (event) => {
-        requestAnimationFrame(() => {
-            const channel = new MessageChannel();
-            channel.port1.onmessage = () => hovers.push(performance.now() - event.timeStamp);
-            channel.port2.postMessage(0);
-        });
-    });
-}
-"""
 DRAWN = """() => {
     const canvas = document.querySelector("[data-kind]")?.shadowRoot?.querySelector("canvas.photo");
     return canvas && canvas.getContext("2d").getImageData(9, 9, 1, 1).data[3] > 0
@@ -159,7 +148,7 @@ def main() -> None:
     if page is None:
         print("bertviz is not installed: its file was left out.")
     else:
-        fetched = "loads scripts from the network" if "https://" in page else ""
+        fetched = "names other sites in its page; not opened" if "https://" in page else ""
         print(f"{'bertviz, as many maps':28}{len(page.encode()) / 1e6:6.2f} MB  {fetched}")
 
 

@@ -37,6 +37,7 @@ class Surveyor:
         self._measure: Callable[[Prepared], SurveyState] = survey.start_measuring()
 
     def __call__(self, row: Row) -> Row:
+        # Only what prepare() wrote, in this same run, is ever read here.
         return {"state": self._measure(pickle.loads(row["prepared"])).to_bytes()}
 
 

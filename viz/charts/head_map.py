@@ -6,8 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from viz.charts.curves import COLORS
-from viz.charts.heatmap import MARGIN
-from viz.charts.scatter import SYMBOLS
+from viz.charts.scatter import SYMBOLS, circle_dot, lay_out_dots
 
 
 def head_map(
@@ -50,21 +49,8 @@ def head_map(
             hovertemplate=f"Layer %{{text}}, head %{{customdata[1]}}<br>{name}<extra></extra>",
         )
     if chosen is not None:
-        figure.add_scatter(
-            x=[places[chosen, 0]],
-            y=[places[chosen, 1]],
-            mode="markers",
-            marker={"size": 20, "symbol": "circle-open", "color": "#8a8f98", "line": {"width": 2}},
-            hoverinfo="skip",
-            showlegend=False,
-        )
-    figure.update_layout(
-        height=height,
-        margin={**MARGIN, "t": 40},
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
-        clickmode="event+select",
-        dragmode=False,
-    )
+        circle_dot(figure, places[chosen, 0], places[chosen, 1])
+    lay_out_dots(figure, height)
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False, scaleanchor="x")
     return figure

@@ -3,6 +3,7 @@
 import numpy as np
 import plotly.graph_objects as go
 
+BARE = {"displayModeBar": False}  # how Streamlit shows a chart: without Plotly's buttons
 MARGIN = {"l": 8, "r": 8, "t": 8, "b": 8}
 
 

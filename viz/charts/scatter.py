@@ -87,22 +87,8 @@ def head_scatter(
             annotation_position="bottom right",
         )
     if chosen is not None and np.isfinite(values[chosen]):
-        figure.add_scatter(
-            x=[chosen[0] + 1 + offsets[chosen[0]][chosen[1]]],
-            y=[float(values[chosen])],
-            mode="markers",
-            marker={"size": 20, "symbol": "circle-open", "color": "#8a8f98", "line": {"width": 2}},
-            hoverinfo="skip",
-            showlegend=False,
-        )
-    figure.update_layout(
-        height=height,
-        margin={**MARGIN, "t": 40},
-        showlegend=True,
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
-        clickmode="event+select",
-        dragmode=False,
-    )
+        circle_dot(figure, chosen[0] + 1 + offsets[chosen[0]][chosen[1]], values[chosen])
+    lay_out_dots(figure, height)
     figure.update_xaxes(
         title="Layer",
         tickvals=list(places),
@@ -113,6 +99,30 @@ def head_scatter(
     )
     figure.update_yaxes(title=y_title, zeroline=False)
     return figure
+
+
+def circle_dot(figure: go.Figure, x: float, y: float) -> None:
+    """Draw a circle around the dot at this place."""
+    figure.add_scatter(
+        x=[float(x)],
+        y=[float(y)],
+        mode="markers",
+        marker={"size": 20, "symbol": "circle-open", "color": "#8a8f98", "line": {"width": 2}},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+
+
+def lay_out_dots(figure: go.Figure, height: int) -> None:
+    """Put the legend above the dots, and let a click choose one."""
+    figure.update_layout(
+        height=height,
+        margin={**MARGIN, "t": 40},
+        showlegend=True,
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
+        clickmode="event+select",
+        dragmode=False,
+    )
 
 
 def _side_by_side(heads: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from model.attribution.registry import METHODS as NAMES
 from model.attribution.registry import why_unsuitable
 from model.bundle import Bundle
 from viz.charts.faithfulness import agreement_table
+from viz.charts.heatmap import BARE
 from viz.components import mounts
 from viz.components.mounts import row
 from viz.components.payload import pack
@@ -31,7 +32,6 @@ from viz.pages.shared.state import Attribution
 from viz.pages.shared.text import plain
 from viz.pages.shared.use_as_b import offer_captioner_as_b
 
-BARE = {"displayModeBar": False}
 TRAINED, UNTRAINED = "trained", "random weights"
 SAME = "same for every class"
 HINT = (

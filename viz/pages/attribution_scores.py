@@ -4,6 +4,7 @@ import numpy as np
 import streamlit as st
 
 from viz.charts.faithfulness import colors_of, score_curves
+from viz.charts.heatmap import BARE
 from viz.pages import attribution_settings as settings
 from viz.pages.attribution_maps import SHARES, Measured, curves_of
 from viz.pages.attribution_object import Place
@@ -12,7 +13,6 @@ from viz.pages.attribution_target import Case
 from viz.pages.shared.figures import draw_once
 from viz.pages.shared.state import Attribution, Setting
 
-BARE = {"displayModeBar": False}
 BACKGROUNDS = {"blurred": "Blurred photo", "zeroed": "Mean colour"}
 SCALES = {"probability": "Probability", "logarithm": "Log-probability"}
 SCALE_HELP = (

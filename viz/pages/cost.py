@@ -8,6 +8,7 @@ from model.analysis.cost import SECONDS, Cost, Timing, cost_of, doubled_configs
 from model.bundle import Bundle
 from model.nets.vit import PRESETS, ViTConfig
 from viz.charts.bars import cost_bars
+from viz.charts.heatmap import BARE
 from viz.pages.cost_measured import measure_variants, timings
 from viz.pages.shared import address, state
 from viz.pages.shared.browser import write_address
@@ -16,7 +17,6 @@ from viz.pages.shared.figures import draw_once
 from viz.pages.shared.session import begin_session, open_or_replace, show_model_choice
 from viz.pages.shared.training_facts import LINES
 
-BARE = {"displayModeBar": False}
 OWN = "This model"
 SIZES = {
     "ViT-Ti/16": replace(PRESETS["vit"], dim=192, heads=3),

@@ -14,7 +14,7 @@ def page() -> None:
     show_heading(
         "What does this word mean?",
         "One sentence for each term, and where to see it. On every page, point at an underlined "
-        "word such as patch, tap it, or reach it with the Tab key.",
+        "word such as patch, tap it, or reach it with Tab.",
     )
     left, right = st.columns(2, gap="large")
     for number, chapter in enumerate(glossary()):

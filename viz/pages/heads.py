@@ -16,6 +16,7 @@ from model.survey.picture_measures import OBJECT
 from model.tokens import TokenLayout
 from viz.charts.scatter import head_scatter
 from viz.pages import heads_survey
+from viz.pages.heads_dots import show_dots
 from viz.pages.heads_measured import (
     Measures,
     measure_photos,
@@ -40,7 +41,6 @@ from viz.pages.shared.view import go_to_layer
 THIS, SAMPLES, OWN, SURVEY = "This photo", "The samples", "Many of yours", "A survey"
 BEST = 3
 NOTICEABLE = 0.05
-BARE = {"displayModeBar": False}
 
 ABOVE_CHANCE = ("neighbours", "row", "column", "cls")
 """The kinds whose score begins where chance ends."""
@@ -196,14 +196,7 @@ def _show_scatter(
         numbers=_layer_numbers(session),
     )
     # A fresh key forgets the last click, so that coming back does not open Explore again.
-    event = st.plotly_chart(
-        figure,
-        key=Heads.dots(Heads.clicks.get()),
-        on_select="rerun",
-        selection_mode="points",
-        config=BARE,
-        alt=title,
-    )
+    clicked = show_dots(figure, Heads.dots(Heads.clicks.get()), title)
     st.caption(f"{sentence} A mark's shape says what its head does most: see below for each kind.")
     if any(record.windows for record in session.recorded.records):
         st.caption(
@@ -212,10 +205,8 @@ def _show_scatter(
         )
     if measure.startswith("distance") and (note := _explain_locality(session)):
         st.caption(note)
-    points = [point for point in event.selection.points if "customdata" in point]
-    if points:
-        layer, head = points[0]["customdata"][:2]
-        _open_in_explore(session, int(layer) - 1, int(head) - 1)
+    if clicked:
+        _open_in_explore(session, *clicked)
 
 
 def _layer_numbers(session: Session) -> list[int]:

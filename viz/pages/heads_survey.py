@@ -11,6 +11,7 @@ from model.tokens import TokenLayout
 from viz.charts.head_map import head_map, place_heads
 from viz.charts.scatter import head_scatter
 from viz.pages import heads_surveys
+from viz.pages.heads_dots import show_dots
 from viz.pages.heads_measures import KIND_NAMES, MEASURES
 from viz.pages.heads_survey_head import show_head
 from viz.pages.heads_surveys import MEGABYTES, OpenSurvey
@@ -19,7 +20,6 @@ from viz.pages.shared.session import Session
 from viz.pages.shared.state import Heads
 from viz.pages.shared.text import plain
 
-BARE = {"displayModeBar": False}
 NOT_MEASURED = dict.fromkeys(
     OBJECT, "This survey's pictures have no boxes around objects, which this measure needs."
 )
@@ -106,13 +106,11 @@ def head_name(survey: OpenSurvey, place: tuple[int, int]) -> str:
     return f"{survey.results.numbers[place[0]] + 1}.{place[1] + 1}"
 
 
-def _take_click(survey: OpenSurvey, event: object) -> None:
+def _take_click(survey: OpenSurvey, clicked: tuple[int, int] | None) -> None:
     """Show the page of the head that was clicked."""
-    points = [point for point in event.selection.points if "customdata" in point]  # type: ignore[attr-defined]
-    if points:
-        layer, head = (int(number) - 1 for number in points[0]["customdata"][:2])
+    if clicked:
         Heads.clicks.set(Heads.clicks.get() + 1)
-        Heads.surveyed.set(head_name(survey, (layer, head)))
+        Heads.surveyed.set(head_name(survey, clicked))
         st.rerun()
 
 
@@ -137,16 +135,9 @@ def _show_scatter(
         numbers=[number + 1 for number in results.numbers],
         spread=results.deviation[measure],
     )
-    event = st.plotly_chart(
-        figure,
-        key=Heads.dots(Heads.clicks.get()),
-        on_select="rerun",
-        selection_mode="points",
-        config=BARE,
-        alt=title,
-    )
+    clicked = show_dots(figure, Heads.dots(Heads.clicks.get()), title)
     st.caption(sentence)
-    _take_click(survey, event)
+    _take_click(survey, clicked)
 
 
 def _show_map(survey: OpenSurvey, place: tuple[int, int]) -> None:
@@ -165,16 +156,10 @@ def _show_map(survey: OpenSurvey, place: tuple[int, int]) -> None:
         [number + 1 for number in results.numbers],
         heads.index(place),
     )
-    event = st.plotly_chart(
-        figure,
-        key=Heads.map_dots(Heads.clicks.get()),
-        on_select="rerun",
-        selection_mode="points",
-        config=BARE,
-        alt="Heads by how alike their maps are",
-    )
+    alt = "Heads by how alike their maps are"
+    clicked = show_dots(figure, Heads.map_dots(Heads.clicks.get()), alt)
     st.caption(
         "The closer two heads lie, the more alike are their maps of the same picture; the number "
         f"is the layer. The plane shows {share:.0%} of how they differ."
     )
-    _take_click(survey, event)
+    _take_click(survey, clicked)

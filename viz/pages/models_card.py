@@ -12,13 +12,13 @@ from model.card import Card, OwnFileCard
 from model.evaluate import confusion
 from viz.charts.bars import share_bars
 from viz.charts.confusion import READABLE, class_bars, class_dots, confusion_grid, full_grid
+from viz.charts.heatmap import BARE
 from viz.pages.shared.figures import draw_once
 from viz.pages.shared.state import Models
 from viz.pages.shared.text import plain
 from viz.pages.shared.training_facts import LINES
 from viz.pages.shared.view import prefix_name
 
-BARE = {"displayModeBar": False}
 ECE = (
     "Expected calibration error: pictures are grouped by how sure the model is of its answer, and "
     "within a group, how sure it is should be how often it is right. This is the mean distance "

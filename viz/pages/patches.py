@@ -8,7 +8,9 @@ from torch import Tensor
 
 from model.bundle import Bundle
 from model.recorded_image import find_centre, find_same_place
+from viz.charts.heatmap import BARE
 from viz.pages.patches_cut import (
+    PATCH,
     CutPhoto,
     PatchPictures,
     cut_photo,
@@ -25,9 +27,7 @@ from viz.pages.shared.picture import Picture
 from viz.pages.shared.session import Session, begin_page, session_url_params
 from viz.pages.shared.state import Patches, read_link
 
-BARE = {"displayModeBar": False}
 WIDTH = 340  # of one of the first pictures on the page
-PATCH = 148  # with its numbers below as high as these
 VALUES = 6
 COMPONENTS_KIND, RAW_KIND = "Principal components", "Raw filters"
 RIGHT = 'rearrange(x, "b c (h p) (w q) -> b (h w) (c p q)", p=p, q=p)'

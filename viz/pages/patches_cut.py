@@ -23,6 +23,8 @@ from viz.server.results import computed_once
 
 SIDE = 400  # pixels of a picture, at least
 STRIP = 1280
+WIDEST = 1460  # Streamlit encodes a wider picture anew in every rerun
+PATCH = 148  # the width at which one patch is shown, with its numbers below as high as these
 MOST_CLICKABLE = 1024  # patches; a chart of more points is slow
 IN_A_LINE = 64
 NAMES_OF_STEP = ("patch_embed", "conv_proj")  # timm's and torchvision's, on the top module
@@ -193,7 +195,7 @@ def patch_pictures(bundle: Bundle, shown: Picture, patch: int, width: int) -> Pa
     in_a_line = min(len(cut.tiles), IN_A_LINE)
     scale = max(1, round(STRIP / (in_a_line * across)))
     return PatchPictures(
-        as_png(enlarge(join(cut.tiles[patch : patch + 1], (1, 1)), 160)),
+        as_png(join(cut.tiles[patch : patch + 1], (1, 1)), PATCH, PATCH),
         as_png(of_grid),
         as_png(mosaic(cut.tiles, in_a_line, scale, marked=patch)),
         clickable(of_grid, grid, width) if 1 < len(cut.tiles) <= MOST_CLICKABLE else None,
@@ -242,8 +244,12 @@ def filter_picture(
     return as_png(picture, 1), len(drawn), share
 
 
-def as_png(picture: Image.Image, side: int = SIDE) -> bytes:
-    """Encode a picture, enlarged to a side of so many pixels at least."""
+def as_png(picture: Image.Image, side: int = SIDE, widest: int = WIDEST) -> bytes:
+    """Encode a picture, enlarged to a side of so many pixels at least, and not wider than asked."""
+    picture = enlarge(picture, side)
+    if picture.width > widest:
+        height = max(1, round(picture.height * widest / picture.width))
+        picture = picture.resize((widest, height), Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    enlarge(picture, side).save(file, "PNG")
+    picture.save(file, "PNG")
     return file.getvalue()

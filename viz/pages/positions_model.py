@@ -14,7 +14,7 @@ from model.features.components import find_components
 from model.nets import mimetic_init
 from model.nets.sinusoids import wave_code
 from model.tokens import TokenLayout
-from viz.charts.heatmap import heatmap
+from viz.charts.heatmap import BARE, heatmap
 from viz.components.mounts import tiles
 from viz.components.tiles_payload import shown_tiles, tiles_payload
 from viz.pages.shared.figures import draw_once
@@ -24,7 +24,6 @@ from viz.pages.shared.state import Positions
 from viz.pages.shared.view import prefix_name
 from viz.pictures.patches import component_colors, enlarge
 
-BARE = {"displayModeBar": False}
 LIKENESSES = ["Cosine", "Dot product"]
 PART = 340  # pixels across; as many side by side as there is room for
 ALSO = {

@@ -19,6 +19,7 @@ from model.analysis.token_order import (
 )
 from model.bundle import Bundle
 from model.recorded_image import layer_maps
+from viz.components.payload import photo_bytes
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Positions
 from viz.pages.shared.text import plain
@@ -54,6 +55,7 @@ CLASSES = 5
 class Answer:
     """The answer of the model, run in one way; ``order``: place i holds patch order[i]."""
 
+    run: tuple[str, int]  # the way, and the seed of the order
     order: Tensor
     logits: Tensor
     maps: np.ndarray  # attention from the chosen token to each place, (heads, rows, columns)
@@ -124,7 +126,7 @@ def _run_model(session: Session, code: PositionCode, way: str, seed: int = 1) ->
     query, first = view.query, len(tokens.prefix)
     if query >= first and tokens == layout:  # the same patch, wherever it is now
         query = first + int((order == query - first).nonzero()[0])
-    return Answer(order, logits, layer_maps(record, tokens, query))
+    return Answer((way, seed), order, logits, layer_maps(record, tokens, query))
 
 
 def _show_answer(
@@ -132,25 +134,40 @@ def _show_answer(
 ) -> None:
     bundle, view = session.bundle, session.view
     st.subheader(title)
-    grid = bundle.tokens.grid
-    photo = _patches_in_order(session.recorded.frame, grid, answer.order)
-    if isinstance(view.head, int):
-        shown, head = answer.maps[view.head], f"head {view.head + 1}"
-    else:
-        shown, head = answer.maps.mean(0), "the mean of the heads"
-    picture = overlay(photo, shown, view.colors, 0.75)
+    photo, attention = _draw_answer(session, answer)
     left, right = st.columns(2)
     with left:
-        st.image(photo, output_format="JPEG", width="stretch", alt=f"The patches: {title}")
+        st.image(photo, width="stretch", alt=f"The patches: {title}")
     with right:
-        st.image(picture, output_format="JPEG", width="stretch", alt=f"Attention: {title}")
+        st.image(attention, width="stretch", alt=f"Attention: {title}")
     tokens = session.recorded.layers[view.layer].tokens
     own = token_name(view.query, tokens)
     same = "patch" if tokens == bundle.tokens else "place"  # windows of a coarser grid stay
+    head = f"head {view.head + 1}" if isinstance(view.head, int) else "the mean of the heads"
     place = "" if view.query < len(tokens.prefix) else f" (the same {same} in both pictures)"
     number = session.recorded.numbers[view.layer] + 1
     st.caption(f"Right: attention from {own}{place}, layer {number}, {head}.")
     _show_classes(bundle, answer, before)
+
+
+@computed_once(
+    "other order drawn",
+    key=lambda session, answer: (
+        session.recorded.key,
+        session.view.layer,
+        session.view.query,
+        session.view.head,
+        session.view.colors,
+        answer.run,
+    ),
+    size=lambda drawn: sum(map(len, drawn)),
+)
+def _draw_answer(session: Session, answer: Answer) -> tuple[bytes, bytes]:
+    """Draw the patches in their order, and attention over them, as JPEG."""
+    view = session.view
+    photo = _patches_in_order(session.recorded.frame, session.bundle.tokens.grid, answer.order)
+    shown = answer.maps[view.head] if isinstance(view.head, int) else answer.maps.mean(0)
+    return photo_bytes(photo), photo_bytes(overlay(photo, shown, view.colors, 0.75))
 
 
 def _patches_in_order(frame: Image.Image, grid: tuple[int, int], order: Tensor) -> Image.Image:

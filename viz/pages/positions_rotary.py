@@ -9,12 +9,11 @@ from model.analysis.position_codes import find_position_code
 from model.analysis.rotary_codes import grid_angles, rotary_score
 from model.nets.sinusoids import angles, frequencies
 from viz.charts.curves import curves
-from viz.charts.heatmap import heatmap
+from viz.charts.heatmap import BARE, heatmap
 from viz.pages.shared.figures import draw_once
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Positions
 
-BARE = {"displayModeBar": False}
 BASES = [10.0, 100.0, 1000.0, 10000.0]
 WIDTHS = [8, 16, 32, 64, 128]
 LENGTH = 64

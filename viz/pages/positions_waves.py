@@ -10,7 +10,7 @@ from torch import Tensor
 from model.analysis.position_codes import code_similarity
 from model.nets.sinusoids import angles, frequencies, wave_code, wave_code_2d
 from viz.charts.curves import curves
-from viz.charts.heatmap import heatmap
+from viz.charts.heatmap import BARE, heatmap
 from viz.pages.shared.figures import draw_once
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Positions
@@ -249,6 +249,3 @@ def _show_neighbours(title: str, make: Callable[[], Tensor], grid: tuple[int, in
     parts += [f"the patch below it {below:.2f}"] if below is not None else []
     if parts:
         st.caption(f"Cosine of the marked patch with {', with '.join(parts)}.")
-
-
-BARE = {"displayModeBar": False}

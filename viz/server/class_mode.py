@@ -88,7 +88,7 @@ def read_mode(environment: Mapping[str, str], file: Path = FILE) -> Mode:
     >>> read_mode({"SACCADE_MODE": "class"}, Path("absent.toml")).hubs
     False
     """
-    name = environment.get("SACCADE_MODE", "laptop")
+    name = environment.get("SACCADE_MODE") or "laptop"
     known = get_args(ModeName)
     if name not in known:
         raise ValueError(f"SACCADE_MODE is {name!r}; it can be {' or '.join(known)}.")

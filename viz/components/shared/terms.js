@@ -3,6 +3,7 @@
 import { element } from "./controls.js";
 import { inlineText } from "./inline_text.js";
 
+const WORD_JOINER = "\u2060"; // no line ends between a term and the full stop behind it
 const EDGE = 8; // pixels between a meaning and the edge of the screen
 
 // The nodes of a text. `parts` are texts, and [words, name, meaning] of each term.
@@ -28,7 +29,7 @@ function explainedTerm(component, [words, name, sentence]) {
   component.on(button, "focus", show);
   component.on(button, "blur", hide);
   component.on(button, "click", show);
-  return [button, meaning];
+  return [button, WORD_JOINER, meaning];
 }
 
 // Below the term, or above it where there is no room below; never over the edge of the screen.
