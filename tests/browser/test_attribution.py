@@ -145,6 +145,7 @@ def test_a_box_is_drawn_into_every_map(open_attribution):
     assert re.match(r"(hit|miss), IoU|zero", page.locator(".cell .value").first.inner_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1440, 800])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_cut_off_in_any_light(open_attribution, width, scheme):

@@ -307,6 +307,7 @@ def test_the_view_is_still_there_after_a_visit_to_another_page(open_captions):
     assert pixels(page) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_cut_off_in_any_light(open_captions, scheme):
     page = open_captions(scheme=scheme)

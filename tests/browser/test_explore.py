@@ -312,6 +312,7 @@ def test_a_file_that_is_no_picture_leaves_the_photo(open_page, tmp_path):
     assert pixels(page) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1440, 800])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_cut_off_in_any_light(open_page, width, scheme):

@@ -306,6 +306,7 @@ def test_words_look_at_the_photo(open_inside):
     assert page.locator(".inside .who").inner_text().startswith("Orange asks, row")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 1366, 820, 390])
 def test_nothing_is_cut_off(open_inside, width, scheme):

@@ -107,6 +107,7 @@ def test_cost_is_measured_when_asked(open_at):
     page.get_by_text("Milliseconds").wait_for()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (800, "dark")])
 def test_nothing_is_cut_off(open_at, name, width, scheme):

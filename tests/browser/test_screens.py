@@ -68,11 +68,13 @@ def test_the_map_comes_within_the_first_screen(phone, server, address):
 @pytest.mark.parametrize("width", [1366, 1440])
 def test_photo_model_and_upload_take_one_line(visit, width):
     page = visit("", width=width)
-    page.get_by_role("heading", level=1).wait_for()
-    wait_until_idle(page)
-    boxes = [
-        page.locator(f'[data-testid="{name}"]').first.bounding_box()
-        for name in ("stButtonGroup", "stSelectbox", "stFileUploader")
-    ]
-    middles = [box["y"] + box["height"] / 2 for box in boxes]
-    assert max(middles) - min(middles) < 8
+    page.wait_for_function(
+        """() => {
+            const parts = ["stButtonGroup", "stSelectbox", "stFileUploader"];
+            const boxes = parts.map((part) =>
+                document.querySelector(`[data-testid=${part}]`)?.getBoundingClientRect());
+            if (!boxes.every(Boolean)) return false;
+            const middles = boxes.map((box) => (box.top + box.bottom) / 2);
+            return Math.max(...middles) - Math.min(...middles) < 8;
+        }"""
+    )

@@ -22,7 +22,7 @@ pytestmark = [
 KINDS = ("vit-gpt2", "blip")
 PHOTOS = ("coffee", "chelsea", "rocket")
 BOTH = pytest.mark.parametrize("kind", KINDS)
-WIDTHS = pytest.mark.parametrize("beams", [1, 3])
+WIDTHS = pytest.mark.parametrize("beams", [1, pytest.param(3, marks=pytest.mark.slow)])
 
 
 @pytest.fixture

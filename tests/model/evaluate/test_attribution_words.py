@@ -54,6 +54,7 @@ def run(file, *more: str) -> list[str]:
     return ["attribution", str(file), "--out", str(file.parent / "scores.jsonl"), *more]
 
 
+@pytest.mark.slow
 def test_it_goes_on_where_it_was_stopped(file, capsys):
     assert main(run(file, "--limit", "1")) == 0
     first = (file.parent / "scores.jsonl").read_text().splitlines()

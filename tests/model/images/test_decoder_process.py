@@ -25,6 +25,10 @@ def avif(image: Image.Image, **options) -> bytes:
     return encoded(image, "AVIF", quality=90, **options)
 
 
+# Each of these takes seconds, and the process is the same for both.
+LARGE = pytest.mark.parametrize("write", [pytest.param(heic, marks=pytest.mark.slow), avif])
+
+
 @pytest.mark.parametrize("write", [heic, avif])
 def test_it_is_the_picture(write):
     image = smooth(64, 48)
@@ -77,14 +81,14 @@ def test_a_large_claim_is_refused_by_its_header():
         open_image(data)
 
 
-@pytest.mark.parametrize("write", [heic, avif])
+@LARGE
 def test_the_process_is_ended_when_its_time_is_over(write, monkeypatch):
     monkeypatch.setattr(decoder_process, "MAX_SECONDS", 0.001)
     with pytest.raises(ImageRejected, match="too long"):
         open_image(write(smooth(900, 900)))
 
 
-@pytest.mark.parametrize("write", [heic, avif])
+@LARGE
 def test_the_process_gets_no_more_memory_than_its_share(write, monkeypatch, tmp_path):
     program = decoder_process._PROGRAM.read_text(encoding="utf-8")
     small = tmp_path / "program.py"

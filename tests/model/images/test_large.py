@@ -125,6 +125,7 @@ def test_a_tiff_in_one_large_piece_is_told_what_to_do(monkeypatch):
         open_image(data)
 
 
+@pytest.mark.slow
 def test_memory_stays_bounded_for_the_largest_tiff(tmp_path):
     """213 megapixels would be 640 MB as RGB; decoded part by part they take a fraction."""
     path = tmp_path / "large.tif"

@@ -21,6 +21,7 @@ def run(program: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_torchvision_and_a_transform_import_in_a_fresh_process():
     out = run(
         "from model.nets.torchvision_cpu import ensure_operators\n"

@@ -18,6 +18,7 @@ def run(program):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it reads Linux's /proc")
+@pytest.mark.slow
 def test_the_peak_of_whoever_started_a_process_is_not_its_own():
     alone, started = float(run(READ)), float(run(f"{BIG}; {START}").strip().strip("b'n\\"))
     assert started == pytest.approx(alone, rel=0.1)

@@ -99,7 +99,9 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("batch", [1, 3, 4])
+@pytest.mark.parametrize(
+    "batch", [pytest.param(1, marks=pytest.mark.slow), 3, pytest.param(4, marks=pytest.mark.slow)]
+)
 def test_killed_and_resumed_ends_as_if_never_killed(tmp_path, monkeypatch, batch):
     """Killed at that batch: in the first epoch of two a batch each, or as the encoder thaws."""
     r = small("scenes-captioner", "epochs=3", "frozen=1", "batch=32")
