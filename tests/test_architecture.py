@@ -30,7 +30,7 @@ MEASURED = LOOKED_INTO | {"model.survey", "model.evaluate"}
 MODEL = MEASURED | {"model", "model.snapshots", "model.training"}
 DRAWN = {"viz.charts", "viz.pictures"}
 MOUNTED = DRAWN | {"viz.components"}
-CARRIED = MOUNTED | {"viz.standalone", "viz.notebook"}
+CARRIED = MOUNTED | {"viz.standalone", "viz.notebook", "viz.export"}
 SERVED = CARRIED | {"viz.server"}
 
 ARROWS: dict[str, set[str]] = {
@@ -64,6 +64,7 @@ ARROWS: dict[str, set[str]] = {
     "viz.pictures": set(),
     "viz.components": DRAWN,
     "viz.standalone": MOUNTED,
+    "viz.export": MODEL | MOUNTED,
     "viz.notebook": MODEL | CARRIED,
     "viz.server": MODEL | CARRIED,
     "viz.lessons": DRAWN,

@@ -25,8 +25,9 @@ from viz.pages.attribution_texts import CAN_TELL, SAME_FOR_EVERY_CLASS
 from viz.pages.shared import open_models
 from viz.pages.shared.browser import write_address
 from viz.pages.shared.figures import draw_once
-from viz.pages.shared.html_file import offer_maps
+from viz.pages.shared.html_file import maps_file
 from viz.pages.shared.photos import grant_photo
+from viz.pages.shared.saving import Saved, show_save
 from viz.pages.shared.session import offer_session_as_b
 from viz.pages.shared.state import Attribution
 from viz.pages.shared.text import plain
@@ -149,7 +150,8 @@ def _show_row(
         box=marked.box if marked else None,
     )
     row(payload, on_choose=_take_method, key=Attribution.row.name)
-    offer_maps(cells, case.photo, grid, case.style, (TRAINED, UNTRAINED) if other else ("",))
+    variants = (TRAINED, UNTRAINED) if other else ("",)
+    show_save(lambda: Saved(html=maps_file(cells, case.photo, grid, case.style, variants)))
 
 
 def _cell_note(found: np.ndarray | str, marked: Place | None, same: bool) -> str:

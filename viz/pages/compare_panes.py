@@ -14,6 +14,7 @@ from model.datasets import samples
 from model.errors import NothingRecorded, NothingToShow
 from model.recorded_image import Layer
 from viz.components.compare_payload import PaneHeader
+from viz.export.names import prefix_name
 from viz.pages.attribution_maps import map_of, probabilities
 from viz.pages.attribution_texts import METHODS
 from viz.pages.shared import course, model_variants, open_models
@@ -25,7 +26,7 @@ from viz.pages.shared.recorded_answers import RecordedSource
 from viz.pages.shared.recorded_images import ALL_ROWS, ShownImage, recorded_image
 from viz.pages.shared.session import Session, chosen_layers
 from viz.pages.shared.state import Compare, Key, Setting, Shared, read_link
-from viz.pages.shared.view import go_to_layer, prefix_name
+from viz.pages.shared.view import go_to_layer
 from viz.server.first_action import browser_brought
 
 RECORDED = ("attention", "rollout")

@@ -16,16 +16,17 @@ from model.features.patch_vectors import PARTS
 from viz.components import mounts
 from viz.components.draw_style import DrawStyle
 from viz.components.features_payload import FeaturesHeader, Painted, features_payload
+from viz.export.names import prefix_name
 from viz.pages import features_computed as computed
 from viz.pages.features_computed import Asked
 from viz.pages.shared.browser import change_view
-from viz.pages.shared.html_file import offer_alike
+from viz.pages.shared.html_file import alike_file
 from viz.pages.shared.photos import framed_photo, grant_photo
 from viz.pages.shared.picture import OWN, Picture, picture_named, samples_beside
+from viz.pages.shared.saving import Saved, show_save
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Attribution, Features, Shared
 from viz.pages.shared.text import plain
-from viz.pages.shared.view import prefix_name
 from viz.pictures import feature_paint
 
 MOST_GROUPS = len(feature_paint.GROUP_COLORS)
@@ -213,9 +214,15 @@ def _mount(session: Session, asked: Asked, header: FeaturesHeader, painted: list
         on_lacking=lambda: Features.sent.set(""),
         key=Features.component.name,
     )
-    if header.mode == "similarity":
-        jpegs = [framed_photo(session.bundle, shown) for shown in asked.pictures]
-        offer_alike(asked.vectors().numpy(), jpegs, header)
+    show_save(lambda: _describe_saved(session, asked, header))
+
+
+def _describe_saved(session: Session, asked: Asked, header: FeaturesHeader) -> Saved:
+    """Describe what can be saved."""
+    if header.mode != "similarity":
+        return Saved()
+    jpegs = [framed_photo(session.bundle, shown) for shown in asked.pictures]
+    return Saved(html=alike_file(asked.vectors().numpy(), jpegs, header))
 
 
 def _take_query() -> None:

@@ -13,11 +13,11 @@ from model.evaluate import confusion
 from viz.charts.bars import share_bars
 from viz.charts.confusion import READABLE, class_bars, class_dots, confusion_grid, full_grid
 from viz.charts.heatmap import BARE
+from viz.export.names import prefix_name
 from viz.pages.shared.figures import draw_once
 from viz.pages.shared.state import Models
 from viz.pages.shared.text import plain
 from viz.pages.shared.training_facts import LINES
-from viz.pages.shared.view import prefix_name
 
 ECE = (
     "Expected calibration error: pictures are grouped by how sure the model is of its answer, and "

@@ -17,11 +17,11 @@ from model.tokens import TokenLayout
 from viz.charts.heatmap import BARE, heatmap
 from viz.components.mounts import tiles
 from viz.components.tiles_payload import shown_tiles, tiles_payload
+from viz.export.names import prefix_name
 from viz.pages.shared.figures import draw_once
 from viz.pages.shared.open_models import RANDOM
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Positions
-from viz.pages.shared.view import prefix_name
 from viz.pictures.patches import component_colors, enlarge
 
 LIKENESSES = ["Cosine", "Dot product"]

@@ -20,10 +20,10 @@ from model.analysis.token_order import (
 from model.bundle import Bundle
 from model.recorded_image import layer_maps
 from viz.components.payload import photo_bytes
+from viz.export.names import token_name
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Positions
 from viz.pages.shared.text import plain
-from viz.pages.shared.view import token_name
 from viz.pictures.overlay import overlay
 from viz.pictures.patches import join
 from viz.server.costs import forward_cost

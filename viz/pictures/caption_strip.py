@@ -1,18 +1,17 @@
 """A caption to keep: every word's map side by side, or one after another as an animation."""
 
-import io
 from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from viz.pictures.animation import animate
 from viz.pictures.lettering import font
 from viz.pictures.overlay import overlay
 
 WHITE = (255, 255, 255)
 INK, MUTED, ACCENT = (31, 35, 40), (110, 116, 122), (59, 91, 189)
-KINDS = ("gif", "webp")
 
 
 def strip(
@@ -75,40 +74,45 @@ def animation(
     opacity: float = 0.75,
     smooth: bool = False,
 ) -> bytes:
-    """Animate a caption: one frame a word, the caption below with that word marked; it loops.
+    """Animate a caption: one frame a word, as `word_frames` draws it; it loops.
 
     Args:
-        maps: (words, rows, columns), non-negative.
-        kind: one of ``KINDS``.
-        side: the longer side of the photo in pixels.
+        kind: one of ``viz.pictures.animation.KINDS``.
         milliseconds: how long a word stays; the last one stays three times as long.
 
     Raises:
         ValueError: if there is not one map for each word, no word, or no such ``kind``.
     """
+    frames = word_frames(photo, maps, words, side, color_map, opacity, smooth)
+    return animate(frames, kind, milliseconds)
+
+
+def word_frames(
+    photo: Image.Image,
+    maps: np.ndarray,
+    words: Sequence[str],
+    side: int = 480,
+    color_map: str = "viridis",
+    opacity: float = 0.75,
+    smooth: bool = False,
+) -> list[Image.Image]:
+    """Draw each word's map over the photo, the caption below with that word marked.
+
+    Args:
+        maps: (words, rows, columns), non-negative.
+        side: the longer side of the photo in pixels.
+
+    Raises:
+        ValueError: if there is not one map for each word, or no word.
+    """
     _check(maps, words)
     if not len(words):
         raise ValueError("A caption without words has nothing to move.")
-    if kind not in KINDS:
-        raise ValueError(f"An animation is one of {', '.join(KINDS)}, not {kind!r}.")
     scale = side / max(photo.size)
     size = max(1, round(scale * photo.width)), max(1, round(scale * photo.height))
     base = photo.convert("RGB").resize(size, Image.Resampling.LANCZOS)
     draw_map = partial(overlay, base, color_map=color_map, opacity=opacity, smooth=smooth)
-    frames = [_with_words(draw_map(weights), words, now) for now, weights in enumerate(maps)]
-    durations = [milliseconds] * (len(frames) - 1) + [3 * milliseconds]
-    buffer = io.BytesIO()
-    more = {"disposal": 1} if kind == "gif" else {"quality": 88, "allow_mixed": True}
-    frames[0].save(
-        buffer,
-        kind.upper(),
-        save_all=True,
-        append_images=frames[1:],
-        duration=durations,
-        loop=0,
-        **more,
-    )
-    return buffer.getvalue()
+    return [_with_words(draw_map(weights), words, now) for now, weights in enumerate(maps)]
 
 
 def _with_words(picture: Image.Image, words: Sequence[str], now: int) -> Image.Image:

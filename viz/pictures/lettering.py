@@ -38,7 +38,7 @@ def text(
     written = [
         (part, muted if number else ink)
         for number, line in enumerate(lines)
-        for part in _broken(line, letters, width)
+        for part in break_lines(line, size, width)
     ]
     picture = Image.new("RGB", (width, max(1, step * len(written))), background)
     draw = ImageDraw.Draw(picture)
@@ -47,9 +47,9 @@ def text(
     return picture
 
 
-def _broken(line: str, letters: ImageFont.FreeTypeFont, width: int) -> list[str]:
+def break_lines(line: str, size: int, width: int) -> list[str]:
     """Break a line where parts fit: between words, or in long names after a stroke or hyphen."""
-    parts = [""]
+    letters, parts = font(size), [""]
     line = re.sub("[ \t\r\n]+", " ", line).replace(" %", "\u00a0%")
     for piece in re.findall("[^ /_-]{0,30}[/_-]? ?", line):
         if parts[-1] and letters.getlength((parts[-1] + piece).rstrip(" ")) > width:

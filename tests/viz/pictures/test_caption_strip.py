@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageSequence
 
-from viz.pictures.caption_strip import KINDS, animation, strip
+from viz.pictures.animation import KINDS
+from viz.pictures.caption_strip import animation, strip
 from viz.pictures.overlay import overlay
 
 RNG = np.random.default_rng(0)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from viz.pictures.colors import COLOR_MAPS, GAMMA, lookup_table, subdue
-from viz.pictures.lettering import MARGIN, _broken, font, percent, text
+from viz.pictures.lettering import MARGIN, break_lines, font, percent, text
 from viz.pictures.overlay import SIDE, figure, frame, overlay, scaled_to_maximum
 
 PHOTO = Image.fromarray(
@@ -127,7 +127,7 @@ def test_text_is_broken_where_it_is_too_long():
 )
 @pytest.mark.parametrize("width", [300, 1152])
 def test_broken_text_is_the_same_text(line, width):
-    parts = _broken(line, font(16), width)
+    parts = break_lines(line, 16, width)
     assert "".join(parts).split() == line.split()
     assert all(font(16).getlength(part.rstrip()) <= max(width, 500) for part in parts)
     assert not any(part.strip().startswith("%") for part in parts)

@@ -43,7 +43,7 @@ def choose_moment(
         label,
         moments,
         key=setting.name,
-        format_func=lambda moment: _title(course.moments[-1] if moment == END else moment),
+        format_func=lambda moment: moment_title(course.moments[-1] if moment == END else moment),
         width=520,
         persist_state="session",
         help="From random weights to the trained model: maps, heads and answers as they were.",
@@ -57,7 +57,7 @@ def open_moment(name: str) -> Bundle:
     bundle = open_models.open_model_named(name_without_moment(name))
     course = _course_of(bundle.name)
     moments = course.moments if course else ()
-    found = [moment for moment in moments if name == f"{bundle.name}{AFTER}{_title(moment)}"]
+    found = [moment for moment in moments if name == f"{bundle.name}{AFTER}{moment_title(moment)}"]
     return model_at(bundle, found[0]) if found else bundle
 
 
@@ -68,18 +68,26 @@ def open_moment(name: str) -> Bundle:
 )
 def model_at(bundle: Bundle, moment: float) -> Bundle:
     """Return a model as it was after so many epochs, under a name of its own."""
-    course = _course_of(bundle.name)
+    name = name_without_moment(bundle.name)
+    course = _course_of(name)
     if course is None:
         return bundle
     net = course.net_at(course.moments.index(moment))
     card = bundle.card.without(catalogue.LEARNED)
-    return replace(bundle, name=f"{bundle.name}{AFTER}{_title(moment)}", net=net, card=card)
+    return replace(bundle, name=f"{name}{AFTER}{moment_title(moment)}", net=net, card=card)
 
 
-def _title(moment: float) -> str:
+def moment_title(moment: float) -> str:
+    """Name a moment, such as after "1 epoch"."""
     if moment == 0:
         return "0 epochs"
     return "1 epoch" if moment == 1 else f"{moment:g} epochs" if moment > 1 else f"{moment:g} epoch"
+
+
+def moments_of(name: str) -> tuple[float, ...]:
+    """List the moments of a model's training, in epochs; none where no snapshots are shipped."""
+    course = _course_of(name_without_moment(name))
+    return course.moments if course else ()
 
 
 def _course_of(name: str) -> Course | None:

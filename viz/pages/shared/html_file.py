@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import streamlit as st
@@ -38,19 +40,37 @@ HELP = "It opens in a browser without a network, and follows the mouse as this p
 TOO_LARGE = "This model's layers are too large for one file. Record fewer on the Models page."
 
 
-def offer_html(make: Callable[[], Figure], nbytes: int, name: str) -> None:
-    """Show the button; the file is made when it is pressed, in the server's queue.
+@dataclass(frozen=True)
+class HtmlFile:
+    """A page that can be saved as one HTML file.
 
-    Args:
+    Attributes:
         make: makes the figure, in a thread that has no session.
         nbytes: bytes of the figure before compression, about.
         name: the file's name, without its ending.
     """
-    large = nbytes > LARGEST
+
+    make: Callable[[], Figure]
+    nbytes: int
+    name: str
+
+    def write(self) -> bytes:
+        """Make the file, in the server's queue."""
+        work, cost = partial(_write, self.make), Cost(4 * self.nbytes)
+        return queue.run(("HTML file", self.make), work, cost=cost)
+
+
+def _write(make: Callable[[], Figure]) -> bytes:
+    return write_page(make())
+
+
+def offer_html(file: HtmlFile) -> None:
+    """Show the button; the file is made when it is pressed."""
+    large = file.nbytes > LARGEST
     st.download_button(
-        f"Save as one HTML file (about {max(0.2, nbytes * 4 / 3e6):.1f} MB)",
-        lambda: queue.run(("HTML file", make), lambda: write_page(make()), cost=Cost(4 * nbytes)),
-        f"{name}.html",
+        f"Save as one HTML file (about {max(0.2, file.nbytes * 4 / 3e6):.1f} MB)",
+        file.write,
+        f"{file.name}.html",
         "text/html",
         on_click="ignore",
         disabled=large,
@@ -60,8 +80,8 @@ def offer_html(make: Callable[[], Figure], nbytes: int, name: str) -> None:
     )
 
 
-def offer_explored(session: Session, name: str) -> None:
-    """Show the button for the explorer and the sheet of all heads, as they are seen.
+def explored_file(session: Session, name: str) -> HtmlFile:
+    """Describe the file of the explorer and the sheet of all heads, as they are seen.
 
     Args:
         session: with the view that the browser has now.
@@ -76,14 +96,14 @@ def offer_explored(session: Session, name: str) -> None:
         packed = pack_recorded(recorded, title)
         return explore_figure(packed, start, f"Where {title} looks", notes)
 
-    offer_html(make, sum(map(layer_bytes, recorded.records)), name)
+    return HtmlFile(make, sum(map(layer_bytes, recorded.records)), name)
 
 
-def offer_caption(caption: Caption, view: CaptionView, memory_of_one: bool) -> None:
-    """Show the button for a caption that was written of a photo, or judged."""
+def caption_file(caption: Caption, view: CaptionView, memory_of_one: bool) -> HtmlFile | None:
+    """Describe the file of a caption that was written of a photo, or judged."""
     frame, layout = caption.frame, caption.layout
     if frame is None or layout is None or not caption.words:
-        return
+        return None
     begin = {"layer": view.layer, "head": view.head, "word": view.word}
 
     def make() -> Figure:
@@ -100,13 +120,13 @@ def offer_caption(caption: Caption, view: CaptionView, memory_of_one: bool) -> N
         )
 
     maps = sum(np.asarray(layer).nbytes for layer in (*caption.cross, *caption.self_))
-    offer_html(make, maps, "saccade-caption")
+    return HtmlFile(make, maps, "saccade-caption")
 
 
-def offer_compared(
+def compared_file(
     a: ShownImage, b: ShownImage, titles: tuple[str, str], query: int, style: DrawStyle
-) -> None:
-    """Show the button for two recordings beside each other, with all layers that both have.
+) -> HtmlFile:
+    """Describe the file of two recordings beside each other, with all layers that both have.
 
     Args:
         a: what the left side shows.
@@ -123,17 +143,17 @@ def offer_compared(
         return compare_figure(left, right, start, " and ".join(titles), (), titles, same)
 
     layers = sum(layer_bytes(record) for side in (a, b) for record in side.records)
-    offer_html(make, layers, "saccade-compared")
+    return HtmlFile(make, layers, "saccade-compared")
 
 
-def offer_maps(
+def maps_file(
     cells: Sequence[Cell],
     photo: bytes,
     grid: tuple[int, int],
     style: DrawStyle,
     variants: Sequence[str],
-) -> None:
-    """Show the button for the maps of several methods, as `attribution_figure` takes them."""
+) -> HtmlFile:
+    """Describe the file of the maps of several methods, as `attribution_figure` takes them."""
 
     def make() -> Figure:
         return attribution_figure(
@@ -141,11 +161,11 @@ def offer_maps(
         )
 
     maps = sum(found.nbytes for cell in cells for found in cell.maps)
-    offer_html(make, len(photo) + maps, "saccade-attribution")
+    return HtmlFile(make, len(photo) + maps, "saccade-attribution")
 
 
-def offer_alike(vectors: np.ndarray, photos: Sequence[bytes], header: FeaturesHeader) -> None:
-    """Show the button for patches that are alike.
+def alike_file(vectors: np.ndarray, photos: Sequence[bytes], header: FeaturesHeader) -> HtmlFile:
+    """Describe the file of patches that are alike.
 
     Args:
         vectors: (photos, N, D) of all tokens.
@@ -166,16 +186,16 @@ def offer_alike(vectors: np.ndarray, photos: Sequence[bytes], header: FeaturesHe
             header.style,
         )
 
-    offer_html(make, 2 * vectors.size + sum(map(len, photos)), "saccade-features")
+    return HtmlFile(make, 2 * vectors.size + sum(map(len, photos)), "saccade-features")
 
 
-def offer_experiment(
+def experiment_file(
     session: Session,
     change: Callable[[], AbstractContextManager[object]],
     answer: AnswerChange,
     hidden: Sequence[int],
-) -> None:
-    """Show the button for a finished experiment: the answers, and the maps before and after.
+) -> HtmlFile:
+    """Describe the file of a finished experiment: the answers, and the maps before and after.
 
     Args:
         session: the page's.
@@ -194,4 +214,4 @@ def offer_experiment(
         sides = pack_recorded(before, title), pack_recorded(after, title)
         return what_if_figure(*sides, answer, hidden, start, f"What if? {title}")
 
-    offer_html(make, 2 * sum(map(layer_bytes, before.records)), "saccade-what-if")
+    return HtmlFile(make, 2 * sum(map(layer_bytes, before.records)), "saccade-what-if")

@@ -149,6 +149,10 @@ class Shared:
     opened_captioners = Key[Sequence[str]]("opened_caption", ())
     epoch = Setting("epoch", -1.0)
     """A moment of the model's training, in epochs; -1: its end."""
+    save = Key("save", False)
+    """Whether the button Save is open, which offers what a page shows as files."""
+    save_picture = Key("save_picture", "")
+    save_width = Key("save_width", 1200)
     html_file = Key("html_file", False)
     """The button that saves what a page shows as one file."""
     layers = Key[Mapping[str, tuple[int, ...] | None]]("layers", {})
@@ -196,8 +200,6 @@ class Explore:
     explorer = Component("explorer", {})
     sheet = Component("sheet", {})
     rollout = Component("rollout", {})
-    export = Key("export", False)
-    """Whether the files to save are offered."""
 
 
 class Scene:

@@ -238,14 +238,6 @@ def style_from_address(url_params: Mapping[str, str], notes: list[str]) -> DrawS
     return DrawStyle(colors, opacity, address.SMOOTH.read(url_params, notes))
 
 
-def token_name(token: int, tokens: TokenLayout) -> str:
-    """Name a token as the pages do: ``CLS``, or ``row 4, column 6``."""
-    place = tokens.position_of(token)
-    if place is None:
-        return prefix_name(tokens.prefix[token])
-    return f"row {place[0] + 1}, column {place[1] + 1}"
-
-
 def write_token(token: int, tokens: TokenLayout) -> str:
     """Write a token as an address does: ``cls``, or ``r4c6``."""
     return address.FROM.format(_name_in_link(token, tokens))
@@ -255,11 +247,6 @@ def read_token(text: str, tokens: TokenLayout) -> int | None:
     """Find the token that an address names; None where this model has none of this name."""
     name = address.FROM.parse(text)
     return None if name is None else _token(name, tokens)
-
-
-def prefix_name(name: str) -> str:
-    """Name a token that is no patch as the pages do."""
-    return f"register {name[3:]}" if name.startswith("reg") else name.upper()
 
 
 def _layer(url_params: Mapping[str, str], numbers: Sequence[int], notes: list[str]) -> int:

@@ -1,0 +1,129 @@
+"""Exports of attribution: one method's map, and the maps of all methods side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from viz.components.draw_style import DrawStyle
+from viz.export.account import Account, name_file
+from viz.export.drawing import Box
+from viz.export.export import Export
+from viz.export.maps import NamedMap, draw_maps, map_numbers
+from viz.export.painting import scale_of
+from viz.export.program import Code, write_program
+from viz.pictures.lettering import percent
+
+
+@dataclass(frozen=True)
+class Explained:
+    """The maps of several methods for one answer.
+
+    Attributes:
+        maps: (rows, columns) by the registry's name of the method; `titles` and `settings`
+            likewise.
+        photo: what the model saw.
+        model, photo_title, target: how they are called.
+        opening: the Python that opens model and photo, and makes the `trace`.
+        box: of the object, as shares of the photo, where one is known.
+    """
+
+    maps: Mapping[str, np.ndarray]
+    titles: Mapping[str, str]
+    settings: Mapping[str, Mapping[str, Any]]
+    photo: Image.Image
+    model: str
+    photo_title: str
+    target: str
+    opening: Code
+    style: DrawStyle = field(default_factory=DrawStyle)
+    box: Box | None = None
+    name: str = ""
+
+
+def attribution_exports(explained: Explained, method: str) -> list[Export]:
+    """Describe what can be saved: every method's map, and the chosen one's where it has one."""
+    made = [_export(explained, list(explained.maps), "Every method")]
+    return (
+        [_export(explained, [method], "This method"), *made] if method in explained.maps else made
+    )
+
+
+def trace_code(target: str, imports: Sequence[str] = ()) -> Code:
+    """Write the lines that trace an answer; `target` is the Python of a class's number."""
+    lines = [
+        "trace = trace_class(bundle.net, bundle.prepare(image), bundle.tokens, target)",
+    ]
+    return Code(
+        [f"target = {target}", *lines],
+        ["from model.attribution.trace import trace_class", *imports],
+    )
+
+
+def word_trace_code(words: Sequence[str], index: int) -> Code:
+    """Write the lines that trace a word of a caption."""
+    return Code(
+        [
+            f"word = bundle.word({list(words)!r}, {index})",
+            "trace = trace_word(bundle.net, bundle.prepare(image), bundle.net.patch_layout, word)",
+        ],
+        ["from model.attribution.word_trace import trace_word"],
+    )
+
+
+def _export(explained: Explained, methods: Sequence[str], title: str) -> Export:
+    one = len(methods) == 1
+    chosen = methods[0]
+    what = explained.titles[chosen] if one else "What several methods find important"
+    settings = "; ".join(filter(None, (_in_words(explained, m, not one) for m in methods)))
+    account = Account(
+        what,
+        {"Model": explained.model, "Photo": explained.photo_title, "For": explained.target}
+        | {"Settings": settings, "Colours": f"{explained.style.colors}, up to each map's maximum"},
+    )  # fmt: skip
+
+    def maps() -> list[NamedMap]:
+        outlined = [explained.box] if explained.box else []
+        return [
+            NamedMap(explained.titles[m], explained.maps[m], explained.photo, outlined=outlined)
+            for m in methods
+        ]
+
+    top = explained.maps[chosen]
+    total = float(top.sum())
+    share = f"{percent(float(top.max()) / total)} of the map" if total else "0"
+    scale = scale_of(explained.style, share if one else "the map's maximum")
+    kind = chosen if one else "methods"
+    return Export(
+        title,
+        name_file(explained.photo_title, explained.name or explained.model, kind, explained.target),
+        account,
+        lambda: draw_maps(maps(), explained.style, account.lines, scale=scale),
+        map_numbers(maps, "method"),
+        write_program(account.title, [explained.opening, _code(explained, methods)]),
+    )
+
+
+def _in_words(explained: Explained, method: str, named: bool) -> str:
+    given = ", ".join(f"{name} {value}" for name, value in explained.settings[method].items())
+    return f"{explained.titles[method]}: {given}" if named and given else given
+
+
+def _code(explained: Explained, methods: Sequence[str]) -> Code:
+    given = {method: dict(explained.settings[method]) for method in methods}
+    rows = [f"    {method!r}: {settings!r}," for method, settings in given.items()]
+    return Code(
+        [
+            "methods = {",
+            *rows,
+            "}",
+            "maps = np.stack(",
+            "    [explain(trace, name, **given)[0].numpy() for name, given in methods.items()]",
+            ")",
+        ],
+        ["import numpy as np", "from model.attribution.registry import explain"],
+    )
