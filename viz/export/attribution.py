@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from model.captioning.words import Word
 from viz.components.draw_style import DrawStyle
 from viz.export.account import Account, name_file
 from viz.export.drawing import Box
@@ -47,31 +48,36 @@ class Explained:
 
 def attribution_exports(explained: Explained, method: str) -> list[Export]:
     """Describe what can be saved: every method's map, and the chosen one's where it has one."""
+    if not explained.maps:
+        return []
     made = [_export(explained, list(explained.maps), "Every method")]
-    return (
-        [_export(explained, [method], "This method"), *made] if method in explained.maps else made
-    )
+    if method not in explained.maps:
+        return made
+    return [_export(explained, [method], "This method"), *made]
 
 
-def trace_code(target: str, imports: Sequence[str] = ()) -> Code:
-    """Write the lines that trace an answer; `target` is the Python of a class's number."""
-    lines = [
-        "trace = trace_class(bundle.net, bundle.prepare(image), bundle.tokens, target)",
-    ]
-    return Code(
-        [f"target = {target}", *lines],
-        ["from model.attribution.trace import trace_class", *imports],
-    )
-
-
-def word_trace_code(words: Sequence[str], index: int) -> Code:
-    """Write the lines that trace a word of a caption."""
+def trace_class_code(target: int, name: str) -> Code:
+    """Write the lines that trace the score of a class."""
     return Code(
         [
-            f"word = bundle.word({list(words)!r}, {index})",
+            f"target = {target}  # {' '.join(name.split())}",
+            "trace = trace_class(bundle.net, bundle.prepare(image), bundle.tokens, target)",
+        ],
+        ["from model.attribution.trace import trace_class"],
+    )
+
+
+def trace_word_code(word: Word) -> Code:
+    """Write the lines that trace a word of a caption, by the captioner's numbers."""
+    return Code(
+        [
+            f"word = {word!r}",
             "trace = trace_word(bundle.net, bundle.prepare(image), bundle.net.patch_layout, word)",
         ],
-        ["from model.attribution.word_trace import trace_word"],
+        [
+            "from model.attribution.word_trace import trace_word",
+            "from model.captioning.words import Word",
+        ],
     )
 
 

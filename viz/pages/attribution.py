@@ -9,12 +9,20 @@ from model.attribution.metrics.agreement import agreement, rank_correlation
 from model.attribution.registry import METHODS as NAMES
 from model.attribution.registry import why_unsuitable
 from model.bundle import Bundle
+from model.captioning.words import Word
 from viz.charts.faithfulness import agreement_table
 from viz.charts.heatmap import BARE
 from viz.components import mounts
 from viz.components.mounts import row
 from viz.components.payload import pack
 from viz.components.row_payload import Cell, row_payload
+from viz.export.attribution import (
+    Explained,
+    attribution_exports,
+    trace_class_code,
+    trace_word_code,
+)
+from viz.export.export import Export
 from viz.pages import attribution_object, attribution_scores
 from viz.pages import attribution_settings as settings
 from viz.pages.attribution_maps import map_of, trace_of
@@ -22,10 +30,11 @@ from viz.pages.attribution_object import Place
 from viz.pages.attribution_settings import Size, method_texts
 from viz.pages.attribution_target import Case, case_url_params, choose_case
 from viz.pages.attribution_texts import CAN_TELL, SAME_FOR_EVERY_CLASS
-from viz.pages.shared import open_models
+from viz.pages.shared import open_models, scene
 from viz.pages.shared.browser import write_address
 from viz.pages.shared.figures import draw_once
 from viz.pages.shared.html_file import maps_file
+from viz.pages.shared.opening import opening_of, photo_title
 from viz.pages.shared.photos import grant_photo
 from viz.pages.shared.saving import Saved, show_save
 from viz.pages.shared.session import offer_session_as_b
@@ -151,7 +160,33 @@ def _show_row(
     )
     row(payload, on_choose=_take_method, key=Attribution.row.name)
     variants = (TRAINED, UNTRAINED) if other else ("",)
-    show_save(lambda: Saved(html=maps_file(cells, case.photo, grid, case.style, variants)))
+    found = {name: each for name, each in maps.items() if not isinstance(each, str)}
+    html = maps_file(cells, case.photo, grid, case.style, variants)
+    show_save(lambda: Saved(_describe_maps(case, found, method, size, marked), html))
+
+
+def _describe_maps(
+    case: Case, maps: dict[str, np.ndarray], method: str, size: Size, marked: Place | None
+) -> list[Export]:
+    """Describe what can be saved: the maps of the trained model."""
+    target = case.target
+    code = (
+        trace_word_code(target) if isinstance(target, Word) else trace_class_code(target, case.name)
+    )
+    explained = Explained(
+        maps,
+        {name: settings.method_title(name, size) for name in maps},
+        {name: dict(settings.model_settings(name, size)) for name in maps},
+        scene.enlarged(case.bundle.frame(case.picture.image)),
+        open_models.model_title(case.bundle.name),
+        photo_title(case.picture),
+        case.name,
+        opening_of(case.bundle.name, case.picture) + code,
+        case.style,
+        marked.box if marked else None,
+        case.bundle.name,
+    )
+    return attribution_exports(explained, method)
 
 
 def _cell_note(found: np.ndarray | str, marked: Place | None, same: bool) -> str:

@@ -1,6 +1,5 @@
 """Captions: which patches chose each word?"""
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,24 +13,26 @@ from model.captioning.caption import Caption, CaptionBundle
 from model.datasets import scenes
 from viz.components import mounts
 from viz.components.caption_payload import MEMORY_OF_ONE, SURE, Objects, caption_payload
+from viz.export.captions import Written, caption_export
 from viz.pages import captions_card
 from viz.pages.shared import address, browser, captioner_choice, open_models, scene
 from viz.pages.shared.attention_texts import why_cross_attention
 from viz.pages.shared.browser import write_address
 from viz.pages.shared.captioned_picture import choose_picture, show_captioner_choice
-from viz.pages.shared.captions_written import Question, caption_of, first_telling
+from viz.pages.shared.captions_written import Question, caption_of, first_telling, write_call
 from viz.pages.shared.choices_row import begin_row
 from viz.pages.shared.explained import show_heading
-from viz.pages.shared.html_file import offer_caption
+from viz.pages.shared.html_file import caption_file
+from viz.pages.shared.opening import opening_of, photo_title
 from viz.pages.shared.photos import framed_photo, grant_photo
 from viz.pages.shared.picture import Picture
+from viz.pages.shared.saving import Saved, show_save
 from viz.pages.shared.session import begin_session
 from viz.pages.shared.state import Captions, Scene, read_link
 from viz.pages.shared.text import plain
 from viz.pages.shared.use_as_b import offer_captioner_as_b
 from viz.pages.shared.view import CaptionView, LinkedCaptionView
 from viz.pages.without_it import go_on_captioning_without, what_if_address
-from viz.pictures.caption_strip import animation, strip
 
 BY_CHANCE = 0
 DECODING = {1: "Greedy", 3: "Beam 3", 5: "Beam 5", BY_CHANCE: "Sampling"}
@@ -122,7 +123,7 @@ def page() -> None:
     with beside:
         _show_meaning(bundle, shown.caption)
     with st.container(horizontal=True):
-        _show_export(bundle, photo, shown.caption, view)
+        show_save(partial(_describe_saved, bundle, photo, shown))
         captions_card.show_card(bundle)
         captioner_choice.show_hub_field()
         offer_captioner_as_b(bundle, photo, drawn is not None)
@@ -435,69 +436,34 @@ def _show_meaning(bundle: CaptionBundle, caption: Caption) -> None:
             st.markdown(f"**Here:** {MEMORY_OF_ONE}")
 
 
-def _show_export(
-    bundle: CaptionBundle, photo: Picture, caption: Caption, view: CaptionView
-) -> None:
-    if bundle.memory_of_one or not caption.words:
-        return
-    # A file is made when it is asked for, by a thread that has no session: the view goes along.
-    with st.popover("Save", icon=":material/download:"):
-        st.download_button(
-            "All words side by side (PNG)",
-            partial(_make_strip, bundle, photo, caption, view),
-            "saccade-caption.png",
-            "image/png",
-            on_click="ignore",
-        )
-        for kind, title in (("gif", "GIF"), ("webp", "WebP")):
-            st.download_button(
-                f"Word by word ({title})",
-                partial(_make_animation, bundle, photo, caption, view, kind),
-                f"saccade-caption.{kind}",
-                f"image/{kind}",
-                on_click="ignore",
-            )
-        offer_caption(caption, view, bundle.memory_of_one)
-
-
-def _make_strip(
-    bundle: CaptionBundle, photo: Picture, caption: Caption, view: CaptionView
-) -> bytes:
-    buffer = io.BytesIO()
-    strip(
+def _describe_saved(bundle: CaptionBundle, photo: Picture, shown: ShownCaption) -> Saved:
+    """Describe what can be saved of the caption, as the browser shows it now."""
+    caption, view = shown.caption, Captions.view.get()
+    if bundle.memory_of_one or not caption.words or view is None:
+        return Saved(missing="There is no map of a word to save here.")
+    question = shown.question
+    written = Written(
+        caption,
         scene.enlarged(bundle.frame(photo.image)),
-        _maps(bundle, caption, view),
-        caption.words,
-        np.exp(caption.logprobs),
-        color_map=view.colors,
-        opacity=view.opacity,
-        smooth=view.smooth,
-    ).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def _make_animation(
-    bundle: CaptionBundle, photo: Picture, caption: Caption, view: CaptionView, kind: str
-) -> bytes:
-    return animation(
-        scene.enlarged(bundle.frame(photo.image)),
-        _maps(bundle, caption, view),
-        caption.words,
-        kind,
-        color_map=view.colors,
-        opacity=view.opacity,
-        smooth=view.smooth,
+        bundle.tokens,
+        open_models.model_title(bundle.name),
+        photo_title(photo),
+        "judged, not written" if question.typed is not None else _decoding_in_words(question),
+        opening_of(bundle.name, photo),
+        write_call(question),
+        bundle.name,
     )
+    export = caption_export(written, view.layer, view.head, view.style)
+    return Saved([export], caption_file(caption, view, bundle.memory_of_one))
 
 
-def _maps(bundle: CaptionBundle, caption: Caption, view: CaptionView) -> np.ndarray:
-    """Compute the maps of all words in the layer and head that are shown.
-
-    Returns (words, rows, columns).
-    """
-    head = view.head if isinstance(view.head, int) else None
-    rows = caption.attention(view.layer, head)[:, bundle.tokens.patch_slice]
-    return rows.reshape(-1, *bundle.tokens.grid)
+def _decoding_in_words(question: Question) -> str:
+    """Say how the words were chosen."""
+    given = f", after “{' '.join(question.given)}”" if question.given else ""
+    if question.temperature:
+        drawn = f"sampled at temperature {question.temperature:g}, draw {question.draw}"
+        return f"{drawn}{given}"
+    return f"{'greedy' if question.beams == 1 else f'{question.beams} beams'}{given}"
 
 
 def _url_params(photo: Picture, drawn: bool, view: CaptionView) -> dict[str, str]:

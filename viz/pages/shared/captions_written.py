@@ -67,6 +67,21 @@ def caption_of(bundle: CaptionBundle, picture: Picture, question: Question) -> C
     )
 
 
+def write_call(question: Question) -> str:
+    """Write the Python that asks a question, of a `bundle` about an `image`.
+
+    >>> write_call(Question("a", "b", typed="a dog"))
+    "bundle.score(image, 'a dog')"
+    """
+    if question.typed is not None:
+        return f"bundle.score(image, {question.typed!r})"
+    seed = question.draw if question.temperature else None
+    given = f"beams={question.beams}, temperature={question.temperature}"
+    longest = max(WORDS, len(question.given) + MORE)
+    more = f"max_words={longest}, start={list(question.given)!r}, seed={seed}"
+    return f"bundle.caption(image, {given}, {more})"
+
+
 def scene_of(seed: int) -> scenes.Scene:
     """Draw a scene that no captioner was trained on."""
     return scenes.draw_scene(scenes.UNSEEN + seed)
