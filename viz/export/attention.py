@@ -15,7 +15,7 @@ from viz.components.draw_style import DrawStyle
 from viz.export.account import Account, name_file
 from viz.export.drawing import Box, Drawing
 from viz.export.export import Export, Frames
-from viz.export.names import head_name, prefix_name, token_name
+from viz.export.names import name_head, prefix_name, token_name
 from viz.export.numbers import Numbers, count_from_one
 from viz.export.painting import paint_map, scale_of
 from viz.export.panels import Grid, Panel, draw_grid
@@ -72,9 +72,9 @@ def attention_exports(seen: Seen, chosen: Chosen) -> list[Export]:
 
     >>> from model import samples, zoo
     >>> from model.recorded_image import record_image
-    >>> from viz.export.program import load_model, load_sample
+    >>> from viz.export.program import code_of_model, code_of_sample
     >>> recorded = record_image(zoo.load("cs231n-cifar10"), samples.load("chelsea"))
-    >>> opening = load_model("cs231n-cifar10") + load_sample("chelsea")
+    >>> opening = code_of_model("cs231n-cifar10") + code_of_sample("chelsea")
     >>> seen = Seen(recorded, "A small model", "Cat", opening)
     >>> [each.title for each in attention_exports(seen, Chosen(layer=5, query=5))]
     ['This map', 'Every head', 'Rollout']
@@ -90,13 +90,13 @@ def _map_export(seen: Seen, chosen: Chosen) -> Export:
     recorded, tokens = seen.recorded, tokens_of(seen, chosen)
     number = recorded.numbers[chosen.layer] + 1
     account = Account(
-        f"Attention of {head_name(chosen.head)} in layer {number}",
-        _facts(seen, chosen) | {"Layer": str(number), "Head": head_name(chosen.head)}
+        f"Attention of {name_head(chosen.head)} in layer {number}",
+        _facts(seen, chosen) | {"Layer": str(number), "Head": name_head(chosen.head)}
         | {"From": token_name(chosen.query, tokens), "Colours": _colours(chosen)},
         describe_row(attention_row(recorded, chosen), chosen, tokens),
     )  # fmt: skip
     place = _place(chosen.query, tokens)
-    head = head_name(chosen.head).removesuffix(" of the heads")
+    head = name_head(chosen.head).removesuffix(" of the heads")
     return Export(
         "This map",
         name_file(seen.photo, seen.name or seen.model, f"layer {number}", head, place),
@@ -223,7 +223,7 @@ def layer_frames(seen: Seen, chosen: Chosen) -> list[Image.Image]:
             head = "mean"
         query = find_same_place(chosen.query, here, each.tokens)
         now = Chosen(layer, query, head, chosen.style)
-        title = f"Layer {recorded.numbers[layer] + 1}, {head_name(head)}"
+        title = f"Layer {recorded.numbers[layer] + 1}, {name_head(head)}"
         frames.append(paint(draw_map(seen, now, title=title), FRAME))
     return frames
 

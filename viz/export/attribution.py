@@ -21,7 +21,7 @@ from viz.pictures.lettering import percent
 
 
 @dataclass(frozen=True)
-class Explained:
+class ExplainedAnswer:
     """The maps of several methods for one answer.
 
     Attributes:
@@ -46,7 +46,7 @@ class Explained:
     name: str = ""
 
 
-def attribution_exports(explained: Explained, method: str) -> list[Export]:
+def attribution_exports(explained: ExplainedAnswer, method: str) -> list[Export]:
     """Describe what can be saved: every method's map, and the chosen one's where it has one."""
     if not explained.maps:
         return []
@@ -81,7 +81,7 @@ def trace_word_code(word: Word) -> Code:
     )
 
 
-def _export(explained: Explained, methods: Sequence[str], title: str) -> Export:
+def _export(explained: ExplainedAnswer, methods: Sequence[str], title: str) -> Export:
     one = len(methods) == 1
     chosen = methods[0]
     what = explained.titles[chosen] if one else "What several methods find important"
@@ -114,12 +114,12 @@ def _export(explained: Explained, methods: Sequence[str], title: str) -> Export:
     )
 
 
-def _in_words(explained: Explained, method: str, named: bool) -> str:
+def _in_words(explained: ExplainedAnswer, method: str, named: bool) -> str:
     given = ", ".join(f"{name} {value}" for name, value in explained.settings[method].items())
     return f"{explained.titles[method]}: {given}" if named and given else given
 
 
-def _code(explained: Explained, methods: Sequence[str]) -> Code:
+def _code(explained: ExplainedAnswer, methods: Sequence[str]) -> Code:
     given = {method: dict(explained.settings[method]) for method in methods}
     rows = [f"    {method!r}: {settings!r}," for method, settings in given.items()]
     return Code(

@@ -13,7 +13,7 @@ from viz.components.draw_style import DrawStyle
 from viz.export.account import Account, name_file
 from viz.export.export import Export, Frames
 from viz.export.maps import NamedMap, draw_maps, map_numbers
-from viz.export.names import head_name
+from viz.export.names import name_head
 from viz.export.numbers import Numbers
 from viz.export.program import Code, write_program
 from viz.pictures.caption_strip import word_frames
@@ -49,7 +49,7 @@ class Written:
 def caption_export(written: Written, layer: int, head: int | str, style: DrawStyle) -> Export:
     """Describe what can be saved of a caption in one layer and head, or the mean of all heads."""
     caption, one = written.caption, isinstance(head, int)
-    shown = head_name(head if one else "mean")
+    shown = name_head(head if one else "mean")
     account = Account(
         f"Where a captioner looks for each word: “{caption.text}”",
         {"Model": written.captioner, "Photo": written.photo_title, "Decoding": written.how}

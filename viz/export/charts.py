@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from viz.export.drawing import FAINT, INK, MUTED, WIDTH, Cells, Color, Drawing, Line, Mark, Text
+from viz.export.drawing import FAINT, INK, MUTED, WIDTH, Cells, Color, Drawing, Mark, Polyline, Text
 from viz.export.painting import SCALE_STEPS, Scale
 from viz.export.panels import CAPTION, MARGIN, shorten, write_below
 from viz.pictures.colors import lookup_table
@@ -88,7 +88,7 @@ def draw_lines(
     y_of = _Axis(y_ticks[0], y_ticks[-1], box[3], box[1])
     marks: list[Mark] = []
     for tick in y_ticks:
-        marks.append(Line([(box[0], y_of(tick)), (box[2], y_of(tick))], FAINT, 0.8))
+        marks.append(Polyline([(box[0], y_of(tick)), (box[2], y_of(tick))], FAINT, 0.8))
         marks.append(Text((box[0] - 8, y_of(tick) + 4), _number(tick), SIZE, MUTED, "end"))
     seen = [tick for tick in x_ticks if xs.min() <= tick <= xs.max()]
     labels = names or {tick: _number(tick) for tick in seen}
@@ -103,7 +103,7 @@ def draw_lines(
             (x_of(a), y_of(b))
             for a, b in zip(np.asarray(x)[known], np.asarray(y)[known], strict=True)
         ]
-        marks += [_dot(point, color) for point in points] if dots else [Line(points, color, 2)]
+        marks += [_dot(point, color) for point in points] if dots else [Polyline(points, color, 2)]
     more, bottom = _write_legend(series, box[3] + 62)
     below, bottom = write_below(WIDTH, bottom, caption)
     return Drawing(bottom + MARGIN, [*marks, *more, *below])
@@ -135,7 +135,7 @@ def draw_bars(
             end = left + (WIDTH - left - MARGIN - 70) * max(values[place], 0) / longest
             color = SERIES[number % len(SERIES)]
             middle = top + high / 2
-            marks.append(Line([(left, middle), (max(end, left + 1), middle)], color, high - 4))
+            marks.append(Polyline([(left, middle), (max(end, left + 1), middle)], color, high - 4))
             label = as_text.format(values[place])
             marks.append(Text((end + 6, middle + 4), label, SIZE, MUTED))
             top += high
@@ -171,7 +171,7 @@ class _Axis:
 
 def _dot(point: tuple[float, float], color: Color) -> Mark:
     x, y = point
-    return Line([(x - 3, y), (x + 3, y)], color, 6, 0.8)
+    return Polyline([(x - 3, y), (x + 3, y)], color, 6, 0.8)
 
 
 def _write_legend(series: Mapping[str, object], top: float) -> tuple[list[Mark], float]:
@@ -183,7 +183,7 @@ def _write_legend(series: Mapping[str, object], top: float) -> tuple[list[Mark],
         if left > MARGIN and left + wide > WIDTH - MARGIN:
             left, top = MARGIN, top + 1.6 * SIZE
         color = SERIES[number % len(SERIES)]
-        marks.append(Line([(left, top - 4), (left + 18, top - 4)], color, 4))
+        marks.append(Polyline([(left, top - 4), (left + 18, top - 4)], color, 4))
         marks.append(Text((left + 24, top), name, SIZE))
         left += wide
     return marks, top + CAPTION

@@ -26,7 +26,7 @@ FAINT: Color = (208, 212, 217)
 
 
 @dataclass(frozen=True)
-class Photo:
+class Pixels:
     """A picture made of pixels, stretched over a box."""
 
     box: Box
@@ -58,7 +58,7 @@ class Rectangle:
 
 
 @dataclass(frozen=True)
-class Line:
+class Polyline:
     """A line through points."""
 
     points: Sequence[tuple[float, float]]
@@ -78,7 +78,7 @@ class Text:
     anchor: str = "start"
 
 
-Mark = Photo | Cells | Rectangle | Line | Text
+Mark = Pixels | Cells | Rectangle | Polyline | Text
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def outline_patch(box: Box) -> list[Mark]:
     return [Rectangle(around, WHITE, line), Rectangle(inside, INK, line)]
 
 
-def inside(box: Box, part: Box) -> Box:
+def part_of(box: Box, part: Box) -> Box:
     """Return the part of a box that is given in shares of its sides."""
     left, top, right, bottom = box
     across, down = right - left, bottom - top

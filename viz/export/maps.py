@@ -11,7 +11,7 @@ from PIL import Image
 from viz.components.draw_style import DrawStyle
 from viz.export.drawing import Box, Drawing
 from viz.export.numbers import Numbers, count_from_one
-from viz.export.painting import Painted, Scale, paint_map
+from viz.export.painting import PaintedMap, Scale, paint_map
 from viz.export.panels import Grid, Panel, draw_grid, wrap
 
 COLUMNS = 4
@@ -30,7 +30,7 @@ class NamedMap:
     values: np.ndarray
     photo: Image.Image
     note: str = ""
-    painted: Painted | None = None
+    painted: PaintedMap | None = None
     asking: Box | None = None
     outlined: Sequence[Box] = ()
 
@@ -82,7 +82,7 @@ def map_numbers(gather: Callable[[], Maps], kind: str) -> Callable[[], Numbers]:
             return _of_other_grids(maps, kind)
         rows, columns = shapes.pop()
         arrays = {"maps": np.stack([each.values for each in maps]), f"{kind}s": names}
-        axes: dict[str, Sequence[object]] = {kind: _told_apart(names.tolist())}
+        axes: dict[str, Sequence[object]] = {kind: _distinct(names.tolist())}
         axes |= {"row": count_from_one(rows), "column": count_from_one(columns)}
         return Numbers(arrays, "maps", axes)
 
@@ -94,7 +94,7 @@ def _of_other_grids(maps: Maps, kind: str) -> Numbers:
     arrays = {f"map{at}": each.values for at, each in enumerate(maps, start=1)}
     places = [
         f"{name} r{row + 1}c{column + 1}"
-        for name, each in zip(_told_apart([m.title for m in maps]), maps, strict=True)
+        for name, each in zip(_distinct([m.title for m in maps]), maps, strict=True)
         for row, column in np.ndindex(each.values.shape)
     ]
     arrays["values"] = np.concatenate([each.values.ravel() for each in maps])
@@ -102,10 +102,10 @@ def _of_other_grids(maps: Maps, kind: str) -> Numbers:
     return Numbers(arrays, "values", {kind: places})
 
 
-def _told_apart(names: Sequence[str]) -> list[str]:
+def _distinct(names: Sequence[str]) -> list[str]:
     """Number names of which some are the same.
 
-    >>> _told_apart(["a", "dog", "a"])
+    >>> _distinct(["a", "dog", "a"])
     ['1 a', '2 dog', '3 a']
     """
     if len(set(names)) == len(names):

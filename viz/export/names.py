@@ -18,10 +18,10 @@ def prefix_name(name: str) -> str:
     return f"register {name[3:]}" if name.startswith("reg") else name.upper()
 
 
-def head_name(head: int | str) -> str:
+def name_head(head: int | str) -> str:
     """Name a head counted from zero, or how the heads are fused.
 
-    >>> head_name(2), head_name("mean")
+    >>> name_head(2), name_head("mean")
     ('head 3', 'mean of the heads')
     """
     return f"head {head + 1}" if isinstance(head, int) else f"{head} of the heads"

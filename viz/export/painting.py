@@ -16,7 +16,7 @@ OPACITY = 0.85  # of differences and of finished colours
 
 
 @dataclass(frozen=True)
-class Painted:
+class PaintedMap:
     """The colours of patches, (rows, columns, 3) uint8, and how opaque each is, from 0 to 1.
 
     `smooth` asks for colours that change evenly between patches.
@@ -37,7 +37,7 @@ class Scale:
     high: str
 
 
-def paint_map(weights: np.ndarray, style: DrawStyle, top: float | None = None) -> Painted:
+def paint_map(weights: np.ndarray, style: DrawStyle, top: float | None = None) -> PaintedMap:
     """Colour a map (rows, columns) of shares as the pages do.
 
     Args:
@@ -48,17 +48,17 @@ def paint_map(weights: np.ndarray, style: DrawStyle, top: float | None = None) -
     values = scaled_to_maximum(np.asarray(weights), top)
     colors = lookup_table(style.colors)[(255 * values).round().astype(np.uint8)]
     levels = (255 * values).round() / 255
-    return Painted(colors, style.opacity * levels**style.gamma, style.smooth)
+    return PaintedMap(colors, style.opacity * levels**style.gamma, style.smooth)
 
 
-def paint_difference(difference: np.ndarray, opacity: float = OPACITY) -> Painted:
+def paint_difference(difference: np.ndarray, opacity: float = OPACITY) -> PaintedMap:
     """Colour a difference (rows, columns): blue where it is negative, red where it is positive."""
     largest = float(np.abs(difference).max()) or 1.0
     values = np.clip(difference / largest, -1, 1)
-    return Painted(_difference_colors(values), opacity * np.abs(values) ** GAMMA)
+    return PaintedMap(_difference_colors(values), opacity * np.abs(values) ** GAMMA)
 
 
-def paint_colors(colors: np.ndarray, opacity: float = OPACITY) -> Painted:
+def paint_colors(colors: np.ndarray, opacity: float = OPACITY) -> PaintedMap:
     """Lay finished colours (rows, columns, 3) over a photo.
 
     Of four channels the last one says how opaque a patch is, from 0 to 255.
@@ -66,7 +66,7 @@ def paint_colors(colors: np.ndarray, opacity: float = OPACITY) -> Painted:
     opacities = np.full(colors.shape[:2], opacity)
     if colors.shape[2] == 4:
         opacities = opacity * colors[..., 3] / 255
-    return Painted(colors[..., :3], opacities)
+    return PaintedMap(colors[..., :3], opacities)
 
 
 def _difference_colors(values: np.ndarray) -> np.ndarray:

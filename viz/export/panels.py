@@ -17,15 +17,15 @@ from viz.export.drawing import (
     Box,
     Cells,
     Drawing,
-    Line,
     Mark,
-    Photo,
+    Pixels,
+    Polyline,
     Rectangle,
     Text,
-    inside,
     outline_patch,
+    part_of,
 )
-from viz.export.painting import Painted, Scale
+from viz.export.painting import PaintedMap, Scale
 from viz.pictures.colors import subdue
 from viz.pictures.lettering import break_lines, font
 
@@ -50,7 +50,7 @@ class Panel:
     """
 
     photo: Image.Image | None
-    painted: Painted | None = None
+    painted: PaintedMap | None = None
     title: str = ""
     note: str = ""
     asking: Box | None = None
@@ -182,13 +182,13 @@ def _draw_panel(
     marks: list[Mark] = []
     if panel.photo is not None:
         photo = panel.photo if panel.painted is None else below[id(panel.photo)]
-        marks.append(Photo(box, photo))
+        marks.append(Pixels(box, photo))
     if panel.painted is not None:
         marks.append(_patches(panel.painted, box))
         if panel.lines:
             marks += _lines(panel.painted.opacities.shape, box)
     for part in (*panel.outlined, *([panel.asking] if panel.asking else [])):
-        marks += outline_patch(inside(box, part))
+        marks += outline_patch(part_of(box, part))
     words = [(panel.title, INK, size), (panel.note, MUTED, 0.85 * size)]
     y = box[3]
     for text, color, high in words:
@@ -210,7 +210,7 @@ def _mute(grid: Grid) -> dict[int, Image.Image]:
     }
 
 
-def _patches(painted: Painted, box: Box) -> Mark:
+def _patches(painted: PaintedMap, box: Box) -> Mark:
     """Draw one square a patch, or a picture in which colours change evenly."""
     if not painted.smooth:
         return Cells(box, painted.colors, painted.opacities)
@@ -219,7 +219,7 @@ def _patches(painted: Painted, box: Box) -> Mark:
     rows, columns = painted.opacities.shape
     larger = max(1, 512 // max(rows, columns))
     size = (columns * larger, rows * larger)
-    return Photo(box, pixels.resize(size, Image.Resampling.BICUBIC))
+    return Pixels(box, pixels.resize(size, Image.Resampling.BICUBIC))
 
 
 def _lines(shape: tuple[int, ...], box: Box) -> list[Mark]:
@@ -231,8 +231,8 @@ def _lines(shape: tuple[int, ...], box: Box) -> list[Mark]:
     across = [left + (right - left) * at / columns for at in range(1, columns)]
     down = [top + (bottom - top) * at / rows for at in range(1, rows)]
     return [
-        *(Line([(x, top), (x, bottom)], WHITE, 1, 0.16) for x in across),
-        *(Line([(left, y), (right, y)], WHITE, 1, 0.16) for y in down),
+        *(Polyline([(x, top), (x, bottom)], WHITE, 1, 0.16) for x in across),
+        *(Polyline([(left, y), (right, y)], WHITE, 1, 0.16) for y in down),
     ]
 
 

@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw
 
-from viz.export.drawing import Box, Cells, Drawing, Line, Mark, Photo, Rectangle, Text
+from viz.export.drawing import Box, Cells, Drawing, Mark, Pixels, Polyline, Rectangle, Text
 from viz.pictures.lettering import font
 
 FINE = 1600
@@ -44,13 +44,13 @@ def write_png(drawing: Drawing, width: int) -> bytes:
 
 def _paint(canvas: Image.Image, mark: Mark, scale: float) -> None:
     match mark:
-        case Photo():
+        case Pixels():
             _paint_photo(canvas, mark, _place(mark.box, scale))
         case Cells():
             _paint_cells(canvas, mark, _place(mark.box, scale))
         case Rectangle():
             _paint_rectangle(canvas, mark, scale)
-        case Line():
+        case Polyline():
             points = [(scale * x, scale * y) for x, y in mark.points]
             color = (*mark.color, round(255 * mark.opacity))
             wide = max(1, round(scale * mark.width))
@@ -68,7 +68,7 @@ def _place(box: Box, scale: float) -> Place:
     return left, top, max(right, left + 1), max(bottom, top + 1)
 
 
-def _paint_photo(canvas: Image.Image, mark: Photo, place: Place) -> None:
+def _paint_photo(canvas: Image.Image, mark: Pixels, place: Place) -> None:
     left, top, right, bottom = place
     large = mark.image.resize((right - left, bottom - top), Image.Resampling.BICUBIC)
     canvas.paste(large, (left, top), large if large.mode == "RGBA" else None)

@@ -44,25 +44,25 @@ def write_program(title: str, parts: Iterable[Code]) -> str:
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 
-def load_model(name: str, weights: str = "trained") -> Code:
+def code_of_model(name: str, weights: str = "trained") -> Code:
     """Open a model as `zoo.load` does.
 
-    >>> load_model("photos", "random").lines
+    >>> code_of_model("photos", "random").lines
     ["bundle = zoo.load('photos', weights='random')"]
     """
     more = "" if weights == "trained" else f", weights={weights!r}"
     return Code([f"bundle = zoo.load({name!r}{more})"], ["from model import zoo"])
 
 
-def load_sample(name: str) -> Code:
+def code_of_sample(name: str) -> Code:
     """Open a sample photo."""
     return Code([f"image = samples.load({name!r})"], ["from model.datasets import samples"])
 
 
-def load_photo(path: str, max_side: int | None = None) -> Code:
+def code_of_photo(path: str, max_side: int | None = None) -> Code:
     """Open a photo from a file.
 
-    >>> load_photo("cat.jpg", 1024).lines
+    >>> code_of_photo("cat.jpg", 1024).lines
     ["image = open_picture('cat.jpg', max_side=1024).image"]
     """
     side = f", max_side={max_side}" if max_side else ""

@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 from PIL import Image
 
-from viz.export.drawing import Cells, Color, Drawing, Line, Mark, Photo, Rectangle, Text
+from viz.export.drawing import Cells, Color, Drawing, Mark, Pixels, Polyline, Rectangle, Text
 
 FONTS = "DejaVu Sans, Verdana, sans-serif"
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -37,19 +37,19 @@ def write_svg(drawing: Drawing, width: int, title: str = "") -> bytes:
 
 def _write(mark: Mark, photos: dict[int, str]) -> str:
     match mark:
-        case Photo():
+        case Pixels():
             return _use_photo(mark, photos)
         case Cells():
             return _cells(mark)
         case Rectangle():
             return _rectangle(mark)
-        case Line():
+        case Polyline():
             return _line(mark)
         case Text():
             return _text(mark)
 
 
-def _use_photo(mark: Photo, photos: dict[int, str]) -> str:
+def _use_photo(mark: Pixels, photos: dict[int, str]) -> str:
     """Refer to a photo, which is embedded where it first appears."""
     key, (left, top, right, bottom) = id(mark.image), mark.box
     name = f"photo{list(photos).index(key) if key in photos else len(photos)}"
@@ -111,7 +111,7 @@ def _rectangle(mark: Rectangle) -> str:
     return f'<rect x="{_short(left)}" y="{_short(top)}" {size} {paint}/>\n'
 
 
-def _line(mark: Line) -> str:
+def _line(mark: Polyline) -> str:
     points = " ".join(f"{_short(x)},{_short(y)}" for x, y in mark.points)
     opacity = f' stroke-opacity="{_short(mark.opacity)}"' if mark.opacity < 1 else ""
     return (

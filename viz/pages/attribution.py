@@ -17,7 +17,7 @@ from viz.components.mounts import row
 from viz.components.payload import pack
 from viz.components.row_payload import Cell, row_payload
 from viz.export.attribution import (
-    Explained,
+    ExplainedAnswer,
     attribution_exports,
     trace_class_code,
     trace_word_code,
@@ -160,9 +160,9 @@ def _show_row(
     )
     row(payload, on_choose=_take_method, key=Attribution.row.name)
     variants = (TRAINED, UNTRAINED) if other else ("",)
-    found = {name: each for name, each in maps.items() if not isinstance(each, str)}
+    known = {name: each for name, each in maps.items() if not isinstance(each, str)}
     html = maps_file(cells, case.photo, grid, case.style, variants)
-    show_save(lambda: Saved(_describe_maps(case, found, method, size, marked), html))
+    show_save(lambda: Saved(_describe_maps(case, known, method, size, marked), html))
 
 
 def _describe_maps(
@@ -173,7 +173,7 @@ def _describe_maps(
     code = (
         trace_word_code(target) if isinstance(target, Word) else trace_class_code(target, case.name)
     )
-    explained = Explained(
+    explained = ExplainedAnswer(
         maps,
         {name: settings.method_title(name, size) for name in maps},
         {name: dict(settings.model_settings(name, size)) for name in maps},

@@ -47,7 +47,7 @@ def blocks(page: bytes) -> dict[str, bytes]:
 
 def test_the_file_begins_where_the_page_is_and_has_all_layers(offered):
     session = session_of("cs231n-cifar10", layer=2, head=1, query=5)
-    html_file.offer_explored(session, "saccade-cup")
+    html_file.offer_html(html_file.explored_file(session, "saccade-cup"))
     assert offered["file_name"] == "saccade-cup.html"
     packed = blocks(offered["data"]())
     header, _ = unpack(packed["part0"])
@@ -63,20 +63,22 @@ def test_a_captions_file_has_its_words(offered):
     captioner = open_models.open_model_named("scenes-captioner")
     assert isinstance(captioner, CaptionBundle)
     caption = captioner.caption(samples.load("chelsea"))
-    html_file.offer_caption(caption, CaptionView(0, 1, 1), memory_of_one=False)
+    file = html_file.caption_file(caption, CaptionView(0, 1, 1), memory_of_one=False)
+    html_file.offer_html(file)
     header, _ = unpack(blocks(offered["data"]())["part0"])
     assert header["words"] == caption.words
     assert header["view"]["word"] == 1
 
 
 def test_the_size_on_the_button_is_near(offered):
-    html_file.offer_explored(session_of("photos"), "saccade-cup")
+    html_file.offer_html(html_file.explored_file(session_of("photos"), "saccade-cup"))
     size = len(offered["data"]()) / 1e6
     assert float(re.search(r"about ([\d.]+) MB", offered["label"])[1]) == pytest.approx(size, 0.2)
 
 
 def test_what_is_too_large_cannot_be_pressed_and_says_what_to_do(offered):
-    html_file.offer_html(lambda: pytest.fail("it is not made"), LARGEST + 1, "saccade")
+    file = html_file.HtmlFile(lambda: pytest.fail("it is not made"), LARGEST + 1, "saccade")
+    html_file.offer_html(file)
     assert offered["disabled"]
     assert "Record fewer" in offered["help"]
 
@@ -96,6 +98,8 @@ def test_the_pages_have_the_button(page, link):
     app = AppTest.from_file(APP, default_timeout=120).switch_page(f"{page}.py")
     app.query_params.update(link)
     app.run()
+    assert not app.get("download_button"), "nothing is offered before somebody asks"
+    app.button(key="save").click().run()
     assert not app.exception
     labels = [button.proto.label for button in app.get("download_button")]
     assert sum("one HTML file" in label for label in labels) == 1
@@ -108,7 +112,7 @@ def test_an_experiments_file_has_the_maps_before_and_after(offered):
     off = {0: [0, 1, 2, 3]}
     change = partial(intervene, net, heads_off=off)
     with patch.object(html_file, "chosen_layers", return_value=None):
-        html_file.offer_experiment(session, change, answer, [3])
+        html_file.offer_html(html_file.experiment_file(session, change, answer, [3]))
     packed = blocks(offered["data"]())
     header, _ = unpack(packed["part0"])
     assert header["classes"] == [["cat", 0.6, 0.4]]

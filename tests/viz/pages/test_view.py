@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from model.recorded_image import Layer
 from model.recording.rollout import FUSIONS
 from model.tokens import TokenLayout
+from viz.export.names import token_name
 from viz.pages.shared.address import HEADS_FUSED, SCALINGS
 from viz.pages.shared.view import (
     View,
     carry_over,
     fit_view,
     go_to_layer,
-    token_name,
     view_from_address,
     view_url_params,
 )

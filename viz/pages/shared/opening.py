@@ -3,7 +3,7 @@
 import re
 
 from model.datasets import samples
-from viz.export.program import Code, load_model, load_photo, load_sample
+from viz.export.program import Code, code_of_model, code_of_photo, code_of_sample
 from viz.pages.shared import course
 from viz.pages.shared.model_variants import ENCODER, NO_CODE
 from viz.pages.shared.open_models import DIGITS, OWN, RANDOM
@@ -28,12 +28,12 @@ def photo_title(picture: Picture) -> str:
 def photo_code(picture: Picture) -> Code:
     """Write the line that opens a photo; one that was uploaded is looked for as photo.jpg."""
     if picture.sample:
-        return load_sample(picture.sample)
+        return code_of_sample(picture.sample)
     if picture.key.startswith(SCENE):
         line = f"image = scenes.draw_scene(scenes.UNSEEN + {int(picture.key[len(SCENE) :])}).image"
         return Code([line], ["from model.datasets import scenes"])
     note = Code(["# photo.jpg stands for the photo that was uploaded."])
-    return note + load_photo("photo.jpg", MAX_SIDE)
+    return note + code_of_photo("photo.jpg", MAX_SIDE)
 
 
 def model_code(name: str) -> Code:
@@ -52,13 +52,15 @@ def model_code(name: str) -> Code:
         return model_code(name.removesuffix(ENCODER)) + _ENCODER
     base, _, moment = name.partition(course.AFTER)
     if found := re.match(r"[\d.]+", moment):
-        return load_model(base) + _at_moment(base, float(found[0]))
+        return code_of_model(base) + _at_moment(base, float(found[0]))
     weights = "random" if name.endswith(RANDOM) else "trained"
     base = name.removesuffix(RANDOM)
     if not base.startswith(OWN):
-        return load_model(base, weights)
+        return code_of_model(base, weights)
     file = base[len(OWN) : -DIGITS].strip()
-    return Code([f"# {file!r} stands for the file that was uploaded."]) + load_model(file, weights)
+    return Code([f"# {file!r} stands for the file that was uploaded."]) + code_of_model(
+        file, weights
+    )
 
 
 _WITHOUT_CODE = Code(

@@ -49,22 +49,22 @@ def show_save(gather: Callable[[], Saved]) -> None:
     """Show the button.
 
     Args:
-        gather: says what can be saved, as it is seen when the button is opened.
+        gather: says what can be saved, as it is seen when the button is pressed.
     """
-    popover = st.popover(
-        "Save", icon=":material/download:", key=Shared.save.name, on_change="rerun"
-    )
-    if not popover.open:
-        return
-    take_reports()  # the browser may have gone on since the page ran
-    saved = gather()
-    with popover:
-        if saved.missing:
-            st.caption(saved.missing)
-        if saved.exports:
-            _show_export(_choose_export(saved.exports))
-        if saved.html is not None:
-            offer_html(saved.html)
+    if st.button("Save", icon=":material/download:", key=Shared.save.name):
+        take_reports()  # the browser may have gone on since the page ran
+        _show_saved(gather())
+
+
+@st.dialog("Save", width="medium", icon=":material/download:")
+def _show_saved(saved: Saved) -> None:
+    """Show everything that can be saved, above the page."""
+    if saved.missing:
+        st.caption(saved.missing)
+    if saved.exports:
+        _show_export(_choose_export(saved.exports))
+    if saved.html is not None:
+        offer_html(saved.html)
 
 
 def _choose_export(exports: Sequence[Export]) -> Export:
@@ -122,5 +122,5 @@ def _show_button(kind: str, name: str, make: Callable[[], bytes]) -> None:
         MIME[kind],
         on_click="ignore",
         help=HELP.get(kind),
-        key=f"{Shared.save.name} {kind} {name}",
+        key=Shared.save_file(kind, name),
     )

@@ -150,7 +150,7 @@ class Shared:
     epoch = Setting("epoch", -1.0)
     """A moment of the model's training, in epochs; -1: its end."""
     save = Key("save", False)
-    """Whether the button Save is open, which offers what a page shows as files."""
+    """The button that offers what a page shows as files."""
     save_picture = Key("save_picture", "")
     save_width = Key("save_width", 1200)
     html_file = Key("html_file", False)
@@ -180,6 +180,11 @@ class Shared:
     address = Component("address", {})
     lead = Component("lead", {})
     """The sentence below a page's question."""
+
+    @staticmethod
+    def save_file(kind: str, name: str) -> str:
+        """Name the button of a file to save."""
+        return f"save {kind} {name}"
 
 
 class Lessons:

@@ -1,0 +1,108 @@
+"""The Python that comes with a picture is run, and makes the picture's numbers again."""
+
+import io
+
+import numpy as np
+import pytest
+
+from model.datasets import samples
+from tests.viz.pages.test_export import exports_of, session_of
+from viz.components.draw_style import DrawStyle
+from viz.export.attribution import (
+    ExplainedAnswer,
+    attribution_exports,
+    trace_class_code,
+    trace_word_code,
+)
+from viz.export.captions import Written, caption_export
+from viz.pages.attribution_maps import map_of
+from viz.pages.shared import open_models
+from viz.pages.shared.captions_written import Question, caption_of, scene_of, write_call
+from viz.pages.shared.opening import opening_of
+from viz.pages.shared.picture import Picture, sample_picture
+
+STYLE = DrawStyle()
+
+
+def run_again(export) -> dict[str, np.ndarray]:
+    """Run an export's program; return the arrays of its NPZ file that the program makes, too."""
+    saved = dict(np.load(io.BytesIO(export.write("npz"))))
+    made: dict[str, object] = {}
+    exec(compile(export.program, "program", "exec"), made)
+    assert export.numbers().main in made
+    remade = {name: made[name] for name in saved if isinstance(made.get(name), np.ndarray)}
+    for name, array in remade.items():
+        np.testing.assert_allclose(array, saved[name], rtol=1e-4, atol=1e-6, err_msg=name)
+    return remade
+
+
+def test_attention_is_computed_again():
+    view = {"layer": 2, "head": 1, "query": 5, "fusion": "max", "discard": 0.2}
+    this, heads, rollout = exports_of(session_of("d2l-fashion-mnist", "coffee", **view))
+    assert set(run_again(this)) == {"patches"}
+    assert set(run_again(heads)) == {"maps", "weights"}
+    assert set(run_again(rollout)) == {"patches", "row"}
+    fused = session_of("cs231n-cifar10", layer=2, head="max", query=5)
+    run_again(exports_of(fused)[0])
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        {"beams": 3, "given": ("a", "large")},
+        {"temperature": 1.3, "draw": 4},
+        {"typed": "a small red circle"},
+    ],
+)
+def test_a_caption_is_written_again(question):
+    bundle = open_models.open_captioner("scenes-captioner")
+    picture = Picture("scene 3", scene_of(3).image)
+    asked = Question(bundle.name, picture.key, **question)
+    caption = caption_of(bundle, picture, asked)
+    opening = opening_of(bundle.name, picture)
+    frame = bundle.frame(picture.image)
+    made = write_call(asked)
+    written = Written(caption, frame, bundle.tokens, "A", "Scene", "so", opening, made)
+    export = caption_export(written, 0, 1, STYLE)
+    assert set(run_again(export)) == {"maps", "logprobs"}
+    assert export.write("csv").decode().splitlines()[0] == "word,row,column,maps"
+
+
+@pytest.mark.parametrize("of", ["class", "word"])
+def test_attribution_is_computed_again(of):
+    if of == "class":
+        bundle, picture = open_models.open_model_named("cs231n-cifar10"), sample_picture("chelsea")
+        target, code = 3, trace_class_code(3, "cat\n")
+    else:
+        bundle = open_models.open_captioner("scenes-captioner")
+        picture = Picture("scene 3", scene_of(3).image)
+        words = caption_of(bundle, picture, Question(bundle.name, picture.key)).words
+        target = bundle.word(words, 2)
+        code = trace_word_code(target)
+    settings = {"chefer": {"start": 1}, "rollout": {"fusion": "max", "residual": 0.3}}
+    maps = {
+        name: map_of(bundle, picture.key, picture.image, target, name, tuple(given.items()))
+        for name, given in settings.items()
+    }
+    explained = ExplainedAnswer(
+        maps,
+        {"chefer": "Chefer", "rollout": "Rollout"},
+        settings,
+        bundle.frame(picture.image),
+        "A",
+        "Cat",
+        "cat",
+        opening_of(bundle.name, picture) + code,
+    )
+    one, every = attribution_exports(explained, "rollout")
+    assert run_again(one)["maps"].shape[0] == 1
+    assert run_again(every)["maps"].shape[0] == 2
+    assert "Rollout: fusion max, residual 0.3" in every.account.facts["Settings"]
+
+
+def test_variants_of_models_are_opened_again():
+    for name in ("d2l-fashion-mnist (random weights)", "cifar10-plain, after 0.25 epoch"):
+        made: dict[str, object] = {}
+        opening = opening_of(name, sample_picture(samples.names()[0]))
+        exec("\n".join([*opening.imports, *opening.lines]), made)
+        assert made["bundle"].net is not None and made["image"].size
