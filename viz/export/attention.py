@@ -90,7 +90,7 @@ def _map_export(seen: Seen, chosen: Chosen) -> Export:
     recorded, tokens = seen.recorded, tokens_of(seen, chosen)
     number = recorded.numbers[chosen.layer] + 1
     account = Account(
-        f"Attention of {name_head(chosen.head)} in layer {number}",
+        _map_title(chosen.head, number),
         _facts(seen, chosen) | {"Layer": str(number), "Head": name_head(chosen.head)}
         | {"From": token_name(chosen.query, tokens), "Colours": _colours(chosen)},
         describe_row(attention_row(recorded, chosen), chosen, tokens),
@@ -106,6 +106,12 @@ def _map_export(seen: Seen, chosen: Chosen) -> Export:
         write_program(account.title, [seen.opening, seen.recording, _map_code(chosen)]),
         [Frames("layers", lambda: layer_frames(seen, chosen))],
     )
+
+
+def _map_title(head: int | str, number: int) -> str:
+    if isinstance(head, int):
+        return f"Attention of {name_head(head)} in layer {number}"
+    return f"Attention in layer {number}, the {name_head(head)}"
 
 
 def tokens_of(seen: Seen, chosen: Chosen) -> TokenLayout:

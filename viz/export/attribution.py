@@ -25,8 +25,8 @@ class ExplainedAnswer:
     """The maps of several methods for one answer.
 
     Attributes:
-        maps: (rows, columns) by the registry's name of the method; `titles` and `settings`
-            likewise.
+        maps: (rows, columns) by the registry's name of the method; likewise `titles`, `settings`
+            as the registry takes them, and `in_words` as the page has them.
         photo: what the model saw.
         model, photo_title, target: how they are called.
         opening: the Python that opens model and photo, and makes the `trace`.
@@ -41,6 +41,7 @@ class ExplainedAnswer:
     photo_title: str
     target: str
     opening: Code
+    in_words: Mapping[str, Sequence[str]]
     style: DrawStyle = field(default_factory=DrawStyle)
     box: Box | None = None
     name: str = ""
@@ -115,7 +116,7 @@ def _export(explained: ExplainedAnswer, methods: Sequence[str], title: str) -> E
 
 
 def _in_words(explained: ExplainedAnswer, method: str, named: bool) -> str:
-    given = ", ".join(f"{name} {value}" for name, value in explained.settings[method].items())
+    given = ", ".join(explained.in_words[method])
     return f"{explained.titles[method]}: {given}" if named and given else given
 
 

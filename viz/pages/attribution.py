@@ -182,6 +182,7 @@ def _describe_maps(
         photo_title(case.picture),
         case.name,
         opening_of(case.bundle.name, case.picture) + code,
+        {name: settings.settings_in_words(name, size) for name in maps},
         case.style,
         marked.box if marked else None,
         case.bundle.name,

@@ -268,6 +268,28 @@ def method_values(method: str, size: Size) -> Values:
     return {name: control.value(size) for name, control in CONTROLS[method].items()}
 
 
+IN_WORDS = {
+    "start": "from layer",
+    "stop": "up to layer",
+    "fusion": "heads fused by",
+    "residual": "skip connection",
+    "discard": "weakest links ignored",
+    "kept": "discarded as in vit-explain",
+    "baseline": "empty picture",
+}
+"""Names of settings for a caption, where they are others than in Python."""
+
+
+def settings_in_words(method: str, size: Size) -> list[str]:
+    """Write a method's settings for a caption, as far as they make a difference."""
+    values = method_values(method, size)
+    return [
+        f"{IN_WORDS.get(name, name)} {values[name]}"
+        for name, control in CONTROLS[method].items()
+        if name != "compat" and control.acts(values)
+    ]
+
+
 def show_settings(method: str, size: Size) -> None:
     """Show the widgets of a method."""
     values = method_values(method, size)

@@ -93,11 +93,12 @@ def test_attribution_is_computed_again(of):
         "Cat",
         "cat",
         opening_of(bundle.name, picture) + code,
+        {"chefer": [], "rollout": ["heads fused by max", "residual 0.3"]},
     )
     one, every = attribution_exports(explained, "rollout")
     assert run_again(one)["maps"].shape[0] == 1
     assert run_again(every)["maps"].shape[0] == 2
-    assert "Rollout: fusion max, residual 0.3" in every.account.facts["Settings"]
+    assert "Rollout: heads fused by max, residual 0.3" in every.account.facts["Settings"]
 
 
 def test_variants_of_models_are_opened_again():

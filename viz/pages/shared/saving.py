@@ -102,7 +102,7 @@ def _show_export(export: Export) -> None:
             for kind in ("webp", "gif"):
                 _show_button(kind, f"{export.name}-{frames.over}", partial(frames.write, kind))
     written = [each for each in CAPTIONS if each[1] in export.kinds]
-    tabs = st.tabs([title for title, _, _ in written], width=460)
+    tabs = st.tabs([title for title, _, _ in written])
     for tab, (_, kind, language) in zip(tabs, written, strict=True):
         tab.code(export.write(kind).decode(), language=language, wrap_lines=True, height=180)
 
