@@ -117,7 +117,7 @@ def time_survey(data: Path, room: Path, count: int, rounds: int, block: int) -> 
 
     def on_ray() -> float:
         return pictures_a_second(
-            lambda timed: run_on_ray(timed, listing.path, numbers, 2, ""), survey, 2
+            lambda timed: run_on_ray(timed, listing.read_block, numbers, 2, ""), survey, 2
         )
 
     ways: dict[str, Callable[[], float]] = {

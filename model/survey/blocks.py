@@ -18,6 +18,7 @@ from model.card import Card
 from model.errors import ImageRejected, InterventionRefused, SurveyError
 from model.images import open_image
 from model.intervention.scans import scan_heads
+from model.survey.block_measure import BlockMeasure
 from model.survey.fingerprint import Fingerprint, take_fingerprint
 from model.survey.listing import Listing, PictureBlock
 from model.survey.picture_measures import Shape, choose_batch, find_shape, measure_batch
@@ -43,11 +44,8 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Survey:
-    """All that a process needs to survey a block, small enough to be sent to it.
-
-    Its methods `start...` are called once in each process, and return what does the work there.
-    """
+class Survey(BlockMeasure[PictureBlock, Prepared, SurveyState]):
+    """The measures of every head, over the pictures of a listing."""
 
     name: str
     device: str
@@ -57,15 +55,9 @@ class Survey:
     """The model's bundle without its net: what preparing a picture needs."""
 
     def start_preparing(self) -> Callable[[PictureBlock], Prepared]:
-        """Return what reads and decodes the pictures of a block."""
         return partial(prepare_block, self.preparation)
 
     def start_measuring(self) -> Callable[[Prepared], SurveyState]:
-        """Open the model, and return what measures prepared pictures.
-
-        Raises:
-            SurveyError: this process has another version of the model or of the libraries.
-        """
         torch.set_num_threads(self.fingerprint.threads)
         bundle = load_model(self.name, self.device)
         kept = self.fingerprint
@@ -79,11 +71,6 @@ class Survey:
         )
         kept.check(own, "A worker process")
         return lambda prepared: self.measure(bundle, prepared)
-
-    def start(self) -> Callable[[PictureBlock], SurveyState]:
-        """Open the model once, and return what surveys a block from its files to its state."""
-        measure, prepare = self.start_measuring(), self.start_preparing()
-        return lambda block: measure(prepare(block))
 
     def measure(self, bundle: Bundle, prepared: Prepared) -> SurveyState:
         """Measure the prepared pictures of a block."""

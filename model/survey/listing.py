@@ -88,6 +88,10 @@ class Listing:
         self._together = -(-self._file.metadata.row_group(0).num_rows // self.block)
         self._read: tuple[int, list[dict[str, Any]]] = (-1, [])
 
+    def __reduce__(self) -> tuple[type[Listing], tuple[Path]]:
+        """Be sent to a process as the file, which is opened there."""
+        return Listing, (self.path,)
+
     def read_block(self, number: int) -> PictureBlock:
         """Read where the pictures of one block lie."""
         group, place = divmod(number, self._together)

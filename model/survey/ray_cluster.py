@@ -1,4 +1,4 @@
-"""Survey on a Ray cluster, or on a Ray of this machine.
+"""Measure blocks of pictures on a Ray cluster, or on a Ray of this machine.
 
 Ray Data reads and decodes the blocks, and a pool of actors, each with the model, measures them.
 Ray gives the work of a lost process to another one. The states come back in any order, and merge
@@ -11,14 +11,14 @@ import pickle
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from model.errors import SurveyError
-from model.survey.blocks import Prepared, Survey
-from model.survey.listing import Listing
-from model.survey.state import SurveyState
+from model.survey.block_measure import BlockMeasure, BlockState
 
+Block = TypeVar("Block")
+Prepared = TypeVar("Prepared")
+State = TypeVar("State", bound=BlockState)
 Row = dict[str, Any]
 DECODING_CPUS = 0.25
 """Cores that Ray sets aside for a task that decodes."""
@@ -26,32 +26,37 @@ SECONDS = 10.0
 """How long to wait for an address to answer."""
 
 
-class Surveyor:
+class Measurer:
     """An actor: it holds the model, and measures the blocks that it is given.
 
     Args:
-        survey: what to measure.
+        measure: what to measure.
     """
 
-    def __init__(self, survey: Survey) -> None:
-        self._measure: Callable[[Prepared], SurveyState] = survey.start_measuring()
+    def __init__(self, measure: BlockMeasure[Any, Any, Any]) -> None:
+        self._measure = measure.start_measuring()
 
     def __call__(self, row: Row) -> Row:
-        # Only what prepare() wrote, in this same run, is ever read here.
-        return {"state": self._measure(pickle.loads(row["prepared"])).to_bytes()}
+        # Only what `read_row` wrote, in this same run, is ever read here.
+        return {"state": pickle.dumps(self._measure(pickle.loads(row["prepared"])))}
 
 
 def run_on_ray(
-    survey: Survey, listing: Path, blocks: Sequence[int], workers: int, address: str
-) -> Iterator[SurveyState]:
-    """Survey blocks on Ray, and yield the state of each as it comes, in no order.
+    measure: BlockMeasure[Block, Prepared, State],
+    read: Callable[[int], Block],
+    todo: Sequence[int],
+    workers: int,
+    address: str,
+) -> Iterator[State]:
+    """Measure blocks on Ray, and yield the state of each as it comes, in no order.
 
     Args:
-        survey: what to measure.
-        listing: the listing's file; all machines see it and the pictures at the same path.
-        blocks: their numbers.
+        measure: what to measure.
+        read: makes what `measure` takes of a block's number. All machines call it, so what it
+            reads, and the pictures, lie at the same path there.
+        todo: the blocks' numbers.
         workers: how many actors.
-        address: of a cluster, or "" for a Ray of this machine that ends with the survey.
+        address: of a cluster, or "" for a Ray of this machine that ends with the work.
 
     Raises:
         SurveyError: Ray is not installed, the address does not answer, or a worker has another
@@ -61,25 +66,24 @@ def run_on_ray(
     try:
         data = import_module("ray.data")
         data.DataContext.get_current().enable_progress_bars = False
-        prepare = survey.start_preparing()
+        prepare = measure.start_preparing()
 
-        def read(row: Row) -> Row:
-            block = Listing(listing).read_block(blocks[row["id"]])
-            return {"prepared": pickle.dumps(prepare(block))}
+        def read_row(row: Row) -> Row:
+            return {"prepared": pickle.dumps(prepare(read(todo[row["id"]])))}
 
         rows = (
-            data.range(len(blocks), override_num_blocks=max(1, len(blocks)))
-            .map(read, num_cpus=DECODING_CPUS)
+            data.range(len(todo), override_num_blocks=max(1, len(todo)))
+            .map(read_row, num_cpus=DECODING_CPUS)
             .map(
-                Surveyor,
-                fn_constructor_args=(survey,),
+                Measurer,
+                fn_constructor_args=(measure,),
                 compute=data.ActorPoolStrategy(size=workers),
-                num_cpus=survey.fingerprint.threads,
-                num_gpus=1 if survey.device == "cuda" else 0,
+                num_cpus=measure.fingerprint.threads,
+                num_gpus=1 if measure.device == "cuda" else 0,
             )
         )
         for row in rows.iter_rows():
-            yield SurveyState.from_bytes(row["state"])
+            yield pickle.loads(row["state"])
     except ray.exceptions.RayError as error:
         raise SurveyError(_explain(error)) from None
     finally:

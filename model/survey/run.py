@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from model.errors import SurveyError
-from model.survey.blocks import Survey, plan_survey
+from model.survey.blocks import plan_survey
+from model.survey.gathering import gather, keep_what_is_saved
 from model.survey.listing import Listing, write_listing
-from model.survey.ray_cluster import run_on_ray
 from model.survey.results import write_results
 from model.survey.sources.recognise import list_pictures
 from model.survey.state import SurveyState
-from model.survey.workers import run_here
 
 LISTING, STATE, UNPACKED = "pictures.parquet", "state.json.gz", "unpacked"
 BLOCK = 64
-SAVED_EVERY = 15.0
-"""Seconds between two savings: with the blocks in work, less than a minute is lost at a crash."""
 
 
 def survey_data(
@@ -64,7 +56,7 @@ def survey_data(
     Raises:
         DataError, SurveyError, ModelNotFound, ModelRejected, NothingRecorded, NothingToShow
     """
-    with _disk(out):
+    with keep_what_is_saved(out):
         listing = _open_listing(source, out, block)
         kept = SurveyState.load(out / STATE) if (out / STATE).is_file() else None
         survey, note = plan_survey(
@@ -76,8 +68,8 @@ def survey_data(
             survey.fingerprint.check(kept.fingerprint, f"What is in {out}")
         state = kept or SurveyState(name, survey.fingerprint, survey.shape)
         todo = [n for n in range(listing.blocks)[shard[0] - 1 :: shard[1]] if n not in state.blocks]
-        found = _run(survey, listing, todo, workers, ray)
-        _gather(state, found, out / STATE, len(todo) * listing.block)
+        pictures, how = len(todo) * listing.block, {"workers": workers, "ray": ray}
+        gather(survey, state, listing.read_block, todo, out / STATE, pictures=pictures, **how)
         return write_results(state, listing, out)
 
 
@@ -87,7 +79,7 @@ def merge_surveys(folders: Sequence[Path], out: Path) -> Path:
     Raises:
         SurveyError: a part is missing, was made otherwise, or was given twice.
     """
-    with _disk(out):
+    with keep_what_is_saved(out):
         for folder in folders:
             if not (folder / STATE).is_file():
                 raise SurveyError(f"{folder} holds no survey: it has no {STATE}. Check the path.")
@@ -101,52 +93,9 @@ def merge_surveys(folders: Sequence[Path], out: Path) -> Path:
         return write_results(state, listing, out)
 
 
-@contextmanager
-def _disk(out: Path) -> Iterator[None]:
-    """Make the folder, and turn what a disk refuses into a sentence."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        reason = "The disk is full" if full else f"{out} cannot be used ({error})"
-        raise SurveyError(
-            f"{reason}. What was saved before is kept: make room or choose another --out, and "
-            "give the same command again."
-        ) from None
-
-
 def _open_listing(source: Path, out: Path, block: int) -> Listing:
     """Open the listing in `out`, or make it."""
     if not (out / LISTING).is_file():
-        write_listing(list_pictures(source, out / UNPACKED), out / LISTING, block)
-    return Listing(out / LISTING)
-
-
-def _run(
-    survey: Survey, listing: Listing, todo: list[int], workers: int, ray: str | None
-) -> Iterator[SurveyState]:
-    """Go through the blocks, and yield the state of each as it comes."""
-    if ray is not None:
-        return run_on_ray(survey, listing.path, todo, workers, ray)
-    blocks = listing.read_blocks(todo)
-    if survey.device == "cpu" or not workers:
-        return run_here(survey.start, blocks, workers)
-    return map(survey.start_measuring(), run_here(survey.start_preparing, blocks, workers))
-
-
-def _gather(state: SurveyState, found: Iterator[SurveyState], file: Path, pictures: int) -> None:
-    """Merge the states of blocks as they come, and save now and then."""
-    saved = time.monotonic()
-    with tqdm(total=pictures, unit=" pictures", smoothing=0.05) as bar:
-        try:
-            for part in found:
-                state.merge(part)
-                bar.update(part.pictures + part.damaged)
-                if state.damaged:
-                    bar.set_postfix_str(f"{state.damaged:,} damaged")
-                if time.monotonic() - saved > SAVED_EVERY:
-                    state.save(file)
-                    saved = time.monotonic()  # saving itself is not counted
-        finally:
-            state.save(file)  # also what was done before an error
+        entries = list_pictures(source.absolute(), out.absolute() / UNPACKED)
+        write_listing(entries, out / LISTING, block)
+    return Listing(out.absolute() / LISTING)

@@ -60,7 +60,7 @@ def start(many, out, *more):
 
 
 SAVE_OFTEN = (
-    "import sys; from model.survey import run, __main__; run.SAVED_EVERY = 0.05; "
+    "import sys; from model.survey import gathering, __main__; gathering.SAVED_EVERY = 0.05; "
     "sys.exit(__main__.main(sys.argv[1:]))"
 )
 
