@@ -56,7 +56,7 @@ ARROWS: dict[str, set[str]] = {
     "model.features": OPENED | {"model.attribution"},
     "model.intervention": OPENED,
     "model.survey": LOOKED_INTO,
-    "model.evaluate": LOOKED_INTO,
+    "model.evaluate": LOOKED_INTO | {"model.survey"},  # whose engine it runs on
     "model.snapshots": OPENED,
     "model.training": MEASURED | {"model.snapshots"},
     "viz": set(),

@@ -1,6 +1,7 @@
 """The command: `python -m model.evaluate KIND NAME --data DIR`; --help lists the kinds.
 
-`python -m model.evaluate check --data DIR` measures everything that is shipped again.
+`python -m model.evaluate check --data DIR` measures everything that is shipped again, and
+`python -m model.evaluate merge FILE.jsonl... --out FILE.jsonl` merges what --shard made.
 """
 
 from __future__ import annotations
@@ -54,6 +55,17 @@ def _objects(options: argparse.Namespace) -> dict[str, Any]:
     )
 
 
+def _merge(options: argparse.Namespace) -> dict[str, Any]:
+    from model.evaluate import attribution, needed
+    from model.evaluate.photo_measure import merge_lines
+
+    state = merge_lines(options.files, options.out)
+    lines = state.first(1 + max(state.lines, default=0))
+    if state.fingerprint.measures[0] == needed.KIND:
+        return state.head | needed.average(lines)
+    return attribution.write_summary(state.head, lines, options.out)
+
+
 def _check(options: argparse.Namespace) -> dict[str, Any]:
     from model.evaluate import check
     from model.zoo import checkpoints
@@ -77,6 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_attribution(kinds.add_parser("attribution", help="every relevance method's scores"))
     _add_needed(kinds.add_parser("needed", help="which heads and patches the answers need"))
+    merge = kinds.add_parser("merge", help="merge the files of attribution or needed, of --shard")
+    merge.set_defaults(measure=_merge)
+    merge.add_argument("files", type=Path, nargs="+", metavar="FILE", help="the .jsonl of a part")
+    merge.add_argument("--out", type=Path, required=True, help="the .jsonl of the whole")
     _add_caption(kinds.add_parser("caption", help="captions right, pointing of their words"))
     _add_objects(kinds.add_parser("objects", help="masks found without labels, IoU with boxes"))
     check = kinds.add_parser("check", help="compare every card's figures with its file")

@@ -3,8 +3,9 @@
 `python -m model.evaluate attribution NAME --data DIR --limit 500 --out FILE.jsonl`
 
 For a captioner of drawn scenes there is no DIR: see `model.evaluate.attribution_words`. One line
-of the file is one picture; a second run goes on where the first was stopped. The table over all
-pictures is printed at the end, and written beside the file as Markdown and as JSON.
+of the file is one picture; a second run goes on where the first was stopped. With --workers, --ray
+or --shard the pictures are shared out. The table over all pictures is printed at the end, and
+written beside the file as Markdown and as JSON.
 """
 
 from __future__ import annotations
@@ -12,23 +13,25 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
 import torch
 from PIL import Image
-from tqdm import tqdm
 
 from model import zoo
+from model.attribution.registry import METHODS
 from model.attribution.trace import trace_class
 from model.bundle import Bundle
 from model.captioning.caption import CaptionBundle
 from model.datasets import pictures
+from model.datasets.split import Split
 from model.evaluate import attribution_words
 from model.evaluate.arguments import count, device
-from model.evaluate.attribution_scores import STEPS, Photo, Task, score_methods
-from model.evaluate.photo_lines import read_lines, start_or_resume
+from model.evaluate.attribution_scores import STEPS, Photo, score_methods
+from model.evaluate.photo_measure import Task, add_engine_arguments, hash_split, measure_photos
 
 COLUMNS = {
     "deletion": "deletion ↓",
@@ -59,22 +62,21 @@ def add_attribution_arguments(parser: argparse.ArgumentParser) -> None:
         help="the class to explain: the model's answer, or the data's",
     )
     parser.add_argument("--device", type=device, default="cpu", help="cpu or cuda")
+    add_engine_arguments(parser)
 
 
 def run_attribution(options: argparse.Namespace) -> dict[str, Any]:
     """Run the command and return the summary over all pictures. Raises ValueError."""
     name = Path(options.name).stem if options.name.endswith(".safetensors") else options.name
     out = options.out or Path(f"attribution-{name.replace('/', '-')}.jsonl")
-    task = _make_task(options)
-    done = start_or_resume(out, task.head)
-    with out.open("a", encoding="utf-8") as file:
-        for number in tqdm(range(task.pictures), unit="picture"):
-            if number in done:
-                continue
-            file.write(json.dumps({"photo": number} | task.score(number)) + "\n")
-            file.flush()
-    lines = [line for line in read_lines(out)[1:] if line["photo"] < task.pictures]
-    summary = task.head | summarise_scores(lines)
+    open_task = partial(open_attribution, options)
+    state, lines = measure_photos(open_task, out, options, options.device)
+    return write_summary(state.head, lines, out)
+
+
+def write_summary(head: dict[str, Any], lines: list[dict[str, Any]], out: Path) -> dict[str, Any]:
+    """Print the table over all pictures, write it beside the file of lines, and return it."""
+    summary = head | summarise_scores(lines)
     text = format_table(summary)
     out.with_suffix(".md").write_text(text, encoding="utf-8")
     out.with_suffix(".json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
@@ -82,7 +84,13 @@ def run_attribution(options: argparse.Namespace) -> dict[str, Any]:
     return summary
 
 
-def _make_task(options: argparse.Namespace) -> Task:
+def open_attribution(options: argparse.Namespace) -> Task:
+    """Open what scoring takes: the model, the same one untrained, and the pictures.
+
+    Raises:
+        ValueError: the options do not suit the model.
+        DataError, ModelNotFound, ModelRejected
+    """
     bundle = zoo.load(options.name)
     if isinstance(bundle, CaptionBundle):
         return attribution_words.word_task(options, bundle)
@@ -91,7 +99,8 @@ def _make_task(options: argparse.Namespace) -> Task:
     untrained = zoo.load(options.name, weights="random")
     for model in (bundle, untrained):
         model.net.to(options.device)
-    photos = read_photos(options.data, bundle, options.limit)
+    split = pictures.read_split(options.data, "test", min(bundle.image_size))
+    photos = photos_of(split.first(options.limit))
     head = {
         "model": options.name,
         "sha256": bundle.card.sha256,
@@ -103,12 +112,12 @@ def _make_task(options: argparse.Namespace) -> Task:
     def score(number: int) -> dict[str, Any]:
         return score_photo(bundle, untrained, photos[number], options.target, number)
 
-    return Task(head, len(photos), score)
+    measures = ("attribution", *METHODS)
+    return Task(head, measures, (bundle, untrained), hash_split(split), len(photos), score)
 
 
-def read_photos(folder: Path, bundle: Bundle, limit: int | None) -> list[Photo]:
-    """Read the test pictures of a data set."""
-    split = pictures.read_split(folder, "test", min(bundle.image_size)).first(limit)
+def photos_of(split: Split) -> list[Photo]:
+    """List the pictures of a data set, with their labels and boxes."""
     boxes = [None] * len(split) if split.boxes is None else split.boxes.tolist()
     images = (image.permute(1, 2, 0).squeeze(-1).numpy() for image in split.images)
     labels = (split.classes[label] for label in split.labels.tolist())

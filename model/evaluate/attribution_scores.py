@@ -41,18 +41,6 @@ class Photo:
     """Left, top, right and bottom, the last pixels inside; None if unknown."""
 
 
-@dataclass(frozen=True)
-class Task:
-    """One run over many pictures."""
-
-    head: dict[str, Any]
-    """The file's first line, which tells this run from others."""
-    pictures: int
-    """How many pictures there are."""
-    score: Callable[[int], dict[str, Any]]
-    """Makes the file's line for a picture, by its number from 0."""
-
-
 def score_methods(
     trace_of: Callable[[AnyBundle], Trace],
     models: tuple[AnyBundle, AnyBundle],

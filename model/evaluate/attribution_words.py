@@ -14,10 +14,12 @@ import random
 from typing import Any
 
 from model import zoo
+from model.attribution.registry import WORD_METHODS
 from model.attribution.word_trace import trace_word
 from model.captioning.caption import CaptionBundle
 from model.datasets import scenes
-from model.evaluate.attribution_scores import STEPS, Photo, Task, score_methods
+from model.evaluate.attribution_scores import STEPS, Photo, score_methods
+from model.evaluate.photo_measure import Task
 
 NAMING = ("colour", "shape")
 
@@ -50,7 +52,9 @@ def word_task(options: argparse.Namespace, bundle: CaptionBundle) -> Task:
     def score(number: int) -> dict[str, Any]:
         return score_scene(bundle, untrained, number, options.words)
 
-    return Task(head, options.limit, score)
+    measures = ("attribution", *WORD_METHODS)
+    models = (bundle, untrained)
+    return Task(head, measures, models, f"scenes from {scenes.UNSEEN}", options.limit, score)
 
 
 def score_scene(

@@ -5,13 +5,14 @@
 Two questions. How often does the answer become another one without the head that the scan calls
 most important, and how often without a random head? And how far do the maps of each attribution
 method agree with occlusion, which hides patch after patch and looks what happens? One line of
-needed-NAME.jsonl is one photo; a second run goes on where the first was stopped.
+needed-NAME.jsonl is one photo; a second run goes on where the first was stopped. With --workers,
+--ray or --shard the photos are shared out.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+from functools import partial
 from math import isnan
 from pathlib import Path
 from statistics import fmean
@@ -19,7 +20,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from model import zoo
 from model.attribution.metrics.agreement import rank_correlation
@@ -27,13 +27,15 @@ from model.attribution.registry import METHODS, explain
 from model.attribution.trace import Trace, trace_class
 from model.bundle import Bundle
 from model.captioning.caption import CaptionBundle
+from model.datasets import pictures
 from model.errors import MethodUnsuitable
 from model.evaluate.arguments import count
-from model.evaluate.attribution import read_photos
-from model.evaluate.photo_lines import read_lines, start_or_resume
+from model.evaluate.attribution import photos_of
+from model.evaluate.photo_measure import Task, add_engine_arguments, hash_split, measure_photos
 from model.intervention import scan_heads, scan_patches
 
 BATCH = 32
+KIND = "needed"
 
 
 def add_needed_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,34 +46,42 @@ def add_needed_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=count, default=200, help="only the first pictures")
     parser.add_argument("--hide", choices=("mean", "blur", "remove"), default="mean")
     parser.add_argument("--out", type=Path, help="needed-NAME.jsonl where it is not given")
+    add_engine_arguments(parser)
 
 
 def run_needed(options: argparse.Namespace) -> dict[str, Any]:
     """Run the command and return the figures over all pictures. Raises ValueError."""
+    out = options.out or Path(f"needed-{Path(options.name).stem}.jsonl")
+    state, lines = measure_photos(partial(open_needed, options), out, options)
+    return state.head | average(lines)
+
+
+def open_needed(options: argparse.Namespace) -> Task:
+    """Open the model and the pictures.
+
+    Raises:
+        ValueError: the model is a captioner.
+        DataError, ModelNotFound, ModelRejected
+    """
     bundle = zoo.load(options.name)
     if isinstance(bundle, CaptionBundle):
         raise ValueError(f"{options.name} writes captions: this measures classifiers.")
-    photos = read_photos(options.data, bundle, options.limit)
-    out = options.out or Path(f"needed-{Path(options.name).stem}.jsonl")
+    split = pictures.read_split(options.data, "test", min(bundle.image_size))
+    photos = photos_of(split.first(options.limit))
     head = {
         "model": options.name,
         "sha256": bundle.card.sha256,
         "data": options.data.resolve().name,
         "hide": options.hide,
     }
-    done = start_or_resume(out, head)
-    with out.open("a", encoding="utf-8") as file:
-        for number, photo in enumerate(tqdm(photos, unit="photo")):
-            if number in done:
-                continue
-            images = bundle.prepare(photo.image)
-            heads = need_of_heads(bundle, images)
-            patches = need_of_patches(bundle, images, options.hide, number)
-            line = {"photo": number, "heads": heads, "patches": patches}
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-    lines = [line for line in read_lines(out)[1:] if line["photo"] < len(photos)]
-    return head | average(lines)
+
+    def score(number: int) -> dict[str, Any]:
+        images = bundle.prepare(photos[number].image)
+        heads = need_of_heads(bundle, images)
+        return {"heads": heads, "patches": need_of_patches(bundle, images, options.hide, number)}
+
+    measures = (KIND, *METHODS)
+    return Task(head, measures, (bundle,), hash_split(split), len(photos), score, BATCH)
 
 
 def need_of_heads(bundle: Bundle, images: Tensor) -> dict[str, float]:
@@ -118,6 +128,8 @@ def need_of_patches(bundle: Bundle, images: Tensor, hide: str, seed: int) -> dic
 
 def average(lines: list[dict[str, Any]]) -> dict[str, Any]:
     """Average the figures of photos; a map that is the same everywhere has no correlation."""
+    if not lines:
+        return {"photos": 0}
     methods = {}
     for name in lines[0]["patches"]["methods"]:
         values = (line["patches"]["methods"][name] for line in lines)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from pathlib import Path
+
+from model.survey.shard import shard
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("name", metavar="NAME", help="a model's name, as model.zoo.load takes it")
     parser.add_argument("--data", type=Path, required=True, help="folder, .tar, packed split, ...")
     parser.add_argument("--out", type=Path, required=True, help="folder for state and results")
-    parser.add_argument("--shard", type=_shard, default=(1, 1), help="i/n: the i-th of n parts")
+    parser.add_argument("--shard", type=shard, default=(1, 1), help="i/n: the i-th of n parts")
     parser.add_argument(
         "--ray", nargs="?", const="", metavar="ADDRESS", help="on Ray: of this machine, or there"
     )
@@ -60,14 +61,6 @@ def _merge_parser() -> argparse.ArgumentParser:
     parser.add_argument("folders", type=Path, nargs="+", metavar="DIR", help="a part of the survey")
     parser.add_argument("--out", type=Path, required=True, help="folder for the whole")
     return parser
-
-
-def _shard(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
-    part, parts = map(int, found.groups()) if found else (0, 0)
-    if not 1 <= part <= parts:
-        raise argparse.ArgumentTypeError(f"{text!r} is no part such as 1/4, 2/4, 3/4 or 4/4.")
-    return part, parts
 
 
 if __name__ == "__main__":

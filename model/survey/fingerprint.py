@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -18,6 +19,8 @@ from model.survey.rankings import KEPT, RANKINGS
 FORMAT = 1
 """Counted up when what a survey gathers changes."""
 LIBRARIES = ("torch", "numpy", "pillow")
+GATHERED = (*SURVEYED, *RANKINGS, str(KEPT))
+"""What a survey gathers."""
 NAMES = {
     "weights": "the model's weights or its preprocessing",
     "data": "the pictures (their names, sizes and classes)",
@@ -74,11 +77,30 @@ class Fingerprint:
 
 
 def take_fingerprint(
-    bundle: Bundle, data: str, pictures: int, *, block: int, batch: int, sample: int
+    bundle: Bundle,
+    data: str,
+    pictures: int,
+    *,
+    block: int,
+    batch: int,
+    sample: int = 0,
+    measures: tuple[str, ...] = GATHERED,
+    others: Sequence[Bundle] = (),
 ) -> Fingerprint:
-    """Take the fingerprint of a survey in this process, with its threads and its libraries."""
+    """Take a fingerprint in this process, with its threads and its libraries.
+
+    Args:
+        bundle: the model.
+        data: SHA-256 of what tells these pictures from others.
+        pictures: how many there are; 0 where it does not matter.
+        block: pictures in a block.
+        batch: pictures, or changes of one, that go through the model at once.
+        sample: on how many pictures heads are switched off.
+        measures: what is measured.
+        others: further models that the numbers depend on.
+    """
     return Fingerprint(
-        weights=hash_model(bundle),
+        weights=",".join(map(hash_model, (bundle, *others))),
         data=data,
         pictures=pictures,
         block=block,
@@ -86,7 +108,7 @@ def take_fingerprint(
         threads=torch.get_num_threads(),
         device=name_device(next(bundle.net.parameters()).device),
         sample=sample,
-        measures=(*SURVEYED, *RANKINGS, str(KEPT)),
+        measures=measures,
         versions=library_versions(),
     )
 

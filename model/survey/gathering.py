@@ -31,7 +31,6 @@ def gather(
     todo: Sequence[int],
     file: Path,
     *,
-    pictures: int,
     workers: int = 0,
     ray: str | None = None,
 ) -> None:
@@ -43,7 +42,6 @@ def gather(
         read: makes what `measure` takes of a block's number; pickled.
         todo: the numbers of the blocks to measure.
         file: to save the state to.
-        pictures: about how many there are in these blocks, for the progress.
         workers: processes here, or actors on Ray; 0 for this process alone.
         ray: None for this machine alone, "" for a Ray of its own, or the address of a cluster.
 
@@ -52,7 +50,7 @@ def gather(
             another version.
     """
     saved = time.monotonic()
-    with tqdm(total=pictures, unit=" pictures", smoothing=0.05) as bar:
+    with tqdm(total=len(todo) * measure.fingerprint.block, unit=" pictures", smoothing=0.05) as bar:
         try:
             for part in _run(measure, read, todo, workers, ray):
                 state.merge(part)

@@ -130,7 +130,7 @@ def _explain(error: Exception) -> str:
     """Find our own sentence in what Ray reports of a worker."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, SurveyError):
+        if type(cause).__module__ == SurveyError.__module__:
             return str(cause)
         cause = getattr(cause, "cause", None) or cause.__cause__
     return f"Ray could not go on: {str(error).strip().splitlines()[-1]}"

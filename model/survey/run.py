@@ -68,8 +68,7 @@ def survey_data(
             survey.fingerprint.check(kept.fingerprint, f"What is in {out}")
         state = kept or SurveyState(name, survey.fingerprint, survey.shape)
         todo = [n for n in range(listing.blocks)[shard[0] - 1 :: shard[1]] if n not in state.blocks]
-        pictures, how = len(todo) * listing.block, {"workers": workers, "ray": ray}
-        gather(survey, state, listing.read_block, todo, out / STATE, pictures=pictures, **how)
+        gather(survey, state, listing.read_block, todo, out / STATE, workers=workers, ray=ray)
         return write_results(state, listing, out)
 
 

@@ -12,8 +12,9 @@ import torch
 from model import zoo
 from model.attribution.registry import METHODS, explain
 from model.attribution.trace import trace_class
+from model.datasets import pictures
 from model.evaluate.__main__ import main
-from model.evaluate.attribution import format_table, read_photos, score_photo
+from model.evaluate.attribution import format_table, photos_of, score_photo
 from model.evaluate.attribution_scores import Photo, _box_in_frame
 from model.nets.vit import build
 from model.zoo import checkpoints
@@ -66,7 +67,7 @@ def test_what_a_net_keeps_of_its_first_pass_serves_the_next(case):
 
     for net in (bundle.net, random.net):
         net.register_forward_pre_hook(keep)
-    photo = read_photos(case, bundle, 1)[0]
+    photo = photos_of(pictures.read_split(case, "test"))[0]
     assert score_photo(bundle, random, photo, "prediction", 0)["methods"]
 
 
@@ -100,7 +101,7 @@ def test_a_file_of_another_run_is_a_sentence(case, capsys):
 def test_the_scores_of_a_photo(case):
     bundle = zoo.load(case / "tiny.safetensors")
     untrained = zoo.load(case / "tiny.safetensors", weights="random")
-    photos = read_photos(case, bundle, None)
+    photos = photos_of(pictures.read_split(case, "test"))
     line = score_photo(bundle, untrained, photos[1], "label", 0)
     assert line["class"] == 1 and line["box"] == {"chance": 0.25, "centre": 1.0}
     trace = trace_class(bundle.net, bundle.prepare(photos[1].image), bundle.tokens, 1)

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from model import zoo
+from model.datasets import pictures
 from model.evaluate.__main__ import main
-from model.evaluate.attribution import read_photos
+from model.evaluate.attribution import photos_of
 from model.intervention import intervene
 from model.nets.vit import build
 from model.zoo import checkpoints
@@ -45,7 +46,7 @@ def test_each_photo_is_measured_once_and_the_run_goes_on_where_it_stopped(tmp_pa
 
     bundle = zoo.load(name)
     changed = []
-    for photo in read_photos(tmp_path, bundle, 3):
+    for photo in photos_of(pictures.read_split(tmp_path, "test")):
         images = bundle.prepare(photo.image)
         with torch.no_grad():
             answer = bundle.net(images).argmax()
