@@ -60,7 +60,8 @@ def measure_heads(
       explain, 1 - R². 0: the same pattern around each patch, whatever the photo shows.
 
     For windowed attention `layout` describes the whole image, and distances stay within windows.
-    `watch` sees the rows that are computed here anyway; it is told none of a windowed layer.
+    `watch` sees the rows that are computed here anyway; of a windowed layer, each window comes as
+    a picture of its own, (B · windows, H, n, ...).
     Raises ValueError for a layer whose queries or keys are not this layout's tokens.
     """
     windows = record.windows
@@ -68,7 +69,7 @@ def measure_heads(
         return _measure_windowless(record, layout, watch)
     height, width = layout.image_size
     patch = max(1, height // windows.grid[0]), max(1, width // windows.grid[1])
-    inside = _measure_windowless(record, TokenLayout(windows.size, (), patch))
+    inside = _measure_windowless(record, TokenLayout(windows.size, (), patch), watch)
     return {
         name: values.unflatten(0, (-1, windows.count)).mean(1) for name, values in inside.items()
     }

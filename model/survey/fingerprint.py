@@ -16,7 +16,7 @@ from model.errors import SurveyError
 from model.survey.picture_measures import SURVEYED
 from model.survey.rankings import KEPT, RANKINGS
 
-FORMAT = 1
+FORMAT = 2
 """Counted up when what a survey gathers changes."""
 LIBRARIES = ("torch", "numpy", "pillow")
 GATHERED = (*SURVEYED, *RANKINGS, str(KEPT))

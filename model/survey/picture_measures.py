@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from model.analysis.head_measures import KINDS, MEASURES, measure_heads, score_kinds
-from model.attribution.metrics.localisation import box_cover
 from model.bundle import Bundle
 from model.image_layers import ImageLayer, image_layers
 from model.recording.recorder import AttentionRecord, AttentionRecorder
 from model.recording.rollout import explain_mixed_images
+from model.survey.layer_rows import rows_of, spread_queries
 from model.survey.rankings import RANKINGS
 from model.tokens import TokenLayout
 
@@ -27,8 +27,6 @@ SURVEYED = (*MEASURES, *OBJECT)
   share of the patches that the box covers; 0 is chance. NaN without a box;
 - object_from_cls: the same, of the class token's attention.
 """
-PLACES = 16
-"""Queries, spread evenly over the grid, from which the maps of two heads are compared."""
 TOKENS = 8192
 """Tokens in a batch, about."""
 
@@ -45,8 +43,8 @@ class Shape:
     """How many heads each has."""
     grids: tuple[tuple[int, int], ...]
     """The rows and columns of patches of each."""
-    windowed: tuple[bool, ...]
-    """Which attend within windows."""
+    windows: tuple[tuple[int, int] | None, ...]
+    """The rows and columns of a window of each; None where it attends over the whole picture."""
     alone: bool
     """Whether pictures must go through the model one by one, for their maps to be told apart."""
 
@@ -92,7 +90,7 @@ def find_shape(bundle: Bundle) -> Shape:
         tuple(each.place for each in found),
         tuple(each.layer.heads for each in found),
         tuple(each.layer.tokens.grid for each in found),
-        tuple(each.record.windows is not None for each in found),
+        tuple(each.record.windows.size if each.record.windows else None for each in found),
         alone,
     )
 
@@ -122,9 +120,9 @@ def measure_batch(
     kinds = np.full(size, -1, np.int64)
     costs = {name: np.full(size, np.nan) for name in RANKINGS}
     queries = {name: np.zeros(size, np.int64) for name in RANKINGS}
-    roots: list[Tensor | None] = []
+    roots: list[Tensor] = []
     for number, layer in enumerate(layers):
-        rows = _Rows(layer, boxes)
+        rows = rows_of(layer, boxes)
         layout = bundle.tokens if layer.record.windows else rows.layout
         found = measure_heads(rows.record, layout, rows.take)
         heads = slice(0, layer.layer.heads)
@@ -140,75 +138,11 @@ def measure_batch(
     return BatchMeasures(values.swapaxes(0, 1), kinds, _alike(roots, shape, len(images)), best)
 
 
-class _Rows:
-    """Looks at the rows of one layer while `measure_heads` goes through them."""
-
-    def __init__(self, layer: ImageLayer, boxes: Sequence[tuple[float, ...] | None]) -> None:
-        record, self.windowed = layer.record, layer.record.windows is not None
-        self.layout = layer.layer.tokens
-        self.covers = _covers(self.layout, boxes).to(record.device)
-        self.boxes = bool((~self.covers.isnan()).any()) and not self.windowed
-        self.record = _lay_heads_apart(record)
-        self.chosen = _spread(self.layout.patches)
-        self.inside = torch.zeros(record.shape[:2], device=record.device)
-        self.rows: dict[str, list[Tensor]] = {"distance": [], "peak": [], "entropy": []}
-        self.kept: list[Tensor] = []
-
-    def take(self, part: slice, entropy: Tensor, patches: Tensor) -> None:
-        """Look at a chunk of rows, as a `Watch` of `measure_heads`; none come of windows."""
-        distance = torch.linalg.vecdot(patches, _distances(self.layout, part, patches.device))
-        self.rows["distance"].append(distance)
-        self.rows["peak"].append(patches.amax(-1))
-        self.rows["entropy"].append(entropy)
-        own = self.chosen[(self.chosen >= part.start) & (self.chosen < part.stop)]
-        self.kept.append(patches[:, :, own - part.start].sqrt())
-        if self.boxes:
-            self.inside += (patches.sum(2) * self.covers[:, None]).sum(-1)
-
-    def best(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Find for each ranking the least cost of a query, and the first query that has it."""
-        if self.windowed:
-            return {}
-        found = {}
-        for name, (measure, sign) in RANKINGS.items():
-            rows = torch.cat(self.rows[measure], -1).cpu().numpy() * -float(sign)
-            query = rows.argmin(-1)  # numpy's is the first of equals
-            cost = np.take_along_axis(rows, query[..., None], -1)[..., 0]
-            found[name] = (cost, query + len(self.layout.prefix))
-        return found
-
-    def roots(self) -> Tensor | None:
-        """Square roots of the maps that are compared, (B, H, queries · patches)."""
-        return torch.cat(self.kept, 2).flatten(2) if self.kept else None
-
-    def on_object(self) -> tuple[np.ndarray, np.ndarray]:
-        """Compute by how much attention exceeds the box's share, of patches and of CLS: (B, H)."""
-        nothing = np.full((len(self.covers), self.record.shape[1]), np.nan)
-        if not self.boxes:
-            return nothing, nothing
-        chance = self.covers.mean(-1)[:, None]
-        of_patches = (self.inside / self.layout.patches - chance).cpu().numpy()
-        if "cls" not in self.layout.prefix:
-            return of_patches, nothing
-        cls = self.record.weights(queries=self.layout.prefix.index("cls"))[:, :, 0]
-        cls = cls[..., self.layout.patch_slice]
-        falls = (cls * self.covers[:, None]).sum(-1) / cls.sum(-1).clamp_min(1e-12)
-        return of_patches, (falls - chance).cpu().numpy()
-
-
 def _record(bundle: Bundle, images: Tensor) -> list[AttentionRecord]:
     device = next(bundle.net.parameters()).device
     with torch.no_grad(), AttentionRecorder(bundle.net) as recorder:
         bundle.net(images.to(device))
     return recorder.records
-
-
-def _lay_heads_apart(record: AttentionRecord) -> AttentionRecord:
-    """Copy queries and keys head by head once, which each product of a chunk would do again."""
-    if record.query is None or record.grouped_key is None:
-        return record
-    query, key = record.query.contiguous(), record.grouped_key.contiguous()
-    return replace(record, query=query, grouped_key=key, versions={})
 
 
 def _dominant(found: dict[str, Tensor], layer: ImageLayer, tokens: TokenLayout) -> np.ndarray:
@@ -219,44 +153,19 @@ def _dominant(found: dict[str, Tensor], layer: ImageLayer, tokens: TokenLayout) 
     return torch.stack([scores[kind] for kind in KINDS]).nan_to_num(-1).numpy().argmax(0)
 
 
-def _alike(roots: Sequence[Tensor | None], shape: Shape, pictures: int) -> np.ndarray:
+def _alike(roots: Sequence[Tensor], shape: Shape, pictures: int) -> np.ndarray:
     """Compare the maps of each pair of heads: (B, heads, heads).
 
     The Bhattacharyya coefficient Σ √(p q), the mean over the queries: 1 for equal maps, 0 for maps
     that share no patch (Bhattacharyya 1943). It is one product of matrices, where a divergence
-    needs logarithms for each pair. NaN for heads on other grids, or within windows.
+    needs logarithms for each pair. NaN for heads on other grids.
     """
     layer_of = np.array([layer for layer, _ in shape.places])
     alike = np.full((pictures, len(layer_of), len(layer_of)), np.nan)
     for grid in dict.fromkeys(shape.grids):
-        there = [n for n, own in enumerate(shape.grids) if own == grid and roots[n] is not None]
-        maps = [found for n in there if (found := roots[n]) is not None]
-        if maps:
-            joined = torch.cat(maps, 1)
-            queries = len(_spread(grid[0] * grid[1]))
-            where = np.flatnonzero(np.isin(layer_of, there))
-            alike[:, where[:, None], where] = (
-                (joined @ joined.mT / queries).clamp_max(1).cpu().numpy()
-            )
+        there = [n for n, own in enumerate(shape.grids) if own == grid]
+        joined = torch.cat([roots[n] for n in there], 1)
+        queries = len(spread_queries(grid[0] * grid[1]))
+        where = np.flatnonzero(np.isin(layer_of, there))
+        alike[:, where[:, None], where] = (joined @ joined.mT / queries).clamp_max(1).cpu().numpy()
     return alike
-
-
-def _spread(patches: int) -> Tensor:
-    """Choose queries evenly."""
-    return torch.linspace(0, patches - 1, min(PLACES, patches)).round().long()
-
-
-def _covers(layout: TokenLayout, boxes: Sequence[tuple[float, ...] | None]) -> Tensor:
-    """Compute the share of each patch that the box covers: float32 (B, patches), NaN without."""
-    known = torch.tensor([box or (torch.nan,) * 4 for box in boxes])
-    covered = box_cover(known, (1.0, 1.0), layout.grid).flatten(1)
-    return torch.where(known.isnan().any(1)[:, None], torch.nan, covered).float()
-
-
-def _distances(layout: TokenLayout, part: slice, device: torch.device) -> Tensor:
-    """Compute the pixels from each of the patches `part` to all: float32 (n, patches)."""
-    row, column = (torch.arange(layout.patches) // layout.grid[1], torch.arange(layout.patches))
-    column = column % layout.grid[1]
-    down = (row - row[part, None]) * layout.patch[0]
-    across = (column - column[part, None]) * layout.patch[1]
-    return (down.square() + across.square()).float().sqrt().to(device)

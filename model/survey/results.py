@@ -66,6 +66,7 @@ def to_json(state: SurveyState, names: dict[int, str]) -> dict[str, Any]:
         "numbers": list(shape.numbers),
         "heads": list(shape.heads),
         "grids": [list(grid) for grid in shape.grids],
+        "windows": [size and list(size) for size in shape.windows],
         "mean": {n: _rounded(m) for n, m in zip(SURVEYED, means, strict=True)},
         "deviation": {n: _rounded(d) for n, d in zip(SURVEYED, deviations, strict=True)},
         "kinds": {kind: state.kinds[index].tolist() for index, kind in enumerate(KINDS)},

@@ -16,7 +16,7 @@ import numpy as np
 from model.analysis.head_measures import KINDS
 from model.errors import SurveyError
 from model.survey.exact_sums import ExactSums
-from model.survey.fingerprint import Fingerprint
+from model.survey.fingerprint import FORMAT, Fingerprint
 from model.survey.picture_measures import SURVEYED, BatchMeasures, Shape
 from model.survey.rankings import RANKINGS, RankedPicture, keep_first
 
@@ -147,12 +147,16 @@ class SurveyState:
     @classmethod
     def _from_json(cls, held: dict[str, Any]) -> SurveyState:
         fingerprint = Fingerprint.from_json(held["fingerprint"])
+        if fingerprint.format != FORMAT:
+            raise ValueError(
+                f"made by version {fingerprint.format} of the survey, here is {FORMAT}"
+            )
         shape = Shape(
             tuple(held["shape"]["layers"]),
             tuple(held["shape"]["numbers"]),
             tuple(held["shape"]["heads"]),
             tuple((rows, columns) for rows, columns in held["shape"]["grids"]),
-            tuple(held["shape"]["windowed"]),
+            tuple(size and (size[0], size[1]) for size in held["shape"]["windows"]),
             held["shape"]["alone"],
         )
         state = cls(held["model"], fingerprint, shape, _from_runs(held["blocks"]))

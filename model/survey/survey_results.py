@@ -43,6 +43,8 @@ class SurveyResults:
     """The layers' numbers among the model's, from zero."""
     heads: tuple[int, ...]
     grids: tuple[tuple[int, int], ...]
+    windows: tuple[tuple[int, int] | None, ...]
+    """The rows and columns of a layer's windows; None where it attends over the whole picture."""
     mean: dict[str, np.ndarray]
     deviation: dict[str, np.ndarray]
     kinds: dict[str, np.ndarray]
@@ -86,6 +88,7 @@ def _read(held: dict[str, Any]) -> SurveyResults:
         raise ValueError("no heads, or too many")
     table, places = (len(heads), max(heads)), sum(heads)
     effects = held["effects"]
+    windows = held.get("windows", [None] * len(heads))  # which earlier versions left out
     return SurveyResults(
         model=str(held["model"]),
         weights=str(held["fingerprint"]["weights"]),
@@ -95,6 +98,9 @@ def _read(held: dict[str, Any]) -> SurveyResults:
         numbers=_as_many(tuple(_count(each) for each in held["numbers"]), len(heads)),
         heads=heads,
         grids=_as_many(tuple((_count(r), _count(c)) for r, c in held["grids"]), len(heads)),
+        windows=_as_many(
+            tuple(size and (_count(size[0]), _count(size[1])) for size in windows), len(heads)
+        ),
         mean={name: _table(held["mean"][name], table) for name in SURVEYED},
         deviation={name: _table(held["deviation"][name], table) for name in SURVEYED},
         kinds={kind: _table(held["kinds"][kind], table) for kind in KINDS},

@@ -39,7 +39,7 @@ def list_packed(files: list[Path], room: Path) -> Iterator[ListedPicture]:
     for file in files:
         try:
             yield from _list_file(file, room)
-        except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (KeyError, ValueError, IndexError, EOFError, zipfile.BadZipFile) as error:
             raise DataError(
                 f"{file} is damaged or no packed data set ({error}). Fetch it again, or pack it "
                 "with python -m model.training pack."
@@ -74,8 +74,9 @@ def _list_file(file: Path, room: Path) -> Iterator[ListedPicture]:
 
 
 def _box(row: np.ndarray) -> tuple[float, float, float, float]:
+    """Read a box, whose last pixels are included, as edges."""
     left, top, right, bottom = map(float, row)
-    return left, top, right, bottom
+    return left, top, right + 1, bottom + 1
 
 
 def _find_array(file: Path, name: str, room: Path) -> tuple[Path, int, tuple[int, ...]]:

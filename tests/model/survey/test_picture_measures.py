@@ -232,7 +232,7 @@ def named_projection(block):
 
 
 @pytest.mark.hubs
-def test_windowed_layers_have_means_and_no_rankings():
+def test_layers_within_windows_have_every_measure_but_of_cls():
     torchvision_cpu.ensure_operators()
     timm = pytest.importorskip("timm")
     net = timm.create_model("swin_tiny_patch4_window7_224", img_size=56, window_size=7).eval()
@@ -240,8 +240,18 @@ def test_windowed_layers_have_means_and_no_rankings():
     layout = TokenLayout((14, 14), (), (4, 4))
     bundle = Bundle("swin", net, layout, half, half, Resize((56, 56)))
     shape = find_shape(bundle)
-    measured = measure_batch(bundle, torch.randn(2, 3, 56, 56), shape, [None, None])
-    assert any(shape.windowed)
-    assert np.isfinite(measured.values[:, SURVEYED.index("entropy"), 0, : shape.heads[0]]).all()
-    assert np.isnan(measured.best["local"][0][:, 0]).all()
-    assert np.isnan(measured.alike[:, 0]).all()
+    boxes = [(0.2, 0.2, 0.7, 0.9)] * 2
+    measured = measure_batch(bundle, torch.randn(2, 3, 56, 56), shape, boxes)
+    assert shape.windows[:2] == ((7, 7), (7, 7))
+    heads = slice(0, shape.heads[0])
+    for name in SURVEYED:
+        known = np.isfinite(measured.values[:, SURVEYED.index(name), 0, heads])
+        assert known.all() == (name != "object_from_cls"), name
+    assert np.isfinite(measured.best["local"][0][:, 0, heads]).all()
+    same = [
+        place for place, (layer, _) in enumerate(shape.places) if shape.grids[layer] == (14, 14)
+    ]
+    alike = measured.alike[0][np.ix_(same, same)]
+    np.testing.assert_allclose(alike.diagonal(), 1, atol=1e-5)
+    within, across = alike[: heads.stop, : heads.stop], alike[: heads.stop, heads.stop :]
+    assert (across < within.min()).all(), "other windows, other patches"

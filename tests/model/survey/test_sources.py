@@ -116,7 +116,7 @@ def test_boxes_and_numbered_parts_are_read(tmp_path, pictures):
         (tmp_path / "val.npz").rename(tmp_path / f"train-{part}.npz")
     entries = list(list_pictures(tmp_path / "train", tmp_path))
     assert [entry.name for entry in entries][19:21] == ["train-0.npz#19", "train-1.npz#0"]
-    assert {entry.box for entry in entries} == {(1, 2, 30, 40)}
+    assert {entry.box for entry in entries} == {(1, 2, 31, 41)}, "the last pixels are included"
 
 
 def test_pictures_at_any_depth_in_the_order_of_their_names(tmp_path):

@@ -11,7 +11,7 @@ from model.survey.picture_measures import SURVEYED, BatchMeasures, Shape
 from model.survey.rankings import KEPT, RANKINGS
 from model.survey.state import EFFECTS, LISTED, SurveyState
 
-SHAPE = Shape(("a", "b"), (0, 1), (2, 3), ((4, 4), (4, 4)), (False, False), False)
+SHAPE = Shape(("a", "b"), (0, 1), (2, 3), ((4, 4), (4, 4)), (None, (2, 2)), False)
 TABLE, PLACES = SHAPE.table, len(SHAPE.places)
 BLOCKS, PICTURES = 12, 5
 PRINT = Fingerprint("w", "d", BLOCKS * PICTURES, PICTURES, 4, 1, "CPU", 3, ("m",), ("torch 1",))
