@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -190,17 +191,21 @@ def prepare_block(bundle: Bundle, block: PictureBlock) -> Prepared:
     return Prepared(block.number, np.concatenate([empty, *images]), kept, labels, boxes, reasons)
 
 
-def open_entry(entry: ListedPicture) -> Image.Image:
-    """Read a picture from where its bytes lie. Raises ImageRejected or OSError."""
+def open_entry(entry: ListedPicture, max_side: int | None = None) -> Image.Image:
+    """Read a picture from where its bytes lie, as `open_image` does.
+
+    Raises:
+        ImageRejected, OSError
+    """
     if entry.problem:
         raise ImageRejected(entry.problem)
     with open(entry.file, "rb") as file:
+        if not 0 <= entry.offset <= os.fstat(file.fileno()).st_size - entry.size:
+            raise ImageRejected("The picture lies outside its file. Fetch or list it again.")
         file.seek(entry.offset)
         data = file.read(entry.size)
-    if len(data) < entry.size:
-        raise ImageRejected("The file has become shorter since it was listed. Fetch it again.")
     if entry.pixels is None:
-        return open_image(data)
+        return open_image(data, max_side)
     rows, columns, *channels = entry.pixels
     shape = (rows, columns, *channels) if channels and channels[0] > 1 else (rows, columns)
     return Image.fromarray(np.frombuffer(data, np.uint8).reshape(shape)).convert("RGB")

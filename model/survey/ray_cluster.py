@@ -83,7 +83,7 @@ def run_on_ray(
             )
         )
         for row in rows.iter_rows():
-            yield pickle.loads(row["state"])
+            yield pickle.loads(row["state"])  # what a Measurer of this run wrote
     except ray.exceptions.RayError as error:
         raise SurveyError(_explain(error)) from None
     finally:

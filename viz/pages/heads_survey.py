@@ -90,7 +90,8 @@ def survey_kinds(survey: OpenSurvey) -> list[list[str | None]]:
     results = survey.results
     measures = {name: torch.from_numpy(mean).float() for name, mean in results.mean.items()}
     prefix = ("cls",) if np.nan_to_num(results.mean["cls"]).max() > 0 else ()
-    layouts = [TokenLayout(grid, prefix) for grid in results.grids]
+    attended = (size or grid for grid, size in zip(results.grids, results.windows, strict=True))
+    layouts = [TokenLayout(size, prefix) for size in attended]
     return dominant_kind(score_kinds(measures, layouts))
 
 
@@ -158,8 +159,14 @@ def _show_map(survey: OpenSurvey, place: tuple[int, int]) -> None:
     )
     alt = "Heads by how alike their maps are"
     clicked = show_dots(figure, Heads.map_dots(Heads.clicks.get()), alt)
+    apart = (
+        " Layers with grids of other sizes are not compared; their heads lie as far apart as heads "
+        "that share no patch."
+        if len(set(results.grids)) > 1
+        else ""
+    )
     st.caption(
         "The closer two heads lie, the more alike are their maps of the same picture; the number "
-        f"is the layer. The plane shows {share:.0%} of how they differ."
+        f"is the layer. The plane shows {share:.0%} of how they differ.{apart}"
     )
     _take_click(survey, clicked)

@@ -11,6 +11,7 @@ from model.recorded_image import layer_maps, record_image
 from model.survey.survey_results import TopPicture
 from viz.pages import heads_surveys
 from viz.pages.heads_measures import KIND_NAMES, MEASURES
+from viz.pages.heads_packed import MEGABYTES, PACKED
 from viz.pages.heads_surveys import OpenSurvey
 from viz.pages.shared import picture
 from viz.pages.shared.browser import change_view
@@ -138,7 +139,7 @@ def _show_top(session: Session, survey: OpenSurvey, place: tuple[int, int]) -> N
     ranking = Heads.ranking.get()
     top = survey.results.top[ranking][survey.results.places.index(place)]
     if not top:
-        st.caption("Layers that attend within windows have no top pictures.")
+        st.caption("This survey has no top pictures of this layer.")
         return
     photos = heads_surveys.open_pictures(
         survey, [each.name for each in top], Heads.survey_photos.get() or ()
@@ -193,15 +194,16 @@ def _draw(
 def _show_missing(top: list[TopPicture], here: int) -> None:
     st.caption(
         f"{len(top) - here} of {len(top)} pictures are not here. A survey holds no pictures: "
-        "upload the ones below, or start the server with `--survey-data` and the data set's path."
+        "upload the ones below or the packed file that they are in, or start the server with "
+        "`--survey-data` and the data set's path."
     )
     st.text(", ".join(each.name for each in top))
     st.file_uploader(
-        "Pictures of the survey, by their files' names",
-        type=picture.TYPES,
+        "Pictures of the survey, by their files' names, or packed as .npz",
+        type=[*picture.TYPES, PACKED],
         accept_multiple_files=True,
         key=Heads.survey_photos.name,
-        max_upload_size=picture.MAX_MEGABYTES,
+        max_upload_size=MEGABYTES,
     )
 
 

@@ -32,6 +32,7 @@ from model.survey.sources.listed_picture import ListedPicture
 from model.survey.sources.recognise import list_pictures
 from model.survey.survey_results import SurveyResults, TopPicture, read_results
 from model.zoo import checkpoints
+from viz.pages.heads_packed import PACKED, packed_pictures
 from viz.pages.shared.picture import MAX_SIDE
 from viz.pages.shared.text import plain
 from viz.server.costs import forward_cost
@@ -146,13 +147,19 @@ def open_pictures(
     Args:
         survey: the survey.
         names: of pictures in its rankings.
-        uploads: pictures that the visitor has uploaded, which are known by their files' names.
+        uploads: what the visitor has uploaded: pictures, which are known by their files' names, and
+            files of the packed form.
     """
     here = _listed(survey.name, survey.folder, _top_names(survey))
     own = {upload.name: upload for upload in uploads}
-    found = {}
+    found: dict[str, Image.Image] = {}
+    for packed in uploads:
+        if packed.name.endswith(PACKED):
+            found |= packed_pictures(packed, tuple(names))
     for name in names:
         try:
+            if name in found:
+                continue
             if upload := own.get(name.rpartition("/")[2]):
                 found[name] = open_image(upload.getvalue(), max_side=MAX_SIDE)
             elif name in here:

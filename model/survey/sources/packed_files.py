@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -37,40 +39,75 @@ def list_packed(files: list[Path], room: Path) -> Iterator[ListedPicture]:
         OSError: there is no room to unpack them.
     """
     for file in files:
-        try:
-            yield from _list_file(file, room)
-        except (KeyError, ValueError, IndexError, EOFError, zipfile.BadZipFile) as error:
-            raise DataError(
-                f"{file} is damaged or no packed data set ({error}). Fetch it again, or pack it "
-                "with python -m model.training pack."
-            ) from None
-        except FileNotFoundError:
-            raise DataError(f"{file} is missing, others of its kind are there. Fetch it.") from None
+        yield from PackedFile(file, room)
 
 
-def _list_file(file: Path, room: Path) -> Iterator[ListedPicture]:
-    with np.load(file, allow_pickle=False) as arrays:
-        labels = arrays.get("labels")
-        classes = [str(name) for name in arrays["classes"]] if "classes" in arrays else []
-        boxes = arrays.get("boxes")
-        offsets = None if "images" in arrays else arrays["offsets"]
-    where, start, shape = _find_array(file, "images" if offsets is None else "blob", room)
-    for number in range(shape[0] if offsets is None else len(offsets) - 1):
-        if offsets is None:
-            size, pixels = int(np.prod(shape[1:])), shape[1:]
-            begin = start + number * size
-        else:
-            begin, pixels = start + int(offsets[number]), None
-            size = int(offsets[number + 1] - offsets[number])
-        yield ListedPicture(
-            f"{file.name}#{number}",
-            str(where),
-            begin,
-            size,
-            None if labels is None else classes[labels[number]],
-            None if boxes is None else _box(boxes[number]),
-            pixels,
-        )
+class PackedFile:
+    """The pictures of one packed file; iterating lists them all.
+
+    Args:
+        file: the .npz file.
+        room: the folder to unpack into, as for `list_packed`.
+        described: whether to read labels and boxes too.
+
+    Raises:
+        DataError: it is missing or damaged, or holds other arrays.
+        OSError: there is no room to unpack it.
+    """
+
+    def __init__(self, file: Path, room: Path, described: bool = True) -> None:
+        self.file = file
+        with _packed(file):
+            self._read(room, described)
+
+    def _read(self, room: Path, described: bool) -> None:
+        with np.load(self.file, allow_pickle=False) as arrays:
+            known = set(arrays) if described else set()
+            self._labels = arrays["labels"] if "labels" in known else None
+            self._classes = list(map(str, arrays["classes"])) if "classes" in known else []
+            self._boxes = arrays["boxes"] if "boxes" in known else None
+            self._offsets = None if "images" in arrays else arrays["offsets"]
+        name = "images" if self._offsets is None else "blob"
+        self._where, self._start, self._shape = _find_array(self.file, name, room)
+
+    def __len__(self) -> int:
+        return self._shape[0] if self._offsets is None else max(0, len(self._offsets) - 1)
+
+    def __iter__(self) -> Iterator[ListedPicture]:
+        return map(self.picture, range(len(self)))
+
+    def picture(self, number: int) -> ListedPicture:
+        """Tell where one picture lies. Raises DataError."""
+        with _packed(self.file):
+            if self._offsets is None:
+                size, pixels = math.prod(self._shape[1:]), self._shape[1:]
+                begin = self._start + number * size
+            else:
+                first, last = map(int, self._offsets[number : number + 2])
+                begin, size, pixels = self._start + first, last - first, None
+            return ListedPicture(
+                f"{self.file.name}#{number}",
+                str(self._where),
+                begin,
+                size,
+                None if self._labels is None else self._classes[self._labels[number]],
+                None if self._boxes is None else _box(self._boxes[number]),
+                pixels,
+            )
+
+
+@contextmanager
+def _packed(file: Path) -> Iterator[None]:
+    """Turn what a damaged file does into a sentence."""
+    try:
+        yield
+    except (KeyError, ValueError, IndexError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"{file} is damaged or no packed data set ({error}). Fetch it again, or pack it "
+            "with python -m model.training pack."
+        ) from None
+    except FileNotFoundError:
+        raise DataError(f"{file} is missing, others of its kind are there. Fetch it.") from None
 
 
 def _box(row: np.ndarray) -> tuple[float, float, float, float]:

@@ -1,11 +1,13 @@
 """The Heads page over a survey, run by Streamlit's own test runner."""
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from streamlit.runtime.uploaded_file_manager import UploadedFile, UploadedFileRec
 from streamlit.testing.v1 import AppTest
 
 from model import zoo
@@ -14,7 +16,7 @@ from model.recorded_image import record_image
 from model.survey.results import RESULTS
 from model.survey.run import survey_data
 from tests.model.survey.conftest import MODEL, crops
-from viz.pages import heads_surveys
+from viz.pages import heads_packed, heads_surveys
 
 APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
 SHIPPED = heads_surveys.SHIPPED / "photos.json"
@@ -137,6 +139,62 @@ def test_uploaded_pictures_stand_in_for_the_ones_that_are_not_here(own):
     app.run()
     assert "11 of 12 pictures are not here" in said(app)
     assert len([each for each in app.button if each.label == "Explore"]) == 1
+
+
+def test_an_uploaded_packed_file_holds_the_top_pictures(own):
+    names = [path.relative_to(own / "photos") for path in sorted((own / "photos").rglob("*.png"))]
+    text = (own / "found" / RESULTS).read_text()
+    for number, name in enumerate(names):
+        text = text.replace(name.as_posix(), f"mine.npz#{number}")
+    app = upload(text.encode(), model=MODEL)
+    assert "12 of 12 pictures are not here" in said(app)
+    files = [(own / "photos" / name).read_bytes() for name in names]
+    packed = packed_file(offsets=np.cumsum([0, *map(len, files)]), blob=b"".join(files))
+    app.file_uploader(key="survey_photos").set_value(("mine.npz", packed, "application/zip"))
+    app.run()
+    assert not app.exception and "are not here" not in said(app)
+    assert len([each for each in app.button if each.label == "Explore"]) == 12
+
+
+def packed_file(**arrays) -> bytes:
+    """Write a packed file; bytes become an array."""
+    raw = {n: np.frombuffer(a, np.uint8) if type(a) is bytes else a for n, a in arrays.items()}
+    file = io.BytesIO()
+    np.savez_compressed(file, **raw)
+    return file.getvalue()
+
+
+def open_packed(data: bytes, *names: str) -> dict:
+    file = UploadedFileRec("id", "mine.npz", "application/zip", data)
+    return heads_packed.packed_pictures.compute(UploadedFile(file, None), names)
+
+
+def test_pictures_of_a_packed_upload_are_its_pixels(monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (3, 5, 4, 3), np.uint8)
+    packed = packed_file(images=images)
+    found = open_packed(packed, "mine.npz#2", "mine.npz#3", "other.npz#0", "mine.npz#x")
+    assert list(found) == ["mine.npz#2"]
+    np.testing.assert_array_equal(np.asarray(found["mine.npz#2"]), images[2])
+    monkeypatch.setattr(heads_packed, "UNPACKED", images.size)
+    assert not open_packed(packed, "mine.npz#2"), "larger than a page may unpack"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"PK\x05\x06" + bytes(18),
+        packed_file(labels=np.zeros(3)),
+        packed_file(images=np.zeros((2, 2000, 1), np.uint8)),
+        packed_file(images=np.zeros(7, np.uint8)),
+        packed_file(images=np.zeros((3, 4, 4, 3), np.float32)),
+        packed_file(offsets=np.array([0, -9, 5]), blob=b"no picture"),
+        packed_file(offsets=np.array([0, 1 << 60]), blob=b"no picture"),
+        packed_file(offsets=np.array([[0.5, 2]]), blob=b"no picture"),
+    ],
+)
+def test_a_damaged_packed_upload_gives_no_picture(data):
+    assert not open_packed(data, "mine.npz#0", "mine.npz#1")
 
 
 @pytest.mark.parametrize(
