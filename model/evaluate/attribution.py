@@ -31,7 +31,7 @@ from model.datasets.split import Split
 from model.evaluate import attribution_words
 from model.evaluate.arguments import count, device
 from model.evaluate.attribution_scores import STEPS, Photo, score_methods
-from model.evaluate.photo_measure import Task, add_engine_arguments, hash_split, measure_photos
+from model.evaluate.photo_measure import Task, add_engine_arguments, hash_split, run_photos
 
 COLUMNS = {
     "deletion": "deletion ↓",
@@ -70,7 +70,7 @@ def run_attribution(options: argparse.Namespace) -> dict[str, Any]:
     name = Path(options.name).stem if options.name.endswith(".safetensors") else options.name
     out = options.out or Path(f"attribution-{name.replace('/', '-')}.jsonl")
     open_task = partial(open_attribution, options)
-    state, lines = measure_photos(open_task, out, options, options.device)
+    state, lines = run_photos(open_task, out, options, options.device)
     return write_summary(state.head, lines, out)
 
 

@@ -31,7 +31,7 @@ from model.datasets import pictures
 from model.errors import MethodUnsuitable
 from model.evaluate.arguments import count
 from model.evaluate.attribution import photos_of
-from model.evaluate.photo_measure import Task, add_engine_arguments, hash_split, measure_photos
+from model.evaluate.photo_measure import Task, add_engine_arguments, hash_split, run_photos
 from model.intervention import scan_heads, scan_patches
 
 BATCH = 32
@@ -52,7 +52,7 @@ def add_needed_arguments(parser: argparse.ArgumentParser) -> None:
 def run_needed(options: argparse.Namespace) -> dict[str, Any]:
     """Run the command and return the figures over all pictures. Raises ValueError."""
     out = options.out or Path(f"needed-{Path(options.name).stem}.jsonl")
-    state, lines = measure_photos(partial(open_needed, options), out, options)
+    state, lines = run_photos(partial(open_needed, options), out, options)
     return state.head | average(lines)
 
 

@@ -108,7 +108,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def measure_photos(
+def run_photos(
     open_task: Callable[[], Task], out: Path, options: argparse.Namespace, device: str = "cpu"
 ) -> tuple[PhotoLines, list[dict[str, Any]]]:
     """Measure the photos of a run or of one shard, and go on where it was stopped.
