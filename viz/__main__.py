@@ -41,9 +41,14 @@ if TYPE_CHECKING:
 NUMBERS = "attention.npz"  # written last: its presence says that the picture is done
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; return 0 if every picture was drawn, and 1 with a sentence otherwise."""
-    parser = _parser()
+def main(arguments: list[str] | None = None, prog: str = "python -m viz") -> int:
+    """Run the command; return 0 if every picture was drawn, and 1 with a sentence otherwise.
+
+    Args:
+        arguments: what follows the command's name; those of the command line if None.
+        prog: the command's name, for its help.
+    """
+    parser = command_parser(prog)
     options = parser.parse_args(arguments)
     if bool(options.out) == bool(options.html):
         parser.error("give --out DIR for pictures and numbers, or --html FILE for one file.")
@@ -83,8 +88,9 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if failures else 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m viz", description=__doc__)
+def command_parser(prog: str) -> argparse.ArgumentParser:
+    """Return what reads the arguments of the command named `prog`."""
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("image", type=Path, help="a picture, or a folder of pictures")
     parser.add_argument("--model", help="as zoo.load takes it (default: the app's)")
     parser.add_argument("--heads", type=int, help="for a file of weights that cannot tell")

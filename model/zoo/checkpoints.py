@@ -20,6 +20,7 @@ from model.captioning import build
 from model.captioning.base import CaptioningNet
 from model.card import Card
 from model.errors import CheckpointError
+from model.home import HOME
 from model.nets import vit
 from model.nets.uninitialised import weights_given
 from model.nets.vit import VisionTransformer
@@ -27,7 +28,7 @@ from model.tokens import MAX_TOKENS, check_affordable
 from model.zoo.cards import card_as_json, card_path, read_card, read_checkpoint_file, read_task
 from model.zoo.whole_files import replace_file
 
-DIRECTORY = Path(__file__).parents[2] / "checkpoints"
+DIRECTORY = HOME / "checkpoints"
 
 _MAX_NUMBER = 10**12  # of a card's config; smaller ones are compared with the weights
 # Of these a model is made before they are compared, or they are not in the weights at all.

@@ -16,10 +16,11 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from model.home import HOME
 from viz.server.machine import machine_bytes
 
 ModeName = Literal["laptop", "class"]
-FILE = Path(__file__).parents[2] / "saccade.toml"
+FILE = HOME / "saccade.toml"
 
 
 class Mode(BaseModel):
