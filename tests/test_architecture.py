@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 # A package, and the packages of the project that it may import besides itself. A new package
 # gets a line of its own; a package inside a package follows the line of the outer one unless it
 # has its own.
-GROUND = {"model.tokens", "model.errors", "model.images"}
+GROUND = {"model.tokens", "model.errors", "model.images", "model.home"}
 NETS = GROUND | {"model.nets"}
 RECORDS = GROUND | {"model.nets", "model.recording"}
 BUNDLES = RECORDS | {
@@ -37,6 +37,7 @@ ARROWS: dict[str, set[str]] = {
     "model": set(),  # the package itself, which imports nothing until it is asked
     "model.tokens": set(),
     "model.errors": set(),
+    "model.home": set(),
     "model.images": {"model.errors"},
     "model.nets": GROUND,
     "model.recording": NETS,
@@ -72,7 +73,9 @@ ARROWS: dict[str, set[str]] = {
     "viz.pages.shared": MODEL | SERVED | {"viz.lessons", "viz.glossary"},
     "viz.pages": MODEL | SERVED | {"viz.lessons", "viz.glossary", "viz.pages.shared"},
     "viz.__main__": MODEL | CARRIED,
-    "app": {"viz.server"},
+    "app": {"viz", "viz.server"},
+    "saccade": set(),
+    "saccade.__main__": {"model", "model.home", "viz", "viz.__main__"},
 }
 ROOTS = {"model", "viz"}
 """Packages whose line in the table holds for their own file alone, not for what lies in them."""
@@ -81,14 +84,14 @@ ROOTS = {"model", "viz"}
 LIBRARIES = {
     "torch": {"model", "viz.pages", "viz.server", "viz.notebook", "viz.__main__"},
     "torchvision": {"model"},
-    "streamlit": {"viz.pages", "viz.server", "viz.components.mounts", "app"},
+    "streamlit": {"viz.pages", "viz.server", "viz.components.mounts", "app", "saccade.__main__"},
     "matplotlib": {"viz"},
     "plotly": {"viz"},
 }
 
 LAZY = {
     *("model.evaluate.__main__", "model.survey.__main__", "model.training.__main__"),
-    "viz.__main__",
+    *("viz.__main__", "saccade.__main__"),
 }
 """Commands, which answer --help before torch is loaded."""
 
@@ -100,11 +103,12 @@ class Files:
     """The Python files below a folder, by module name, and what they import.
 
     Args:
-        root: The folder that holds `model/`, `viz/` and `app.py`.
+        root: The folder that holds the packages and `app.py`.
     """
 
     def __init__(self, root: Path) -> None:
-        paths = (*(root / "model").rglob("*.py"), *(root / "viz").rglob("*.py"), root / "app.py")
+        packages = (root / name for name in ("model", "saccade", "viz"))
+        paths = (*(path for each in packages for path in each.rglob("*.py")), root / "app.py")
         self.paths = {_module_name(path, root): path for path in paths if path.is_file()}
         self.trees = {
             name: ast.parse(path.read_text(encoding="utf-8")) for name, path in self.paths.items()

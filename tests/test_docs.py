@@ -15,7 +15,7 @@ PAGES = sorted(
     page.relative_to(ROOT).as_posix()
     for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md"))
 )
-PACKAGES = ("model", "viz", "tests", "benchmarks", "app", "docs")
+PACKAGES = ("model", "saccade", "viz", "tests", "benchmarks", "app", "docs")
 SUFFIXES = (".py", ".js", ".mjs", ".json", ".md", ".toml", ".txt", ".css", ".html", ".yaml")
 PLACEHOLDER = re.compile(r"[A-Z]{2,}|\*")  # NAME, DIR, *
 IDENTIFIER = re.compile(r"[A-Za-z_]\w+(\.[A-Za-z_]\w*)*")

@@ -59,12 +59,12 @@ NAMES = {
     *("photo_figures", "scenes_figures", "row_times", "with_part", "without_start"),
 }
 
-OURS = ("model", "viz", "app")
+OURS = ("model", "saccade", "viz", "app")
 SOURCES = [
     ROOT / "app.py",
     *(
         path
-        for folder in ("model", "viz", "tests", "benchmarks", "docs")
+        for folder in ("model", "saccade", "viz", "tests", "benchmarks", "docs")
         for path in (ROOT / folder).rglob("*.py")
     ),
 ]
@@ -159,7 +159,7 @@ def homes() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for path in SOURCES:
         name = str(path.relative_to(ROOT))
-        if name.startswith(("model", "viz")):
+        if name.startswith(("model", "saccade", "viz")):
             tree = ast.parse(path.read_text(encoding="utf-8"))
             for own in defined(tree.body):
                 found.setdefault(own, set()).add(name)
