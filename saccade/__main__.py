@@ -49,8 +49,8 @@ def open_app(options: list[str]) -> int:
 
     from model.home import HOME
 
-    done = cli.main(["run", str(HOME / "app.py"), *options], "saccade app", standalone_mode=False)
-    return int(done or 0)
+    cli.main_run([str(HOME / "app.py"), *options], "saccade app")
+    return 0
 
 
 def show_picture(options: list[str]) -> int:
