@@ -109,10 +109,9 @@ def test_the_app_is_the_app_of_the_repository(installed, folder):
     finally:
         process.terminate()
         process.wait(timeout=20)
-    config = messages[0].new_session.config
-    assert not config.gather_usage_stats, "the settings are the repository's"
     text = str(messages)
     assert "Where does this patch look?" in text and "exception" not in text
+    assert "#3b5bbd" in text, "the theme of the repository's settings"
 
 
 async def first_run(address):

@@ -9,7 +9,7 @@
     (16,)
 
 `show` takes a model and a picture, records that were made before, or a caption; `compare` takes two
-of these. In JupyterLab and marimo the figure is a widget (`pip install "saccade[notebook]"`):
+of these. In JupyterLab and marimo the figure is a widget (`pip install anywidget`):
 `shown.observe(print, "query")` calls a function at each choice. It is untested in VS Code and
 Colab. Elsewhere it is a still picture, and `viz.standalone.export_html` writes it as a file.
 """

@@ -20,7 +20,7 @@ STILL_BYTES = 200_000
 """A saved notebook has the still picture of each figure, so it is kept small."""
 
 WITHOUT = (
-    'The figure follows the mouse where anywidget is installed: pip install "saccade[notebook]". '
+    "The figure follows the mouse where anywidget is installed: pip install anywidget. "
     "Here it is a still picture; viz.standalone.export_html(figure, path) writes it as a file with "
     "everything alive."
 )

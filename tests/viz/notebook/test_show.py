@@ -127,7 +127,7 @@ def test_without_anywidget_the_figure_is_a_still_that_says_what_to_install(bundl
     figure = show(bundle, samples.load("chelsea"), layer=0, head=0, query=1)
     assert isinstance(figure, StillShown)
     made = figure._repr_mimebundle_()
-    assert "saccade[notebook]" in made["text/plain"]
+    assert "pip install anywidget" in made["text/plain"]
     assert Image.open(io.BytesIO(made["image/png"])).format == "PNG"
     assert figure.row.shape == (16,)
 
