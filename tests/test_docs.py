@@ -24,7 +24,7 @@ ELSEWHERE = {  # names that others define: libraries, tools, files that somebody
     *("TorchFunctionMode", "scaled_dot_product_attention", "pip", "make", "python", "mypy", "ruff"),
     *("cls", "dist", "reg0", "reg1", "meta", "state_dict", "module", "main", "node", "git", "help"),
     *("st.session_state", "st.query_params"),
-    *("mine.pt", "mine.safetensors", "with", "val"),
+    *("mine.pt", "mine.safetensors", "model.py", "with", "val"),
     *("NAME", "DIR", "FILE", "IMAGE", "RECIPE", "INDEX"),  # what the reader puts in
     *("SACCADE_MODE", "SACCADE_CONFIG", "saccade.toml"),  # what an operator sets
     "requirements.lock",

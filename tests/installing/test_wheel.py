@@ -12,7 +12,7 @@ import websockets
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-from model import samples
+from model.datasets import samples
 from tests.browser.conftest import _free_port, _wait_for
 
 ROOT = Path(__file__).parents[2]
