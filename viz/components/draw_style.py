@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-from viz.pictures.colors import BRIGHTNESS, GAMMA, SATURATION
+from viz.pictures.colors import GAMMA, SATURATION
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class DrawStyle:
     scaling: str = "map"
     gamma: float = GAMMA
     saturation: float = SATURATION
-    brightness: float = BRIGHTNESS
+    brightness: float = 1.0
 
     def as_header(self) -> dict[str, object]:
         """Return the style as a payload's header carries it."""

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from skimage.color import rgb2lab
 
 from viz.pictures.colors import COLOR_MAPS, GAMMA, lookup_table, subdue
 from viz.pictures.lettering import MARGIN, break_lines, font, percent, text
@@ -29,6 +30,17 @@ def test_a_patch_is_blended_as_the_formula_says():
     alpha = 0.6 * 0.5**GAMMA
     expected = base[:, :30] * (1 - alpha) + lookup_table("cividis")[128].astype(float) * alpha
     assert np.abs(picture[:, :30] - expected).max() <= 1
+
+
+@pytest.mark.parametrize("grey", [0, 64, 128, 255])
+def test_weak_patches_are_seen_on_dark_photos_and_light_ones_and_no_weight_changes_nothing(grey):
+    photo = Image.new("RGB", (80, 10), (grey, grey, grey))
+    weights = np.array([[0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0]])
+    patches = np.asarray(overlay(photo, weights))[5, 5::10].astype(float)
+    assert (patches[0] == grey).all()
+    colors = rgb2lab(patches[None] / 255)[0]
+    differences = np.linalg.norm(colors[1:] - colors[0], axis=1)
+    assert differences.min() > 2.3, "the just noticeable difference of CIELAB"
 
 
 @pytest.mark.parametrize("weights", [np.zeros((2, 3)), np.full((2, 3), np.nan)])

@@ -81,7 +81,7 @@ export class ControlPanel {
   show() {
     const { view, style, heads, layer, root } = this.explorer;
     if (this.heads?.length !== headsAndFusions(heads).length) this.buildHeads();
-    root.classList.toggle("waiting", !layer);
+    if (!layer) root.classList.add("waiting");
     for (const [number, input] of this.layers.entries()) input.checked = number === view.layer;
     for (const { head, input } of this.heads) input.checked = head === view.head;
     showStyle(this.explorer, style);

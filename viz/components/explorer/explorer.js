@@ -198,6 +198,7 @@ class Explorer extends Component {
   draw() {
     const { layer, view } = this;
     if (!this.photo || !layer) return;
+    this.root.classList.remove("waiting");
     const rows = attentionRows(layer, this.query);
     const row = fusedRow(rows, layer.heads, layer.tokens, view.head);
     const shared = this.style.scaling === "layer" ? this.layerTop(rows, layer) : null;
