@@ -144,8 +144,14 @@ class _Interruptible(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
     ) -> Any:
-        check()
+        if func is not _SET_GRADIENTS:
+            check()
         return func(*args, **(kwargs or {}))
+
+
+_SET_GRADIENTS: Callable = torch._C._set_grad_enabled
+"""What `torch.no_grad` calls as it ends, too: work that ended there would leave its thread without
+gradients, and the next work of this thread would get zeros for them."""
 
 
 class Queue:

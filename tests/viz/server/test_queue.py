@@ -162,6 +162,21 @@ def test_running_work_whose_askers_have_gone_ends_at_a_torch_call(queue):
     assert queue.run(("endless",), lambda: "asked anew", "ada") == "asked anew"
 
 
+def test_work_that_ends_within_no_grad_leaves_gradients_to_the_next_work_of_its_thread():
+    queue = Queue(workers=1, budget=MemoryBudget(1000))
+    gate = Gate()
+
+    def work():
+        with torch.no_grad():
+            gate()
+
+    ticket = queue.submit(("abandoned",), work, "ada")
+    assert gate.began.wait(PATIENCE)
+    ticket.leave()
+    gate.open.set()
+    assert queue.run(("next",), torch.is_grad_enabled, "ada")
+
+
 def test_running_work_goes_on_while_one_asker_waits(queue):
     gate = Gate("done")
 
