@@ -14,13 +14,18 @@ from viz.components.bundle import color_tables, join_script, join_style, read_pa
 from viz.components.payload import pack
 
 
-def component(name: str) -> Callable[..., Any]:
-    """Register the component of a folder; returns what mounts it."""
+def component(name: str, isolate_styles: bool = True) -> Callable[..., Any]:
+    """Register the component of a folder; returns what mounts it.
+
+    Args:
+        isolate_styles: whether its style sheet is its own; the page's otherwise.
+    """
     return st.components.v2.component(
         f"saccade_{name}",
         html=read_page(name),
         css=join_style(name),
         js=color_tables() + join_script(name),
+        isolate_styles=isolate_styles,
     )
 
 
@@ -33,6 +38,7 @@ _captions, _row, _tiles, _features, _lens = map(
 _inside, _compare = map(component, ("inside", "compare"))
 _lesson, _lesson_list, _welcome = map(component, ("lesson", "lesson_list", "welcome"))
 _explained = component("explained")
+_screen = component("screen", isolate_styles=False)
 
 
 def _run_again() -> None:
@@ -46,6 +52,17 @@ def address(header: Mapping[str, Any], key: str) -> None:
     ``st.session_state[key]["open"]`` in the next run.
     """
     _address(data=pack(dict(header)), key=key, on_open_change=_run_again)
+
+
+def screen(projector: bool | None, key: str) -> None:
+    """Mount the switch for a projector, and the style sheet of the page around the components.
+
+    The choice is at ``st.session_state[key]["projector"]``.
+
+    Args:
+        projector: the choice as far as it is known; with None the browser remembers it.
+    """
+    _screen(data=pack({"projector": projector}), key=key, on_projector_change=_run_again)
 
 
 def explorer(payload: bytes, key: str = "explorer") -> None:

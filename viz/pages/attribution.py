@@ -32,7 +32,7 @@ from viz.pages.attribution_target import Case, case_url_params, choose_case
 from viz.pages.attribution_texts import CAN_TELL, SAME_FOR_EVERY_CLASS
 from viz.pages.shared import open_models, scene
 from viz.pages.shared.browser import write_address
-from viz.pages.shared.figures import draw_once
+from viz.pages.shared.figures import draw_once, show_chart
 from viz.pages.shared.html_file import maps_file
 from viz.pages.shared.opening import opening_of, photo_title
 from viz.pages.shared.photos import grant_photo
@@ -259,7 +259,7 @@ def _show_agreement(maps: dict[str, np.ndarray], size: Size) -> None:
         )
         names = [settings.method_title(name, size) for name in maps]
         values = agreement(torch.from_numpy(np.stack(list(maps.values())))).numpy()
-        st.plotly_chart(
+        show_chart(
             draw_once(agreement_table, values, names, height=160 + 30 * len(names)),
             key="agreement_chart",
             config=BARE,

@@ -10,7 +10,7 @@ from viz.pages.attribution_maps import SHARES, Measured, curves_of
 from viz.pages.attribution_object import Place
 from viz.pages.attribution_settings import Size, method_texts, model_settings
 from viz.pages.attribution_target import Case
-from viz.pages.shared.figures import draw_once
+from viz.pages.shared.figures import draw_once, show_chart
 from viz.pages.shared.state import Attribution, Setting
 
 BACKGROUNDS = {"blurred": "Blurred photo", "zeroed": "Mean colour"}
@@ -130,7 +130,7 @@ def _show_curves(
             logarithms=logarithms,
         )
         with column:
-            st.plotly_chart(figure, key=f"{which}_chart", config=BARE, alt=f"Curves of {which}")
+            show_chart(figure, key=f"{which}_chart", config=BARE, alt=f"Curves of {which}")
 
 
 def _area(values: np.ndarray) -> float:

@@ -13,7 +13,7 @@ from viz.pages.cost_measured import measure_variants, timings
 from viz.pages.shared import address, state
 from viz.pages.shared.browser import write_address
 from viz.pages.shared.explained import show_heading
-from viz.pages.shared.figures import draw_once
+from viz.pages.shared.figures import draw_once, show_chart
 from viz.pages.shared.session import begin_session, open_or_replace, show_model_choice
 from viz.pages.shared.training_facts import LINES
 
@@ -127,7 +127,7 @@ def _show_operations(config: ViTConfig, costs: dict[str, Cost]) -> None:
     with left:
         st.markdown("\n".join(f"- {line}" for line in _say_what_doubles(config, costs)))
     with right:
-        st.plotly_chart(
+        show_chart(
             draw_once(
                 cost_bars,
                 {name.capitalize(): cost.linear / 1e9 for name, cost in costs.items()},

@@ -1,7 +1,6 @@
 """A chart whose dots are heads, one of which can be clicked."""
 
 import plotly.graph_objects as go
-import streamlit as st
 
 from viz.charts.heatmap import BARE
 
@@ -15,7 +14,7 @@ def show_dots(figure: go.Figure, key: str, alt: str) -> tuple[int, int] | None:
     Returns:
         layer and head of the dot that was clicked, from zero; None if none was.
     """
-    event = st.plotly_chart(
+    event = show_chart(
         figure, key=key, on_select="rerun", selection_mode="points", config=BARE, alt=alt
     )
     points = [point for point in event.selection.points if "customdata" in point]

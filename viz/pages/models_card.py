@@ -14,7 +14,7 @@ from viz.charts.bars import share_bars
 from viz.charts.confusion import READABLE, class_bars, class_dots, confusion_grid, full_grid
 from viz.charts.heatmap import BARE
 from viz.export.names import prefix_name
-from viz.pages.shared.figures import draw_once
+from viz.pages.shared.figures import draw_once, show_chart
 from viz.pages.shared.state import Models
 from viz.pages.shared.text import plain
 from viz.pages.shared.training_facts import LINES
@@ -192,7 +192,7 @@ def show_pointing(card: Card) -> None:
         {title: metrics[name] for name, title in names.items() if name in metrics}
         for names in (MAPS, YARDSTICKS)
     )
-    st.plotly_chart(
+    show_chart(
         draw_once(share_bars, bars, held_against),
         key="pointing",
         config=BARE,
@@ -235,7 +235,7 @@ def show_mixups(card: Card) -> None:
 
 
 def _show_grid(counts: np.ndarray, classes: list[str]) -> None:
-    st.plotly_chart(
+    show_chart(
         draw_once(confusion_grid, counts, classes, INK[st.context.theme.type or "light"]),
         key="confusion",
         config=BARE,
@@ -249,7 +249,7 @@ def _show_grid(counts: np.ndarray, classes: list[str]) -> None:
 
 def _show_best_and_worst(counts: np.ndarray, classes: list[str]) -> None:
     st.markdown("**The classes that it knows best, and least**")
-    st.plotly_chart(
+    show_chart(
         draw_once(class_bars, counts, classes),
         key="class_bars",
         config=BARE,
@@ -259,7 +259,7 @@ def _show_best_and_worst(counts: np.ndarray, classes: list[str]) -> None:
 
 def _show_all(counts: np.ndarray, classes: list[str]) -> None:
     st.markdown(f"**All {len(classes)} classes**, the mouse names them")
-    st.plotly_chart(
+    show_chart(
         draw_once(class_dots, counts, classes),
         key="class_dots",
         config=BARE,
@@ -270,7 +270,7 @@ def _show_all(counts: np.ndarray, classes: list[str]) -> None:
             "A row is a class, a column what its pictures were taken for, both in the order of "
             "the model's answers. The mouse names a dot."
         )
-        st.plotly_chart(
+        show_chart(
             draw_once(full_grid, counts, classes),
             key="grid",
             config=BARE,

@@ -4,6 +4,7 @@ import streamlit as st
 
 from viz.pages.shared import running_lesson
 from viz.pages.shared.browser import begin_run
+from viz.pages.shared.screen import show_screen
 from viz.pages.shared.state import Lessons
 from viz.pictures.icon import eye
 
@@ -90,6 +91,7 @@ st.set_page_config(page_title="Saccade", page_icon=eye(), layout="wide")
 pages = _pages()
 page = st.navigation(pages, position="top")
 _begin_page(page)
+show_screen()
 running_lesson.follow({each.url_path: each for group in pages.values() for each in group}, page)
 page.run()
 if not Lessons.running.get():

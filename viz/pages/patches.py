@@ -23,6 +23,7 @@ from viz.pages.patches_cut import (
 )
 from viz.pages.shared import address
 from viz.pages.shared.browser import change_view, shown_view, write_address
+from viz.pages.shared.figures import show_chart
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.session import Session, begin_page, session_url_params
 from viz.pages.shared.state import Patches, read_link
@@ -223,7 +224,7 @@ def _show_vectors(bundle: Bundle, cut: CutPhoto, pictures: PatchPictures) -> Non
         st.caption("Where this model makes its tokens is not known to this page.")
         return
     alt = "Each patch's vector, as a column"
-    st.plotly_chart(pictures.vectors, key="vectors", config=BARE, alt=alt)
+    show_chart(pictures.vectors, key="vectors", config=BARE, alt=alt)
     st.markdown(_explain_step(bundle, cut.vectors.shape[1]))
 
 

@@ -18,7 +18,7 @@ from viz.charts.heatmap import BARE, heatmap
 from viz.components.mounts import tiles
 from viz.components.tiles_payload import shown_tiles, tiles_payload
 from viz.export.names import prefix_name
-from viz.pages.shared.figures import draw_once
+from viz.pages.shared.figures import draw_once, show_chart
 from viz.pages.shared.open_models import RANDOM
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Positions
@@ -195,4 +195,4 @@ def _show_map(values: np.ndarray, what: str, key: str) -> None:
         first=1,
         height=300,
     )
-    st.plotly_chart(figure, key=key, config=BARE, alt=f"{what} of each patch's code")
+    show_chart(figure, key=key, config=BARE, alt=f"{what} of each patch's code")

@@ -10,7 +10,7 @@ from model.analysis.rotary_codes import grid_angles, rotary_score
 from model.nets.sinusoids import angles, frequencies
 from viz.charts.curves import curves
 from viz.charts.heatmap import BARE, heatmap
-from viz.pages.shared.figures import draw_once
+from viz.pages.shared.figures import draw_once, show_chart
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Positions
 
@@ -69,13 +69,13 @@ def _show_angles(width: int, base: float) -> None:
         CYCLIC,
         scale_title="degrees",
     )
-    st.plotly_chart(figure, key="angles", config=BARE, alt="Angle by position and pair")
+    show_chart(figure, key="angles", config=BARE, alt="Angle by position and pair")
 
 
 def _show_fall(width: int, base: float) -> None:
     st.subheader("How a score falls with distance")
     score = rotary_score(angles(LENGTH, width, base), 0).numpy()
-    st.plotly_chart(
+    show_chart(
         draw_once(
             curves, {"score": score}, "Distance in positions", "Share of the score left", 330
         ),
@@ -127,7 +127,7 @@ def _show_grid(session: Session, width: int, base: float) -> None:
             marked=(row + 1, column + 1),
         )
         st.markdown("**What position leaves of a score from the marked patch**")
-        st.plotly_chart(figure, key="grid_fall", width=450, config=BARE)
+        show_chart(figure, key="grid_fall", width=450, config=BARE)
     with right:
         st.markdown("**Angle of each pair at each patch, row by row**")
         figure = draw_once(
@@ -141,4 +141,4 @@ def _show_grid(session: Session, width: int, base: float) -> None:
             height=360,
             scale_title="degrees",
         )
-        st.plotly_chart(figure, key="grid_angles", config=BARE)
+        show_chart(figure, key="grid_angles", config=BARE)

@@ -11,7 +11,7 @@ from model.analysis.position_codes import code_similarity
 from model.nets.sinusoids import angles, frequencies, wave_code, wave_code_2d
 from viz.charts.curves import curves
 from viz.charts.heatmap import BARE, heatmap
-from viz.pages.shared.figures import draw_once
+from viz.pages.shared.figures import draw_once, show_chart
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Positions
 
@@ -142,7 +142,7 @@ def _show_code(code: np.ndarray, width: int, base: float) -> None:
         np.broadcast_to(details, (*code.shape, 2)),
         (-1, 1),
     )
-    st.plotly_chart(figure, key="wave_map", config=BARE, alt="The code, position by dimension")
+    show_chart(figure, key="wave_map", config=BARE, alt="The code, position by dimension")
 
 
 def _show_dimensions(code: np.ndarray, width: int, base: float) -> None:
@@ -166,7 +166,7 @@ def _show_dimensions(code: np.ndarray, width: int, base: float) -> None:
         kind = "cosine" if dimension % 2 else "sine"
         wavelength = 2 * math.pi / float(frequency[dimension // 2])
         lines[f"{dimension}: {kind}, wavelength {wavelength:,.1f}"] = code[:, dimension]
-    st.plotly_chart(
+    show_chart(
         draw_once(curves, lines, "Position", "Value"),
         key="waves",
         config=BARE,
@@ -184,7 +184,7 @@ def _show_dots(code: np.ndarray) -> None:
         "Position", 0, len(code) - 1, key=Positions.position.name, persist_state="session"
     )
     dots = code @ code[position]
-    st.plotly_chart(
+    show_chart(
         draw_once(curves, {"dot product": dots}, "Position", "Dot product", marked=position),
         key="dots",
         config=BARE,
@@ -236,7 +236,7 @@ def _show_neighbours(title: str, make: Callable[[], Tensor], grid: tuple[int, in
         scale_title="cosine",
         marked=(row + 1, column + 1),
     )
-    st.plotly_chart(
+    show_chart(
         figure,
         key=f"grid {title}",
         width=SQUARE,

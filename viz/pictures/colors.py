@@ -38,7 +38,7 @@ def lookup_table(name: str) -> np.ndarray:
 
 
 def subdue(photo: np.ndarray) -> np.ndarray:
-    """Mute the colours of a photo (..., 3) uint8, so that those of a map stand out; keep its light."""
+    """Mute a photo's colours (..., 3) uint8, so that a map's stand out; its light stays."""
     photo = photo.astype(np.float32)
     luma = photo @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     muted = SATURATION * photo + (1 - SATURATION) * luma[..., None]

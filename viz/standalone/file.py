@@ -87,6 +87,7 @@ def _pieces(figure: Figure) -> Iterator[str]:
         '<meta name="referrer" content="no-referrer">\n'
         f"<title>{escape(figure.title)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
         f"<header><h1>{escape(figure.title)}</h1>"
+        '<button type="button" class="projector" aria-pressed="false" hidden>Projector</button>'
         '<button type="button" class="theme" hidden>Dark</button></header>\n'
         f'<p class="about">{about}</p>\n'
         '<p class="notice" role="alert" hidden></p>\n'

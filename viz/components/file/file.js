@@ -2,6 +2,7 @@
 // the same components as in the app. Nothing is fetched from anywhere.
 
 import { setText } from "../shared/controls.js";
+import { projector } from "../shared/projector.js";
 import { stand } from "../shared/stage.js";
 
 const TOO_OLD =
@@ -59,12 +60,30 @@ async function begin() {
   };
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   listenToTheme(redraw);
+  listenToProjector();
+}
+
+function isDark() {
+  return getComputedStyle(document.documentElement).colorScheme === "dark";
+}
+
+// A file opens as on a screen of one's own, whatever was chosen elsewhere.
+function listenToProjector() {
+  const button = document.querySelector(".projector");
+  const show = (on) => {
+    projector().show(on, isDark() ? "dark" : "light");
+    button.setAttribute("aria-pressed", on);
+  };
+  button.addEventListener("click", () => show(!projector().on));
+  const again = () => show(projector().on);
+  document.querySelector(".theme").addEventListener("click", again);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
+  button.hidden = false;
 }
 
 // The button goes from the system's choice of light or dark to the other one, and back.
 function listenToTheme(redraw) {
   const button = document.querySelector(".theme");
-  const isDark = () => getComputedStyle(document.documentElement).colorScheme === "dark";
   const name = () => setText(button, isDark() ? "Light" : "Dark");
   button.addEventListener("click", () => {
     document.documentElement.dataset.theme = isDark() ? "light" : "dark";

@@ -4,6 +4,7 @@
 import { answersFor, NotAnswered } from "./answers.js";
 import { element } from "./controls.js";
 import { unpack } from "./payload.js";
+import { projector } from "./projector.js";
 
 // A component of a class, as Streamlit mounts it: called at the first mount, at each new payload
 // and at each change of the theme; what it returns is called when the component leaves the page.
@@ -56,6 +57,12 @@ export class Component {
   constructor(root) {
     this.root = root;
     this.sizes = new ResizeObserver(this.guard(() => this.schedule()));
+    this.onProjector = this.guard(() => {
+      projector().mark(this.root);
+      this.schedule();
+    });
+    projector().mark(this.root);
+    projector().listeners.add(this.onProjector);
   }
 
   find(selector) {
@@ -164,6 +171,7 @@ export class Component {
   close() {
     this.closed = true;
     this.unfollow();
+    projector().listeners.delete(this.onProjector);
     this.nearness?.disconnect();
     this.sizes.disconnect();
     clearTimeout(this.timer);

@@ -2,6 +2,7 @@
 // A style is the object that viz/components/draw_style.py describes.
 
 import { opaquePalette, palette } from "./colors.js";
+import { markScale } from "./projector.js";
 
 export function pixelRatio() {
   return window.devicePixelRatio || 1;
@@ -101,7 +102,7 @@ function mute(photo, width, height, saturation, brightness) {
 // A box, [left, top, right, bottom] as shares of the canvas: white on a black rim, for any photo.
 export function drawBox(context, box, { dash = [], rim = 3.5 } = {}) {
   const sides = sidesOf(context.canvas, box);
-  const ratio = pixelRatio();
+  const ratio = pixelRatio() * markScale();
   context.save();
   context.strokeStyle = "#000";
   context.lineWidth = rim * ratio;
@@ -116,7 +117,7 @@ export function drawBox(context, box, { dash = [], rim = 3.5 } = {}) {
 // A frame of a box with black inside white; `line` in CSS pixels.
 export function drawFrame(context, box, line, dashed = false) {
   const [x, y, width, height] = sidesOf(context.canvas, box);
-  const thick = line * pixelRatio();
+  const thick = line * pixelRatio() * markScale();
   context.save();
   context.setLineDash(dashed ? [3 * thick, 2 * thick] : []);
   context.lineWidth = thick;
@@ -146,7 +147,7 @@ export function drawGrid(context, [rows, columns]) {
     context.moveTo(0, y);
     context.lineTo(width, y);
   }
-  context.lineWidth = 1;
+  context.lineWidth = markScale();
   context.strokeStyle = "rgb(255 255 255 / 0.16)";
   context.stroke();
 }

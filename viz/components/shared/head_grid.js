@@ -6,6 +6,7 @@ import { Component } from "./component.js";
 import { setText } from "./controls.js";
 import { fitCanvas, mutedPhoto, paintMap, pixelRatio } from "./drawing.js";
 import { ARROWS, isShortcut, nextHead } from "./navigation.js";
+import { markScale } from "./projector.js";
 
 const LABEL = 22; // pixels above the cells, for the numbers of the heads
 const LETTER = 7; // pixels of a letter beside them, for the numbers of the layers
@@ -154,7 +155,8 @@ export class HeadGrid extends Component {
   }
 }
 
-function frameHead(context, { cell, height, gap, left }, [layer, head], color, line) {
+function frameHead(context, { cell, height, gap, left }, [layer, head], color, thin) {
+  const line = thin * markScale();
   context.strokeStyle = color;
   context.lineWidth = line;
   context.strokeRect(

@@ -20,6 +20,17 @@ function without(params, names) {
   return Object.fromEntries(Object.entries(params).filter(([name]) => !names.includes(name)));
 }
 
+// Whether two addresses differ in no more than the screen for which they are drawn: to switch to a
+// projector is no step.
+function isSameView(query, other) {
+  const [one, two] = [query, other].map((text) => {
+    const params = new URLSearchParams(text);
+    params.delete("projector");
+    return params.toString();
+  });
+  return one === two;
+}
+
 class PageHistory {
   // Functions that are called after each change of the address.
   listeners = new Set();
@@ -50,7 +61,7 @@ class PageHistory {
       this.ask(location.search);
       return;
     }
-    const isStep = !arrived && !this.opening && this.shown !== query;
+    const isStep = !arrived && !this.opening && !isSameView(this.shown, query);
     this.opening = false;
     this.write(query, isStep);
     this.tell();

@@ -209,6 +209,8 @@ def _format_box(box: Box | None) -> str:
 PHOTO = Param[str | None]("photo", None, str)
 """A sample, or "own" for a photo that no link can carry."""
 MODEL = Param[str | None]("model", None, str)
+PROJECTOR = Param[bool | None]("projector", None, parse_switch, lambda on: format_switch(bool(on)))
+"""Whether the page is shown on a projector; None: as this browser was last used."""
 
 # How attention is looked at, on every page that shows a classifier.
 LAYER = Param[int | None]("layer", None, parse_count, wrong=NOT_A_NUMBER)

@@ -13,7 +13,8 @@ from urllib.parse import parse_qsl
 import streamlit as st
 
 from viz.components import mounts
-from viz.pages.shared.address import LONGEST_LINK
+from viz.pages.shared.address import LONGEST_LINK, PROJECTOR
+from viz.pages.shared.screen import is_projected
 from viz.pages.shared.state import Captions, Lessons, Shared, forget_linked
 from viz.pages.shared.view import CaptionView, View
 from viz.server.passes import Pass
@@ -109,7 +110,9 @@ def write_address(url_params: Mapping[str, str], scope: str = "") -> None:
         open_address(query)
         st.rerun()
     header = {
-        "params": dict(url_params) | Lessons.running.url_params(),
+        "params": dict(url_params)
+        | Lessons.running.url_params()
+        | PROJECTOR.write_changed(is_projected() or None),
         "scope": scope,
         "session": browser_pass().key[:8],
         "opened": Shared.opened_links.get(),

@@ -7,10 +7,13 @@ the same ones.
 import pickle
 from collections.abc import Callable
 from hashlib import sha256
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import plotly.graph_objects as go
+import streamlit as st
 
+from viz.charts.projector import enlarge
+from viz.pages.shared.screen import is_projected
 from viz.server.budget import BUDGET, Cache
 
 P = ParamSpec("P")
@@ -38,3 +41,8 @@ def draw_once(draw: Callable[P, go.Figure], *args: P.args, **kwargs: P.kwargs) -
     if found is None:
         found = _drawn[key] = draw(*args, **kwargs), FIGURE_BYTES + 2 * len(data)
     return found[0]
+
+
+def show_chart(figure: go.Figure, **options: Any) -> Any:
+    """Show a chart, larger on a projector; takes and returns what `st.plotly_chart` does."""
+    return st.plotly_chart(draw_once(enlarge, figure) if is_projected() else figure, **options)

@@ -9,6 +9,7 @@ from viz.components import mounts
 from viz.components.payload import pack
 from viz.lessons.lesson import Lesson
 from viz.lessons.library import Library, library
+from viz.pages.shared.address import PROJECTOR
 from viz.pages.shared.browser import open_address
 from viz.pages.shared.state import Lessons, Shared, read_link
 
@@ -105,7 +106,8 @@ def _asked() -> str | None:
 
 def _is_new_link() -> bool:
     """Say whether the session begins with a link to a lesson and to nothing else."""
-    return not Lessons.running.is_set and set(read_link()) == {Lessons.running.name}
+    named = set(read_link()) - {PROJECTOR.name}
+    return not Lessons.running.is_set and named == {Lessons.running.name}
 
 
 def _go(running: str, lessons: Mapping[str, Lesson], pages: Pages, page: st.Page) -> None:

@@ -178,6 +178,8 @@ class Shared:
     begun = Key[frozenset[tuple[str, str]]]("begun", frozenset())
     """Pages, and the settings that have begun on them."""
     address = Component("address", {})
+    screen = Component("screen", {})
+    """The switch for a projector."""
     lead = Component("lead", {})
     """The sentence below a page's question."""
 

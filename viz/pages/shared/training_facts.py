@@ -6,7 +6,7 @@ import streamlit as st
 
 from model.card import Card
 from viz.charts.learning_curve import learning_curve
-from viz.pages.shared.figures import draw_once
+from viz.pages.shared.figures import draw_once, show_chart
 from viz.pages.shared.text import plain
 
 LINES: Final = "horizontal"
@@ -59,9 +59,7 @@ def _show_curve(curve: list[dict[str, Any]], of: str) -> None:
         title: [(row["epoch"], row[key]) for row in curve if key in row]
         for title, key in columns.items()
     }
-    st.plotly_chart(
-        draw_once(learning_curve, lines), key="curve", config=BARE, alt="Accuracy by epoch"
-    )
+    show_chart(draw_once(learning_curve, lines), key="curve", config=BARE, alt="Accuracy by epoch")
     st.caption(
         "Training pictures are cropped, mixed or partly erased where the recipe says so, so they "
         "can be the harder ones. In the last epochs of some recipes they are no longer mixed."

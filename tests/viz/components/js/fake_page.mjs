@@ -2,7 +2,7 @@
 
 class FakeNode {
   constructor(tag, className = "") {
-    Object.assign(this, { tag, className, children: [], style: {}, attributes: {} });
+    Object.assign(this, { tag, className, children: [], style: {}, attributes: {}, dataset: {} });
   }
 
   setAttribute(name, value) {
