@@ -12,9 +12,10 @@ ADDRESS = "address"
 
 
 def components(app: AppTest) -> list[Any]:
-    """The components that the page mounts, without the explained sentence at its head."""
+    """The components that the page mounts, without those at the head of every page."""
     mounted = app.get("bidi_component")
-    return [part for part in mounted if not part.proto.component_name.endswith("explained")]
+    at_head = ("explained", "screen")
+    return [part for part in mounted if not part.proto.component_name.endswith(at_head)]
 
 
 def payloads(app: AppTest) -> dict[str, tuple[dict[str, Any], dict[str, np.ndarray]]]:

@@ -160,7 +160,7 @@ LINKS = [
     ("heads", VIEW | SURVEYED | {"measure": "object", "over": "A survey", "model": "photos"}),
     ("patches", VIEW | {"filters": "Raw filters"}),
     ("cost", {"model": "cifar10", "base": "D2L"}),
-    ("lessons", {"about": "several-heads"}),
+    ("lessons", {"about": "several-heads", "projector": "yes"}),
     ("models", {"lesson": "several-heads.2", "photo": "coffee", "model": "cifar10"}),
 ]
 
