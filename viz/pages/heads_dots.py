@@ -3,6 +3,7 @@
 import plotly.graph_objects as go
 
 from viz.charts.heatmap import BARE
+from viz.pages.shared.figures import show_chart
 
 
 def show_dots(figure: go.Figure, key: str, alt: str) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""A projector's colours, read from the style sheet that the pages, the components and files share."""
+"""A projector's colours, read from the style sheet of pages, components and files alike."""
 
 import re
 
