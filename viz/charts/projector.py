@@ -13,11 +13,11 @@ LARGER = 1.4
 THICKER = 1.8
 
 
-def enlarge(figure: go.Figure) -> go.Figure:
+def enlarge_chart(figure: go.Figure) -> go.Figure:
     """Return a copy of a chart as the last row of a lecture hall can read it.
 
     >>> small = go.Figure(go.Scatter(y=[1, 2], line={"width": 2}), {"height": 300})
-    >>> large = enlarge(small)
+    >>> large = enlarge_chart(small)
     >>> large.data[0].line.width, large.layout.height, small.layout.height
     (3.6, 360, 300)
     """

@@ -12,7 +12,7 @@ from typing import Any, ParamSpec
 import plotly.graph_objects as go
 import streamlit as st
 
-from viz.charts.projector import enlarge
+from viz.charts.projector import enlarge_chart
 from viz.pages.shared.screen import is_projected
 from viz.server.budget import BUDGET, Cache
 
@@ -45,4 +45,6 @@ def draw_once(draw: Callable[P, go.Figure], *args: P.args, **kwargs: P.kwargs) -
 
 def show_chart(figure: go.Figure, **options: Any) -> Any:
     """Show a chart, larger on a projector; takes and returns what `st.plotly_chart` does."""
-    return st.plotly_chart(draw_once(enlarge, figure) if is_projected() else figure, **options)
+    return st.plotly_chart(
+        draw_once(enlarge_chart, figure) if is_projected() else figure, **options
+    )
