@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import matplotlib
 import numpy as np
 
 from viz.components.draw_style import DrawStyle
@@ -12,7 +11,10 @@ from viz.pictures.colors import GAMMA, lookup_table
 from viz.pictures.overlay import scaled_to_maximum
 
 SCALE_STEPS = 64
-OPACITY = 0.85  # of differences and of finished colours
+OPACITY = 0.85  # of finished colours
+MORE_IN_A, MORE_IN_B = (230, 115, 20), (45, 110, 215)
+DIFFERENCE = 0.92
+"""Colours of a difference and their opacity, as in difference.js."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,11 @@ def paint_map(weights: np.ndarray, style: DrawStyle, top: float | None = None) -
     return PaintedMap(colors, style.opacity * levels**style.gamma, style.smooth)
 
 
-def paint_difference(difference: np.ndarray, opacity: float = OPACITY) -> PaintedMap:
-    """Colour a difference (rows, columns): blue where it is negative, red where it is positive."""
+def paint_difference(difference: np.ndarray) -> PaintedMap:
+    """Colour a difference (rows, columns) as Compare does: orange above zero, blue below."""
     largest = float(np.abs(difference).max()) or 1.0
-    values = np.clip(difference / largest, -1, 1)
-    return PaintedMap(_difference_colors(values), opacity * np.abs(values) ** GAMMA)
+    colors = np.where(difference[..., None] > 0, MORE_IN_A, MORE_IN_B).astype(np.uint8)
+    return PaintedMap(colors, DIFFERENCE * (np.abs(difference) / largest) ** GAMMA)
 
 
 def paint_colors(colors: np.ndarray, opacity: float = OPACITY) -> PaintedMap:
@@ -69,11 +71,6 @@ def paint_colors(colors: np.ndarray, opacity: float = OPACITY) -> PaintedMap:
     return PaintedMap(colors[..., :3], opacities)
 
 
-def _difference_colors(values: np.ndarray) -> np.ndarray:
-    """Colour values (...) from -1 to 1: (..., 3) uint8, by matplotlib's map RdBu, reversed."""
-    return matplotlib.colormaps["RdBu_r"]((np.asarray(values) + 1) / 2, bytes=True)[..., :3]
-
-
 def scale_of(style: DrawStyle, high: str, low: str = "0") -> Scale:
     """Describe the colours of `paint_map`."""
     steps = np.linspace(0, 255, SCALE_STEPS).round().astype(int)
@@ -81,5 +78,7 @@ def scale_of(style: DrawStyle, high: str, low: str = "0") -> Scale:
 
 
 def difference_scale(low: str, high: str) -> Scale:
-    """Describe the colours of `paint_difference`."""
-    return Scale(_difference_colors(np.linspace(-1, 1, SCALE_STEPS)), low, high)
+    """Describe the colours of `paint_difference`, on white."""
+    painted = paint_difference(np.linspace(-1, 1, SCALE_STEPS)[None])
+    alpha = painted.opacities[..., None]
+    return Scale((painted.colors * alpha + 255 * (1 - alpha)).astype(np.uint8)[0], low, high)

@@ -5,10 +5,10 @@ import streamlit as st
 from viz.components import mounts
 from viz.components.compare_payload import compare_payload
 from viz.pages import compare_heads, compare_pairs
+from viz.pages.compare_export import describe_compared
 from viz.pages.compare_panes import Pane, show_a, show_b
-from viz.pages.shared.browser import change_view, shown_view, write_address
-from viz.pages.shared.html_file import compared_file
-from viz.pages.shared.saving import Saved, show_save
+from viz.pages.shared.browser import change_view, write_address
+from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import Session, begin_page, session_url_params
 from viz.pages.shared.state import Compare
 
@@ -39,7 +39,7 @@ def page() -> None:
         "Each map is divided by its sum first, so the difference shows where the two look, and not "
         "how strongly. Maps that look alike can come from different computations."
     )
-    show_save(lambda: _describe_saved(session, a, b))
+    show_save(lambda: describe_compared(a, b))
     compare_heads.show_closest(a, b)
     url_params = session_url_params(session)
     for setting in IN_THE_ADDRESS:
@@ -57,15 +57,6 @@ def _mount(session: Session, a: Pane, b: Pane) -> None:
         session.view.style,
     )
     mounts.compare(payload, on_query=_take_query, key=Compare.component.name)
-
-
-def _describe_saved(session: Session, a: Pane, b: Pane) -> Saved:
-    """Describe what can be saved: one file where both sides are the attention of a recording."""
-    left, right = a.subject.recorded, b.subject.recorded
-    if left and right and a.method == b.method == "attention":
-        titles, view = (a.title, b.title), shown_view()
-        return Saved(html=compared_file(left, right, titles, view.query, view.style))
-    return Saved()
 
 
 def _take_query() -> None:

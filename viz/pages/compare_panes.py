@@ -84,7 +84,7 @@ class Pane:
             self.title,
             self.about(shown),
             tokens.grid if self.finished is None else self.finished.shape,
-            _frame(bundle, self.subject.picture.image) if of_one_photo else WHOLE,
+            frame_of(bundle, self.subject.picture.image) if of_one_photo else WHOLE,
             tokens.prefix,
             self.method if self.finished is None else "map",
             self.layer,
@@ -106,7 +106,7 @@ class Pane:
         return f"Layer {shown.numbers[self.layer] + 1}, {_head_title(self.head).lower()}, {origin}"
 
 
-def _frame(bundle: Bundle, image: Image.Image) -> tuple[float, float, float, float]:
+def frame_of(bundle: Bundle, image: Image.Image) -> tuple[float, float, float, float]:
     """Return what a model sees of a photo, as shares of the photo."""
     left, top, right, bottom = bundle.frame_box(image)
     width, height = image.size

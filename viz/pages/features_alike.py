@@ -19,7 +19,8 @@ from viz.components.features_payload import FeaturesHeader, Painted, features_pa
 from viz.export.names import prefix_name
 from viz.pages import features_computed as computed
 from viz.pages.features_computed import Asked
-from viz.pages.shared.browser import change_view
+from viz.pages.features_export import describe_features
+from viz.pages.shared.browser import change_view, shown_view
 from viz.pages.shared.html_file import alike_file
 from viz.pages.shared.photos import framed_photo, grant_photo
 from viz.pages.shared.picture import OWN, Picture, picture_named, samples_beside
@@ -214,15 +215,20 @@ def _mount(session: Session, asked: Asked, header: FeaturesHeader, painted: list
         on_lacking=lambda: Features.sent.set(""),
         key=Features.component.name,
     )
-    show_save(lambda: _describe_saved(session, asked, header))
+    show_save(lambda: _describe_saved(session, asked, header, painted))
 
 
-def _describe_saved(session: Session, asked: Asked, header: FeaturesHeader) -> Saved:
-    """Describe what can be saved."""
+def _describe_saved(
+    session: Session, asked: Asked, header: FeaturesHeader, painted: list[Painted]
+) -> Saved:
+    """Describe what can be saved; the patches that are alike also as one HTML file."""
+    view, count = shown_view(), asked.bundle.tokens.tokens
+    query = view.query if view.query < count else 0
+    export = describe_features(asked, header, painted, Features.shown.get(), query)
     if header.mode != "similarity":
-        return Saved()
+        return Saved([export])
     jpegs = [framed_photo(session.bundle, shown) for shown in asked.pictures]
-    return Saved(html=alike_file(asked.vectors().numpy(), jpegs, header))
+    return Saved([export], alike_file(asked.vectors().numpy(), jpegs, header))
 
 
 def _take_query() -> None:

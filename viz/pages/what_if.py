@@ -1,7 +1,5 @@
 """What if: what happens without this head, without this patch?"""
 
-from typing import Any
-
 import numpy as np
 import streamlit as st
 
@@ -11,17 +9,16 @@ from viz.pages import what_if_parts as parts
 from viz.pages import what_if_words as words
 from viz.pages.shared.attention_texts import why_off
 from viz.pages.shared.browser import browser_pass, write_address
-from viz.pages.shared.html_file import experiment_file
 from viz.pages.shared.recorded_images import ShownImage
-from viz.pages.shared.saving import Saved, show_save
+from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import Session, begin_page, chosen_layers, session_url_params
 from viz.pages.shared.state import WhatIf
 from viz.pages.shared.text import plain
 from viz.pages.what_if_answers import Subject, Tried, draw_at_random, subject_of, try_out
 from viz.pages.what_if_captioner import show_caption_trials
 from viz.pages.what_if_experiment import Experiment
+from viz.pages.what_if_export import describe_trial
 from viz.pages.what_if_source import AnswerSource, try_in_words, write_question
-from viz.standalone.views import AnswerChange
 
 QUESTION = "What happens without this head, without this patch?"
 LEAD = (
@@ -94,19 +91,9 @@ def _show_experiment(session: Session) -> None:
     with chance:
         if tried is not None and not now.is_empty:
             _show_control(subject, now, before, tried)
-            show_save(lambda: _describe_saved(session, subject, now, answer))
+            show_save(lambda: describe_trial(session, subject, now, answer, before, tried))
     with scans:
         parts.run_scans(subject, now.hide)
-
-
-def _describe_saved(
-    session: Session, subject: Subject, now: Experiment, answer: dict[str, Any]
-) -> Saved:
-    """Describe what can be saved: one file where the maps before and after have the same tokens."""
-    if now.hide == "remove" and now.hidden:
-        return Saved()
-    both = AnswerChange(answer["words"], answer["classes"])
-    return Saved(html=experiment_file(session, lambda: subject.change(now), both, now.hidden))
 
 
 def _show_sheet(
