@@ -70,7 +70,7 @@ def experiment_exports(trial: Trial) -> list[Export]:
 
 def _export(trial: Trial, title: str, what: str, kind: str, more: Mapping[str, str]) -> Export:
     facts = {"Model": trial.model, "Photo": trial.photo_title, "Without": trial.changed}
-    account = Account(what, facts | more)
+    account = Account(what, {**facts, **more})
     return Export(
         title,
         name_file("what if", trial.photo_title, trial.name or trial.model, kind),

@@ -97,9 +97,9 @@ def _of_other_grids(maps: Maps, kind: str) -> Numbers:
         for name, each in zip(_distinct([m.title for m in maps]), maps, strict=True)
         for row, column in np.ndindex(each.values.shape)
     ]
-    arrays["values"] = np.concatenate([each.values.ravel() for each in maps])
+    arrays["all_patches"] = np.concatenate([each.values.ravel() for each in maps])
     arrays[f"{kind}s"] = np.array([each.title for each in maps], str)
-    return Numbers(arrays, "values", {kind: places})
+    return Numbers(arrays, "all_patches", {kind: places})
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """What Features saves: the colours of the patches, and the numbers that they stand for."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -80,9 +81,13 @@ def _through_layers(asked: Asked, query: int) -> dict[str, Callable[[], np.ndarr
         for layer in range(depth)
     ]
     return {
-        f"{asked.part.capitalize()}, {_layer_title(one)}": lambda one=one: _alike(one, query)[0]
+        f"{asked.part.capitalize()}, {_layer_title(one)}": partial(_alike_here, one, query)
         for one in each
     }
+
+
+def _alike_here(asked: Asked, query: int) -> np.ndarray:
+    return _alike(asked, query)[0]
 
 
 def _layer_title(asked: Asked) -> str:

@@ -1,9 +1,11 @@
 """The Python that comes with a picture is run, and makes the picture's numbers again."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from model.datasets import samples
 from tests.viz.pages.test_export import exports_of, session_of
@@ -16,12 +18,13 @@ from viz.export.attribution import (
 )
 from viz.export.captions import Written, caption_export
 from viz.pages.attribution_maps import map_of
-from viz.pages.shared import open_models
+from viz.pages.shared import open_models, saving
 from viz.pages.shared.captions_written import Question, caption_of, scene_of, write_call
 from viz.pages.shared.opening import opening_of
 from viz.pages.shared.picture import Picture, sample_picture
 
 STYLE = DrawStyle()
+APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
 
 
 def run_again(export) -> dict[str, np.ndarray]:
@@ -29,7 +32,6 @@ def run_again(export) -> dict[str, np.ndarray]:
     saved = dict(np.load(io.BytesIO(export.write("npz"))))
     made: dict[str, object] = {}
     exec(compile(export.program, "program", "exec"), made)
-    assert export.numbers().main in made
     remade = {name: made[name] for name in saved if isinstance(made.get(name), np.ndarray)}
     for name, array in remade.items():
         np.testing.assert_allclose(array, saved[name], rtol=1e-4, atol=1e-6, err_msg=name)
@@ -107,3 +109,45 @@ def test_variants_of_models_are_opened_again():
         opening = opening_of(name, sample_picture(samples.names()[0]))
         exec("\n".join([*opening.imports, *opening.lines]), made)
         assert made["bundle"].net is not None and made["image"].size
+
+
+QUICK = [
+    ("features", {"beside": "coffee", "part": "keys", "part_head": "2", "block": "2"}, "are alike"),
+    ("compare", {"b_model": "cs231n-cifar10", "b_token": "mean"}, "Both maps"),
+    ("what_if", {"off": "2.1,3.1", "hidden": "3-5"}, "The answer"),
+]
+LONG = [
+    ("features", {"show": "Components", "foreground": "1", "beside": "coffee"}, "components"),
+    ("features", {"show": "Components", "together": "1", "beside": "coffee"}, "components"),
+    ("features", {"show": "Length"}, "How long"),
+    ("features", {"show": "Groups", "groups": "3"}, "Groups"),
+    *(
+        ("features", {"show": "Object", "object_by": by}, "object")
+        for by in ("TokenCut", "DINO's attention", "First component")
+    ),
+    ("compare", {"a_method": "chefer", "b_method": "attention", "b_head": "2"}, "Both maps"),
+    ("compare", {"b_code": "0", "b_method": "attention", "b_layer": "2"}, "Both maps"),
+    ("what_if", {"off": "2.1", "heads_by": "mean"}, "The answer"),
+    ("what_if", {"hidden": "3-5", "hide": "after2", "other": "coffee", "off": "1.2"}, "The answer"),
+    ("what_if", {"hidden": "3-5", "hide": "photo", "other": "coffee"}, "The answer"),
+    ("what_if", {"hidden": "3-5", "hide": "remove"}, "The answer"),
+]
+
+
+@pytest.mark.parametrize(
+    ("page", "link", "title"),
+    [*QUICK, *(pytest.param(*each, marks=pytest.mark.slow) for each in LONG)],
+)
+def test_what_a_page_saves_is_computed_again(page, link, title, monkeypatch):
+    kept = []
+    monkeypatch.setattr(saving, "_show_saved", kept.append)
+    app = AppTest.from_file(APP, default_timeout=120).switch_page(f"{page}.py")
+    app.query_params.update({"model": "cifar10-plain", "from": "r3c4"} | link)
+    app.run()
+    app.button(key="save").click().run()
+    assert not app.exception
+    exports = kept.pop().exports
+    assert title in exports[0].title
+    for export in exports:
+        assert run_again(export)
+        assert export.write("svg", 400).startswith(b"<svg")
