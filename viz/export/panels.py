@@ -126,7 +126,8 @@ def write_below(
     if scale is not None:
         top += 10
         marks += _draw_scale(scale, top)
-        top += CAPTION + 12
+        top += CAPTION + 6
+    top += 6
     for number, line in enumerate(caption):
         for part in break_lines(line, round(CAPTION), round(width - 2 * MARGIN)):
             top += 1.4 * CAPTION
