@@ -31,7 +31,7 @@ def follow(pages: Pages, page: st.Page) -> None:
         _go(asked, lessons, pages, page)
     elif _is_new_link():
         Lessons.running.begin()
-        _go(Lessons.running.get(), lessons, pages, page)
+        _go(Lessons.running.get(), lessons, pages, page, is_link=True)
     running = Lessons.running.begin()
     found = find_place(running, lessons)
     if found is None:
@@ -110,15 +110,26 @@ def _is_new_link() -> bool:
     return not Lessons.running.is_set and named == {Lessons.running.name}
 
 
-def _go(running: str, lessons: Mapping[str, Lesson], pages: Pages, page: st.Page) -> None:
-    """Go to a place of a lesson: open the view of its step, on another page where it needs one."""
+def _go(
+    running: str,
+    lessons: Mapping[str, Lesson],
+    pages: Pages,
+    page: st.Page,
+    is_link: bool = False,
+) -> None:
+    """Go to a place of a lesson: open the view of its step, on another page where it needs one.
+
+    A step without a view shows what stood there before it; for a link that is the last view that an
+    earlier step opens.
+    """
     found = find_place(running, lessons)
     if found is None:
         Lessons.running.set("")
         return
     lesson, place = found
-    step = lesson.step[place - 1] if place <= len(lesson.step) else None
-    if step is None or not step.open:
+    steps = lesson.step[:place] if is_link else lesson.step[place - 1 : place]
+    step = next((each for each in reversed(steps) if each.open), None)
+    if step is None:
         Lessons.running.set(f"{lesson.name}.{place}")
         return
     target = pages[_path_of(step.page)]
