@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from model.errors import NothingRecorded
 from model.evaluate.arguments import count, device
 
 
@@ -19,9 +20,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         found = options.measure(options)
-    except (ValueError, OSError) as error:  # CheckpointError, DataError, ...
+    except (ValueError, OSError, NothingRecorded) as error:  # CheckpointError, DataError, ...
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Stopped. attribution and needed go on with the same command.", file=sys.stderr)
+        return 130
     print(json.dumps(found))
     return 1 if found.get("differences") else 0
 

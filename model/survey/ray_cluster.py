@@ -8,7 +8,10 @@ into the same state as on one machine.
 from __future__ import annotations
 
 import pickle
+import re
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any, TypeVar
@@ -22,8 +25,10 @@ State = TypeVar("State", bound=BlockState)
 Row = dict[str, Any]
 DECODING_CPUS = 0.25
 """Cores that Ray sets aside for a task that decodes."""
-SECONDS = 10.0
-"""How long to wait for an address to answer."""
+OURS = re.compile(rf"^{SurveyError.__module__}\.\w+: (.*)", re.MULTILINE)
+"""A sentence of the project in a traceback."""
+CONNECTING, ANSWERING = 10.0, 60.0
+"""Seconds to wait until an address takes a connection, and until a Ray answers there."""
 
 
 class Measurer:
@@ -104,7 +109,7 @@ def _start_ray(address: str, workers: int) -> Any:
     where = {"address": address} if address else {"num_cpus": workers + 1, "address": "local"}
     try:
         ray.init(**where, **(quiet if not address else {"log_to_driver": False}))
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except Exception as error:  # Ray raises just that where its processes start too slowly
         raise SurveyError(
             f"Ray does not start or answer ({error}). Start it with ray start --head and give its "
             "address, or leave the address out for a Ray of this machine."
@@ -113,13 +118,31 @@ def _start_ray(address: str, workers: int) -> Any:
 
 
 def _check_answer(address: str) -> None:
-    """Raise SurveyError where nobody answers at HOST:PORT; Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if address == "auto":
-        return
+    """Raise SurveyError where no Ray answers within a minute; Ray itself would try for longer."""
+    client = address.startswith("ray://")
+    if address != "auto":
+        _connect(address)
+    if client:
+        return  # the Ray Client has a deadline of its own
+    given = [] if address == "auto" else ["--address", address]
+    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", *given]
     try:
-        socket.create_connection((host, int(port)), timeout=SECONDS).close()
-    except (OSError, ValueError) as error:
+        subprocess.run(command, check=True, timeout=ANSWERING, capture_output=True)
+    except subprocess.SubprocessError as error:
+        late = isinstance(error, subprocess.TimeoutExpired)
+        reason = f"within {ANSWERING:.0f} seconds" if late else "as a Ray of this version does"
+        raise SurveyError(
+            f"What listens at {address} does not answer {reason}. Start Ray there with ray start "
+            "--head, of the same version as here, and give the address that it prints."
+        ) from None
+
+
+def _connect(address: str) -> None:
+    """Raise SurveyError where nobody takes a connection at HOST:PORT."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECTING).close()
+    except (OSError, ValueError, OverflowError) as error:
         raise SurveyError(
             f"Nobody answers at {address} ({error}). Give HOST:PORT as ray start --head printed "
             "it, and see that this machine may reach it."
@@ -132,5 +155,7 @@ def _explain(error: Exception) -> str:
     while cause is not None:
         if type(cause).__module__ == SurveyError.__module__:
             return str(cause)
+        if named := OURS.findall(str(cause)):
+            return named[-1]
         cause = getattr(cause, "cause", None) or cause.__cause__
     return f"Ray could not go on: {str(error).strip().splitlines()[-1]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -130,6 +131,19 @@ def test_shards_merged_in_any_order_are_one_pass_and_a_plain_loop(
     assert "earlier version" in capsys.readouterr().err
     assert main(["merge", str(tmp_path / "no.jsonl"), "--out", str(tmp_path / "all.jsonl")]) == 1
     assert "There is no file" in capsys.readouterr().err
+
+
+def test_a_full_disk_keeps_what_was_saved(case, loop, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "one.jsonl"
+    assert run(case, "needed", out, "--threads", "1", "--limit", "2") == 0
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("model.evaluate.photo_lines.os.fsync", full)
+    assert run(case, "needed", out, "--threads", "1") == 1
+    assert "The disk is full. What was saved before is kept" in capsys.readouterr().err
+    assert lines_in(out) == loop["needed"][:2]
 
 
 def test_processes_give_the_lines_of_one_pass(case, loop, tmp_path):

@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import shutil
+import socket
 
 import pandas
 import pytest
@@ -14,7 +15,7 @@ from model import zoo
 from model.bundle import Bundle
 from model.errors import NothingRecorded, SurveyError
 from model.preprocessing import Resize
-from model.survey import blocks, run
+from model.survey import blocks, ray_cluster, run
 from model.survey.__main__ import main
 from model.survey.picture_measures import SURVEYED
 from model.survey.state import SurveyState
@@ -196,3 +197,12 @@ def test_a_ray_address_that_does_not_answer_is_told(folder, tmp_path):
     pytest.importorskip("ray")
     with pytest.raises(SurveyError, match=r"Nobody answers at 127\.0\.0\.1:1 "):
         run.survey_data(MODEL, folder, tmp_path, ray="127.0.0.1:1", **SETTINGS)
+
+
+def test_what_listens_and_is_no_ray_gets_a_deadline(folder, tmp_path, monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setattr(ray_cluster, "ANSWERING", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(SurveyError, match=f"{address} does not answer within"):
+            run.survey_data(MODEL, folder, tmp_path, ray=address, **SETTINGS)
