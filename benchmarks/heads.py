@@ -10,7 +10,6 @@ their number. Photos are random crops of scikit-image's photos, unless --data na
 import argparse
 import json
 import random
-import resource
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.memory import peak_of_this_process  # noqa: E402
 from model import zoo  # noqa: E402
 from model.datasets import samples  # noqa: E402
 from model.images import looks_like_a_picture, open_image  # noqa: E402
@@ -74,7 +74,7 @@ def peak_memory(name: str, count: int, folder: Path | None) -> float:
     bundle = zoo.load(name)
     for _ in survey_heads(bundle, photos(count, folder)):
         pass
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_of_this_process()
 
 
 def peak_memory_elsewhere(arguments: argparse.Namespace, count: int) -> float:

@@ -28,6 +28,7 @@ from typing import TypeVar
 
 import torch
 
+from benchmarks.memory import peak_of_this_process
 from model.bundle import Bundle
 from model.datasets import samples
 from model.nets.vit import build
@@ -139,15 +140,6 @@ def peak_memory(data: Path, count: int) -> float:
         write_listing(islice(entries, count), out / LISTING, BLOCK)
         survey_data(SMALLEST, data / "train", out, workers=0)
     return peak_of_this_process()
-
-
-def peak_of_this_process() -> float:
-    """Read the peak of this process's own memory in MiB, from Linux.
-
-    `ru_maxrss` would not do: a process inherits the peak of the one that started it.
-    """
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def peak_memory_elsewhere(data: Path, count: int) -> float:

@@ -25,6 +25,14 @@ State = TypeVar("State", bound=BlockState)
 Row = dict[str, Any]
 DECODING_CPUS = 0.25
 """Cores that Ray sets aside for a task that decodes."""
+START_RAY = (
+    "Start Ray there with ray start --head, of the same version as here, and give the address that "
+    "it prints."
+)
+GIVE_TOKEN = (
+    "Set RAY_AUTH_MODE=token, and have the token in ~/.ray/auth_token or in RAY_AUTH_TOKEN, as on "
+    "the machine where Ray was started."
+)
 OURS = re.compile(rf"^{SurveyError.__module__}\.\w+: (.*)", re.MULTILINE)
 """A sentence of the project in a traceback."""
 CONNECTING, ANSWERING = 10.0, 60.0
@@ -105,10 +113,11 @@ def _start_ray(address: str, workers: int) -> Any:
         ) from None
     if address:
         _check_answer(address)
-    quiet = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
-    where = {"address": address} if address else {"num_cpus": workers + 1, "address": "local"}
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    local = {"num_cpus": workers + 1, "address": "local", "include_dashboard": False}
+    where = {"address": address} if address else local
     try:
-        ray.init(**where, **(quiet if not address else {"log_to_driver": False}))
+        ray.init(**where, **quiet)
     except Exception as error:  # Ray raises just that where its processes start too slowly
         raise SurveyError(
             f"Ray does not start or answer ({error}). Start it with ray start --head and give its "
@@ -128,13 +137,14 @@ def _check_answer(address: str) -> None:
     command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", *given]
     try:
         subprocess.run(command, check=True, timeout=ANSWERING, capture_output=True)
-    except subprocess.SubprocessError as error:
-        late = isinstance(error, subprocess.TimeoutExpired)
-        reason = f"within {ANSWERING:.0f} seconds" if late else "as a Ray of this version does"
-        raise SurveyError(
-            f"What listens at {address} does not answer {reason}. Start Ray there with ray start "
-            "--head, of the same version as here, and give the address that it prints."
-        ) from None
+        return
+    except subprocess.TimeoutExpired:
+        reason = f"within {ANSWERING:.0f} seconds"
+    except subprocess.CalledProcessError as error:
+        reason = "as a Ray of this version does"
+        if b"AuthenticationError" in error.stderr:
+            raise SurveyError(f"The Ray at {address} wants its token. {GIVE_TOKEN}") from None
+    raise SurveyError(f"What listens at {address} does not answer {reason}. {START_RAY}")
 
 
 def _connect(address: str) -> None:

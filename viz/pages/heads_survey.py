@@ -79,6 +79,11 @@ def show_survey(session: Session, survey: OpenSurvey, measure: str) -> None:
         f"Every head over {results.pictures:,} pictures{damaged}{missing}. A bar is one standard "
         "deviation over the pictures to each side. Click a head for its page below."
     )
+    if any(results.windows):
+        st.caption(
+            "Layers of this model attend within windows: there no head looks further than its "
+            "window, and each window is measured as a picture of its own."
+        )
     place = _chosen_place(survey)
     _show_scatter(session, survey, measure, place)
     _show_map(survey, place)

@@ -78,7 +78,7 @@ def _show_alike(survey: OpenSurvey, place: tuple[int, int]) -> None:
             for n in order
             for layer, head in [results.places[n]]
         ]
-        st.caption(f"Most like it, of 1 at most: {'; '.join(found)}.")
+        st.caption(f"The heads most like it (1 for equal maps): {'; '.join(found)}.")
 
 
 def _show_without(survey: OpenSurvey, place: tuple[int, int]) -> None:

@@ -5,6 +5,7 @@ import json
 import math
 import shutil
 import socket
+from types import SimpleNamespace
 
 import pandas
 import pytest
@@ -17,6 +18,7 @@ from model.errors import NothingRecorded, SurveyError
 from model.preprocessing import Resize
 from model.survey import blocks, ray_cluster, run
 from model.survey.__main__ import main
+from model.survey.block_measure import BlockMeasure
 from model.survey.picture_measures import SURVEYED
 from model.survey.state import SurveyState
 from model.tokens import TokenLayout
@@ -206,3 +208,21 @@ def test_what_listens_and_is_no_ray_gets_a_deadline(folder, tmp_path, monkeypatc
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(SurveyError, match=f"{address} does not answer within"):
             run.survey_data(MODEL, folder, tmp_path, ray=address, **SETTINGS)
+
+
+@pytest.mark.slow
+def test_a_ray_worker_of_another_version_is_told():
+    pytest.importorskip("ray")
+
+    class Outdated(BlockMeasure):
+        fingerprint = SimpleNamespace(threads=1)
+        device = "cpu"
+
+        def start_preparing(self):
+            return int
+
+        def start_measuring(self):
+            raise SurveyError("A worker process does not belong to this survey.")
+
+    with pytest.raises(SurveyError, match=r"^A worker process does not belong to this survey\.$"):
+        list(ray_cluster.run_on_ray(Outdated(), int, range(9), 2, ""))
