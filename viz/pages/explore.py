@@ -31,7 +31,7 @@ def page() -> None:
     session = begin_page(
         "Where does this patch look?",
         "Point at a patch of the photo, or tap it: the colours show where it looks, in the head "
-        "that you choose. A click holds the patch; the keyboard's arrows go on from there.",
+        "that you choose. A click holds the patch.",
         paste=True,
         show_help=_show_meaning,
     )

@@ -77,7 +77,7 @@ def show_survey(session: Session, survey: OpenSurvey, measure: str) -> None:
     missing = f"; {results.missing:,} blocks of pictures are missing" if results.missing else ""
     st.caption(
         f"Every head over {results.pictures:,} pictures{damaged}{missing}. A bar is one standard "
-        "deviation over the pictures to each side. Click a head for its page below."
+        "deviation over the pictures to each side. Click or tap a head for its page below."
     )
     if any(results.windows):
         st.caption(

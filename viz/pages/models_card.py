@@ -258,7 +258,7 @@ def _show_best_and_worst(counts: np.ndarray, classes: list[str]) -> None:
 
 
 def _show_all(counts: np.ndarray, classes: list[str]) -> None:
-    st.markdown(f"**All {len(classes)} classes**, the mouse names them")
+    st.markdown(f"**All {len(classes)} classes**; point at one, or tap it, for its name")
     show_chart(
         draw_once(class_dots, counts, classes),
         key="class_dots",
@@ -268,7 +268,7 @@ def _show_all(counts: np.ndarray, classes: list[str]) -> None:
     if st.toggle("Show the whole grid", key=Models.whole_grid.name, persist_state="session"):
         st.caption(
             "A row is a class, a column what its pictures were taken for, both in the order of "
-            "the model's answers. The mouse names a dot."
+            "the model's answers. Point at a dot, or tap it, for its name."
         )
         show_chart(
             draw_once(full_grid, counts, classes),

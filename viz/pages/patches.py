@@ -171,7 +171,7 @@ def _show_grid(session: Session, pictures: PatchPictures) -> None:
         selection_mode="points",
         alt="The photo cut into patches; a click chooses one",
     )
-    st.caption(f"{about} Click a patch to choose it.")
+    st.caption(f"{about} Click or tap a patch to choose it.")
 
 
 def _about_grid(bundle: Bundle) -> str:

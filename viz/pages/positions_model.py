@@ -65,7 +65,7 @@ def _show_tiles(session: Session, code: PositionCode, patches: Tensor) -> None:
     st.caption(
         f"This model adds to each patch a code of {width} numbers, {made}.{also} Each tile "
         "belongs to one patch, and shows how like its code is to that of every patch "
-        "(Dosovitskiy et al., 2021, fig. 7). Move the mouse over a tile to enlarge it."
+        "(Dosovitskiy et al., 2021, fig. 7). Point at a tile or tap it to enlarge it."
     )
     if code.table_grid:
         rows, columns = code.table_grid

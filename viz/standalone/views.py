@@ -333,7 +333,7 @@ def compare_part(
     panes = [
         PaneHeader(
             title,
-            f"Layer {a.numbers[layer]}, {name}, from the patch under the cursor",
+            f"Layer {a.numbers[layer]}, {name}, from the patch that you point at",
             (side.shapes[layer][1], side.shapes[layer][2]),
             prefix=side.prefix,
             layer=layer,

@@ -52,7 +52,7 @@ export class Choices {
       if (pane.header.method !== "attention") continue;
       Object.assign(pane.header, chosen);
       const where = `Layer ${this.choices.numbers[layer]}, ${headName(chosen.head)}`;
-      setText(pane.about, `${where}, from the patch under the cursor`);
+      setText(pane.about, `${where}, from the patch that you point at`);
     }
     this.compare.schedule();
     this.compare.setStateValue?.("view", chosen);

@@ -6,6 +6,7 @@ import { element, setText } from "../shared/controls.js";
 import { pageHistory } from "../shared/history.js";
 import { inlineText } from "../shared/inline_text.js";
 import { lessonProgress } from "../shared/lesson_progress.js";
+import { forPointer } from "../shared/pointer.js";
 import { isMet } from "./conditions.js";
 
 class Lesson extends Component {
@@ -115,9 +116,9 @@ class Lesson extends Component {
 
   buildStep({ title, text, guess, ...step }) {
     this.find(".title").textContent = title;
-    this.find(".text").replaceChildren(...inlineText(text));
-    this.find(".do").replaceChildren(...inlineText(step.do));
-    this.find(".then").replaceChildren(...inlineText(step.then));
+    this.find(".text").replaceChildren(...inlineText(forPointer(text)));
+    this.find(".do").replaceChildren(...inlineText(forPointer(step.do)));
+    this.find(".then").replaceChildren(...inlineText(forPointer(step.then)));
     this.find(".guess legend").replaceChildren(...inlineText(guess?.question ?? ""));
     const options = guess?.options ?? [];
     this.find(".options").replaceChildren(

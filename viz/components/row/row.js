@@ -5,6 +5,7 @@ import { element, setText } from "../shared/controls.js";
 import { drawBox, drawScale, MapCanvas } from "../shared/drawing.js";
 import { centreOf, nextPatch, patchAt, patchBox, placeName } from "../shared/grid.js";
 import { ARROWS } from "../shared/navigation.js";
+import { forPointer } from "../shared/pointer.js";
 import { capital } from "../shared/text.js";
 import { ranksOf, valueAndRank } from "./ranks.js";
 
@@ -105,7 +106,7 @@ class Row extends Component {
       setText(line, point === null ? note : valueAndRank(values[point], ranks[point]));
     }
     const where = () => `${capital(placeName(point, grid))} in every map, of ${patches} patches.`;
-    setText(this.find(".readout"), point === null ? hint : where());
+    setText(this.find(".readout"), point === null ? forPointer(hint) : where());
   }
 
   // The first step goes to the middle.

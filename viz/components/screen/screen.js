@@ -3,6 +3,7 @@
 
 import { Component, mountable } from "../shared/component.js";
 import { projector } from "../shared/projector.js";
+import { closeAfterChoice } from "./menu.js";
 
 class Screen extends Component {
   static selector = ".screen";
@@ -11,6 +12,7 @@ class Screen extends Component {
     super(root);
     this.button = this.find(".projector");
     this.on(this.button, "click", () => this.choose(!this.isOn));
+    this.leaveMenu = closeAfterChoice();
   }
 
   // `projector` is what Python knows, from a link or from here; null where nobody has said anything.
@@ -25,6 +27,11 @@ class Screen extends Component {
     projector().remember(on);
     this.setStateValue("projector", on);
     this.schedule();
+  }
+
+  close() {
+    super.close();
+    this.leaveMenu();
   }
 
   draw() {

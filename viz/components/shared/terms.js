@@ -2,6 +2,7 @@
 
 import { element } from "./controls.js";
 import { inlineText } from "./inline_text.js";
+import { forPointer } from "./pointer.js";
 
 const WORD_JOINER = "\u2060"; // no line ends between a term and the full stop behind it
 const EDGE = 8; // pixels between a meaning and the edge of the screen
@@ -9,7 +10,7 @@ const EDGE = 8; // pixels between a meaning and the edge of the screen
 // The nodes of a text. `parts` are texts, and [words, name, meaning] of each term.
 export function explainedText(component, parts) {
   return parts.flatMap((part) =>
-    typeof part === "string" ? inlineText(part) : explainedTerm(component, part),
+    typeof part === "string" ? inlineText(forPointer(part)) : explainedTerm(component, part),
   );
 }
 

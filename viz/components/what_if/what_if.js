@@ -16,6 +16,7 @@ import {
 import { sharedExperiment } from "../shared/experiment.js";
 import { clamp, nextPatch, patchAt, patchBox, placeName, rowAndColumn } from "../shared/grid.js";
 import { ARROWS, isShortcut } from "../shared/navigation.js";
+import { forPointer } from "../shared/pointer.js";
 import { capital, decimals, percent } from "../shared/text.js";
 import { paintHidden } from "./hidden.js";
 
@@ -173,7 +174,7 @@ class WhatIf extends Component {
     const { grid } = this.header;
     const count = this.shownHidden.size;
     const rest = count ? `${count} of ${grid[0] * grid[1]} patches hidden.` : "";
-    if (patch === null) return setText(this.find(".readout"), rest || this.header.hint);
+    if (patch === null) return setText(this.find(".readout"), rest || forPointer(this.header.hint));
     const effect = this.effects ? `: ${this.sentenceOf(this.effects[patch])}` : "";
     setText(this.find(".readout"), `${capital(placeName(patch, grid))}${effect}. ${rest}`);
   }

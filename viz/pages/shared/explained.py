@@ -22,7 +22,7 @@ def show_heading(question: str, lead: str) -> DeltaGenerator:
         horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
     ):
         st.title(question, width="content")
-        beside = st.container(width="content")
+        beside = st.container(width="content", key=Shared.help.name)
     show_explained(lead, Shared.lead.name)
     return beside
 

@@ -180,6 +180,8 @@ class Shared:
     address = Component("address", {})
     screen = Component("screen", {})
     """The switch for a projector."""
+    help = Key[None]("help", None)
+    """The place of the button that opens a page's help."""
     lead = Component("lead", {})
     """The sentence below a page's question."""
 
