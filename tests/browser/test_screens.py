@@ -102,10 +102,8 @@ def test_a_finger_looks_from_a_patch_and_the_map_stays_while_a_head_is_chosen(ph
     page.get_by_role("button", name="Expand sidebar").tap()
     page.get_by_role("link", name="Heads").tap()
     page.get_by_role("heading", name="How far does each head look").wait_for()
-    menu = page.locator("[data-testid=stSidebar]")
-    page.wait_for_function(
-        "node => node.getBoundingClientRect().right <= 0", arg=menu.element_handle()
-    )
+    menu = page.locator("[data-testid=stSidebar]").element_handle()
+    page.wait_for_function("node => node.getBoundingClientRect().right <= 0", arg=menu)
     page.close()
 
 
