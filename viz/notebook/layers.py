@@ -8,8 +8,12 @@ import torch
 from model.image_layers import Layer
 from model.recorded_image import RecordedImage, find_sinks
 from model.recording.record import AttentionRecord
+from model.recording.rollout import FUSIONS, rollout
 from viz.components.payload import pack, photo_bytes
 from viz.standalone.views import Recorded
+
+MOST_ROLLED_OUT = 600
+"""Tokens up to which a file has rollout from each of them."""
 
 
 def layer_payload(record: AttentionRecord) -> tuple[dict[str, object], dict[str, np.ndarray]]:
@@ -55,15 +59,17 @@ def layer_bytes(record: AttentionRecord) -> int:
     return 4 * record.query.numel() + (0 if record.bias is None else 2 * size)
 
 
-def pack_recorded(recorded: RecordedImage, model: str) -> Recorded:
+def pack_recorded(recorded: RecordedImage, model: str, discard: float | None = None) -> Recorded:
     """Pack one picture through one model, to be shown without it.
 
     Args:
         recorded: what `model.recorded_image.record_image` returns.
         model: the model's name.
+        discard: adds rollout with this share of the weakest links ignored, where there is one.
     """
     with torch.inference_mode():
         sinks = [find_sinks(record) for record in recorded.records]
+    why = "" if discard is None else _why_no_rollout(recorded)
     return Recorded(
         photo=photo_bytes(recorded.frame),
         layers=[
@@ -74,4 +80,31 @@ def pack_recorded(recorded: RecordedImage, model: str) -> Recorded:
         prefix=recorded.layers[-1].tokens.prefix,
         guesses=recorded.guesses,
         model=model,
+        rollouts={} if why or discard is None else _pack_rollouts(recorded, discard),
+        no_rollout=why,
     )
+
+
+def rollout_bytes(recorded: RecordedImage) -> int:
+    """Count the bytes of rollout in a packed recording."""
+    tokens = recorded.layers[0].tokens.tokens
+    return 0 if _why_no_rollout(recorded) else 2 * len(FUSIONS) * tokens**2
+
+
+def _why_no_rollout(recorded: RecordedImage) -> str:
+    tokens = recorded.layers[0].tokens.tokens
+    if not recorded.no_rollout and tokens > MOST_ROLLED_OUT:
+        return f"Rollout from each of {tokens:,} tokens is too large for a file."
+    return recorded.no_rollout or ""
+
+
+def _pack_rollouts(recorded: RecordedImage, discard: float) -> dict[str, bytes]:
+    """Compute rollout from every token, by the question that a browser asks."""
+    tokens = recorded.layers[0].tokens.tokens
+    packed = {}
+    for fusion in FUSIONS:
+        with torch.inference_mode():
+            rows = rollout(recorded.records, query=range(tokens), fusion=fusion, discard=discard)
+        question = f"rollouts/{fusion}/{discard:.2f}"
+        packed[question] = pack({"tokens": tokens}, rows=rows[0].half().numpy())
+    return packed

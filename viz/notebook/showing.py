@@ -52,7 +52,7 @@ def show(
         >>> prepare = lambda image: torch.rand(1, 3, 32, 32)
         >>> shown = show(net, picture, prepare=prepare)
         >>> len(shown.figure.parts), shown.layer
-        (2, 1)
+        (3, 1)
 
     Args:
         subject: a bundle of `zoo.load`; any net; the records of an `AttentionRecorder`; or a
@@ -84,7 +84,7 @@ def show(
     given = record_given(subject, image, tokens, prepare, classes, layers)
     recorded = given.recorded
     _check_size(recorded)
-    packed = pack_recorded(recorded, given.model)
+    packed = pack_recorded(recorded, given.model, discard=0.0)
     asking = default_query(recorded.layers[-1].tokens) if query is None else query
     start = Start(layer, head, asking, query is not None).fit(packed)
     scope = f"figure {next(_numbers)}"

@@ -15,7 +15,7 @@ from viz.components.payload import pack
 from viz.standalone.figure import Figure
 from viz.standalone.views import Head, Start
 
-KINDS = ("explorer", "sheet", "captions", "row", "features", "compare", "what_if")
+KINDS = ("explorer", "sheet", "rollout", "captions", "row", "features", "compare", "what_if")
 STILL_BYTES = 200_000
 """A saved notebook has the still picture of each figure, so it is kept small."""
 

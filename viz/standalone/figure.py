@@ -15,12 +15,18 @@ class FigureTooLarge(ValueError):
 
 @dataclass(frozen=True)
 class FigurePart:
-    """One component of a figure: its name, as of a folder of `viz/components`, and its payload."""
+    """One component of a figure: its name, as of a folder of `viz/components`, and its payload.
+
+    Attributes:
+        heading: above it, like `note`.
+        side: "left" or "right", for two parts that share the width of a large screen.
+    """
 
     kind: str
     payload: bytes
     heading: str = ""
     note: str = ""
+    side: str = ""
 
 
 @dataclass(frozen=True)

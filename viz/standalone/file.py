@@ -98,7 +98,7 @@ def _pieces(figure: Figure) -> Iterator[str]:
         heading = f"<h2>{escape(part.heading)}</h2>" if part.heading else ""
         note = f'<p class="about">{escape(part.note)}</p>' if part.note else ""
         place = f'<div data-kind="{escape(part.kind)}" data-payload="part{number}"></div>'
-        yield f"{heading}{note}{place}\n"
+        yield f'<section class="{escape(part.side)}">{heading}{note}{place}</section>\n'
     yield f"</main>\n<footer><p>{escape(NOTE)}</p><p>Made with Saccade.</p></footer>\n"
     for number, part in enumerate(figure.parts):
         yield _block(f"part{number}", part.payload)

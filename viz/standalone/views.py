@@ -25,6 +25,8 @@ Head = int | str
 """A head from zero, or "mean", "max" or "min" of all."""
 
 SHEET = "Every head of every layer"
+ROLLOUT = "Through all layers: rollout"
+FUSED_BY = "How the heads of a layer become one map: their mean, their largest or smallest value."
 FUSED = ("mean", "max", "min")
 
 
@@ -45,6 +47,10 @@ class Recorded:
     guesses: Sequence[tuple[str, float]] = ()
     """The likeliest classes with their probabilities."""
     model: str = ""
+    rollouts: Mapping[str, bytes] = field(default_factory=dict)
+    """Rollout from every token by the question that asks for it; none where there is no rollout."""
+    no_rollout: str = ""
+    """Why there is none, in a sentence."""
 
     @property
     def id(self) -> str:
@@ -63,7 +69,8 @@ class Recorded:
     def answers(self) -> dict[str, bytes]:
         """What a browser asks about this recording, by name."""
         layers = {f"{self.id}/layer/{at}": layer for at, layer in enumerate(self.layers)}
-        return layers | {f"{self.photo_id}/photo": self.photo}
+        rollouts = {f"{self.id}/{question}": rows for question, rows in self.rollouts.items()}
+        return layers | rollouts | {f"{self.photo_id}/photo": self.photo}
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,8 @@ class Start:
     query: int = 0
     held: bool = False
     style: DrawStyle = field(default_factory=lambda: DrawStyle(lines=True))
+    fusion: str = "mean"
+    discard: float = 0.0
 
     def fit(self, recorded: Recorded) -> Start:
         """Find the nearest start that a recording has; a negative layer counts from the last."""
@@ -98,13 +107,15 @@ class Start:
             "scaling": style.scaling,
             "lines": style.lines,
             "smooth": style.smooth,
+            "fusion": self.fusion,
+            "discard": self.discard,
         }
 
 
 def explore_figure(
     recorded: Recorded, start: Start, title: str, about: Sequence[str] = (), scope: str = "explore"
 ) -> Figure:
-    """Make the figure of a recorded image: the explorer, and the sheet of all heads.
+    """Make the figure of a recorded image: the explorer, the sheet of all heads, and rollout.
 
     Args:
         recorded: the picture through the model.
@@ -126,10 +137,15 @@ def explore_figure(
         "style": start.style.as_header(),
     }
     more = {"image": recorded.id, "model": recorded.model, "classes": recorded.guesses, "note": ""}
-    parts = (
+    sheet, side = pack(header | {"whole": True}), "left" if recorded.rollouts else ""
+    parts = [
         FigurePart("explorer", pack(header | more)),
-        FigurePart("sheet", pack(header | {"whole": True}), SHEET),
-    )
+        FigurePart("sheet", sheet, SHEET, recorded.no_rollout, side),
+    ]
+    if recorded.rollouts:
+        fusions = [question.split("/")[1] for question in recorded.rollouts]
+        told = {"fusions": fusions, "aboutFusion": FUSED_BY, "aboutDiscard": "", "whole": True}
+        parts.append(FigurePart("rollout", pack(header | told), ROLLOUT, side="right"))
     return Figure(title, parts, recorded.answers, about)
 
 

@@ -25,6 +25,7 @@ class Rollout extends ReadableMap {
     this.loadPhoto();
     setText(this.find(".about-fusion"), header.aboutFusion);
     setText(this.find(".about-discard"), header.aboutDiscard);
+    this.discard.disabled = Boolean(header.whole);
     this.buildFusions();
     this.shown = null;
     this.follow(beginView(header, this.answers));
@@ -52,9 +53,16 @@ class Rollout extends ReadableMap {
     return { ...this.header.style, ...this.view };
   }
 
+  // In a file, one answer has the rows from all tokens.
   get question() {
     const { fusion, discard, query } = this.view;
-    return `rollout/${fusion}/${discard.toFixed(2)}/${query}`;
+    const settings = `${fusion}/${discard.toFixed(2)}`;
+    return this.header.whole ? `rollouts/${settings}` : `rollout/${settings}/${query}`;
+  }
+
+  rowOf({ row, rows, tokens }) {
+    const { query } = this.view;
+    return row ?? rows.subarray(query * tokens, (query + 1) * tokens);
   }
 
   get place() {
@@ -92,11 +100,12 @@ class Rollout extends ReadableMap {
     return `${length > 1 ? `${last} ` : ""}${all} (Abnar and Zuidema, 2020).`;
   }
 
-  showRow(question, { row }) {
+  showRow(question, answer) {
     this.root.classList.remove("waiting");
-    const looks = JSON.stringify([question, this.style]);
+    const looks = JSON.stringify([question, this.style, this.view.query]);
     if (this.shown === looks) return;
     this.shown = looks;
+    const row = this.rowOf(answer);
     const { prefix } = this.header;
     const values = row.subarray(prefix.length);
     const whole = (share) => `${Math.round(100 * share)} %`;

@@ -14,7 +14,7 @@ from viz.components.draw_style import DrawStyle
 from viz.components.features_payload import FeaturesHeader
 from viz.components.payload import photo_bytes
 from viz.components.row_payload import Cell
-from viz.notebook.layers import layer_bytes, pack_recorded
+from viz.notebook.layers import layer_bytes, pack_recorded, rollout_bytes
 from viz.pages.shared import open_models
 from viz.pages.shared.recorded_images import ShownImage
 from viz.pages.shared.session import Session, chosen_layers
@@ -89,14 +89,17 @@ def explored_file(session: Session, name: str) -> HtmlFile:
     """
     recorded, view = session.recorded, session.view
     title = open_models.model_title(session.bundle.name)
-    start = Start(view.layer, view.head, view.query, view.held, view.style)
+    start = Start(
+        *(view.layer, view.head, view.query, view.held, view.style), view.fusion, view.discard
+    )
     notes = [note for note in (recorded.not_recorded, recorded.not_shown) if note]
 
     def make() -> Figure:
-        packed = pack_recorded(recorded, title)
+        packed = pack_recorded(recorded, title, view.discard)
         return explore_figure(packed, start, f"Where {title} looks", notes)
 
-    return HtmlFile(make, sum(map(layer_bytes, recorded.records)), name)
+    nbytes = sum(map(layer_bytes, recorded.records)) + rollout_bytes(recorded)
+    return HtmlFile(make, nbytes, name)
 
 
 def caption_file(caption: Caption, view: CaptionView, memory_of_one: bool) -> HtmlFile | None:
