@@ -1,4 +1,4 @@
-"""How much memory a large honest model takes while it is opened, beside the model itself.
+"""What a large honest model costs while it is opened: processor time, and memory beside itself.
 
     python -m tests.fuzz.large_files
 
@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,8 +53,8 @@ def write_folder(folder: Path, dtype: str) -> None:
 WRITERS: dict[str, Callable[[Path, str], None]] = {"file": write_pickle, "folder": write_folder}
 
 
-def measure(kind: str, dtype: str) -> dict[str, int]:
-    """Write a model, and open it in a new process; return bytes by name."""
+def measure(kind: str, dtype: str) -> dict[str, float]:
+    """Write a model, and open it in a new process; return bytes and seconds by name."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "tests.fuzz.large_files", kind, dtype, folder]
         subprocess.run([*command, "write"], check=True, stdout=subprocess.DEVNULL)
@@ -61,7 +62,7 @@ def measure(kind: str, dtype: str) -> dict[str, int]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _open(kind: str, source: Path) -> dict[str, int]:
+def _open(kind: str, source: Path) -> dict[str, float]:
     if kind == "folder":
         from model.nets import torchvision_cpu
 
@@ -71,23 +72,27 @@ def _open(kind: str, source: Path) -> dict[str, int]:
     start = 1024 * _forget_peak()
     uploads = [(path.name, path.read_bytes()) for path in source.iterdir()]
     size = sum(len(data) for _, data in uploads)
+    began = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         laid = lay_out(uploads, Path(folder))
         bundle = zoo.load(str(laid.path))
+    seconds = time.process_time() - began
     model = sum(each.nbytes for each in bundle.net.parameters())
     mapped = size if kind == "folder" else 0
     beside = 1024 * _peak() - start - model - mapped
-    return {"file": size, "model": model, "mapped": mapped, "beside": beside}
+    return {"file": size, "model": model, "mapped": mapped, "beside": beside, "seconds": seconds}
 
 
 def main() -> None:
     """Print a line a case."""
-    print("| what | file, MB | model, MB | mapped, MB | beside, MB |\n|---|---|---|---|---|")
+    titles = ("what", "file, MB", "model, MB", "mapped, MB", "beside, MB", "processor, s")
+    print(f"| {' | '.join(titles)} |\n{'|---' * len(titles)}|")
     for kind in WRITERS:
         for dtype in DTYPES:
             found = measure(kind, dtype)
             cells = (f"{found[key] / 1e6:.0f}" for key in ("file", "model", "mapped", "beside"))
-            print(f"| {kind}, {dtype} | {' | '.join(cells)} |", flush=True)
+            line = [f"{kind}, {dtype}", *cells, f"{found['seconds']:.1f}"]
+            print(f"| {' | '.join(line)} |", flush=True)
 
 
 if __name__ == "__main__":

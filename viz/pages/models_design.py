@@ -79,6 +79,12 @@ def _explain_patch_step(config: ViTConfig) -> str:
 
 def _explain_heads(config: ViTConfig) -> str:
     each = config.dim // config.heads
+    if config.heads == 1:
+        return (
+            f"One head has the whole width of {config.dim} numbers for each query, key and value. "
+            "With several, each could look for something else from the same patch; they would be "
+            "narrower and cost no more."
+        )
     return (
         f"{config.heads} heads share the width of {config.dim}: {config.dim} / {config.heads} = "
         f"{each} numbers for each query, key and value. Each head can look for something else "
