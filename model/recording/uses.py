@@ -7,6 +7,7 @@ then the map that acts. A softmax over channels, classes or experts has other us
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,6 +63,7 @@ class Use:
     result_order: tuple[int, ...] | None = None  # of the result's dimensions, to (..., Q, d)
     arranged: bool = True  # whether the weights are known to be (..., Q, K), after `order`
     summed: bool = False  # whether there is one query only, without a dimension
+    tokens_before: frozenset[int] = frozenset()  # how many attended to each other before, in a pass
 
     @property
     def weights(self) -> Tensor:
@@ -91,12 +93,13 @@ class Use:
         heads = {shape[-3] if len(shape) > 3 else 1, source.origin.heads or 1}
         features = self.values.shape[-1]
         of_features = any(head * features in widths for head in heads)
+        of_features &= not _lie_side_by_side(source.input, self.values)
         if features in tokens and keys not in tokens and not of_features:
             channels = any(head * keys in widths for head in heads)
             return "it weighs channels" if channels else "it weighs something else than tokens"
         if keys in tokens and of_channels(source, self.weights, self.values, widths):
             return "it weighs channels"
-        if queries == 1 and keys not in tokens and shape[0] in _tokens_of_all(source.input):
+        if queries == 1 and keys not in tokens and self._is_for_each_token():
             return "it weighs something else than tokens"
         if any(each.of_product for each in self.sources):
             return None
@@ -112,6 +115,14 @@ class Use:
                 return "its scores are no product of queries and keys"
         return None
 
+    def _is_for_each_token(self) -> bool:
+        """Whether each token has weights of its own, as over what the layers before made of it."""
+        source, groups = self.sources[0], self.weights.shape[0]
+        if groups in _tokens_of_all(source.input):
+            return True
+        images = source.origin.batches
+        return any(groups == each * tokens for each in images for tokens in self.tokens_before)
+
 
 _PRODUCT = Followed(product=True, stage=WrittenOut("scores"))
 
@@ -122,6 +133,7 @@ class UseLog:
     def __init__(self) -> None:
         self.softmaxes: list[Softmax] = []
         self.alive: dict[int, tuple[KeyedRef, Followed]] = {}
+        self.tokens = defaultdict[int, frozenset[int]](frozenset)  # by the number of the pass
         self._forget = _forgets(self.alive)
 
     def begin(self, weights: Tensor, softmax: Softmax, dim: int) -> None:
@@ -335,8 +347,19 @@ class UseLog:
         if all(source.done for source in followed.sources):
             return None
         self._finish(followed.sources)
-        of_product = self.is_product(values)
-        return Use(followed, weights, values, values_of_product=of_product, **details)
+        run = followed.sources[0].origin.run
+        use = Use(
+            followed,
+            weights,
+            values,
+            values_of_product=self.is_product(values),
+            tokens_before=self.tokens[run],
+            **details,
+        )
+        queries, keys = use.weights.shape[-2:]
+        if 1 < queries == keys:
+            self.tokens[run] |= {keys}
+        return use
 
     def _finish(self, sources: list[Softmax]) -> None:
         """Follow no longer what has met values: its record may keep the tensor alive."""
@@ -403,14 +426,23 @@ def _tensors(values: Iterable[Any]) -> list[Tensor]:
 
 
 def of_channels(source: Softmax, weights: Tensor, values: Tensor, widths: set[int]) -> bool:
-    """Whether values (..., K, d) come from tokens (B, N, D) whose channels are K, as in XCiT.
+    """Whether values (..., K, d) come from tokens (B, N, D) or (B, H, W, D) with channels K: XCiT.
 
-    Where a head has as many channels as there are tokens, only memory tells: the channels of a
-    token lie beside each other.
+    Where a head has as many channels as there are tokens, only memory tells.
     """
     heads, queries, keys = weights.shape[-3] if weights.ndim > 3 else 1, *weights.shape[-2:]
-    may_be = len(source.input) == 3 and queries == keys and heads * keys in widths
-    return may_be and values.stride(-2) == 1 < values.stride(-1)
+    may_be = queries == keys and heads * keys in widths
+    return may_be and _lie_side_by_side(source.input, values)
+
+
+def _lie_side_by_side(given: tuple[int, ...], values: Tensor) -> bool:
+    """Whether the keys are a token's channels by their places in memory.
+
+    The channels of a token lie side by side where the module was given them last: (B, N, D), or
+    (B, H, W, D), which is told from (B, D, H, W) by a square grid.
+    """
+    last = len(given) == 3 or (len(given) == 4 and given[1] == given[2] != given[3])
+    return last and values.stride(-2) == 1 < values.stride(-1)
 
 
 def _tokens_of_all(shape: tuple[int, ...]) -> set[int]:

@@ -609,3 +609,83 @@ def test_channels_are_known_where_there_are_as_many_tokens(images, count):
     records, others = record(nn.Sequential(Attention(), Channels()), x)
     assert [found.name for found in records] == ["0"]
     assert others == "1 softmax was seen and not recorded: 1 (it weighs channels)."
+
+
+@pytest.mark.parametrize("images", [1, 2, HEADS])
+def test_channels_of_a_grid_are_known_where_as_many_tokens_make_the_width(images):
+    side, width = 3, HEADS * 3 * 3  # of the tokens; a head has 16 channels
+
+    class Channels(nn.Module):
+        num_heads = HEADS
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.qkv = nn.Linear(width, 3 * HEADS * 16)
+
+        def forward(self, x: Tensor) -> Tensor:
+            q, k, v = (heads_of(t).mT for t in self.qkv(x).flatten(1, 2).chunk(3, -1))
+            sums = torch.einsum("bhij,bhjn->bhin", (q @ k.mT).softmax(-1), v)
+            return sums.mT.transpose(1, 2).flatten(2)
+
+    x = torch.randn(images, side, side, width, generator=torch.Generator().manual_seed(8))
+    with pytest.raises(NothingRecorded, match="it weighs something else than tokens"):
+        record(Channels(), x)
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_attention_of_each_token_over_the_layers_before_is_no_map_of_tokens(images):
+    class OverDepth(nn.Module):
+        num_heads = HEADS
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.query = nn.Parameter(torch.randn(WIDTH))
+            self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
+
+        def forward(self, layers: list[Tensor]) -> Tensor:
+            context = torch.stack(layers, 2).flatten(0, 1)  # (B·N, layers, D)
+            q = heads_of(self.query.expand(len(context), 1, -1))
+            _, k, v = map(heads_of, self.qkv(context).chunk(3, -1))
+            pooled = ((q @ k.mT).softmax(-1) @ v).transpose(1, 2).flatten(1)
+            return pooled.unflatten(0, layers[0].shape[:2])
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = Attention(), Attention()
+            self.depth = OverDepth()
+
+        def forward(self, x: Tensor) -> Tensor:
+            layers = [x, self.first(x), x]
+            return self.second(self.depth(layers))
+
+    net = Net()
+    for _ in range(2):  # the second run has seen the first's tokens, which changes nothing
+        records, others = record(net, tokens(images))
+        assert [found.name for found in records] == ["first", "second"]
+        assert others == (
+            "1 softmax was seen and not recorded: depth (it weighs something else than tokens)."
+        )
+
+
+def test_pooling_of_windows_into_coarser_tokens_is_recorded_in_every_pass():
+    class Pool(nn.Module):
+        num_heads = HEADS
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.kv = nn.Linear(WIDTH, 2 * WIDTH)
+
+        def forward(self, x: Tensor) -> Tensor:
+            windows = x.unflatten(1, (-1, 4)).flatten(0, 1)  # (B·windows, 4, D)
+            k, v = map(heads_of, self.kv(windows).chunk(2, -1))
+            q = heads_of(windows.mean(1, keepdim=True))
+            pooled = ((q @ k.mT).softmax(-1) @ v).transpose(1, 2).flatten(1)
+            return pooled.unflatten(0, (len(x), -1))
+
+    net = nn.Sequential(Attention(), Pool(), Attention())
+    x = torch.randn(2, 16, WIDTH, generator=torch.Generator().manual_seed(9))
+    with torch.no_grad(), AttentionRecorder(net) as recorder:
+        net(x)
+        net(x)
+    assert [found.name for found in recorder.records] == ["0", "1", "2"] * 2
