@@ -5,6 +5,10 @@ class ImageRejected(ValueError):
     """A picture that cannot be opened; the message says why and what to do, in words for a page."""
 
 
+class ClipRejected(ImageRejected):
+    """A clip that cannot be opened, or has too many frames; the message says what to do."""
+
+
 class NothingRecorded(RuntimeError):
     """No attention ran, or a chosen layer did not attend."""
 

@@ -40,6 +40,8 @@ class RecordedImage:
     """Names the softmaxes that were seen and not recorded, in a sentence; None without any."""
     not_shown: str | None = field(default=None, kw_only=True)
     """Names the layers that were recorded and do not attend from patch to patch, likewise."""
+    answer: np.ndarray | None = field(default=None, kw_only=True)
+    """The probability of every class, (classes,) float32; None for a model without classes."""
 
     @property
     def head_counts(self) -> list[int]:
@@ -158,6 +160,7 @@ def record_image(
         whole=layers is None,
         frame=bundle.frame(image),
         guesses=_likeliest_classes(logits, bundle.classes),
+        answer=_probabilities(logits, bundle.classes),
         not_recorded=recorder.not_recorded,
         not_shown=name_others(recorder.records, found),
     )
@@ -237,6 +240,12 @@ def find_same_place(token: int, old: TokenLayout, new: TokenLayout) -> int:
         for at, before, after in zip(place, old.grid, new.grid, strict=True)
     )
     return new.index_of(row, column)
+
+
+def _probabilities(logits: Tensor, classes: list[str] | None) -> np.ndarray | None:
+    if classes is None or len(logits) != len(classes):
+        return None
+    return logits.float().softmax(-1).numpy()
 
 
 def _likeliest_classes(logits: Tensor, classes: list[str] | None) -> list[tuple[str, float]]:

@@ -27,7 +27,7 @@ LOOKED_INTO = OPENED | {
     *("model.attribution", "model.analysis", "model.features", "model.intervention"),
 }
 MEASURED = LOOKED_INTO | {"model.survey", "model.evaluate"}
-MODEL = MEASURED | {"model", "model.snapshots", "model.training"}
+MODEL = MEASURED | {"model", "model.snapshots", "model.training", "model.video"}
 DRAWN = {"viz.charts", "viz.pictures"}
 MOUNTED = DRAWN | {"viz.components"}
 CARRIED = MOUNTED | {"viz.standalone", "viz.notebook", "viz.export"}
@@ -49,6 +49,7 @@ ARROWS: dict[str, set[str]] = {
     "model.bundle": RECORDS | {"model.card", "model.preprocessing"},
     "model.image_layers": RECORDS,
     "model.recorded_image": RECORDS | {"model.preprocessing", "model.bundle", "model.image_layers"},
+    "model.video": BUNDLES,
     "model.datasets": BUNDLES,
     "model.captioning": BUNDLES | {"model.datasets"},
     "model.zoo": BUNDLES | {"model.datasets", "model.captioning"},
@@ -95,7 +96,7 @@ LAZY = {
 }
 """Commands, which answer --help before torch is loaded."""
 
-COMPUTED = {"model", "model.zoo.hubs.fetching"}
+COMPUTED = {"model", "model.zoo.hubs.fetching", "model.video.decoder_program"}
 """Modules that import by a name which they compute: published names, optional libraries."""
 
 

@@ -21,14 +21,14 @@ _PROGRAM = Path(__file__).with_name("decoder_program.py")
 _SECONDS = 30
 """Time on the clock, where the system knows no bound on processor time."""
 _NO_PLUG_IN, _TOO_LARGE, _DAMAGED = 3, 4, 5
-_SIGNALS_OF_TIME = (-24, -27)
+SIGNALS_OF_TIME = (-24, -27)
 """SIGXCPU and SIGPROF, as subprocess writes them."""
 
 
 def decode(data: bytes, kind: str, max_side: int | None) -> Image.Image:
     """Decode a file to an upright RGB picture with sides of at most `max_side`."""
     numbers = (MAX_PHONE_PIXELS, MAX_PIXELS, max_side or 0, MAX_SECONDS)
-    command = [sys.executable, "-I", str(_PROGRAM), kind, *map(str, numbers), _path()]
+    command = [sys.executable, "-I", str(_PROGRAM), kind, *map(str, numbers), search_path()]
     try:
         done = subprocess.run(command, input=data, capture_output=True, timeout=_SECONDS)
     except subprocess.TimeoutExpired as error:
@@ -44,11 +44,11 @@ def decode(data: bytes, kind: str, max_side: int | None) -> Image.Image:
     if done.returncode == _TOO_LARGE:
         width, height = map(int, done.stdout.split())
         raise ImageRejected(too_large((width, height), reducible=False, most=MAX_PHONE_PIXELS))
-    if done.returncode in _SIGNALS_OF_TIME:
+    if done.returncode in SIGNALS_OF_TIME:
         raise ImageRejected(too_slow(kind))
     raise ImageRejected(damaged(kind))
 
 
-def _path() -> str:
-    """Where this process finds Pillow and its plug-ins."""
+def search_path() -> str:
+    """Where this process finds Pillow and its plug-ins, for a process that it starts."""
     return os.pathsep.join(filter(None, sys.path))

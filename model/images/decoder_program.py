@@ -35,7 +35,7 @@ def main(
     except ImportError:
         return NO_PLUG_IN
     data = sys.stdin.buffer.read()
-    _bound(seconds)
+    bound_process(seconds)
     try:
         image = plug_in(io.BytesIO(data))
         del data
@@ -65,8 +65,8 @@ def _plug_in(kind: str) -> type[ImageFile]:
     return HeifImageFile
 
 
-def _bound(seconds: float) -> None:
-    """Bound memory and processor time from here on, where the system can."""
+def bound_process(seconds: float) -> None:
+    """Bound memory and processor time of this process from here on, where the system can."""
     try:
         import resource
         import signal
