@@ -156,7 +156,7 @@ def _read(source: Source, most: int, max_bytes: int) -> bytes:
     if size > max_bytes:
         raise ClipRejected(
             f"The clip has {_megabytes(size)} MB. At most {most:,} frames and "
-            f"{max_bytes / 1e6:,.0f} MB are taken: cut it shorter, or export it smaller."
+            f"{_megabytes(max_bytes)} MB are taken: cut it shorter, or export it smaller."
         )
     if not size:
         raise ClipRejected("The file is empty. Export or download it again.")
@@ -172,7 +172,7 @@ def _too_many(decoded: Decoded, every: int, most: int, size: int, max_bytes: int
     better = f"take every {write_ordinal(fits)} frame, or " if fits > every else ""
     return (
         f"The clip has {count} frames and {_megabytes(size)} MB. At most {most:,} frames and "
-        f"{max_bytes / 1e6:,.0f} MB are taken: {better}cut it shorter."
+        f"{_megabytes(max_bytes)} MB are taken: {better}cut it shorter."
     )
 
 

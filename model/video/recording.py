@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,13 +12,12 @@ from PIL import Image
 from model.bundle import Bundle
 from model.recorded_image import RecordedImage, find_same_place, record_image
 from model.recording.rollout import rollout
-from model.tokens import TokenLayout
 from model.video.clip import Clip
 
 Head = int | str
 """One head, counted from zero; "mean", "max" or "min" of a layer's heads; or "rollout"."""
 
-_FUSIONS = {"mean": np.mean, "max": np.max, "min": np.min}
+_FUSIONS: dict[str, Callable[..., np.ndarray]] = {"mean": np.mean, "max": np.max, "min": np.min}
 
 
 @dataclass(frozen=True)
@@ -119,11 +118,6 @@ def spread_of_map(weights: np.ndarray) -> float:
     total = shares.sum()
     shares = shares[shares > 0] / total if total > 0 else shares[:0]
     return float(-(shares * np.log2(shares)).sum()) + 0.0
-
-
-def patch_place(query: int, tokens: TokenLayout) -> tuple[int, int] | None:
-    """Row and column of the patch that asks; None for a token that is no patch."""
-    return tokens.position_of(query)
 
 
 def _follow(recorded: RecordedImage, query: int) -> np.ndarray:
