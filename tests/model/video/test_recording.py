@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from model import samples, zoo
+from model import zoo
+from model.datasets import samples
 from model.recorded_image import record_image
 from model.recording.rollout import rollout
 from model.video.pan import pan
