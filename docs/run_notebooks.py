@@ -30,7 +30,8 @@ def run(path: Path) -> NotebookNode:
     """
     notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
-        client = NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": folder}})
+        where = {"metadata": {"path": folder}}
+        client = NotebookClient(notebook, timeout=SECONDS, resources=where, coalesce_streams=True)
         return client.execute(env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -147,7 +148,8 @@ def compare(
         names,
         same_photo=left.photo == right.photo,
     )
-    return make_shown(made, start, _RowsOf(first), _StillOf(first), "")
+    stills = [_StillOf(side.recorded, name) for side, name in zip(sides, names, strict=True)]
+    return make_shown(made, start, _RowsOf(first), partial(_side_by_side, stills), "")
 
 
 def _check_size(recorded: RecordedImage) -> None:
@@ -207,17 +209,33 @@ class _RowsOf:
 
 
 class _StillOf:
-    """The map over the photo as a picture."""
+    """The map over the photo as a picture; of a layer, head and token that are there."""
 
-    def __init__(self, recorded: RecordedImage) -> None:
-        self.recorded, self.rows = recorded, _RowsOf(recorded)
+    def __init__(self, recorded: RecordedImage, name: str = "") -> None:
+        self.recorded, self.name, self.rows = recorded, name, _RowsOf(recorded)
 
     def __call__(self, layer: int, head: Head, query: int) -> Image.Image:
+        layer = min(layer, len(self.recorded.layers) - 1)
         tokens = self.recorded.layers[layer].tokens
+        query = min(query, tokens.tokens - 1)
+        if isinstance(head, int):
+            head = min(head, self.recorded.layers[layer].heads - 1)
         row = self.rows(layer, head, query)[tokens.patch_slice].reshape(tokens.grid)
         name = f"head {head + 1}" if isinstance(head, int) else f"{head} of the heads"
-        caption = [f"Layer {self.recorded.numbers[layer] + 1}, {name}, from token {query}"]
-        return draw_figure(self.recorded.frame, row, caption)
+        place = f"Layer {self.recorded.numbers[layer] + 1}, {name}, from token {query}"
+        return draw_figure(self.recorded.frame, row, [*filter(None, [self.name]), place])
+
+
+def _side_by_side(stills: Sequence[_StillOf], layer: int, head: Head, query: int) -> Image.Image:
+    """Draw the same layer, head and token of each, from left to right."""
+    pictures = [still(layer, head, query) for still in stills]
+    size = sum(each.width for each in pictures), max(each.height for each in pictures)
+    whole = Image.new("RGB", size, "white")
+    left = 0
+    for each in pictures:
+        whole.paste(each, (left, 0))
+        left += each.width
+    return whole
 
 
 class _WordsOf:

@@ -135,3 +135,14 @@ def test_without_anywidget_the_figure_is_a_still_that_says_what_to_install(bundl
 def test_a_still_of_noise_is_kept_small():
     noise = np.random.default_rng(0).integers(0, 256, (900, 900, 3), dtype=np.uint8)
     assert len(small_png(Image.fromarray(noise))) <= STILL_BYTES
+
+
+def test_the_still_of_a_comparison_shows_both_sides(bundle):
+    pair = [(bundle, samples.load(name)) for name in ("chelsea", "coffee")]
+    both = compare(*pair, layer=0, head=1, query=3, titles=("cat", "cup"))
+    whole = both._still(0, 1, 3)
+    halves = [show(*each, layer=0, head=1, query=3)._still(0, 1, 3) for each in pair]
+    assert whole.width == sum(half.width for half in halves)
+    left, right = (np.asarray(half)[:600] for half in halves)
+    np.testing.assert_array_equal(np.asarray(whole)[:600, : left.shape[1]], left)
+    np.testing.assert_array_equal(np.asarray(whole)[:600, left.shape[1] :], right)
