@@ -68,12 +68,13 @@ ARROWS: dict[str, set[str]] = {
     "viz.standalone": MOUNTED,
     "viz.export": MODEL | MOUNTED,
     "viz.notebook": MODEL | CARRIED,
+    "viz.files": MODEL | CARRIED,
     "viz.server": MODEL | CARRIED,
     "viz.lessons": DRAWN,
     "viz.glossary": DRAWN,
     "viz.pages.shared": MODEL | SERVED | {"viz.lessons", "viz.glossary"},
     "viz.pages": MODEL | SERVED | {"viz.lessons", "viz.glossary", "viz.pages.shared"},
-    "viz.__main__": MODEL | CARRIED,
+    "viz.__main__": MODEL | CARRIED | {"viz.files"},
     "app": {"viz", "viz.server"},
     "saccade": set(),
     "saccade.__main__": {"model", "model.home", "viz", "viz.__main__"},
@@ -83,7 +84,7 @@ ROOTS = {"model", "viz"}
 
 # A library, and where in the project it may be imported; nowhere else.
 LIBRARIES = {
-    "torch": {"model", "viz.pages", "viz.server", "viz.notebook", "viz.__main__"},
+    "torch": {"model", "viz.pages", "viz.server", "viz.notebook", "viz.files"},
     "torchvision": {"model"},
     "streamlit": {"viz.pages", "viz.server", "viz.components.mounts", "app", "saccade.__main__"},
     "matplotlib": {"viz"},

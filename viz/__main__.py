@@ -1,7 +1,9 @@
 """Attention as files, without the app: `python -m viz IMAGE --model NAME --out DIR`.
 
 IMAGE is a picture or a folder of pictures. Each gets a folder of its own with the
-layers x heads sheet, every layer's mean map over the photo, rollout, and the numbers.
+layers x heads sheet, every layer's mean map over the photo, rollout, and the numbers; of a
+captioner, the map of each word. `--all` writes SVG, CSV, animations, captions in Markdown and
+LaTeX, the Python that makes the numbers again, and one HTML file besides.
 A run that was stopped goes on where it ended: pictures whose folders were finished by the same
 model with the same options are passed over.
 
@@ -19,24 +21,16 @@ import json
 import sys
 import zipfile
 from collections import Counter
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
 from model.evaluate.arguments import share
-from viz.pictures.overlay import overlay
-from viz.pictures.sheet import sheet
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from model.bundle import Bundle
-    from model.intervention import Intervention
-    from model.recorded_image import RecordedImage
-    from model.tokens import TokenLayout
 
 NUMBERS = "attention.npz"  # written last: its presence says that the picture is done
 
@@ -52,22 +46,17 @@ def main(arguments: list[str] | None = None, prog: str = "python -m viz") -> int
     options = parser.parse_args(arguments)
     if bool(options.out) == bool(options.html):
         parser.error("give --out DIR for pictures and numbers, or --html FILE for one file.")
-    if options.html and (options.without_heads or options.hide):
-        parser.error("--html shows the model as it is: --without-heads and --hide go with --out.")
     from model import zoo
-    from model.captioning.caption import CaptionBundle
     from model.errors import NothingRecorded, NothingToShow
     from model.zoo import checkpoints
 
     # The same model with which the app opens; without any, loading says what is missing.
     default = next(iter(zoo.names()), checkpoints.DEFAULTS[0])
-    name = default if options.model is None else options.model
+    options.model = options.model or default
     try:
-        bundle = zoo.load(name, heads=options.heads, weights=options.weights)
+        bundle = zoo.load(options.model, heads=options.heads, weights=options.weights)
         if options.html:
             return _write_html(bundle, options)
-        if isinstance(bundle, CaptionBundle):
-            raise zoo.ModelRejected(f"{name} writes captions: see its words in the app.")
         pictures = _pictures(options.image)
     except (zoo.ModelNotFound, zoo.ModelRejected, FileNotFoundError) as problem:
         print(problem, file=sys.stderr)
@@ -98,7 +87,13 @@ def command_parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, help="folder to write into")
     parser.add_argument("--html", type=Path, metavar="FILE", help="one HTML file to write")
     parser.add_argument(
-        "--layers", type=_numbers, metavar="LAYER,...", help="of the HTML file, from zero: 0,5,11"
+        "--all",
+        action="store_true",
+        help="besides, of each picture: SVG, CSV, animations, captions, Python, and one HTML file",
+    )
+    parser.add_argument("--width", type=int, default=1200, help="pixels, of what --all draws")
+    parser.add_argument(
+        "--layers", type=_numbers, metavar="LAYER,...", help="which to record, from zero: 0,5,11"
     )
     parser.add_argument("--query", help="cls, or ROW,COLUMN from 1 (default: cls, or the centre)")
     parser.add_argument("--colors", default="viridis")
@@ -134,7 +129,7 @@ def _numbers(text: str) -> list[int]:
 
 def _made_with(bundle: Bundle, options: argparse.Namespace) -> str:
     """Describe all that the files depend on, the picture apart."""
-    apart = ("image", "out", "html", "layers")
+    apart = ("image", "out", "html")
     chosen = {name: value for name, value in vars(options).items() if name not in apart}
     weights = {"model": bundle.name, "sha256": bundle.card.sha256}
     return json.dumps(chosen | weights, sort_keys=True)
@@ -161,141 +156,50 @@ def _pictures(path: Path) -> list[Path]:
 
 def _draw(path: Path, bundle: Bundle, options: argparse.Namespace, out: Path, made: str) -> None:
     """Write the files of one picture. Raises ValueError with a sentence where that fails."""
+    from model.captioning.caption import CaptionBundle
     from model.images import open_picture
-    from model.recorded_image import record_image
+    from viz.files.attention import record, write_attention
+    from viz.files.captions import write_caption
+    from viz.files.experiment import write_experiment
+    from viz.files.figure import figure_of
+    from viz.files.wanted import Wanted
+    from viz.standalone import export_html
 
-    opened = open_picture(path)
+    opened, wanted = open_picture(path), Wanted.from_options(options)
     if opened.note:
         tqdm.write(f"{path.name}: {opened.note}", file=sys.stderr)
-    recorded = record_image(bundle, opened.image)
-    if not (options.without_heads or options.hide):
-        _write(recorded, options, out, made)
-        return
-    changed = _intervention(bundle, options)
-    with changed:
-        after = record_image(bundle, opened.image)
-    _write(recorded, options, out / "before", made)
-    _write(after, options, out / "after", made)
-    answers = {"before": _answer(bundle, opened.image)}
-    with changed:
-        answers["after"] = _answer(bundle, opened.image)
-    (out / "answers.json").write_text(json.dumps(answers, indent=2) + "\n", encoding="utf-8")
-    np.savez(out / NUMBERS, made=made)
+    out.mkdir(parents=True, exist_ok=True)
+    if wanted.all:  # before the numbers, which say that all is done
+        export_html(figure_of(bundle, opened.image, wanted), out / "figure.html")
+    given = wanted, path, out, made
+    if isinstance(bundle, CaptionBundle):
+        write_caption(bundle, opened.image, *given)
+    elif wanted.changes:
+        write_experiment(bundle, opened.image, *given)
+    else:
+        write_attention(bundle, record(bundle, opened.image, wanted), *given)
 
 
 def _write_html(bundle: Bundle, options: argparse.Namespace) -> int:
     """Write one picture as an HTML file; say how large it is."""
-    from model.errors import ImageRejected
+    from model.errors import NothingRecorded, NothingToShow
     from model.images import open_picture
-    from viz.notebook import show
+    from viz.files.figure import figure_of
+    from viz.files.wanted import Wanted
     from viz.standalone import export_html, file_size
 
     try:
         if options.image.is_dir():
             raise ValueError("--html takes one picture; --out takes a folder of them.")
-        opened = open_picture(options.image)
-        query = _parse_query(options.query, bundle.tokens) if options.query else None
-        shown = show(bundle, opened.image, layers=options.layers, query=query)
-        print(f"{options.html}: at most {file_size(shown) / 1e6:.1f} MB ...", file=sys.stderr)
-        path = export_html(shown, options.html)
-    except (ValueError, OSError, ImageRejected) as problem:
+        image = open_picture(options.image).image
+        figure = figure_of(bundle, image, Wanted.from_options(options))
+        print(f"{options.html}: at most {file_size(figure) / 1e6:.1f} MB ...", file=sys.stderr)
+        path = export_html(figure, options.html)
+    except (ValueError, OSError, NothingRecorded, NothingToShow) as problem:
         print(problem, file=sys.stderr)
         return 1
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     return 0
-
-
-def _intervention(bundle: Bundle, options: argparse.Namespace) -> Intervention:
-    from model.intervention import intervene
-
-    off: dict[int | str, list[int]] = {}
-    for layer, head in options.without_heads or ():
-        off.setdefault(layer, []).append(head)
-    return intervene(
-        bundle.net,
-        heads_off=off,
-        hide_patches=options.hide or (),
-        hide=options.hide_by,
-        tokens=bundle.tokens,
-    )
-
-
-def _answer(bundle: Bundle, image: Image.Image) -> dict[str, float]:
-    """Compute the probability of every class, likeliest first; empty where there are none."""
-    import torch
-
-    with torch.no_grad():
-        logits = bundle.net(bundle.prepare(image))[0].float()
-    if bundle.classes is None or len(logits) != len(bundle.classes):
-        return {}
-    shares = zip(bundle.classes, logits.softmax(0).tolist(), strict=True)
-    return dict(sorted(shares, key=lambda share: -share[1]))
-
-
-def _write(recorded: RecordedImage, options: argparse.Namespace, out: Path, made: str) -> None:
-    """Write the files of one recorded image."""
-    tokens = recorded.layers[-1].tokens
-    query = _parse_query(options.query, tokens)
-    maps = recorded.maps(-1, query)
-    paint = partial(overlay, recorded.frame, color_map=options.colors, opacity=options.opacity)
-    out.mkdir(parents=True, exist_ok=True)
-    _clear(out)
-    style = {"color_map": options.colors, "opacity": options.opacity}
-    flat = maps.reshape(*maps.shape[:2], -1)
-    sheet(recorded.frame, flat, maps.shape[2:], recorded.head_counts, **style).save(
-        out / "heads.png"
-    )
-    for layer, heads in enumerate(maps, start=1):
-        paint(weights=heads.mean(0)).save(out / f"layer-{layer:02d}-mean.png")
-    arrays: dict[str, Any] = {"maps": maps, "query": query, "made": made}
-    arrays["prefix"] = np.array(tokens.prefix, str)
-    if not recorded.windowed:
-        arrays["weights"] = recorded.rows(query)
-    if not recorded.no_rollout:
-        row = _rollout(recorded, query, options)
-        paint(weights=row[tokens.patch_slice].reshape(tokens.grid)).save(out / "rollout.png")
-        arrays["rollout"] = row
-    _save(out / NUMBERS, arrays)
-
-
-def _clear(out: Path) -> None:
-    """Remove the files of a model that was drawn before, which may have more layers."""
-    if (out / NUMBERS).exists():
-        for left in (out / NUMBERS, out / "rollout.png", *out.glob("layer-[0-9]*-mean.png")):
-            left.unlink(missing_ok=True)
-
-
-def _rollout(recorded: RecordedImage, query: int, options: argparse.Namespace) -> np.ndarray:
-    from model.recording.rollout import rollout
-
-    rows = rollout(recorded.records, query=query, fusion=options.fusion, discard=options.discard)
-    return rows[0].numpy()
-
-
-def _parse_query(text: str | None, tokens: TokenLayout) -> int:
-    from model.recorded_image import default_query
-
-    if text is None:
-        return default_query(tokens)
-    if text in tokens.prefix:
-        return tokens.prefix.index(text)
-    try:
-        row, column = map(int, text.split(","))
-        return tokens.index_of(row - 1, column - 1)
-    except (ValueError, IndexError):
-        names = "".join(f"{name}, or " for name in tokens.prefix)
-        rows, columns = tokens.grid
-        raise ValueError(
-            f"--query {text}: give {names}ROW,COLUMN from 1,1 to {rows},{columns}."
-        ) from None
-
-
-def _save(path: Path, arrays: dict[str, Any]) -> None:
-    """Write the file whole or not at all, because it says that the picture is done."""
-    unfinished = path.with_suffix(".part")
-    with unfinished.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-    unfinished.replace(path)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from model import zoo
-from model.datasets import samples
+from model.datasets import samples, scenes
 from model.intervention import intervene
 from model.recorded_image import record_image
 from model.recording.rollout import FUSIONS
@@ -101,7 +101,7 @@ def test_two_pictures_of_one_name_are_both_drawn(tmp_path):
     ("arguments", "sentence"),
     [
         (["--model", "nothing"], "There is no model"),
-        (["--model", "scenes-captioner"], "scenes-captioner writes captions"),
+        (["--model", "scenes-one-vector"], "as one vector: words have no map"),
         (["--model", NAME, "--query", "99,1"], "give .*ROW,COLUMN from 1,1"),
     ],
 )
@@ -200,7 +200,6 @@ def test_a_captioner_writes_its_caption_as_html(tmp_path):
     [
         ([], "give --out DIR"),
         (["--out", "out", "--html", "cup.html"], "give --out DIR"),
-        (["--html", "cup.html", "--hide", "1"], "go with --out"),
         (["--html", "cup.html", "--layers", "first"], "is not NUMBER"),
     ],
 )
@@ -217,12 +216,72 @@ def test_what_is_asked_of_the_html_file_is_checked(more, sentence, capsys):
         ("missing.png", [], "missing.png"),
         ("cup.png", ["--layers", "0,99"], "99"),
         ("cup.png", ["--query", "99,99"], "--query 99,99"),
+        ("cup.png", ["--hide", "99999"], "There is no"),
+        ("cup.png", ["--hide", "1", "--model", "scenes-captioner"], "on the page What if"),
     ],
 )
 def test_an_html_file_that_cannot_be_made_is_a_sentence(tmp_path, capsys, image, more, sentence):
     samples.load("coffee").save(tmp_path / "cup.png")
     page = tmp_path / "cup.html"
     picture = str(tmp_path / image)
-    assert main([picture, "--model", NAME, "--html", str(page), *more]) == 1
+    assert main(["--model", NAME, picture, "--html", str(page), *more]) == 1
     assert sentence in capsys.readouterr().err
     assert not page.exists()
+
+
+def remade_by(program: Path) -> dict[str, object]:
+    """What a program that was written beside the pictures makes."""
+    made: dict[str, object] = {}
+    exec(compile(program.read_text(), str(program), "exec"), made)
+    return made
+
+
+def test_everything_is_written_of_a_folder_and_goes_on_where_it_was_stopped(tmp_path, capsys):
+    samples.load("coffee").save(tmp_path / "cup.png")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    out = tmp_path / "out"
+    command = [str(tmp_path), "--model", NAME, "--out", str(out), "--all", "--width", "400"]
+    assert main([*command, "--colors", "magma"]) == 1
+    assert "broken.png" in capsys.readouterr().err
+    cup, kinds = out / "cup", ("png", "svg", "csv", "md", "tex", "py")
+    written = {path.name for path in cup.iterdir()}
+    assert written >= {f"{name}.{kind}" for name in ("map", "heads", "rollout") for kind in kinds}
+    assert written >= {"map-layers.webp", "map-layers.gif", "figure.html", "attention.npz"}
+    assert not list(cup.glob(".*")), "nothing is left unfinished"
+    assert "![Attention of every head in every layer](heads.svg)" in (cup / "heads.md").read_text()
+    made, saved = remade_by(cup / "heads.py"), np.load(cup / "attention.npz")
+    np.testing.assert_allclose(made["maps"], saved["maps"], rtol=1e-5)
+    assert Image.open(cup / "map.png").width == 400
+    before = (cup / "map.svg").stat().st_mtime_ns
+    assert main([*command, "--colors", "magma"]) == 1
+    assert (cup / "map.svg").stat().st_mtime_ns == before
+
+
+def test_an_experiment_is_written_with_everything_and_as_html(tmp_path):
+    picture, out, page = tmp_path / "cup.png", tmp_path / "out", tmp_path / "cup.html"
+    samples.load("coffee").save(picture)
+    given = [str(picture), "--model", NAME, "--without-heads", "0.1,0.2", "--hide", "3"]
+    assert main([*given, "--out", str(out), "--all"]) == 0
+    assert {"before", "after"} < {path.name for path in out.iterdir()}
+    made = remade_by(out / "the-answer.py")
+    saved = np.load(out / "attention.npz")
+    np.testing.assert_allclose(made["after_logits"], saved["after_logits"], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        made["after_maps"], np.load(out / "after" / "attention.npz")["maps"], rtol=1e-4, atol=1e-6
+    )
+    style = ["--colors", "magma", "--opacity", "0.5"]
+    assert main([*given, *style, "--html", str(page)]) == 0
+    assert "<title>What if?" in page.read_text()
+
+
+def test_a_captioner_writes_the_map_of_every_word(tmp_path):
+    picture, out = tmp_path / "scene.png", tmp_path / "out"
+    scenes.draw_scene(5).image.save(picture)
+    assert main([str(picture), "--model", "scenes-captioner", "--out", str(out), "--all"]) == 0
+    caption = zoo.load("scenes-captioner").caption(scenes.draw_scene(5).image)
+    saved = np.load(out / "attention.npz")
+    assert str(saved["text"]) == caption.text and len(saved["maps"]) == len(caption.words)
+    np.testing.assert_allclose(remade_by(out / "caption.py")["maps"], saved["maps"], rtol=1e-4)
+    assert {"caption.svg", "caption-words.gif", "figure.html"} < {
+        path.name for path in out.iterdir()
+    }

@@ -54,32 +54,33 @@ class Export:
     program: str = ""
     animations: Sequence[Frames] = ()
 
-    def write(self, kind: str, width: int = WIDTHS[1]) -> bytes:
+    def write(self, kind: str, width: int = WIDTHS[1], name: str = "") -> bytes:
         """Make a file.
 
         Args:
             kind: one of `kinds`, which is also the file's ending.
             width: of a picture, in pixels.
+            name: of the picture that a caption refers to, where it is another than `name`.
 
         Raises:
             KeyError: for any other kind.
         """
-        return self._writers(width)[kind]()
+        return self._writers(width, name or self.name)[kind]()
 
     @property
     def kinds(self) -> list[str]:
         """The kinds of file that there are."""
-        return list(self._writers(WIDTHS[0]))
+        return list(self._writers(WIDTHS[0], self.name))
 
-    def _writers(self, width: int) -> dict[str, Callable[[], bytes]]:
+    def _writers(self, width: int, name: str) -> dict[str, Callable[[], bytes]]:
         """Return what writes each kind of file."""
         writers: dict[str, Callable[[], bytes]] = {
             "png": lambda: write_png(self.draw(), width),
             "svg": lambda: write_svg(self.draw(), width, self.account.title),
             "npz": lambda: self.numbers().as_npz(),
             "csv": lambda: self.numbers().as_csv(),
-            "md": lambda: self.account.as_markdown(f"{self.name}.svg").encode(),
-            "tex": lambda: self.account.as_latex(f"{self.name}.png").encode(),
+            "md": lambda: self.account.as_markdown(f"{name}.svg").encode(),
+            "tex": lambda: self.account.as_latex(f"{name}.png").encode(),
         }
         if self.program:
             writers["py"] = lambda: self.program.encode()

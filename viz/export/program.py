@@ -44,13 +44,14 @@ def write_program(title: str, parts: Iterable[Code]) -> str:
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 
-def code_of_model(name: str, weights: str = "trained") -> Code:
+def code_of_model(name: str, weights: str = "trained", heads: int | None = None) -> Code:
     """Open a model as `zoo.load` does.
 
     >>> code_of_model("photos", "random").lines
     ["bundle = zoo.load('photos', weights='random')"]
     """
     more = "" if weights == "trained" else f", weights={weights!r}"
+    more += "" if heads is None else f", heads={heads}"
     return Code([f"bundle = zoo.load({name!r}{more})"], ["from model import zoo"])
 
 

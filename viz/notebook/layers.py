@@ -10,6 +10,7 @@ from model.recorded_image import RecordedImage, find_sinks
 from model.recording.record import AttentionRecord
 from model.recording.rollout import FUSIONS, rollout
 from viz.components.payload import pack, photo_bytes
+from viz.standalone.figure import LARGEST, FigureTooLarge
 from viz.standalone.views import Recorded
 
 MOST_ROLLED_OUT = 600
@@ -57,6 +58,17 @@ def layer_bytes(record: AttentionRecord) -> int:
     if record.windows or record.query is None or record.key is None:
         return 2 * size
     return 4 * record.query.numel() + (0 if record.bias is None else 2 * size)
+
+
+def check_size(recorded: RecordedImage) -> None:
+    """Refuse what is too large before it is packed."""
+    size = sum(map(layer_bytes, recorded.records))
+    if size > LARGEST:
+        raise FigureTooLarge(
+            f"The {len(recorded.records)} layers have {size / 1e6:.0f} MB of queries, keys and "
+            f"maps, and a figure takes {LARGEST / 1e6:.0f}. Choose some, from zero: "
+            f"layers=[0, {len(recorded.records) // 2}]."
+        )
 
 
 def pack_recorded(recorded: RecordedImage, model: str, discard: float | None = None) -> Recorded:

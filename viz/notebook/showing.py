@@ -17,11 +17,10 @@ from model.recorded_image import RecordedImage, default_query
 from model.tokens import TokenLayout
 from viz.components.draw_style import DrawStyle
 from viz.components.payload import photo_bytes
-from viz.notebook.layers import layer_bytes, pack_recorded
+from viz.notebook.layers import check_size, pack_recorded
 from viz.notebook.recordings import CannotShow, Prepare, record_given
 from viz.notebook.shown import Shown, make_shown
 from viz.pictures.overlay import figure as draw_figure
-from viz.standalone.figure import LARGEST, FigureTooLarge
 from viz.standalone.views import Head, Start, caption_figure, compare_figure, explore_figure
 
 _numbers = count(1)
@@ -84,7 +83,7 @@ def show(
         return _show_caption(subject, layer, head, query or 0, title)
     given = record_given(subject, image, tokens, prepare, classes, layers)
     recorded = given.recorded
-    _check_size(recorded)
+    check_size(recorded)
     packed = pack_recorded(recorded, given.model, discard=0.0)
     asking = default_query(recorded.layers[-1].tokens) if query is None else query
     start = Start(layer, head, asking, query is not None).fit(packed)
@@ -132,7 +131,7 @@ def compare(
         own, picture = subject if isinstance(subject, tuple) else (subject, image)
         sides.append(record_given(own, picture, tokens, prepare, None, layers))
     for side in sides:
-        _check_size(side.recorded)
+        check_size(side.recorded)
     left, right = (pack_recorded(side.recorded, side.model) for side in sides)
     first = sides[0].recorded
     asking = default_query(first.layers[-1].tokens) if query is None else query
@@ -150,17 +149,6 @@ def compare(
     )
     stills = [_StillOf(side.recorded, name) for side, name in zip(sides, names, strict=True)]
     return make_shown(made, start, _RowsOf(first), partial(_side_by_side, stills), "")
-
-
-def _check_size(recorded: RecordedImage) -> None:
-    """Refuse what is too large before it is packed."""
-    size = sum(map(layer_bytes, recorded.records))
-    if size > LARGEST:
-        raise FigureTooLarge(
-            f"The {len(recorded.records)} layers have {size / 1e6:.0f} MB of queries, keys and "
-            f"maps, and a figure takes {LARGEST / 1e6:.0f}. Choose some, from zero: "
-            f"layers=[0, {len(recorded.records) // 2}]."
-        )
 
 
 def _show_caption(caption: Caption, layer: int, head: Head, word: int, title: str) -> Shown:
