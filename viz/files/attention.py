@@ -13,7 +13,7 @@ from PIL import Image
 from model.bundle import Bundle
 from model.recorded_image import RecordedImage, record_image
 from viz.export.attention import Chosen, Seen, attention_exports, rollout_row
-from viz.files.wanted import Wanted, write_export, write_whole
+from viz.files.wanted import Wanted, write_beside, write_export
 from viz.pictures.overlay import overlay
 from viz.pictures.sheet import sheet
 
@@ -99,7 +99,7 @@ def _draw(recorded: RecordedImage, maps: np.ndarray, wanted: Wanted, out: Path) 
 def _save(picture: Image.Image, path: Path) -> None:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
-    write_whole(path, buffer.getvalue())
+    write_beside(path, buffer.getvalue())
 
 
 def _clear(out: Path) -> None:
@@ -116,4 +116,4 @@ def write_numbers(path: Path, arrays: dict[str, Any]) -> None:
     """Write arrays as NPZ, compressed."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    write_whole(path, buffer.getvalue())
+    write_beside(path, buffer.getvalue())

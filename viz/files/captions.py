@@ -10,7 +10,7 @@ from PIL import Image
 from model.captioning.caption import Caption, CaptionBundle
 from viz.export.captions import Written, caption_export
 from viz.files.attention import NUMBERS, write_numbers
-from viz.files.wanted import Wanted, write_export, write_whole
+from viz.files.wanted import Wanted, write_beside, write_export
 
 
 def write_caption(
@@ -41,7 +41,7 @@ def write_caption(
     if wanted.all:
         write_export(export, out, "caption", wanted.width, ("npz",))
     else:
-        write_whole(out / "caption.png", export.write("png", wanted.width))
+        write_beside(out / "caption.png", export.write("png", wanted.width))
     arrays = {**export.numbers().arrays, "text": np.array(caption.text), "made": np.array(made)}
     write_numbers(out / NUMBERS, arrays)
     return caption

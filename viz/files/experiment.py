@@ -17,7 +17,7 @@ from viz.export.experiment import Trial, experiment_exports
 from viz.export.names import token_name
 from viz.export.program import Code
 from viz.files.attention import NUMBERS, record, see, write_attention, write_numbers
-from viz.files.wanted import Wanted, write_export, write_whole
+from viz.files.wanted import Wanted, write_beside, write_export
 from viz.standalone.views import AnswerChange
 
 SHOWN = 5  # classes
@@ -47,7 +47,7 @@ def write_experiment(
     answers = {
         name: _answer(bundle, each) for name, each in zip(("before", "after"), logits, strict=True)
     }
-    write_whole(out / "answers.json", (json.dumps(answers, indent=2) + "\n").encode())
+    write_beside(out / "answers.json", (json.dumps(answers, indent=2) + "\n").encode())
     if wanted.all:
         trial = _describe(bundle, before, after, logits, wanted, path)
         for export in experiment_exports(trial):
@@ -73,7 +73,7 @@ def answer_change(
 ) -> AnswerChange:
     """Say what became of the answer."""
     before, after = (_answer(bundle, each) for each in logits)
-    without = what_is_off(wanted)
+    without = name_changes(wanted)
     if not before:
         return AnswerChange(f"The maps before, and without {without}.")
     shown = dict.fromkeys([*list(before)[:SHOWN], *list(after)[:3]])
@@ -82,10 +82,10 @@ def answer_change(
     return AnswerChange(words, [(name, before[name], after[name]) for name in shown])
 
 
-def what_is_off(wanted: Wanted) -> str:
+def name_changes(wanted: Wanted) -> str:
     """Name what is switched off and hidden.
 
-    >>> what_is_off(Wanted(without_heads=[(4, 2)], hide=[1, 2]))
+    >>> name_changes(Wanted(without_heads=[(4, 2)], hide=[1, 2]))
     'head 3 of layer 5 and 2 patches'
     """
     parts = [f"head {head + 1} of layer {layer + 1}" for layer, head in wanted.without_heads or ()]
@@ -117,7 +117,7 @@ def _describe(
     return Trial(
         bundle.name,
         path.stem,
-        what_is_off(wanted),
+        name_changes(wanted),
         token_name(chosen.query, tokens),
         before.frame,
         before.maps(-1, chosen.query),

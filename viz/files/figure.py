@@ -10,7 +10,7 @@ from viz.components.payload import photo_bytes
 from viz.files.attention import record
 from viz.files.experiment import answer_change, both_logits, change_of
 from viz.files.wanted import Wanted
-from viz.notebook.layers import check_size, pack_recorded
+from viz.notebook.layers import check_figure_size, pack_recorded
 from viz.standalone import Figure
 from viz.standalone.views import Start, caption_figure, explore_figure, what_if_figure
 
@@ -25,7 +25,7 @@ def figure_of(bundle: Bundle, image: Image.Image, wanted: Wanted) -> Figure:
     if isinstance(bundle, CaptionBundle):
         return _caption(bundle, image, wanted)
     before = record(bundle, image, wanted)
-    check_size(before)
+    check_figure_size(before)
     query = wanted.query_among(before.layers[-1].tokens)
     held = wanted.query is not None
     start = Start(-1, "mean", query, held, wanted.style, wanted.fusion, wanted.discard)

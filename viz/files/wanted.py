@@ -83,7 +83,7 @@ class Wanted:
             ) from None
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_beside(path: Path, data: bytes) -> None:
     """Write a file beside its place, and rename it."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -97,7 +97,7 @@ def write_export(export: Export, folder: Path, name: str, width: int, but: Seque
     """Write every file of a picture, named NAME.KIND, but some kinds; and its animations."""
     for kind in export.kinds:
         if kind not in but:
-            write_whole(folder / f"{name}.{kind}", export.write(kind, width, name))
+            write_beside(folder / f"{name}.{kind}", export.write(kind, width, name))
     for frames in export.animations:
         for kind in ("webp", "gif"):
-            write_whole(folder / f"{name}-{frames.over}.{kind}", frames.write(kind))
+            write_beside(folder / f"{name}-{frames.over}.{kind}", frames.write(kind))

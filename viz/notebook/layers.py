@@ -60,7 +60,7 @@ def layer_bytes(record: AttentionRecord) -> int:
     return 4 * record.query.numel() + (0 if record.bias is None else 2 * size)
 
 
-def check_size(recorded: RecordedImage) -> None:
+def check_figure_size(recorded: RecordedImage) -> None:
     """Refuse what is too large before it is packed."""
     size = sum(map(layer_bytes, recorded.records))
     if size > LARGEST:

@@ -17,7 +17,7 @@ from model.recorded_image import RecordedImage, default_query
 from model.tokens import TokenLayout
 from viz.components.draw_style import DrawStyle
 from viz.components.payload import photo_bytes
-from viz.notebook.layers import check_size, pack_recorded
+from viz.notebook.layers import check_figure_size, pack_recorded
 from viz.notebook.recordings import CannotShow, Prepare, record_given
 from viz.notebook.shown import Shown, make_shown
 from viz.pictures.overlay import figure as draw_figure
@@ -83,7 +83,7 @@ def show(
         return _show_caption(subject, layer, head, query or 0, title)
     given = record_given(subject, image, tokens, prepare, classes, layers)
     recorded = given.recorded
-    check_size(recorded)
+    check_figure_size(recorded)
     packed = pack_recorded(recorded, given.model, discard=0.0)
     asking = default_query(recorded.layers[-1].tokens) if query is None else query
     start = Start(layer, head, asking, query is not None).fit(packed)
@@ -131,7 +131,7 @@ def compare(
         own, picture = subject if isinstance(subject, tuple) else (subject, image)
         sides.append(record_given(own, picture, tokens, prepare, None, layers))
     for side in sides:
-        check_size(side.recorded)
+        check_figure_size(side.recorded)
     left, right = (pack_recorded(side.recorded, side.model) for side in sides)
     first = sides[0].recorded
     asking = default_query(first.layers[-1].tokens) if query is None else query
