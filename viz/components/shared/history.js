@@ -37,6 +37,16 @@ class PageHistory {
 
   constructor() {
     addEventListener("popstate", (event) => this.onMove(event));
+    this.push = history.pushState.bind(history);
+    history.pushState = (state, title, address) => {
+      if (!this.onlyClears(address)) this.push(state, title, address);
+    };
+  }
+
+  // Whether a step leads to the page that is shown, without its parameters. Streamlit makes one as
+  // Python opens another page, and Back would have to be pressed twice.
+  onlyClears(address) {
+    return address === location.pathname && this.hasArrived && location.search !== "";
   }
 
   // A view that writes parameters of its own: see SharedView.
@@ -101,7 +111,7 @@ class PageHistory {
     const address = `${location.pathname}${query ? `?${query}` : ""}${location.hash}`;
     const views = this.isViews ? this.view.values : null;
     const state = { saccade: { rest: queryOf(this.rest), view: views && { ...views } } };
-    if (isStep && query !== this.shown) history.pushState(state, "", address);
+    if (isStep && query !== this.shown) this.push(state, "", address);
     else history.replaceState(state, "", address);
     this.shown = query;
   }

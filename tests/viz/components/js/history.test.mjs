@@ -160,3 +160,12 @@ test("Python's view is taken over where it was changed there, and only there", (
   assert.equal(view.values.layer, 5);
   clearTimeout(view.timer);
 });
+
+test("a step that only clears the address of the page that is shown is none", () => {
+  begin({ layer: 7 });
+  take({ photo: "cat", layer: "7" });
+  history.pushState({}, "", "/");
+  assert.deepEqual(addresses(), ["/?photo=cat&layer=7"]);
+  history.pushState({}, "", "/compare");
+  assert.deepEqual(addresses(), ["/?photo=cat&layer=7", "/compare"]);
+});
