@@ -204,7 +204,15 @@ def untrained(bundle: Bundle) -> Bundle:
     Args:
         bundle: An embedded model, or one from a file. A hub's model is opened untrained with
             `load(..., weights="random")`.
+
+    Raises:
+        ModelRejected: for a net of another library, which cannot be built from its weights alone.
     """
+    if not hasattr(bundle.net, "config"):
+        raise ModelRejected(
+            f"{bundle.name} cannot be built again with random weights: its code is another "
+            "library's. Open the same architecture from a hub, untrained."
+        )
     net = with_fixed_seed(lambda: type(bundle.net)(bundle.net.config)).eval()
     card = bundle.card.without(LEARNED)
     return replace(bundle, name=f"{bundle.name} (random weights)", net=net, card=card)

@@ -19,6 +19,8 @@ COLORS = (
     "#6f8f2f",
 )
 GREY = "#8a8f98"
+DASHES = ("solid", "solid", "solid", "dash", "dash", "dash", "dot", "dot", "dot")
+"""With three curves each, colours that look alike are told apart by their line."""
 
 
 def colors_of(names: Sequence[str], knows_nothing: str) -> dict[str, str]:
@@ -48,6 +50,7 @@ def score_curves(
         logarithms: whether values are logarithms, and not shares from 0 to 1.
     """
     value = "%{y:.2f}" if logarithms else "%{y:.1%}"
+    dashes = dict(zip(COLORS, DASHES, strict=True))
     figure = go.Figure()
     for name, (values, area) in curves.items():
         figure.add_scatter(
@@ -55,10 +58,17 @@ def score_curves(
             y=np.asarray(values, dtype=np.float32),
             name=f"{name}  " + f"{area:.3f}".replace("-", "−"),
             mode="lines",
-            line={"color": colors[name], "width": 4 if name == chosen else 2},
-            hovertemplate=f"{name}: {value} at %{{x:.0%}}<extra></extra>",
+            line={
+                "color": colors[name],
+                "width": 4 if name == chosen else 2,
+                "dash": dashes.get(colors[name], "solid"),
+            },
+            hovertemplate=f"<b>{name}</b>: {value} at %{{x:.0%}}<extra></extra>",
         )
     figure.update_layout(
+        hovermode="closest",
+        hoverdistance=-1,  # wherever the mouse is, the nearest curve says its name
+        hoverlabel={"font": {"size": 14}},
         title={"text": title, "x": 0, "xanchor": "left"},
         height=height,
         margin={**MARGIN, "t": 40},

@@ -97,7 +97,7 @@ def head_scatter(
         showgrid=False,
         zeroline=False,
     )
-    figure.update_yaxes(title=y_title, zeroline=False)
+    figure.update_yaxes(title=y_title, zeroline=False, rangemode="tozero")
     return figure
 
 

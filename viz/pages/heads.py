@@ -1,5 +1,7 @@
 """Heads: how far does each head look, and at what?"""
 
+from collections.abc import Sequence
+
 import streamlit as st
 from torch import Tensor
 
@@ -42,8 +44,6 @@ THIS, SAMPLES, OWN, SURVEY = "This photo", "The samples", "Many of yours", "A su
 BEST = 3
 NOTICEABLE = 0.05
 
-ABOVE_CHANCE = ("neighbours", "row", "column", "cls")
-"""The kinds whose score begins where chance ends."""
 KIND_HELP = {
     "neighbours": "Attention to the eight patches around, above what chance gives.",
     "row": "Attention along the row, above what chance gives.",
@@ -245,15 +245,16 @@ def _show_kinds(session: Session, scores: dict[str, Tensor]) -> None:
         "head would do by chance and 100 % is nothing else. *Uniform* and *Content* are shares of "
         "their own, which the question marks explain."
     )
-    has_cls = _has_class_token(session.bundle.tokens.prefix)
-    for columns, kinds in zip((st.columns(3), st.columns(3)), (KINDS[:3], KINDS[3:]), strict=True):
-        for column, kind in zip(columns, kinds, strict=True):
+    best = {kind: _find_best(scores[kind]) for kind in KINDS}
+    if not _has_class_token(session.bundle.tokens.prefix):
+        best["cls"] = []
+    found = [kind for kind in KINDS if best[kind]]
+    for first in range(0, len(found), 3):
+        for column, kind in zip(st.columns(3), found[first : first + 3], strict=False):
             with column.container(border=True, height="stretch"):
                 st.markdown(f"**{KIND_NAMES[kind]}**", help=KIND_HELP[kind])
-                if kind == "cls" and not has_cls:
-                    st.caption("This model has no CLS token.")
-                else:
-                    _show_kind(session, kind, _find_best(scores[kind]))
+                _show_kind(session, kind, best[kind])
+    _name_kinds_not_found(session, [kind for kind in KINDS if not best[kind]])
 
 
 def _show_kind(session: Session, kind: str, best: list[tuple[int, int, float]]) -> None:
@@ -262,9 +263,17 @@ def _show_kind(session: Session, kind: str, best: list[tuple[int, int, float]]) 
         label = f"Layer {numbers[layer]}, head {head + 1}: {score:.0%}"
         if st.button(label, key=Heads.found(kind, layer, head), width="stretch"):
             _open_in_explore(session, layer, head)
-    if not best:
-        more = " more than chance" if kind in ABOVE_CHANCE else ""
-        st.caption(f"No head here does this noticeably{more}.")
+
+
+def _name_kinds_not_found(session: Session, kinds: Sequence[str]) -> None:
+    """Name the kinds that no head of this model is, in one sentence."""
+    has_cls = _has_class_token(session.bundle.tokens.prefix)
+    sought = [f"*{KIND_NAMES[kind]}*" for kind in kinds if has_cls or kind != "cls"]
+    sentences = [] if has_cls else ["This model has no CLS token."]
+    if sought:
+        sentences.append(f"No head here does any of these noticeably: {', '.join(sought)}.")
+    if sentences:
+        st.caption(" ".join(sentences))
 
 
 def _find_best(scores: Tensor) -> list[tuple[int, int, float]]:

@@ -8,6 +8,7 @@ from model.attribution.metrics.agreement import rank_correlation
 from model.errors import NothingRecorded, NothingToShow
 from model.evaluate.pointing import attention_map
 from model.nets import mimetic_init
+from model.zoo import catalogue
 from viz.components.draw_style import DrawStyle
 from viz.components.mounts import row
 from viz.components.row_payload import Cell, row_payload
@@ -26,7 +27,9 @@ LOCAL = (
     "This network's attention is local even before training (mimetic initialisation: Trockman and "
     "Kolter, 2023): its random weights are not all of them drawn blindly."
 )
-HINT = "Move the mouse over a map: the same patch is marked in both."
+LARGE = 30_000_000
+"""Weights; a larger model is not opened a second time before somebody asks for its twin."""
+HINT = "Point at a map or tap it: the same patch is marked in both."
 TRAINED, UNTRAINED = "Trained", "Random weights"
 WINDOWED = (
     "Layers of this model attend within windows, or on grids of their own, so there is no one map "
@@ -36,10 +39,10 @@ WINDOWED = (
 
 
 def show_untrained(bundle: zoo.Bundle) -> None:
-    """Show maps and answers of both, side by side, once somebody asks for them."""
+    """Show maps and answers of both, side by side; of a large model once somebody asks for them."""
     st.subheader("What did training change?")
     st.markdown(WHAT)
-    if not st.toggle(
+    if not _opens_at_once(bundle) and not st.toggle(
         "Show it beside its untrained twin", key=Models.twin.name, persist_state="session"
     ):
         return
@@ -49,7 +52,7 @@ def show_untrained(bundle: zoo.Bundle) -> None:
         other = open_models.open_model_named(bundle.name + open_models.RANDOM)
         recorded = [_record(each, shown) for each in (bundle, other)]
     except (zoo.ModelNotFound, zoo.ModelRejected, NothingRecorded, NothingToShow) as problem:
-        st.error(plain(str(problem)), icon=":material/error:")
+        st.caption(plain(str(problem)))
         return
     if mimetic_init.uses_mimetic_init(bundle.net):
         st.caption(LOCAL)
@@ -58,6 +61,12 @@ def show_untrained(bundle: zoo.Bundle) -> None:
         _show_maps(bundle, recorded)
     with right:
         _show_guesses(recorded)
+
+
+def _opens_at_once(bundle: zoo.Bundle) -> bool:
+    """Say whether the twin is small, and needs no hub."""
+    weights = sum(weights.numel() for weights in bundle.net.parameters())
+    return weights <= LARGE and bundle.name.partition("/")[0] not in catalogue.HUBS
 
 
 def _record(bundle: zoo.Bundle, shown: Picture) -> ShownImage:

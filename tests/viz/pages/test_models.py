@@ -449,10 +449,16 @@ def test_a_card_shows_its_words_as_they_are(shipped):
 # -- the untrained twin ---------------------------------------------------------------------------
 
 
-def test_the_twin_stands_beside_the_trained_model(shipped):
-    app = shipped(list("abcdefg"), metrics={"test_accuracy": 0.5})
+def test_the_twin_of_a_large_model_stands_there_once_it_is_asked_for(shipped, monkeypatch):
+    monkeypatch.setattr("viz.pages.models_untrained.LARGE", 100)
+    app = shipped(list("abc"))
     assert payloads(app).keys() == {ADDRESS}
     app.toggle(key="twin").set_value(True).run()
+    assert not app.exception and "row" in payloads(app)
+
+
+def test_the_twin_stands_beside_the_trained_model(shipped):
+    app = shipped(list("abcdefg"), metrics={"test_accuracy": 0.5})
     assert not app.exception and not app.error
     header, arrays = unpack(components(app)[0].proto.bytes)
     assert [cell["title"] for cell in header["cells"]] == ["Trained", "Random weights"]
@@ -472,7 +478,6 @@ def test_the_twin_stands_beside_the_trained_model(shipped):
 
 def test_another_photo_changes_the_comparison(shipped):
     app = shipped(list("abc"))
-    app.toggle(key="twin").set_value(True).run()
     before = components(app)[0].proto.bytes
     other = next(n for n in samples.names() if n != app.session_state["photo"])
     app.button_group(key="sample").set_value(other).run()
@@ -486,7 +491,7 @@ def test_an_untrained_model_shows_no_figures_of_the_trained_one(shipped):
     app.button[0].click().run()
     assert not app.exception and not app.metric and not charts(app)
     assert "nothing was measured" in said(app)
-    assert not [toggle for toggle in app.toggle if toggle.key == "twin"]
+    assert payloads(app).keys() == {ADDRESS}, "nothing stands beside it"
 
 
 def test_a_students_own_model_has_a_twin(app):
@@ -496,7 +501,6 @@ def test_a_students_own_model_has_a_twin(app):
     app.file_uploader(key="own_file").upload("mine.safetensors", blob, "application/octet-stream")
     app.number_input(key="own_heads").set_value(2)
     app.button[2].click().run()
-    app.toggle(key="twin").set_value(True).run()
     assert not app.exception and not app.error
     header, arrays = unpack(components(app)[0].proto.bytes)
     assert header["grid"] == [4, 4]

@@ -40,9 +40,8 @@ class Row extends Component {
       next += this.patches;
       return values.subarray(next - this.patches, next);
     };
-    const figures = cells.map((cell, i) => {
-      const title = cells[i - 1]?.group === cell.group ? "" : cell.group;
-      const group = element("span", { class: "group" }, title);
+    const figures = cells.map((cell) => {
+      const group = element("span", { class: "group" });
       const figure = element("figure", { class: "cell" }, group, this.name(cell));
       figure.dataset.method = cell.id;
       figure.classList.toggle("chosen", cell.id === chosen);
@@ -81,7 +80,18 @@ class Row extends Component {
     this.setTriggerValue("choose", id);
   }
 
+  // A group is named where it begins, and again where a line begins within it.
+  nameGroups() {
+    const figures = [...this.cells.children];
+    for (const [i, { group }] of this.header.cells.entries()) {
+      const isFirst = this.header.cells[i - 1]?.group !== group;
+      const isOnNewLine = figures[i - 1]?.offsetTop !== figures[i].offsetTop;
+      setText(figures[i].firstChild, isFirst || isOnNewLine ? group : "");
+    }
+  }
+
   draw() {
+    if (this.header) this.nameGroups();
     if (!this.photo || !this.maps.length) return;
     const { grid, style, box } = this.header;
     const width = this.maps[0].canvas.clientWidth;
