@@ -1,5 +1,6 @@
 """What only a browser shows of Inside a head: every step drawn, keys, touch, links, no reruns."""
 
+import math
 import re
 
 import pytest
@@ -121,6 +122,12 @@ def test_the_softmax_lists_the_ten_largest_and_the_rest(open_inside, truth):
     assert shown[10] == pytest.approx(100 - sum(largest), abs=0.06)
     names = page.locator(".inside .shares .name").all_inner_texts()
     assert names[10] == "the other 247"
+    way = page.locator(".inside .sum").inner_text().replace("−", "-")
+    score, own, total, share = map(float, re.findall(r"-?\d+(?:\.\d+)?", way)[:4])
+    chosen = 100 * truth["softmax"][1 + 8 * 16 + 3].item()  # CLS, then 16 patches a row
+    assert share == pytest.approx(chosen, abs=0.0051)
+    assert 100 * own / total == pytest.approx(chosen, abs=0.01)
+    assert own == pytest.approx(math.exp(score), abs=0.02)
 
 
 def test_a_look_asks_the_server_nothing_and_a_choice_little(open_inside):

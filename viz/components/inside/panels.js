@@ -131,6 +131,7 @@ export const PANELS = {
   softmax(figures, inside) {
     const { numbers, view, query } = inside;
     const weights = numbers.weights(view.head, query);
+    showShare(figures, inside, weights);
     showLargest(figures, inside, weights, LARGEST);
     figures.text(
       `All ${weights.length} weights sum to ${percent(weights.reduce((a, b) => a + b, 0))}. `,
@@ -277,6 +278,21 @@ function showLargest(figures, inside, weights, count) {
     rows.push({ name: `the other ${others}`, note: percent(Math.max(0, rest)) });
   }
   figures.shares(rows, weights[places[0]]);
+}
+
+// The chosen key's weight by the formula, from its score; not where maps are merged or come finished.
+function showShare(figures, inside, weights) {
+  const { numbers, view, query } = inside;
+  const place = inside.keyPlace;
+  if (place === null || numbers.off.heads || !numbers.arrays.query) return;
+  const scores = numbers.scores(view.head, query);
+  const all = scores.reduce((sum, score) => sum + Math.exp(score), 0);
+  const [own, total] = [Math.exp(scores[place]), all].map((e) => e.toFixed(e < 1000 ? 2 : 0));
+  figures.sum(
+    `exp(${signed(scores[place])}) ÷ sum of all = ${own} ÷ ${total} = `,
+    percent(weights[place]),
+    inside.keyNameAt(place),
+  );
 }
 
 // The row of the map as it is, and with one thing taken away.
