@@ -52,11 +52,11 @@ METHODS: dict[str, MethodText] = {
     "attention": MethodText(
         title="Attention",
         group=ATTENTION,
-        short="What the deciding token attends to in one layer",
+        short="Where the answer's token looks in one layer",
         formula=r"r_j=A_{<layer>}^{<head>}[\mathrm{cls},j]",
-        text="The row of one layer's attention map that belongs to the token from which the "
-        "class is read. It says what this layer moves, not what the answer rests on: the other "
-        "layers are left out, and it is the same map for every class.",
+        text="One row of one layer's attention map: from the token from which the class is read. "
+        "It says where this layer takes something, and leaves the other layers out. It is the same "
+        "map for every class.",
         source=("Vaswani et al., 2017", "https://arxiv.org/abs/1706.03762"),
     ),
     "rollout": MethodText(
@@ -68,8 +68,8 @@ METHODS: dict[str, MethodText] = {
         r"A_l^{(h)}\big)<discarded>",
         text="Tokens mix in every layer, so by the last one a token is no longer one patch. "
         "Rollout follows the mixing back to the photo: it multiplies the layers' maps, each "
-        "with a share *I* for the skip connection that carries a token past the attention. It "
-        "knows nothing of the class either.",
+        "with a share *I* for the skip connection that carries a token past the attention. It is "
+        "the same map for every class, too.",
         source=("Abnar and Zuidema, 2020", "https://arxiv.org/abs/2005.00928"),
     ),
     "gradient_rollout": MethodText(
@@ -80,9 +80,9 @@ METHODS: dict[str, MethodText] = {
         r"<skip>\,I+<rest>\,\big[\operatorname{mean}_h A_l\odot"
         r"\tfrac{\partial y}{\partial A_l}\big]^+\Big)",
         text="The gradient ∂*y*/∂*A* says how the score *y* of the class would change if a token "
-        "attended a little more. Multiplied with the attention itself, and with what lowers the "
-        "score set to zero, it replaces attention in rollout. From here on the map depends on "
-        "the class.",
+        "attended a little more. Attention is multiplied by it, what lowers the score is set to "
+        "zero, and rollout goes on with the rest. So this map depends on the class, as do all that "
+        "follow.",
         source=("Gildenblat, 2020", "https://jacobgil.github.io/deeplearning/vision-transformer-explainability"),
     ),
     "chefer": MethodText(
@@ -91,10 +91,9 @@ METHODS: dict[str, MethodText] = {
         short="Chefer's rule: relevance that grows layer by layer",
         formula=r"R=(I+C_L)\cdots(I+C_{<first>})-I,\\ C_l=\operatorname{mean}_h\big[A_l^{(h)}"
         r"\odot\tfrac{\partial y}{\partial A_l^{(h)}}\big]^+",
-        text="Each token begins as relevant to itself alone. Each layer adds what it moves in "
-        "favour of the class, head by head, and nothing is rescaled, so layers in which the "
-        "class gains much count for much. Drawn is what the patches gained, without what they "
-        "began with.",
+        text="At first each token is relevant to itself alone. Each layer adds what its heads "
+        "bring in for the class. Nothing is rescaled, so a layer that brings in much counts for "
+        "much. The map shows what the patches have gained, without what they began with.",
         source=("Chefer, Gur and Wolf, 2021 (ICCV)", "https://arxiv.org/abs/2103.15679"),
     ),
     "attention_gradcam": MethodText(
@@ -104,8 +103,8 @@ METHODS: dict[str, MethodText] = {
         formula=r"r=\Big[\operatorname{mean}_h\,w_h\,A_{<layer>}^{(h)}[\mathrm{cls}]\Big]^+,\\ "
         r"w_h=\operatorname{mean}_j\tfrac{\partial y}{\partial A_{<layer>}^{(h)}[\mathrm{cls},j]}",
         text="Grad-CAM weighs the channels of a convolutional network by their mean gradient. "
-        "Here the heads of one layer are the channels: a head counts as far as the score would "
-        "rise if it attended more to the patches.",
+        "Here the heads of one layer are the channels: the more the score would rise if a head "
+        "attended more to the patches, the more that head counts.",
         source=("Chefer, Gur and Wolf, 2021 (CVPR)", "https://arxiv.org/abs/2012.09838"),
     ),
     "legrad": MethodText(
@@ -114,11 +113,10 @@ METHODS: dict[str, MethodText] = {
         short="How sensitive each layer's own answer is to its attention",
         formula=r"r=\operatorname{mean}_{l\ge <first>}\ \operatorname{mean}_{h,i}\Big["
         r"\tfrac{\partial s_l}{\partial A_l^{(h)}[i]}\Big]^+",
-        text="The net is ended after each layer in turn: *s* is the class's score if layer *l* "
-        "were the last. The gradient with respect to that layer's attention alone, with the "
-        "attention itself left out, is averaged over heads, queries and layers. The net's own "
-        "pooling is kept: from a class token only its row counts, where the authors' CLIP takes "
-        "the mean of all tokens.",
+        text="The classifier is put on each layer in turn: *s* is the class's score if layer *l* "
+        "were the last. The gradient of this score by the layer's attention is averaged over "
+        "heads, queries and layers; the attention itself does not enter. A model with CLS is read "
+        "from CLS alone here, where the authors' CLIP takes the mean of all tokens.",
         source=("Bousselham et al., 2024", "https://arxiv.org/abs/2404.03214"),
     ),
     "token_gradcam": MethodText(
@@ -127,9 +125,9 @@ METHODS: dict[str, MethodText] = {
         short="Grad-CAM with the last layer's tokens as its feature maps",
         formula=r"r_n=\Big[\sum_d w_d\,F_{nd}\Big]^+,\\ "
         r"w_d=\operatorname{mean}_n\tfrac{\partial y}{\partial F_{nd}}",
-        text="*F* is what goes into the last attention layer: a number of channels for each "
-        "patch, which laid out on the grid are feature maps like those of a convolutional "
-        "network. Each channel is weighted by its mean gradient.",
+        text="*F* is what goes into the last attention layer. Each of its numbers, laid out on "
+        "the grid of patches, is a feature map, as in a convolutional network. Each feature map "
+        "is weighted by its mean gradient, and all are added.",
         source=("Selvaraju et al., 2017", "https://arxiv.org/abs/1610.02391"),
     ),
     "input_gradient": MethodText(
@@ -139,8 +137,8 @@ METHODS: dict[str, MethodText] = {
         formula=r"r=\operatorname{mean}_{\text{pixels}}\ \max_{\text{colours}}\Big|"
         r"\tfrac{\partial y}{\partial x}\Big|",
         text="The oldest map: where would a small change of a pixel change the score most? It "
-        "needs no attention and works for any network. It tells where the net is sensitive, "
-        "which is not where the evidence lies, and it is noisy.",
+        "needs no attention and works for any network. It shows where the network is sensitive, "
+        "which need not be where the evidence lies, and it is noisy.",
         source=("Simonyan, Vedaldi and Zisserman, 2014", "https://arxiv.org/abs/1312.6034"),
     ),
     "integrated_gradients": MethodText(
@@ -149,18 +147,18 @@ METHODS: dict[str, MethodText] = {
         short="The gradient along the way from an empty picture to this one",
         formula=r"r=\Big[\sum_{\text{patch}}(x-x_0)\int_0^1\tfrac{\partial y}{\partial x}"
         r"\big(x_0+t\,(x-x_0)\big)\,dt\Big]^+,\\ x_0:\ <baseline>,\ <steps>\text{ points}",
-        text="Gradients are collected along the straight line from an empty picture *x*₀ to the "
-        "photo. Before negative ones are cut off they add up to the rise of the score, so each "
-        "patch has its exact share of it; but the share depends on what counts as empty.",
+        text="Gradients are collected on the way from an empty picture *x*₀ to the photo. Together "
+        "they add up to the rise of the score, so each patch has its exact share of it; shares "
+        "below zero are not drawn. What the shares are depends on what counts as empty.",
         source=("Sundararajan, Taly and Yan, 2017", "https://arxiv.org/abs/1703.01365"),
     ),
     "random_map": MethodText(
         title="Random",
         group=COMPARISON,
-        short="Numbers that know nothing",
+        short="Random numbers, to compare with",
         formula=r"r_j\sim\mathrm{uniform}(0,1),\qquad \text{seed }<seed>",
-        text="It looks at neither photo nor model. A method that does not do clearly better "
-        "than this one, by a measure, has shown nothing by that measure.",
+        text="This map knows neither the photo nor the model. A method that a measure does not "
+        "put clearly above it has shown nothing by that measure.",
     ),
 }  # fmt: skip
 
@@ -171,9 +169,9 @@ WORD_METHODS: dict[str, MethodText] = METHODS | {
         group=ATTENTION,
         short="What the decoder attends to when it chooses the word",
         formula=r"r_j=A_{<layer>}^{<head>}[\mathrm{word},j]",
-        text="The row of one decoder layer's cross-attention from the place where the word is "
-        "chosen. It says from which tokens of the memory that layer takes something. The encoder "
-        "has mixed the patches before, and what the words bring along is left out.",
+        text="One row of one decoder layer's cross-attention: from the place where the word is "
+        "chosen. It says from which tokens of the memory this layer takes something. The encoder "
+        "has mixed the patches before; and what comes from the words is left out.",
         source=("Xu et al., 2015", "https://arxiv.org/abs/1502.03044"),
     ),
     "rollout": replace(
@@ -195,9 +193,9 @@ WORD_METHODS: dict[str, MethodText] = METHODS | {
         r"<skip>\,I+<rest>\,\big[\operatorname{mean}_h A_l\odot"
         r"\tfrac{\partial y}{\partial A_l}\big]^+\Big)",
         text="The gradient ∂*y*/∂*A* says how the score *y* of the word would change if a token "
-        "attended a little more. Multiplied with the attention itself, and with what lowers the "
-        "score set to zero, it replaces attention in rollout, in the encoder and in the decoder. "
-        "From here on the map depends on which word was chosen.",
+        "attended a little more. Attention is multiplied by it, what lowers the score is set to "
+        "zero, and rollout goes on with the rest, in the encoder and in the decoder. So this map "
+        "depends on the word, as do all that follow.",
     ),
     "chefer": replace(
         METHODS["chefer"],
@@ -215,24 +213,23 @@ WORD_METHODS: dict[str, MethodText] = METHODS | {
         short="The heads of one cross-attention, weighted by what they do for the word",
         formula=METHODS["attention_gradcam"].formula.replace("cls", "word"),
         text="Grad-CAM weighs the channels of a convolutional network by their mean gradient. "
-        "Here the heads of one layer's cross-attention are the channels: a head counts as far as "
-        "the score would rise if it attended more to all patches alike. A word needs one place "
-        "and not all of them, so this mean is often below zero, and the map empty.",
+        "Here the heads of one layer's cross-attention are the channels: a head counts the more, "
+        "the more the score would rise if it attended more to all patches alike. A word needs one "
+        "place and not all of them, so this mean is often below zero, and the map empty.",
     ),
     "legrad": replace(
         METHODS["legrad"],
-        text="The encoder is ended after each layer in turn: *s* is the word's score if the "
-        "decoder were given layer *l*'s tokens as its memory. The gradient with respect to that "
-        "layer's attention alone, with the attention itself left out, is averaged over heads, "
-        "queries and layers.",
+        text="The decoder is put on each layer of the encoder in turn: *s* is the word's score if "
+        "layer *l*'s tokens were its memory. The gradient of this score by the layer's attention "
+        "is averaged over heads, queries and layers; the attention itself does not enter.",
     ),
     "token_gradcam": replace(
         METHODS["token_gradcam"],
         title="Grad-CAM on memory",
         short="Grad-CAM with the memory's tokens as its feature maps",
-        text="*F* is the memory, which the encoder hands to the decoder: a number of channels "
-        "for each patch, which laid out on the grid are feature maps like those of a "
-        "convolutional network. Each channel is weighted by its mean gradient.",
+        text="*F* is the memory, which the encoder hands to the decoder. Each of its numbers, laid "
+        "out on the grid of patches, is a feature map, as in a convolutional network. Each feature "
+        "map is weighted by its mean gradient, and all are added.",
     ),
 }
 """The same methods for the score of a captioner's word."""
@@ -259,7 +256,7 @@ at the object or at what usually surrounds it. It is a place to begin asking.
 
 **What it cannot tell.** *Why* the model answers as it does, which feature of a patch it used, or
 what it would do on another photo. Attention shows where values are mixed from, not what the
-answer rests on: other attention can lead to the same answer
+answer rests on: different attention can lead to the same answer
 ([Jain and Wallace, 2019](https://arxiv.org/abs/1902.10186)), though that alone does not make it
 meaningless ([Wiegreffe and Pinter, 2019](https://arxiv.org/abs/1908.04626)). Maps may look right
 and be wrong: some barely change when the model's weights are made random, so they show the

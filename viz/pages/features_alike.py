@@ -308,8 +308,8 @@ def _explain_similarity(asked: Asked, painted: list[Painted]) -> None:
     two = len(asked.pictures) > 1
     line = " The line leads to the most similar patch of the other photo." if two else ""
     _explain(
-        "The more two patches' vectors point the same way, the more alike the model describes "
-        f"them. A click or tap holds a patch; the arrow keys go on from there.{line}",
+        "The more the vectors of two patches point the same way, the more alike the model "
+        f"describes them. A click or tap holds a patch; the arrow keys go on from there.{line}",
         "The colour is the *cosine* of two vectors: 1 where they point the same way, 0 where they "
         "have nothing in common. The scale runs from the least to the most similar patch, so look "
         "at its numbers too: on some layers all patches are alike.",
@@ -336,7 +336,7 @@ def _explain_length(asked: Asked, painted: list[Painted]) -> None:
     norms, outliers = computed.lengths(asked)
     prefix = asked.bundle.tokens.prefix
     names = [f"{prefix_name(name)} {norms[0, i]:.1f}" for i, name in enumerate(prefix)]
-    beside = f" Tokens that are no patch: {', '.join(names)}." if names else ""
+    beside = f" Tokens without a place: {', '.join(names)}." if names else ""
     count = int(outliers.sum())
     if count:
         are = "patch is" if count == 1 else "patches are"

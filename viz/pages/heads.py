@@ -49,10 +49,10 @@ KIND_HELP = {
     "row": "Attention along the row, above what chance gives.",
     "column": "Attention along the column, above what chance gives.",
     "uniform": "How evenly it attends: exp(entropy) / N, the share of tokens it spreads over. A "
-    "head that attends to everything alike has 100 %.",
+    "head that attends to all tokens alike has 100 %.",
     "cls": "Attention from patches to CLS, above what chance gives.",
-    "content": "The share of the map that position does not explain, less where the head attends "
-    "evenly or to tokens that are no patch. It is not counted above chance.",
+    "content": "How much of the map depends on what the photo shows, less where the head attends "
+    "evenly or to tokens without a place. It is not counted above chance.",
 }
 STEM = (
     "This model begins with a stem of convolutions, which mixes each patch with its neighbours "
@@ -61,9 +61,9 @@ STEM = (
     "in ImageNet's ViTs, the first layers have heads that look near and the last ones look far."
 )
 MIMETIC = (
-    "This model's attention was local before any training (mimetic initialisation: Trockman and "
-    "Kolter, 2023). That its first heads look near is in part how it began. To see which part, "
-    "open the same network on the Models page with *Open it untrained*, and come back here."
+    "This model's heads looked near even before training (mimetic initialisation: Trockman and "
+    "Kolter, 2023). To see how much of that is learned, press *Open it untrained* on the Models "
+    "page, and come back here."
 )
 MIMETIC_UNTRAINED = (
     "Nothing here is learned: this network's heads were already this local at the start (mimetic "
@@ -197,7 +197,7 @@ def _show_scatter(
     )
     # A fresh key forgets the last click, so that coming back does not open Explore again.
     clicked = show_dots(figure, Heads.dots(Heads.clicks.get()), title)
-    st.caption(f"{sentence} A mark's shape says what its head does most: see below for each kind.")
+    st.caption(f"{sentence} The shape of a mark tells what its head does most, of the kinds below.")
     if any(record.windows for record in session.recorded.records):
         st.caption(
             "Layers of this model attend within windows: there no head looks further than its "
@@ -241,9 +241,8 @@ def _open_in_explore(session: Session, layer: int, head: int) -> None:
 def _show_kinds(session: Session, scores: dict[str, Tensor]) -> None:
     st.subheader("Find heads by what they do")
     st.caption(
-        "The heads that are most of each kind. For neighbours, row, column and CLS, 0 % is what a "
-        "head would do by chance and 100 % is nothing else. *Uniform* and *Content* are shares of "
-        "their own, which the question marks explain."
+        "The clearest heads of each kind. For neighbours, row, column and CLS, 0 % is chance, and "
+        "at 100 % a head does nothing else. The question marks explain *Uniform* and *Content*."
     )
     best = {kind: _find_best(scores[kind]) for kind in KINDS}
     if not _has_class_token(session.bundle.tokens.prefix):
@@ -269,7 +268,7 @@ def _name_kinds_not_found(session: Session, kinds: Sequence[str]) -> None:
     """Name the kinds that no head of this model is, in one sentence."""
     has_cls = _has_class_token(session.bundle.tokens.prefix)
     sought = [f"*{KIND_NAMES[kind]}*" for kind in kinds if has_cls or kind != "cls"]
-    sentences = [] if has_cls else ["This model has no CLS token."]
+    sentences = [] if has_cls else ["This model has no CLS."]
     if sought:
         sentences.append(f"No head here does any of these noticeably: {', '.join(sought)}.")
     if sentences:

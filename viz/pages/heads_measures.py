@@ -5,16 +5,16 @@ MEASURES = {
         "Distance",
         "Mean attention distance, pixels",
         " px",
-        "*Mean attention distance*: how far from a patch the patches lie that it attends to, "
-        "each weighted by its attention. Special tokens are left out and the rest of each row "
-        "is made to sum to one (Dosovitskiy et al., 2021, fig. 7).",
+        "*Mean attention distance*: how far away the patches lie that a patch attends to, "
+        "weighted by the attention that they get. Tokens without a place, such as CLS, are left "
+        "out (Dosovitskiy et al., 2021, fig. 7).",
     ),
     "distance_patches": (
         "Distance in patches",
         "Mean attention distance, patches",
         " patches",
-        "The mean attention distance counted in patches, so that models with patches of other "
-        "sizes compare.",
+        "The mean attention distance counted in patches, to compare models whose patches differ "
+        "in size.",
     ),
     "entropy": (
         "Entropy",
@@ -27,8 +27,8 @@ MEASURES = {
         "To CLS",
         "Share of attention to CLS",
         "",
-        "How much of their attention the patches give to *CLS*, the extra token that stands for "
-        "the whole photo (in distilled models, also to their second extra token).",
+        "How much of their attention the patches give to *CLS*, the token from which the answer "
+        "is read (in distilled models, also to the second such token).",
     ),
     "registers": (
         "To registers",
@@ -47,26 +47,27 @@ MEASURES = {
         "To neighbours",
         "Share of attention to the eight neighbours",
         "",
-        "The share of the attention to patches that goes to the up to eight patches around.",
+        "How much of the attention to patches goes to the patches around, eight at most.",
     ),
     "row": (
         "To its row",
         "Share of attention to the same row",
         "",
-        "The share of the attention to patches that goes to other patches of the same row.",
+        "How much of the attention to patches goes to other patches of the same row.",
     ),
     "column": (
         "To its column",
         "Share of attention to the same column",
         "",
-        "The share of the attention to patches that goes to other patches of the same column.",
+        "How much of the attention to patches goes to other patches of the same column.",
     ),
     "content": (
         "Content",
         "Share of the map that position does not explain",
         "",
-        "The share of a map's variance that the offset between two patches does not explain: 0 "
-        "for the same pattern around every patch, 1 where only the photo decides.",
+        "How much of a map depends on what the photo shows: 0 for the same pattern around every "
+        "patch, 1 where only the photo decides. It is the share of the map's variance that the "
+        "offset between two patches does not explain.",
     ),
     "object": (
         "On the object",
@@ -77,9 +78,9 @@ MEASURES = {
     ),
     "object_from_cls": (
         "On the object, from CLS",
-        "Share of the class token's attention on the object's box, above chance",
+        "Share of CLS's attention on the object's box, above chance",
         "",
-        "The share of the class token's attention that falls on the box around the object, less "
+        "The share of CLS's attention that falls on the box around the object, less "
         "the share of the patches that the box covers: 0 is chance.",
     ),
 }

@@ -279,9 +279,9 @@ class _Writer:
         text = (
             "Scores may be negative, and shares may not. So the softmax raises e to each score and "
             "divides by the sum of all results: the weights are positive and sum to one, and a "
-            "score that is 1 higher gets 2.7 times the weight. The largest gets most and the others "
-            "keep a little, so training can still change every score. These weights are the query's "
-            f"row of the attention map, drawn here {where}."
+            "score that is 1 higher gets 2.7 times the weight. The largest gets most, and the "
+            "others keep a little, so training can still change every score. These weights are the "
+            f"query's row of the attention map, drawn here {where}."
         )
         if numbers.record.shape[-1] == 1:
             text += (

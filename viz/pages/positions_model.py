@@ -32,8 +32,8 @@ ALSO = {
 }
 OTHERS = {
     "none": (
-        "No position code was found in this model. If it has none, it cannot tell where a patch "
-        "is, and gives the same answer for every order of the patches: *Does order matter?* tells."
+        "No position code was found in this model. A model without one cannot tell where a patch "
+        "lies, and gives the same answer for every order of the patches: try *Does order matter?*"
     ),
     "rotary": (
         "This model adds no code to its tokens. It turns queries and keys by an angle that grows "
@@ -64,15 +64,14 @@ def _show_tiles(session: Session, code: PositionCode, patches: Tensor) -> None:
     also = "".join(f" {ALSO[kind]}" for kind in code.other_kinds)
     st.caption(
         f"This model adds to each patch a code of {width} numbers, {made}.{also} Each tile "
-        "belongs to one patch, and shows how like its code is to that of every patch "
+        "belongs to one patch and shows how like its code is to the codes of all patches "
         "(Dosovitskiy et al., 2021, fig. 7). Point at a tile or tap it to enlarge it."
     )
     if code.table_grid:
         rows, columns = code.table_grid
         st.caption(
-            f"The model keeps this code for a grid of {rows} by {columns} patches. Shown is what "
-            f"it adds here, on {layout.grid[0]} by {layout.grid[1]}: it stretches the code to the "
-            "size of the photo (bicubic interpolation)."
+            f"The model keeps codes for {rows} by {columns} patches. For {layout.grid[0]} by "
+            f"{layout.grid[1]} it stretches them (bicubic interpolation), as shown here."
         )
     Positions.likeness.begin(LIKENESSES)
     st.segmented_control(
@@ -82,7 +81,7 @@ def _show_tiles(session: Session, code: PositionCode, patches: Tensor) -> None:
         persist_state="session",
         required=True,
         help="The cosine compares directions only, from -1 to 1. The dot product also counts "
-        "how long the codes are; some tools draw it under the name of the other.",
+        "how long the codes are; some tools draw it and call it a cosine.",
     )
     likeness = Positions.likeness.get()
     cosine = likeness == LIKENESSES[0]
@@ -105,7 +104,7 @@ def _describe_origin(session: Session, code: PositionCode) -> str:
         then = "and was trained from there" if trained else "and has not been trained yet"
         return f"which began as waves along rows and columns (mimetic initialisation) {then}"
     if code.kind == "learned":
-        return "learned in training, as every other weight" if trained else "not trained yet"
+        return "learned in training like any other weight" if trained else "not trained yet"
     return "fixed beforehand, not learned"
 
 
@@ -143,7 +142,7 @@ def _show_norms(patches: Tensor, layout: TokenLayout) -> None:
     _show_map(norms.reshape(layout.grid).numpy(), "length", "norms")
     st.caption(
         f"The length (Euclidean norm) of each patch's code: {norms.min():.2f} to "
-        f"{norms.max():.2f}. A longer code weighs more against what the patch shows."
+        f"{norms.max():.2f}. The longer a code, the more the place counts beside the pixels."
     )
 
 
@@ -166,7 +165,7 @@ def _show_components(patches: Tensor, layout: TokenLayout) -> None:
 
 def _show_prefix(code: PositionCode, patches: Tensor) -> None:
     names = [prefix_name(name) for name in code.prefix]
-    st.subheader(" and ".join(names) if names else "Tokens that are no patch")
+    st.subheader(" and ".join(names) if names else "Tokens without a place")
     if not names:
         st.caption("In this model only patches have a position code.")
         return
@@ -179,8 +178,8 @@ def _show_prefix(code: PositionCode, patches: Tensor) -> None:
         )
     st.markdown("\n".join(["| Token | Length | Cosine with patches |", "|:--|--:|--:|", *lines]))
     st.caption(
-        f"The patches' codes are {patches.norm(dim=1).mean():.2f} long on average. A token "
-        "that stands nowhere in the photo has a code too: it tells the token from the patches."
+        f"The patches' codes are {patches.norm(dim=1).mean():.2f} long on average. A token without "
+        "a place on the photo has a code, too: it tells the token from the patches."
     )
 
 

@@ -66,8 +66,8 @@ def show_order(session: Session) -> None:
     bundle = session.bundle
     code = find_position_code(bundle.net, bundle.tokens)
     st.caption(
-        "The model treats every token alike, so without a position code the order of the patches "
-        "is lost. Change the order or the code, and compare."
+        "Change the order of the patches, or the code that says where they lie, and compare the "
+        "answers."
     )
     ways = [SHUFFLE, WITHOUT, BOTH, SHIFT] if code.patches is not None else [SHUFFLE]
     Positions.way.begin(ways)
@@ -199,16 +199,17 @@ def _show_numbers(session: Session, code: PositionCode) -> None:
     with_it = _measure_shuffles(session, code, True)
     if code.patches is None:
         change = _format_change(with_it)
-        st.markdown(f"The largest change of any logit over {SHUFFLES} shuffles: **{change}**.")
+        st.markdown(
+            f"In {SHUFFLES} shuffles, a class's score (its logit) moves by **{change}** at most."
+        )
         return
     without = _measure_shuffles(session, code, False)
     left, right = st.columns(2, gap="large")
     left.metric("With the added code", _format_change(with_it))
     right.metric("Without the added code", _format_change(without))
     st.caption(
-        f"The largest change of any logit (the score of a class before the softmax) over "
-        f"{SHUFFLES} shuffles of this photo's patches. {_explain_pooling(session.bundle)}"
-        f"{_explain_without_code(code)}"
+        f"How far the score of a class (its logit) moves at most, in {SHUFFLES} shuffles of this "
+        f"photo's patches. {_explain_pooling(session.bundle)}{_explain_without_code(code)}"
     )
 
 
@@ -226,17 +227,17 @@ def _explain_without_code(code: PositionCode) -> str:
         )
     left = " and ".join(LEFT[kind] for kind in code.other_kinds)
     return (
-        f"Without the added code this model still knows something of places, since it also {left}: "
-        "the answer can change with the order either way."
+        f"Without the added code this model still knows something of places, because it also "
+        f"{left}: its answer can change with the order either way."
     )
 
 
 def _explain_pooling(bundle: Bundle) -> str:
     pool = getattr(getattr(bundle.net, "config", None), "pool", None)
     return {
-        "mean": "This model classifies the mean of its patches, which has no order. ",
-        "mean_all": "This model classifies the mean of its tokens, which has no order. ",
-        "cls": "This model classifies its CLS token, which looks at a set of patches. ",
+        "mean": "The answer is read from the mean of the patches, which has no order. ",
+        "mean_all": "The answer is read from the mean of the tokens, which has no order. ",
+        "cls": "The answer is read from CLS, which sees the patches as a set. ",
     }.get(pool or "", "")
 
 

@@ -24,10 +24,9 @@ TURN = 2 * math.pi
 def show_rotation(session: Session) -> None:
     """Show the tab."""
     st.caption(
-        "A *rotary code* adds nothing to a token. It takes queries and keys in pairs of "
-        "dimensions and turns each pair by an angle that grows with the place, fast for the "
-        "first pairs and slowly for the last. In a dot product only the difference of the two "
-        "angles is left, so a score knows how far apart two tokens are (Su et al., 2021)."
+        "A *rotary code* is not added to a token. It turns queries and keys, two dimensions at a "
+        "time, by an angle that grows with the place. In their dot product only the difference of "
+        "the angles is left: how far apart the two tokens are (Su et al., 2021)."
     )
     Positions.turned_width.begin(WIDTHS)
     Positions.turned_base.begin(BASES)
@@ -84,8 +83,8 @@ def _show_fall(width: int, base: float) -> None:
         alt="Score by distance",
     )
     st.caption(
-        "For a query and a key that are equal before they are turned: the mean over the pairs "
-        "of cos(distance × frequency). Real queries and keys weigh the pairs differently, so a "
+        "For a query and a key that are alike before the turn: the mean of "
+        "cos(distance × frequency) over the pairs. Real ones weigh the pairs differently, so a "
         "head can look near or far."
     )
 
@@ -101,14 +100,14 @@ def _show_grid(session: Session, width: int, base: float) -> None:
         st.caption("The angles are this model's own; width and base above do not change them.")
     elif rotary:
         st.caption(
-            "This model turns its queries and keys, but keeps its angles in a way that this page "
-            "cannot read. Drawn is the usual code: half of the pairs turn with the row, half "
-            "with the column."
+            "This model turns its queries and keys, but this page cannot read its angles. The "
+            "pictures show the usual code: half of the pairs turn with the row, half with the "
+            "column."
         )
     else:
         st.caption(
-            "This model has no rotary code; this is what one would do on its grid. Half of the "
-            "pairs turn with the row and half with the column."
+            "This model has no rotary code. The pictures show what one would do on its grid: half "
+            "of the pairs turn with the row, half with the column."
         )
     rows, columns = tokens.grid
     row, column = rows // 2, columns // 2
@@ -126,7 +125,7 @@ def _show_grid(session: Session, width: int, base: float) -> None:
             height=360,
             marked=(row + 1, column + 1),
         )
-        st.markdown("**What position leaves of a score from the marked patch**")
+        st.markdown("**How much of a score is left, asked from the marked patch**")
         show_chart(figure, key="grid_fall", width=450, config=BARE)
     with right:
         st.markdown("**Angle of each pair at each patch, row by row**")

@@ -118,17 +118,17 @@ def _choose_code() -> tuple[int, int, float]:
 
 
 BASE_HELP = (
-    "How far the waves are stretched from the first pair to the last. A small base makes "
-    "distant positions look alike again; a large one leaves the last dimensions almost constant."
+    "How much longer the waves get from the first pair to the last. With a small base, distant "
+    "positions look alike again; with a large one, the last dimensions hardly change."
 )
 
 
 def _show_code(code: np.ndarray, width: int, base: float) -> None:
     st.subheader("Each row is a position")
     st.caption(
-        "A *sinusoidal code* gives each position the height of many waves at that place, fast "
-        "ones in the first dimensions, slow ones in the last. Like the digits of a number, the "
-        "fast ones tell neighbours apart and the slow ones tell regions apart."
+        "A *sinusoidal code* gives each position the heights of many waves at that place: short "
+        "waves in the first dimensions, long ones in the last. As with the digits of a number, "
+        "the fast ones tell neighbours apart, the slow ones whole regions."
     )
     frequency = frequencies(width, base).repeat_interleave(2).numpy()
     details = np.stack([frequency, 2 * np.pi / frequency], axis=-1)
@@ -191,8 +191,9 @@ def _show_dots(code: np.ndarray) -> None:
         alt="Dot product of one position's code with all others",
     )
     st.caption(
-        f"The dot product of two codes depends on their distance only: it is the sum of "
-        f"cos(distance × frequency) over the pairs, and {code.shape[1] // 2} at distance 0."
+        f"The dot product of two codes depends on their distance alone: it is the sum of "
+        f"cos(distance × frequency) over the pairs, at distance 0 one for each of the "
+        f"{code.shape[1] // 2} pairs."
     )
 
 
@@ -200,9 +201,9 @@ def _show_grid(grid: tuple[int, int], width: int, base: float) -> None:
     st.subheader("The same code on a grid of patches")
     rows, columns = grid
     st.caption(
-        f"A vision transformer reads its patches row by row, here {rows} rows of {columns}, and "
-        "many give them this code of a sequence. Then the patch below is as far away as a whole "
-        "row. A code for grids spends half of its dimensions on the row and half on the column."
+        f"Many vision transformers number the patches row by row, here {rows} rows of {columns}, "
+        "and use this code. Then the patch below counts as a whole row away. A code for grids "
+        "spends half of its dimensions on the row and half on the column."
     )
     left, right = st.columns(2, gap="large")
     with left:

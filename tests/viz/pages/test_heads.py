@@ -86,7 +86,7 @@ def test_a_measure_that_the_model_does_not_have_is_not_offered(app):
     assert "To CLS" not in app.selectbox(key="measure").options
 
 
-STEM, MIMETIC = "stem of convolutions", "before any training"
+STEM, MIMETIC = "stem of convolutions", "looked near even before training"
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_how_far_the_heads_looked_from_the_start_is_told(app, model, told):
 def test_a_start_that_was_local_says_how_to_compare(ship):
     app = ship(init="mimetic").switch_page(PAGE).run()
     assert not app.exception and MIMETIC in said(app)
-    assert "*Open it untrained*, and come back here" in said(app)
+    assert "press *Open it untrained* on the Models page" in said(app)
     assert "Nothing here is learned" not in said(app)
 
 
@@ -137,8 +137,8 @@ def test_layers_are_called_as_in_the_whole_model_when_few_are_recorded(ship):
 def test_a_kind_is_held_against_chance_only_where_it_is_counted_so(ship):
     app = ship(cls_token=False, pool="mean").switch_page(PAGE).run()
     assert not app.exception
-    assert "*Uniform* and *Content* are shares of their own" in said(app)
-    assert said(app).count("This model has no CLS token.") == 1
+    assert "The question marks explain *Uniform* and *Content*" in said(app)
+    assert said(app).count("This model has no CLS.") == 1
     names = [text.value for text in app.markdown if text.value.startswith("**")]
     assert "**CLS**" not in names
     assert not [button for button in app.button if (button.key or "").startswith("cls_")]
@@ -146,7 +146,7 @@ def test_a_kind_is_held_against_chance_only_where_it_is_counted_so(ship):
 
 def test_a_class_token_that_nobody_looks_at_is_told_as_such(ship):
     app = ship().switch_page(PAGE).run()  # random heads attend to nothing in particular
-    assert "no CLS token" not in said(app)
+    assert "no CLS" not in said(app)
     missing = said(app).partition("No head here does any of these noticeably: ")[2]
     assert "*CLS*" in missing and "*Content*" in missing
     names = [text.value for text in app.markdown if text.value.startswith("**")]

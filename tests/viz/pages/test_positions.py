@@ -61,7 +61,7 @@ def test_the_waves_follow_the_sliders():
     app.slider(key="width").set_value(8)
     app.run()
     assert not app.exception
-    assert "and 4 at distance 0" in texts(app)
+    assert "one for each of the 4 pairs" in texts(app)
     assert (address_of(app)["length"], address_of(app)["width"]) == ("20", "8")
 
 
@@ -184,7 +184,7 @@ def test_order_matters_with_the_code_and_only_then(way):
     app = open_tab("Does order matter?", model="cs231n-cifar10", way=way)
     with_it, without = (metric.value for metric in app.metric)
     assert without == "below 0.0001" and float(with_it) > 1e-3
-    assert "mean of its patches" in texts(app)
+    assert "read from the mean of the patches" in texts(app)
 
 
 def shuffle_again(app: AppTest) -> None:

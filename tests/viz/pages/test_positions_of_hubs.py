@@ -62,7 +62,7 @@ def eva() -> tuple[torch.nn.Module, TokenLayout]:
 
 def test_a_table_of_another_grid_is_shown_and_said_to_be_stretched():
     app = open_tab("This model's code", *dinov2())
-    assert "for a grid of 4 by 4 patches" in texts(app)
+    assert "keeps codes for 4 by 4 patches" in texts(app)
     assert "no position code" not in texts(app)
 
 
