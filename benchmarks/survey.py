@@ -201,6 +201,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="Tiny ImageNet, packed")
     parser.add_argument("--pictures", type=int, default=320)
+    parser.add_argument("--block", type=int, default=16, help="pictures in a block")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--price", type=float, default=0.05, help="of a core's hour")
     parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
@@ -210,7 +211,8 @@ def main() -> None:
         return
     print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     with TemporaryDirectory() as room:
-        found = time_survey(options.data, Path(room), options.pictures, options.rounds, 16)
+        sizes = options.pictures, options.rounds, options.block
+        found = time_survey(options.data, Path(room), *sizes)
         base = time_base_model(Path(room), 96)
     scaling = found["two"] / found["one"]
     for name, label in (
