@@ -75,8 +75,9 @@ def run_on_ray(
         SurveyError: Ray is not installed, the address does not answer, or a worker has another
             version.
     """
-    ray = _start_ray(address, workers)
+    ray = _start_ray(address, workers * measure.fingerprint.threads)
     try:
+        check_room(ray.cluster_resources().get("CPU", 0), workers, measure.fingerprint.threads)
         data = import_module("ray.data")
         data.DataContext.get_current().enable_progress_bars = False
         prepare = measure.start_preparing()
@@ -103,7 +104,18 @@ def run_on_ray(
         ray.shutdown()
 
 
-def _start_ray(address: str, workers: int) -> Any:
+def check_room(cores: float, workers: int, threads: int) -> None:
+    """Raise SurveyError where actors would take all cores: none would be left to read pictures."""
+    if (most := int((cores - 1) // threads)) < workers:
+        raise SurveyError(
+            f"Ray has {cores:.0f} cores, of which one reads pictures: with --threads {threads}, there "
+            f"is room for {max(most, 0)} workers and not for {workers}. Give a smaller --workers, or "
+            "add machines; with fewer cores the work would wait for ever."
+        )
+
+
+def _start_ray(address: str, cores: int) -> Any:
+    """Start a Ray of this machine, with one core more, or connect to a cluster."""
     try:
         ray = import_module("ray")
         import_module("ray.data")
@@ -114,7 +126,7 @@ def _start_ray(address: str, workers: int) -> Any:
     if address:
         _check_answer(address)
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    local = {"num_cpus": workers + 1, "address": "local", "include_dashboard": False}
+    local = {"num_cpus": cores + 1, "address": "local", "include_dashboard": False}
     where = {"address": address} if address else local
     try:
         ray.init(**where, **quiet)
