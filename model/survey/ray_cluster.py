@@ -108,9 +108,9 @@ def check_room(cores: float, workers: int, threads: int) -> None:
     """Raise SurveyError where actors would take all cores: none would be left to read pictures."""
     if (most := int((cores - 1) // threads)) < workers:
         raise SurveyError(
-            f"Ray has {cores:.0f} cores, of which one reads pictures: with --threads {threads}, there "
-            f"is room for {max(most, 0)} workers and not for {workers}. Give a smaller --workers, or "
-            "add machines; with fewer cores the work would wait for ever."
+            f"Ray has {cores:.0f} cores, of which one reads pictures. With --threads {threads}, "
+            f"there is room for {max(most, 0)} workers and not for {workers}: it would wait for "
+            "ever. Give a smaller --workers, or add machines."
         )
 
 
