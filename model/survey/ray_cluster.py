@@ -77,7 +77,7 @@ def run_on_ray(
     """
     ray = _start_ray(address, workers * measure.fingerprint.threads)
     try:
-        check_room(ray.cluster_resources().get("CPU", 0), workers, measure.fingerprint.threads)
+        check_cores(ray.cluster_resources().get("CPU", 0), workers, measure.fingerprint.threads)
         data = import_module("ray.data")
         data.DataContext.get_current().enable_progress_bars = False
         prepare = measure.start_preparing()
@@ -104,7 +104,7 @@ def run_on_ray(
         ray.shutdown()
 
 
-def check_room(cores: float, workers: int, threads: int) -> None:
+def check_cores(cores: float, workers: int, threads: int) -> None:
     """Raise SurveyError where actors would take all cores: none would be left to read pictures."""
     if (most := int((cores - 1) // threads)) < workers:
         raise SurveyError(

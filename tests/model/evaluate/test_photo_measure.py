@@ -191,7 +191,7 @@ def test_kill_9_in_the_middle_changes_nothing(case, tmp_path, how):
     more = ["--ray"] if how == "a Ray worker" else []
     command = [sys.executable, "-c", save_often, *given, "--out", str(out), "--workers", "2", *more]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-    end = time.monotonic() + 200
+    end = time.monotonic() + 300
     while not (out.is_file() and len(out.read_text().splitlines()) > 5):
         assert process.poll() is None and time.monotonic() < end, "nothing was saved"
         time.sleep(0.02)

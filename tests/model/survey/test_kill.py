@@ -66,7 +66,7 @@ SAVE_OFTEN = (
 
 
 def wait_for_blocks(out, process, least):
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while time.monotonic() < end:
         assert process.poll() is None, "the survey ended before it could be killed"
         if (out / run.STATE).is_file() and len(SurveyState.load(out / run.STATE).blocks) >= least:

@@ -212,11 +212,11 @@ def test_what_listens_and_is_no_ray_gets_a_deadline(folder, tmp_path, monkeypatc
 
 def test_a_cluster_whose_cores_all_went_to_actors_is_told():
     """Ray would wait for ever: nothing would read the pictures."""
-    ray_cluster.check_room(9, workers=4, threads=2)
+    ray_cluster.check_cores(9, workers=4, threads=2)
     with pytest.raises(SurveyError, match="room for 4 workers and not for 5"):
-        ray_cluster.check_room(9, workers=5, threads=2)
+        ray_cluster.check_cores(9, workers=5, threads=2)
     with pytest.raises(SurveyError, match="room for 0 workers"):
-        ray_cluster.check_room(1, workers=1, threads=1)
+        ray_cluster.check_cores(1, workers=1, threads=1)
 
 
 @pytest.mark.slow
