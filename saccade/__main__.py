@@ -2,7 +2,7 @@
 
 app      opens the app; what follows goes to `streamlit run`: saccade app --server.port 8600
 show     writes one HTML file that follows the mouse, IMAGE.html, and opens it in the browser
-export   writes pictures and numbers into a folder: saccade export IMAGE --out DIR
+export   writes pictures and numbers into a folder: saccade export IMAGE --out DIR; with --all more
 
 show and export take every option of `python -m viz`: --model NAME, --layers 0,5,11 ...
 """
