@@ -182,7 +182,8 @@ def _draw_panel(
 ) -> list[Mark]:
     marks: list[Mark] = []
     if panel.photo is not None:
-        photo = panel.photo if panel.painted is None else below[id(panel.photo)]
+        plain = panel.painted is None or not panel.painted.opacities.any()
+        photo = panel.photo if plain else below[id(panel.photo)]
         marks.append(Pixels(box, photo))
     if panel.painted is not None:
         marks.append(_patches(panel.painted, box))

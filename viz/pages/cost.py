@@ -9,11 +9,13 @@ from model.bundle import Bundle
 from model.nets.vit import PRESETS, ViTConfig
 from viz.charts.bars import cost_bars
 from viz.charts.heatmap import BARE
+from viz.pages.cost_export import describe_cost
 from viz.pages.cost_measured import measure_variants, timings
 from viz.pages.shared import address, state
 from viz.pages.shared.browser import write_address
 from viz.pages.shared.explained import show_heading
 from viz.pages.shared.figures import draw_once, show_chart
+from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import begin_session, open_or_replace, show_model_choice
 from viz.pages.shared.training_facts import LINES
 
@@ -67,6 +69,7 @@ def page() -> None:
     _show_times(variants, costs)
     _show_memory(costs)
     _show_formulae(config)
+    show_save(lambda: describe_cost(config, costs))
     write_address(
         address.MODEL.write(state.Shared.model.get())
         | state.Cost.base.url_params(default=next(iter(bases)))

@@ -19,6 +19,7 @@ from model.tokens import TokenLayout
 from viz.charts.scatter import head_scatter
 from viz.pages import heads_survey
 from viz.pages.heads_dots import show_dots
+from viz.pages.heads_export import describe_measures
 from viz.pages.heads_measured import (
     Measures,
     measure_photos,
@@ -31,6 +32,7 @@ from viz.pages.shared import open_models
 from viz.pages.shared.browser import change_view, write_address
 from viz.pages.shared.figures import draw_once
 from viz.pages.shared.picture import MAX_MEGABYTES, TYPES
+from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import (
     Session,
     begin_page,
@@ -95,6 +97,8 @@ def page() -> None:
         )
         _show_scatter(session, measures, scores, measure)
         _show_kinds(session, scores)
+        found, named = measures, {THIS: "photo", SAMPLES: "samples", OWN: "uploaded photos"}
+        show_save(lambda: describe_measures(session, found, measure, named[scope]))
     over = {} if scope == OWN else Heads.scope.url_params()  # a link cannot carry photos
     write_address(session_url_params(session) | Heads.measure.url_params() | over)
 

@@ -5,10 +5,12 @@ from typing import Any
 import streamlit as st
 
 from viz.pages.inside_head_captioner import show_captioner
+from viz.pages.inside_head_export import describe_inside
 from viz.pages.inside_head_numbers import layer_of_photo
 from viz.pages.inside_head_payload import Looked, own_url_params, show_inside
 from viz.pages.inside_head_source import LayerSource
 from viz.pages.shared.browser import change_view, shown_view, write_address
+from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import Session, begin_page, chosen_layers, session_url_params
 from viz.pages.shared.state import InsideHead
 from viz.pages.shared.view import go_to_layer
@@ -78,6 +80,7 @@ def _show_layer(session: Session) -> None:
             change_view(layer=layer, head=head, query=query)
 
     show_inside(looked, view.head if isinstance(view.head, int) else 0, view.query, take)
+    show_save(lambda: describe_inside(session))
     write_address(session_url_params(session) | own_url_params())
 
 

@@ -21,10 +21,12 @@ from viz.pages.patches_cut import (
     reads_whole_patches,
     receptive_field,
 )
+from viz.pages.patches_export import describe_patches
 from viz.pages.shared import address
 from viz.pages.shared.browser import change_view, shown_view, write_address
 from viz.pages.shared.figures import show_chart
 from viz.pages.shared.picture import Picture
+from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import Session, begin_page, session_url_params
 from viz.pages.shared.state import Patches, read_link
 
@@ -55,6 +57,7 @@ def page() -> None:
     _show_steps(session, patch)
     _show_mistake(bundle, session.picture)
     kind = _show_filters(bundle)
+    show_save(lambda: describe_patches(session, patch))
     write_address(
         session_url_params(session)
         | address.PATCH.write_changed(patch, default=_asking_patch(session))

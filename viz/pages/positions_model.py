@@ -18,8 +18,10 @@ from viz.charts.heatmap import BARE, heatmap
 from viz.components.mounts import tiles
 from viz.components.tiles_payload import shown_tiles, tiles_payload
 from viz.export.names import prefix_name
+from viz.pages.positions_export import describe_positions
 from viz.pages.shared.figures import draw_once, show_chart
 from viz.pages.shared.open_models import RANDOM
+from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Positions
 from viz.pictures.patches import component_colors, enlarge
@@ -55,6 +57,8 @@ def show_model_code(session: Session) -> None:
         return
     _show_tiles(session, code, code.patches)
     _show_more(code, code.patches, bundle.tokens)
+    patches, cosine = code.patches, Positions.likeness.get() == LIKENESSES[0]
+    show_save(lambda: describe_positions(session, patches, cosine))
 
 
 def _show_tiles(session: Session, code: PositionCode, patches: Tensor) -> None:

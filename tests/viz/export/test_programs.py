@@ -131,6 +131,12 @@ LONG = [
     ("what_if", {"hidden": "3-5", "hide": "after2", "other": "coffee", "off": "1.2"}, "The answer"),
     ("what_if", {"hidden": "3-5", "hide": "photo", "other": "coffee"}, "The answer"),
     ("what_if", {"hidden": "3-5", "hide": "remove"}, "The answer"),
+    ("heads", {"measure": "entropy"}, "Heads entropy"),
+    ("heads", {"over": "The samples"}, "Heads distance"),
+    ("cost", {}, "Cost"),
+    ("positions", {"tab": "This model's code"}, "Position codes"),
+    ("inside_head", {"layer": "2", "head": "3"}, "One head"),
+    ("patches", {"patch": "9"}, "Patches"),
 ]
 
 
