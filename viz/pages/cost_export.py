@@ -16,7 +16,7 @@ def describe_cost(config: ViTConfig, costs: Mapping[str, Cost]) -> Saved:
     """Describe what can be saved of the operations, counted."""
     height, width = config.tokens.image_size
     account = Account(
-        "Operations of one photo",
+        "Operations of one photo, in thousand millions",
         {
             "Image": f"{width} × {height} pixels",
             "Patches": f"of {config.patch_size} pixels",
