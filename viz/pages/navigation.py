@@ -16,6 +16,7 @@ PAGES: dict[str, list[Place]] = {
         ("explore.py", "Explore", ":material/visibility:"),
         ("features.py", "Features", ":material/palette:"),
         ("captions.py", "Captions", ":material/subtitles:"),
+        ("video.py", "Video", ":material/movie:"),
         ("compare.py", "Compare", ":material/compare:"),
     ],
     "Try": [
@@ -43,6 +44,7 @@ QUESTIONS = {
     "explore.py": "where does this patch look?",
     "features.py": "which patches are alike?",
     "captions.py": "which patches chose each word?",
+    "video.py": "where does it look from frame to frame?",
     "compare.py": "what differs between two?",
     "what_if.py": "what happens without this patch?",
     "inside_head.py": "how does a head compute its map?",

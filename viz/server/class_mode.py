@@ -34,7 +34,10 @@ class Mode(BaseModel):
     )
     hubs: bool = Field(default=True, description="Models of hubs open by their names")
     own_weights: bool = Field(default=True, description="Files with weights can be uploaded")
+    video: bool = Field(default=True, description="Clips of one's own can be uploaded")
+    camera: bool = Field(default=True, description="The browser's camera can take a photo")
     photo_megabytes: int = Field(default=64, gt=0, description="Largest photo, in MB")
+    video_megabytes: int = Field(default=100, gt=0, description="Largest clip, in MB")
     weights_megabytes: int = Field(default=400, gt=0, description="Largest file of weights, in MB")
     session_megabytes: int = Field(
         default=800, gt=0, description="Files that one session may have uploaded at a time, in MB"
@@ -66,7 +69,9 @@ MODES: dict[ModeName, Mode] = {
         name="class",
         hubs=False,
         own_weights=False,
+        video=False,
         photo_megabytes=20,
+        video_megabytes=20,
         session_megabytes=200,
         longest_seconds=60.0,
     ),
@@ -75,6 +80,9 @@ MODES: dict[ModeName, Mode] = {
 
 NO_HUBS = "This server opens no models of hubs. On a computer of your own, Saccade does."
 NO_WEIGHTS = "This server takes no files with weights. On a computer of your own, Saccade does."
+
+NO_VIDEO = "This server takes no clips. On a computer of your own, Saccade does."
+NO_CAMERA = "This server takes no photos from a camera. Upload one on Explore instead."
 
 
 def read_mode(environment: Mapping[str, str], file: Path = FILE) -> Mode:

@@ -9,6 +9,8 @@ import streamlit
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from viz.server.class_mode import MODE
+
 
 def inline_scripts(page: str) -> list[str]:
     """Write the hashes of a page's inline scripts, as a policy names them.
@@ -43,12 +45,22 @@ CONTENT_SECURITY_POLICY = "; ".join(
     )
 )
 
+
+def permissions_policy(camera: bool) -> str:
+    """Write what a page may ask its user for: the camera, or nothing.
+
+    >>> permissions_policy(camera=True)
+    'camera=(self), microphone=(), geolocation=()'
+    """
+    return f"camera=({'self' if camera else ''}), microphone=(), geolocation=()"
+
+
 HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "SAMEORIGIN",
     "Referrer-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "Permissions-Policy": permissions_policy(MODE.camera),
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 

@@ -22,6 +22,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 
 from model.images import ENDINGS
+from model.video.limits import VIDEO_ENDINGS
 from viz.server.budget import BUDGET
 from viz.server.class_mode import MODE, Mode
 from viz.server.logs import log_rarely
@@ -114,6 +115,8 @@ class Uploads:
         return list(self.manager.file_storage.get(session, {}).values())
 
     def _most_megabytes(self, ending: str) -> int:
+        if ending in VIDEO_ENDINGS:
+            return self.mode.video_megabytes if self.mode.video else self.mode.photo_megabytes
         pictures_only = ending in ENDINGS or not self.mode.own_weights
         return self.mode.photo_megabytes if pictures_only else self.mode.weights_megabytes
 

@@ -264,6 +264,29 @@ class InsideHead:
     component = Component("inside_head", {})
 
 
+class Video:
+    """The Video page."""
+
+    source = Setting("source", "sample")
+    """Which frames are shown: "sample", "own", or none but the camera's: "camera"."""
+    uploads = Key[Sequence[UploadedFile]]("clip_upload", ())
+    taken = Key[tuple[tuple[str, ...], int] | None]("clip_taken", None)
+    """The files that were opened last, by Streamlit's names for them, and every how many frames."""
+    own = Key[str | None]("own_clip", None)
+    """The key of the clip that somebody uploaded."""
+    rejected = Key[str | None]("clip_rejected", None)
+    every = Key("clip_every", 1)
+    still = Key[UploadedFile | None]("camera_still", None)
+    still_taken = Key("still_taken", False)
+    frame = Setting("frame", 1)
+    map = Setting("map", "layer")
+    """"layer", or "rollout": through all layers."""
+    asking = Key[int | None]("clip_asking", None)
+    """The token of the first layer from which the clip was recorded."""
+    stopped = Key("clip_stopped", False)
+    component = Component("video", {})
+
+
 class Attribution:
     """The Attribution page; `MethodSettings` has what each method can be set to."""
 
