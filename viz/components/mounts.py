@@ -209,3 +209,15 @@ def lesson_list(payload: bytes, key: str) -> None:
 def welcome(payload: bytes, key: str) -> None:
     """Mount the offer of a tour, which a first visit sees. Its value is ``go`` as well."""
     _welcome(data=payload, key=key, on_go_change=_run_again)
+
+
+_video = component("video")
+
+
+def video(payload: bytes, on_query: Callable[[], None], key: str) -> None:
+    """Mount a clip with its maps, and its timeline.
+
+    ``on_query`` runs when another token was chosen to ask; it is at
+    ``st.session_state[key]["query"]``: the layer that is shown, and its token.
+    """
+    _video(data=payload, key=key, on_query_change=on_query, on_lost_change=_run_again)

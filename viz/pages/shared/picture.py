@@ -311,10 +311,15 @@ def _take_upload() -> None:
         return
     Shared.taken_upload.set(upload.file_id)
     try:
-        key, opened = _decode(upload)
+        take_picture(upload)
     except (ImageRejected, WorkRefused) as problem:
         Shared.rejected.set(f"{upload.name[:100]} was not taken. {problem}")
-        return
+
+
+def take_picture(upload: UploadedFile) -> None:
+    """Choose an uploaded picture as one's own. Raises ImageRejected or WorkRefused."""
+    try:
+        key, opened = _decode(upload)
     finally:
         uploads.let_go(upload.file_id)
     _store[key] = opened.image
