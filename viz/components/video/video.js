@@ -35,7 +35,7 @@ class Video extends Component {
       this.find(".lines"),
       this.guard((share) => this.goToShare(share)),
     );
-    this.frame = 0;
+    this.now = 0;
     this.pointed = null; // the patch under the mouse, or that the keys have reached
     this.listen();
   }
@@ -58,7 +58,7 @@ class Video extends Component {
         if (header.source !== this.header.source) return;
         this.frames = new Frames(
           photos,
-          this.guard((frame) => frame === this.frame && this.schedule()),
+          this.guard((frame) => frame === this.now && this.schedule()),
         );
       });
     }
@@ -113,7 +113,7 @@ class Video extends Component {
   }
 
   viewChanged() {
-    if (!this.isPlaying) this.frame = clamp(this.view.frame ?? 0, 0, this.header.frames - 1);
+    if (!this.isPlaying) this.now = clamp(this.view.frame ?? 0, 0, this.header.frames - 1);
     if (!this.answers.here(this.question)) this.wait(this.answers.part(this.question));
     this.panel.show();
     this.shown = null;
@@ -136,7 +136,7 @@ class Video extends Component {
   // -- time ------------------------------------------------------------------------------
 
   goTo(frame) {
-    this.frame = clamp(frame, 0, this.header.frames - 1);
+    this.now = clamp(frame, 0, this.header.frames - 1);
     this.schedule();
   }
 
@@ -148,7 +148,7 @@ class Video extends Component {
 
   // The frame goes into the address once it rests.
   keepFrame() {
-    if (this.view.frame !== this.frame) this.change({ frame: this.frame });
+    if (this.view.frame !== this.now) this.change({ frame: this.now });
   }
 
   toggle() {
@@ -157,9 +157,9 @@ class Video extends Component {
   }
 
   play() {
-    if (this.frame === this.header.frames - 1) this.frame = 0;
+    if (this.now === this.header.frames - 1) this.now = 0;
     this.isPlaying = true;
-    this.began = performance.now() - this.timeOf(this.frame);
+    this.began = performance.now() - this.timeOf(this.now);
     this.find(".play").textContent = "Pause";
     this.tick();
   }
@@ -180,7 +180,7 @@ class Video extends Component {
     const now = (performance.now() - this.began) % length;
     let frame = 0;
     while (frame < frames - 1 && this.timeOf(frame + 1) <= now) frame++;
-    if (frame !== this.frame) this.goTo(frame);
+    if (frame !== this.now) this.goTo(frame);
     this.ticking = setTimeout(
       this.guard(() => this.tick()),
       15,
@@ -253,7 +253,7 @@ class Video extends Component {
 
   step(by) {
     this.pause();
-    this.goTo(this.frame + by);
+    this.goTo(this.now + by);
     this.keepFrame();
   }
 
@@ -283,11 +283,11 @@ class Video extends Component {
 
   draw() {
     const answer = this.answers?.here(this.question);
-    const picture = this.frames?.at(this.frame);
+    const picture = this.frames?.at(this.now);
     this.root.classList.toggle("waiting", !answer || !picture);
     this.showTime();
     if (!answer || !picture) return;
-    const { canvas, grid, style, frame } = this;
+    const { canvas, grid, style, now: frame } = this;
     const values = this.mapOf(answer, frame);
     fitCanvas(canvas, picture.width / picture.height);
     const context = drawMuted(canvas, picture, style);
@@ -309,7 +309,7 @@ class Video extends Component {
 
   drawHeads(answer) {
     if (this.isRollout) return;
-    const rows = this.rowsOf(answer, this.frame);
+    const rows = this.rowsOf(answer, this.now);
     const patches = rows.length / answer.heads;
     const colors = opaquePalette(this.style.colors);
     for (const { head, canvas } of this.panel.heads) {
@@ -328,7 +328,7 @@ class Video extends Component {
     const [text, line, accent] = ["text-color", "border-color", "primary-color"].map((name) =>
       style.getPropertyValue(`--st-${name}`),
     );
-    this.lines.draw(this.frame, { text, line, accent });
+    this.lines.draw(this.now, { text, line, accent });
   }
 
   spreadLine(id, answer) {
@@ -360,10 +360,10 @@ class Video extends Component {
 
   showTime() {
     const { frames, seconds } = this.header;
-    const time = seconds ? ` · ${seconds[this.frame].toFixed(1)} s` : "";
-    const words = `${this.frame + 1} of ${frames}${time}`;
+    const time = seconds ? ` · ${seconds[this.now].toFixed(1)} s` : "";
+    const words = `${this.now + 1} of ${frames}${time}`;
     setText(this.find(".time"), words);
-    this.slider.value = this.frame;
+    this.slider.value = this.now;
     this.slider.setAttribute("aria-valuetext", `Frame ${words}`);
   }
 
@@ -371,7 +371,7 @@ class Video extends Component {
   sentence() {
     const answer = this.answers.here(this.question);
     if (!answer) return "";
-    const values = this.mapOf(answer, this.frame);
+    const values = this.mapOf(answer, this.now);
     const name = this.isRollout ? "Rollout" : capital(headName(this.view.head));
     const at = this.pointed ?? peakOf(values);
     const strongest = this.pointed === null ? "strongest at " : "";

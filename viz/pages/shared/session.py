@@ -210,4 +210,7 @@ def _show_choices(paste: bool) -> tuple[Bundle, DeltaGenerator]:
         picture.show_sample_choice(bundle)
     with row.upload:
         picture.show_upload(paste)
+    if paste:
+        with row.end:
+            st.page_link("video.py", label="Video or camera", icon=":material/movie:")
     return bundle, row.end
