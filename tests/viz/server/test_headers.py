@@ -1,7 +1,12 @@
 """The headers of every answer."""
 
 from tests.viz.server.asgi import ask, plain
-from viz.server.headers import CONTENT_SECURITY_POLICY, HEADERS, SecurityHeaders
+from viz.server.headers import (
+    CONTENT_SECURITY_POLICY,
+    HEADERS,
+    SecurityHeaders,
+    permissions_policy,
+)
 
 
 def test_every_answer_has_the_headers_and_keeps_its_own():
@@ -28,3 +33,8 @@ def test_a_page_frames_only_itself_and_runs_no_text_as_a_program():
     assert "'unsafe-inline'" not in rules["script-src"]
     assert "'unsafe-eval'" not in rules["script-src"]
     assert not any("http" in rule or "*" in rule for rule in rules.values())
+
+
+def test_the_camera_is_the_page_s_own_or_nobody_s():
+    assert HEADERS["Permissions-Policy"].startswith("camera=(self), microphone=()")
+    assert permissions_policy(camera=False).startswith("camera=(), ")

@@ -1,0 +1,65 @@
+"""What only a browser shows of the Video page."""
+
+import re
+
+import numpy as np
+import pytest
+
+from model import zoo
+from model.datasets import samples
+from model.video.pan import pan
+from model.video.recording import record_frame, spread_of_map
+from tests.browser.conftest import count_messages, wait_until_idle
+from viz.pages.shared.picture import samples_beside
+
+pytestmark = pytest.mark.browser
+
+
+def test_the_timeline_plays_scrubs_and_reads_numbers_without_a_round_trip(visit):
+    page = visit("video?model=cs231n-cifar10&head=2&layer=3&from=r2c3", height=1000)
+    page.locator(".video .readout:not(:empty)").wait_for()
+    wait_until_idle(page)
+    count_messages(page)
+
+    def pixels() -> str:
+        page.wait_for_timeout(300)
+        return page.locator(".video canvas.photo").evaluate("(c) => c.toDataURL()")
+
+    first = pixels()
+    slider = page.locator(".video .slider")
+    slider.fill("20")
+    scrubbed = pixels()
+    assert scrubbed != first
+    assert page.locator(".video .time").inner_text().startswith("21 of 24")
+    slider.press("ArrowLeft")
+    assert page.locator(".video .time").inner_text().startswith("20 of 24")
+    page.wait_for_url(re.compile("frame=20"))
+    # The number is Python's, computed from the frame by itself.
+    bundle = zoo.load("cs231n-cifar10")
+    names = samples_beside(bundle)[:2]
+    frame = pan([samples.load(name) for name in names], 24).frames[19]
+    token = bundle.tokens.index_of(1, 2)
+    expected = spread_of_map(record_frame(bundle, frame, token).map_of(2, 1))
+    shown = page.locator(".video .line-row .value").first.inner_text()
+    assert float(shown.split()[0]) == pytest.approx(expected, abs=0.02)
+    page.keyboard.press(".")
+    other = page.locator(".video .line-row .value").first
+    page.wait_for_timeout(300)
+    assert "head 3" in page.locator(".video .readout").inner_text().lower()
+    assert other.inner_text() != shown
+    page.locator(".video canvas.photo").focus()
+    page.keyboard.press(" ")
+    page.wait_for_timeout(600)
+    assert page.locator(".video .play").inner_text() == "Pause"
+    page.keyboard.press(" ")
+    stopped = page.locator(".video .time").inner_text()
+    assert not stopped.startswith("20 of 24")
+    page.get_by_text("Rollout", exact=True).click()
+    page.wait_for_url(re.compile("map=rollout"))
+    assert page.evaluate("sentToServer") == 0
+    # A patch that is clicked asks: the clip is recorded anew from there.
+    page.locator(".video canvas.photo").click(position={"x": 8, "y": 8})
+    page.wait_for_url(re.compile("from=r1c1"))
+    wait_until_idle(page)
+    assert page.locator(".failure").count() == 0
+    assert np.isfinite(float(page.locator(".video .line-row .value").first.inner_text().split()[0]))
