@@ -218,6 +218,6 @@ def video(payload: bytes, on_query: Callable[[], None], key: str) -> None:
     """Mount a clip with its maps, and its timeline.
 
     ``on_query`` runs when another token was chosen to ask; it is at
-    ``st.session_state[key]["query"]``: the layer that is shown, and its token.
+    ``st.session_state[key]["query"]``: "token" of "layer", and the "frame" and "map" shown.
     """
     _video(data=payload, key=key, on_query_change=on_query, on_lost_change=_run_again)

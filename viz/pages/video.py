@@ -1,6 +1,6 @@
 """Video: where does the model look from frame to frame?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 
 import numpy as np
@@ -17,6 +17,7 @@ from viz.pages.shared.browser import (
     EXPLORE,
     browser_pass,
     change_view,
+    take_reports,
     view_revision,
     write_address,
 )
@@ -152,10 +153,13 @@ def _likeliest(source: ClipSource, session: Session) -> tuple[list[str], np.ndar
 
 
 def _take_query() -> None:
+    """Take over the token that was chosen, and what was shown as it was."""
     asked = Video.component.get().get("query")
-    if isinstance(asked, Sequence) and len(asked) == 2:
-        layer, token = map(int, asked)
-        change_view(layer=layer, query=token, held=True)
+    if isinstance(asked, Mapping):
+        take_reports()
+        change_view(layer=int(asked["layer"]), query=int(asked["token"]), held=True)
+        Video.frame.set(int(asked["frame"]))
+        Video.map.set(str(asked["map"]))
 
 
 def _show_meaning() -> None:

@@ -15,7 +15,7 @@ export class Panel {
     const { header } = this.video;
     this.tokens = header.prefix.map((name, token) => {
       const button = element("button", { type: "button", class: "token" }, prefixName(name));
-      this.video.on(button, "click", () => this.video.ask(token));
+      this.video.on(button, "click", () => this.video.lookFrom(token));
       return button;
     });
     this.patch = element("button", { type: "button", class: "token patch" });

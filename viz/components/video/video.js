@@ -127,10 +127,13 @@ class Video extends Component {
   }
 
   // Record the clip from another token: Python does.
-  ask(token) {
+  lookFrom(token) {
     if (token === this.asking) return;
     this.pause();
-    this.setTriggerValue("query", [this.view.layer, token]);
+    this.change({ query: token, held: true }); // so that no report names the token before
+    this.followed.settle();
+    const { layer, map } = this.view;
+    this.setTriggerValue("query", { layer, token, frame: this.now + 1, map: map ?? "layer" });
   }
 
   // -- time ------------------------------------------------------------------------------
@@ -203,7 +206,7 @@ class Video extends Component {
     this.on(this.slider, "change", () => this.keepFrame());
     this.on(this.canvas, "pointermove", (event) => this.point(this.patchAt(event)));
     this.on(this.canvas, "pointerleave", () => this.point(null));
-    this.on(this.canvas, "click", (event) => this.askFrom(this.patchAt(event)));
+    this.on(this.canvas, "click", (event) => this.lookFromPatch(this.patchAt(event)));
     this.on(this.root, "keydown", (event) => this.onKey(event));
     this.sizes.observe(this.root);
   }
@@ -218,11 +221,11 @@ class Video extends Component {
     this.schedule();
   }
 
-  askFrom(patch) {
+  lookFromPatch(patch) {
     if (patch === null) return;
     const { prefix } = this.header;
     const token = prefix.length + patch;
-    this.ask(this.isRollout ? sameToken(token, 0, this.view.layer, this.header) : token);
+    this.lookFrom(this.isRollout ? sameToken(token, 0, this.view.layer, this.header) : token);
   }
 
   onKey(event) {
@@ -245,7 +248,7 @@ class Video extends Component {
       this.toggle();
     else if (event.key in keys && !(onRange && event.key.length > 1)) keys[event.key]();
     else if (onPhoto && event.key in ARROWS) this.movePatch(ARROWS[event.key]);
-    else if (onPhoto && event.key === "Enter") this.askFrom(this.pointed);
+    else if (onPhoto && event.key === "Enter") this.lookFromPatch(this.pointed);
     else return;
     event.preventDefault();
     requestAnimationFrame(this.guard(() => setText(this.find(".announcer"), this.sentence())));
