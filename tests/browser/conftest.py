@@ -1,5 +1,6 @@
 """A real server and a real browser; skipped, saying so, where there is no browser."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -41,11 +43,19 @@ def _free_port() -> int:
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
     """The app, served as ``streamlit run app.py`` serves it; its address."""
+    with serve() as address:
+        yield address
+
+
+@contextmanager
+def serve(**environment: str) -> Iterator[str]:
+    """Serve the app, with more in its environment; gives its address."""
     port = _free_port()
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
     process = subprocess.Popen(
         [*command, "--server.port", str(port), "--server.address", "127.0.0.1"],
         cwd=ROOT,
+        env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.browser.conftest import settle, wait_until_idle
+from tests.browser.conftest import serve, settle, wait_until_idle
 
 pytestmark = pytest.mark.browser
 
@@ -28,6 +28,8 @@ def test_a_lesson_by_keyboard_from_start_to_end(visit):
     page.locator(".lesson .next").press("Enter")
     step(page, "All heads merged")
     assert "head=mean" in page.url
+    page.reload()
+    step(page, "All heads merged")
     page.locator(".lesson .guess input").nth(1).press(" ")
     assert "no longer says which head" in page.locator(".lesson .then").inner_text()
     assert page.locator(".lesson .choice.right").inner_text() == "Which head looked where"
@@ -63,6 +65,9 @@ def test_the_step_before_comes_back_and_another_page_is_told(visit):
     page.locator(".lesson .again").click()
     page.locator(".inside .count", has_text="Step").wait_for()
     page.keyboard.press("Escape")
+    page.goto(page.url.split("/inside_head")[0] + "/lessons")
+    card = page.locator(".lesson_list li", has_text="Queries, keys, values")
+    card.locator(".state", has_text="at 2 of").wait_for()
 
 
 def test_a_first_visit_is_offered_the_tour_and_a_finger_takes_it(browser, server):
@@ -77,9 +82,30 @@ def test_a_first_visit_is_offered_the_tour_and_a_finger_takes_it(browser, server
     for button in page.locator(".lesson .moves button").all():
         assert button.bounding_box()["height"] >= 43
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator(".lesson .do").inner_text().startswith("Tap a patch")
+    page.locator(".explorer canvas.photo").tap(position={"x": 100, "y": 60})
+    page.locator(".lesson .task.done").wait_for()
+    page.locator(".lesson .next").tap()
+    page.locator(".lesson .count", has_text="2 of").wait_for()
     page.locator(".lesson .leave").tap()
     page.locator(".lesson").wait_for(state="detached")
     page.reload()
     settle(page)
     assert page.locator(".welcome").is_hidden()
     phone.close()
+
+
+@pytest.mark.slow
+def test_a_broken_lesson_folder_is_told_with_file_and_line_and_the_rest_works(browser, tmp_path):
+    (tmp_path / "mine.toml").write_text('title = "Mine"\nminutes = "six"\n')
+    with serve(SACCADE_LESSONS=str(tmp_path)) as address:
+        page = browser.new_page(bypass_csp=True)
+        page.set_default_timeout(60_000)
+        page.goto(f"{address}/lessons")
+        page.locator(".lesson_list li").nth(13).wait_for()
+        said = page.locator("[data-testid=stMain]").inner_text()
+        assert re.search(r"mine\.toml, line \d", said)
+        assert "Traceback" not in said
+        page.goto(f"{address}/?lesson=mine.1")
+        page.get_by_text("a lesson that this server does not have").wait_for()
+        page.close()

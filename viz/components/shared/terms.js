@@ -4,14 +4,26 @@ import { element } from "./controls.js";
 import { inlineText } from "./inline_text.js";
 import { forPointer } from "./pointer.js";
 
-const WORD_JOINER = "\u2060"; // no line ends between a term and the full stop behind it
+const SIGN = /^[.,;:!?)]+/; // behind a term, on the same line
 const EDGE = 8; // pixels between a meaning and the edge of the screen
 
 // The nodes of a text. `parts` are texts, and [words, name, meaning] of each term.
 export function explainedText(component, parts) {
-  return parts.flatMap((part) =>
-    typeof part === "string" ? inlineText(forPointer(part)) : explainedTerm(component, part),
-  );
+  return parts.flatMap((part, i) => {
+    if (typeof part !== "string")
+      return element(
+        "span",
+        { class: "unbroken" },
+        ...explainedTerm(component, part),
+        signOf(parts[i + 1]),
+      );
+    const isBehind = i > 0 && typeof parts[i - 1] !== "string";
+    return inlineText(forPointer(isBehind ? part.slice(signOf(part).length) : part));
+  });
+}
+
+function signOf(part) {
+  return typeof part === "string" ? (part.match(SIGN)?.[0] ?? "") : "";
 }
 
 function explainedTerm(component, [words, name, sentence]) {
@@ -30,7 +42,7 @@ function explainedTerm(component, [words, name, sentence]) {
   component.on(button, "focus", show);
   component.on(button, "blur", hide);
   component.on(button, "click", show);
-  return [button, WORD_JOINER, meaning];
+  return [button, meaning];
 }
 
 // Below the term, or above it where there is no room below; never over the edge of the screen.

@@ -29,8 +29,7 @@ def follow(pages: Pages, page: st.Page) -> None:
     asked = _asked()
     if asked is not None:
         _go(asked, lessons, pages, page)
-    elif _is_new_link():
-        Lessons.running.begin()
+    elif _is_new_link() and find_place(Lessons.running.begin(), lessons):
         _go(Lessons.running.get(), lessons, pages, page, is_link=True)
     running = Lessons.running.begin()
     found = find_place(running, lessons)
