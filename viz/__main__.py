@@ -7,6 +7,10 @@ LaTeX, the Python that makes the numbers again, and one HTML file besides.
 A run that was stopped goes on where it ended: pictures whose folders were finished by the same
 model with the same options are passed over.
 
+Of a clip (a video, an animated GIF or WebP, or with `--clip` a folder of frames) it writes the
+chosen map of every frame, the animation as WebP and GIF, and the numbers; `--every N` takes each
+N-th frame, and finished frames are kept by the next run.
+
 `--html FILE` writes the figure as one HTML file instead, which opens from disk, offline, with all
 layers and heads alive in it; of a captioner, its caption.
 
@@ -57,6 +61,8 @@ def main(arguments: list[str] | None = None, prog: str = "python -m viz") -> int
         bundle = zoo.load(options.model, heads=options.heads, weights=options.weights)
         if options.html:
             return _write_html(bundle, options)
+        if _is_clip(options):
+            return _write_clip(bundle, options)
         pictures = _pictures(options.image)
     except (zoo.ModelNotFound, zoo.ModelRejected, FileNotFoundError) as problem:
         print(problem, file=sys.stderr)
@@ -80,7 +86,7 @@ def main(arguments: list[str] | None = None, prog: str = "python -m viz") -> int
 def command_parser(prog: str) -> argparse.ArgumentParser:
     """Return what reads the arguments of the command named `prog`."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
-    parser.add_argument("image", type=Path, help="a picture, or a folder of pictures")
+    parser.add_argument("image", type=Path, help="a picture, a folder of pictures, or a clip")
     parser.add_argument("--model", help="as zoo.load takes it (default: the app's)")
     parser.add_argument("--heads", type=int, help="for a file of weights that cannot tell")
     parser.add_argument("--weights", default="trained", choices=("trained", "random"))
@@ -94,6 +100,11 @@ def command_parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--width", type=int, default=1200, help="pixels, of what --all draws")
     parser.add_argument(
         "--layers", type=_numbers, metavar="LAYER,...", help="which to record, from zero: 0,5,11"
+    )
+    parser.add_argument("--clip", action="store_true", help="the folder holds a clip's frames")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="each N-th frame of it")
+    parser.add_argument(
+        "--map", metavar="LAYER.HEAD", help="of a clip, from zero: 5.2, 5.mean, or rollout"
     )
     parser.add_argument("--query", help="cls, or ROW,COLUMN from 1 (default: cls, or the centre)")
     parser.add_argument("--colors", default="viridis")
@@ -152,6 +163,29 @@ def _pictures(path: Path) -> list[Path]:
     if not found:
         raise FileNotFoundError(f"There is no picture in {path}.")
     return found
+
+
+def _is_clip(options: argparse.Namespace) -> bool:
+    from model.video import looks_like_a_clip
+
+    return bool(options.clip) or looks_like_a_clip(options.image)
+
+
+def _write_clip(bundle: Bundle, options: argparse.Namespace) -> int:
+    """Write the files of a clip; a run that was stopped goes on where it ended."""
+    from model.errors import NothingRecorded, NothingToShow
+    from viz.files.clip import write_clip
+    from viz.files.wanted import Wanted
+
+    wanted, made = Wanted.from_options(options), _made_with(bundle, options)
+    try:
+        if wanted.changes or wanted.all:
+            raise ValueError("Of a clip, --all, --without-heads and --hide are not written.")
+        write_clip(bundle, wanted, options.image, options.out, made, options.every, options.map)
+    except (ValueError, OSError, NothingRecorded, NothingToShow) as problem:
+        print(f"{options.image.name}: {problem}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _draw(path: Path, bundle: Bundle, options: argparse.Namespace, out: Path, made: str) -> None:

@@ -155,6 +155,7 @@ LINKS = [
     ("inside_head", {"inside": "captioner"} | DECODER),
     ("what_if", {"model": "cifar10", "scan_heads": "True", "scan_patches": "True"} | TRIED),
     ("compare", VIEW | BESIDE),
+    ("video", VIEW | {"source": "own", "frame": "3", "map": "rollout"}),
     ("what_if", TRIED_IN_WORDS),
     ("heads", VIEW | {"measure": "entropy", "over": "The samples"}),
     ("heads", VIEW | SURVEYED | {"measure": "object", "over": "A survey", "model": "photos"}),
