@@ -21,6 +21,7 @@ import torch
 from benchmarks.explore import HOVER
 from model import zoo
 from model.datasets import samples
+from model.recording.rollout import FUSIONS
 from tests.browser.conftest import FLAGS, find_browser
 from viz.components.payload import pack, photo_bytes
 from viz.notebook import show
@@ -53,6 +54,12 @@ def vit_b16() -> Figure:
         numbers=list(range(1, LAYERS + 1)),
         prefix=["cls"],
         model="ViT-B/16",
+        rollouts={
+            f"rollouts/{fusion}/0.00": pack(
+                {"tokens": tokens}, rows=draw.dirichlet(np.ones(tokens), tokens).astype(np.float16)
+            )
+            for fusion in FUSIONS
+        },
     )
     return explore_figure(recorded, Start(), "ViT-B/16")
 

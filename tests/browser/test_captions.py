@@ -282,10 +282,10 @@ def test_a_decoder_without_self_attention_has_no_triangle_to_step_in(open_captio
 
 def test_the_caption_can_be_saved(open_captions):
     page = open_captions("?scene=5&word=2")
-    page.get_by_role("button", name="Save").click()
-    for title, kind in (("side by side", "PNG"), ("GIF", "GIF"), ("WebP", "WEBP")):
+    page.get_by_role("button", name="Save", exact=True).click()
+    for kind in ("PNG", "GIF", "WEBP"):
         with page.expect_download() as download:
-            page.get_by_role("button", name=title).click()
+            page.get_by_role("dialog").get_by_role("button", name=kind, exact=True).click()
         picture = Image.open(download.value.path())
         assert picture.format == kind
         assert getattr(picture, "n_frames", 1) == (1 if kind == "PNG" else len(words(page)))

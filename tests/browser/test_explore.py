@@ -436,10 +436,10 @@ def test_what_is_saved_is_what_is_seen(open_page):
     page = open_page("?photo=coffee&layer=2")
     page.mouse.click(*point(page, 0.3, 0.6))
     page.locator(".layers label").nth(3).click()
-    page.get_by_role("button", name="Export").click()
+    page.get_by_role("button", name="Save", exact=True).click()
     with page.expect_download() as download:
-        page.get_by_role("button", name="This map over the photo").click()
-    assert re.search("layer4-mean-r10c5", download.value.suggested_filename)
+        page.get_by_role("dialog").get_by_role("button", name="SVG", exact=True).click()
+    assert re.search("layer-4-mean-r10c5", download.value.suggested_filename)
 
 
 def test_the_view_is_still_there_after_a_visit_to_another_page(open_page):
