@@ -109,3 +109,27 @@ def test_a_broken_lesson_folder_is_told_with_file_and_line_and_the_rest_works(br
         page.goto(f"{address}/?lesson=mine.1")
         page.get_by_text("a lesson that this server does not have").wait_for()
         page.close()
+
+
+def test_a_term_is_explained_on_hover_focus_and_tap(visit, browser, server):
+    page = visit("glossary")
+    term = page.locator(".explained .term", has_text="patch")
+    meaning = page.locator(".explained .meaning").first
+    term.wait_for()
+    assert meaning.is_hidden()
+    term.hover()
+    assert meaning.is_visible() and "A small square of the photo" in meaning.inner_text()
+    page.mouse.move(5, 5)
+    assert meaning.is_hidden()
+    term.focus()
+    assert meaning.is_visible()
+    page.keyboard.press("Escape")
+    assert meaning.is_hidden()
+    phone = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    page = phone.new_page()
+    page.goto(f"{server}/?lesson=patches")
+    term = page.locator(".lesson .text .term", has_text="sequence")
+    term.tap()
+    box = page.locator(".lesson .meaning:popover-open").bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 390 and box["y"] >= 0
+    phone.close()

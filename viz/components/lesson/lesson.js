@@ -7,6 +7,7 @@ import { pageHistory } from "../shared/history.js";
 import { inlineText } from "../shared/inline_text.js";
 import { lessonProgress } from "../shared/lesson_progress.js";
 import { forPointer } from "../shared/pointer.js";
+import { explainedText } from "../shared/terms.js";
 import { isMet } from "./conditions.js";
 
 class Lesson extends Component {
@@ -23,7 +24,7 @@ class Lesson extends Component {
     this.on(this.find(".fold"), "click", () => this.fold(!this.isFolded));
     this.on(this.find(".reveal"), "click", () => this.reveal());
     this.on(this.root, "keydown", (event) => {
-      if (event.key === "Escape") this.leave();
+      if (event.key === "Escape" && !this.find(".meaning:popover-open")) this.leave();
     });
     this.heard = this.guard(() => this.hear());
     pageHistory().listeners.add(this.heard);
@@ -116,7 +117,7 @@ class Lesson extends Component {
 
   buildStep({ title, text, guess, ...step }) {
     this.find(".title").textContent = title;
-    this.find(".text").replaceChildren(...inlineText(forPointer(text)));
+    this.find(".text").replaceChildren(...explainedText(this, text));
     this.find(".do").replaceChildren(...inlineText(forPointer(step.do)));
     this.find(".then").replaceChildren(...inlineText(forPointer(step.then)));
     this.find(".guess legend").replaceChildren(...inlineText(guess?.question ?? ""));

@@ -11,6 +11,7 @@ from viz.lessons.lesson import Lesson
 from viz.lessons.library import Library, library
 from viz.pages.shared.address import PROJECTOR
 from viz.pages.shared.browser import open_address
+from viz.pages.shared.explained import split_at_terms
 from viz.pages.shared.state import Lessons, Shared, read_link
 
 EXPLORE = "explore"
@@ -82,7 +83,8 @@ def payload_of(lesson: Lesson, place: int, page: str) -> bytes:
             "places": lesson.places,
             "page": page,
             "ways": ways,
-            "step": step and {**step.model_dump(), "query": step.query},
+            "step": step
+            and {**step.model_dump(), "query": step.query, "text": split_at_terms(step.text)},
             "quiz": None if is_step else [question.model_dump() for question in lesson.quiz],
         }
     )
