@@ -23,6 +23,7 @@ from viz.pages.shared.browser import (
 )
 from viz.pages.shared.choices_row import begin_row
 from viz.pages.shared.explained import show_heading
+from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import (
     Session,
     begin_session,
@@ -35,6 +36,7 @@ from viz.pages.shared.session import (
 from viz.pages.shared.state import Shared, Video, read_link
 from viz.pages.shared.text import plain
 from viz.pages.video_clip import ShownClip
+from viz.pages.video_export import saved_clip
 from viz.pages.video_recorded import ClipQuestion, ClipSource, frames_done, record_frames
 
 CLASSES = 3
@@ -140,6 +142,7 @@ def _mount(session: Session, question: ClipQuestion, clip: ShownClip) -> None:
         "classes": names,
     }
     mounts.video(pack(payload, shares=shares), on_query=_take_query, key=Video.component.name)
+    show_save(lambda: saved_clip(session, source))
 
 
 def _likeliest(source: ClipSource, session: Session) -> tuple[list[str], np.ndarray]:

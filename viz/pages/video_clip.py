@@ -147,7 +147,7 @@ def _open_uploads(uploads: Sequence[UploadedFile], every: int) -> None:
 
 def _open(uploads: Sequence[UploadedFile], every: int) -> ShownClip:
     """Decode uploads: one file as a clip, several as its frames. Raises ImageRejected."""
-    limit = MODE.video_megabytes * 2**20
+    limit = MODE.video_megabytes * 10**6
     if len(uploads) == 1:
         clip = open_clip(uploads[0].getvalue(), every, max_bytes=limit, report=queue.report)
     else:

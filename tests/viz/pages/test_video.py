@@ -1,9 +1,11 @@
 """The Video page, run by Streamlit's own test runner."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from model import zoo
@@ -52,6 +54,33 @@ def test_the_first_visit_shows_a_clip_whose_maps_are_the_frames_own(app):
     sizes, photos = answered(app, "video", "photos")
     assert sum(sizes["sizes"]) == len(photos["photos"]) and len(sizes["sizes"]) == 24
     assert address_of(app)["frame"] == "4" and address_of(app)["from"] == "r2c2"
+
+
+def test_the_map_over_time_is_saved_as_an_animation_and_numbers(app, monkeypatch):
+    files = {}
+
+    def save(gather):
+        this, rollout = gather().exports
+        files["png"] = this.write("png")
+        files["csv"] = this.write("csv").decode().splitlines()
+        files["webp"] = this.animations[0].write("webp")
+        files["title"] = rollout.title
+
+    monkeypatch.setattr("viz.pages.shared.saving.show_save", save)
+    app.query_params["source"] = "own"
+    app.query_params["layer"] = "2"
+    app.query_params["head"] = "1"
+    app.run()
+    clip = animated(moving_frames(3))
+    app.file_uploader(key="clip_upload").upload("a.gif", clip, "image/gif").run()
+    assert not app.exception
+    bundle = zoo.load("cs231n-cifar10")
+    last = record_image(bundle, open_clip(clip).frames[2]).layer_maps(1, 10)[0]
+    assert files["csv"][0] == "frame,row,column,maps" and len(files["csv"]) == 1 + 3 * 16
+    assert float(files["csv"][-1].split(",")[-1]) == pytest.approx(last[3, 3], abs=1e-3)
+    with Image.open(io.BytesIO(files["webp"])) as moving:
+        assert moving.n_frames == 3 and moving.info["loop"] == 0
+    assert files["png"].startswith(b"\x89PNG") and files["title"] == "Rollout"
 
 
 def test_ones_own_clip_is_opened_refused_and_stopped(app):
