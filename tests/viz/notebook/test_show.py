@@ -108,7 +108,7 @@ def test_a_layout_of_another_size_is_refused_with_a_sentence(bundle):
 
 
 def test_too_large_a_figure_says_how_to_choose_layers(bundle, monkeypatch):
-    monkeypatch.setattr("viz.notebook.showing.LARGEST", 1000)
+    monkeypatch.setattr("viz.notebook.layers.LARGEST", 1000)
     with pytest.raises(FigureTooLarge, match=r"layers=\[0, "):
         show(bundle, samples.load("coffee"))
 
