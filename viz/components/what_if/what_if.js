@@ -20,6 +20,8 @@ import { forPointer } from "../shared/pointer.js";
 import { capital, decimals, percent } from "../shared/text.js";
 import { paintHidden } from "./hidden.js";
 
+const SURE = 0.99; // the probability from which a word is all but certain
+
 class WhatIf extends Component {
   static selector = ".what_if";
 
@@ -100,6 +102,16 @@ class WhatIf extends Component {
     const best = captions ? -1 : bestOf(classes); // words of a caption do not compete
     for (const [place, { node }] of rows.entries()) node.classList.toggle("top", place === best);
     this.find(".classes").replaceChildren(...rows.map(({ node }) => node));
+    this.foldSureWords(Boolean(captions) && !changed, classes);
+  }
+
+  // Before a change, words that are all but certain are one sentence, not as many equal bars.
+  foldSureWords(isUnchangedCaption, classes) {
+    const least = Math.min(...classes.map(([, before]) => before));
+    const isSure = isUnchangedCaption && classes.length > 0 && least >= SURE;
+    const told = `Each word has at least ${percent(Math.floor(1000 * least) / 1000)}; the bars come with the first change.`;
+    this.find(".classes").hidden = isSure;
+    setText(this.find(".sure"), isSure ? told : "");
   }
 
   // In a file the experiment is a finished one: there is no model that could answer another.
