@@ -19,7 +19,7 @@ AXE = ROOT / "viz" / "components" / "node_modules" / "axe-core" / "axe.min.js"
 DOCS = ROOT / "docs" / "accessibility.md"
 PAGES = (
     *("", "features", "captions", "compare", "what_if", "inside_head", "attribution", "heads"),
-    *("positions", "patches", "cost", "lessons", "models", "glossary"),
+    *("positions", "patches", "cost", "lessons", "models", "glossary", "video"),
 )
 """The addresses of all pages; Explore has the empty one."""
 _HEARD = ("serious", "critical")
