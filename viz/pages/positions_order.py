@@ -1,12 +1,7 @@
 """Does order matter? The same model with its patches shuffled, or its code taken away."""
 
-from dataclasses import dataclass
-
-import numpy as np
 import streamlit as st
 import torch
-from PIL import Image
-from torch import Tensor
 
 from model import AttentionRecorder
 from model.analysis.position_codes import PositionCode, find_position_code
@@ -21,44 +16,30 @@ from model.bundle import Bundle
 from model.recorded_image import layer_maps
 from viz.components.payload import photo_bytes
 from viz.export.names import token_name
+from viz.pages.positions_order_answer import (
+    AS_IT_IS,
+    BOTH,
+    SHIFT,
+    SHUFFLE,
+    SHUFFLES,
+    TITLES,
+    WITHOUT,
+    Answer,
+    patches_in_order,
+)
+from viz.pages.positions_order_export import ShownOrder, describe_order
+from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Positions
 from viz.pages.shared.text import plain
 from viz.pictures.overlay import overlay
-from viz.pictures.patches import join
 from viz.server.costs import forward_cost
 from viz.server.results import computed_once
 
-AS_IT_IS, SHUFFLE, WITHOUT, BOTH, SHIFT = (
-    "As it is",
-    "Shuffle the patches",
-    "Take the code away",
-    "Both",
-    "Shift the code",
-)
-TITLES = {
-    SHUFFLE: "With the patches shuffled",
-    WITHOUT: "Without the added code",
-    BOTH: "Shuffled, and without the added code",
-    SHIFT: "With the code of a patch half the photo away",
-}
 LEFT = {  # what a model without its added code still knows of places
     "rotary": "turns its queries and keys by their place",
     "relative": "adds to each score a number for the offset of the two patches",
 }
-SHUFFLES = 8
-SIDE = 336
-CLASSES = 5
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The answer of the model, run in one way; ``order``: place i holds patch order[i]."""
-
-    run: tuple[str, int]  # the way, and the seed of the order
-    order: Tensor
-    logits: Tensor
-    maps: np.ndarray  # attention from the chosen token to each place, (heads, rows, columns)
 
 
 def show_order(session: Session) -> None:
@@ -89,7 +70,9 @@ def show_order(session: Session) -> None:
         _show_answer(session, AS_IT_IS, before)
     with right:
         _show_answer(session, TITLES[way], after, before)
-    _show_numbers(session, code)
+    moved = _show_numbers(session, code)
+    shown = ShownOrder(session, code, (before, after), moved)
+    show_save(lambda: describe_order(shown))
 
 
 # The key of what was recorded stands for its model, its picture and the layers that are recorded.
@@ -126,7 +109,7 @@ def _run_model(session: Session, code: PositionCode, way: str, seed: int = 1) ->
     query, first = view.query, len(tokens.prefix)
     if query >= first and tokens == layout:  # the same patch, wherever it is now
         query = first + int((order == query - first).nonzero()[0])
-    return Answer((way, seed), order, logits, layer_maps(record, tokens, query))
+    return Answer((way, seed), order, logits, query, layer_maps(record, tokens, query))
 
 
 def _show_answer(
@@ -165,18 +148,9 @@ def _show_answer(
 def _draw_answer(session: Session, answer: Answer) -> tuple[bytes, bytes]:
     """Draw the patches in their order, and attention over them, as JPEG."""
     view = session.view
-    photo = _patches_in_order(session.recorded.frame, session.bundle.tokens.grid, answer.order)
-    shown = answer.maps[view.head] if isinstance(view.head, int) else answer.maps.mean(0)
-    return photo_bytes(photo), photo_bytes(overlay(photo, shown, view.colors, 0.75))
-
-
-def _patches_in_order(frame: Image.Image, grid: tuple[int, int], order: Tensor) -> Image.Image:
-    """Cut the photo on the model's grid, and put its patches in this order."""
-    rows, columns = grid
-    step = max(1, SIDE // max(rows, columns))
-    pixels = np.asarray(frame.convert("RGB").resize((columns * step, rows * step)))
-    tiles = pixels.reshape(rows, step, columns, step, 3).transpose(0, 2, 1, 3, 4)
-    return join(tiles.reshape(-1, step, step, 3)[order.numpy()], grid)
+    photo = patches_in_order(session.recorded.frame, session.bundle.tokens.grid, answer.order)
+    painted = overlay(photo, answer.map_of(view.head), view.colors, 0.75)
+    return photo_bytes(photo), photo_bytes(painted)
 
 
 def _show_classes(bundle: Bundle, answer: Answer, before: Answer | None) -> None:
@@ -187,14 +161,15 @@ def _show_classes(bundle: Bundle, answer: Answer, before: Answer | None) -> None
     if before is not None:
         unchanged = before.logits.softmax(-1)
         lines = ["| Class | Probability | As it is |", "|:--|--:|--:|"]
-    for index in chances.topk(min(CLASSES, len(chances))).indices.tolist():
+    for index in answer.likeliest():
         name = plain(bundle.classes[index])
         line = f"| {name} | {chances[index]:.1%} |"
         lines.append(line if before is None else f"{line} {unchanged[index]:.1%} |")
     st.markdown("\n".join(lines))
 
 
-def _show_numbers(session: Session, code: PositionCode) -> None:
+def _show_numbers(session: Session, code: PositionCode) -> dict[str, float]:
+    """Show how far shuffles move a score; return it with the added code, and without."""
     st.subheader("How much the order changes the answer")
     with_it = _measure_shuffles(session, code, True)
     if code.patches is None:
@@ -202,15 +177,17 @@ def _show_numbers(session: Session, code: PositionCode) -> None:
         st.markdown(
             f"In {SHUFFLES} shuffles, a class's score (its logit) moves by **{change}** at most."
         )
-        return
+        return {"With its patches shuffled": with_it}
     without = _measure_shuffles(session, code, False)
     left, right = st.columns(2, gap="large")
-    left.metric("With the added code", _format_change(with_it))
-    right.metric("Without the added code", _format_change(without))
+    moved = {"With the added code": with_it, "Without the added code": without}
+    for column, (title, most) in zip((left, right), moved.items(), strict=True):
+        column.metric(title, _format_change(most))
     st.caption(
         f"How far the score of a class (its logit) moves at most, in {SHUFFLES} shuffles of this "
         f"photo's patches. {_explain_pooling(session.bundle)}{_explain_without_code(code)}"
     )
+    return moved
 
 
 def _format_change(difference: float) -> str:

@@ -115,6 +115,7 @@ QUICK = [
     ("features", {"beside": "coffee", "part": "keys", "part_head": "2", "block": "2"}, "are alike"),
     ("compare", {"b_model": "cs231n-cifar10", "b_token": "mean"}, "Both maps"),
     ("what_if", {"off": "2.1,3.1", "hidden": "3-5"}, "The answer"),
+    ("positions", {"seed": "3"}, "Attention"),
 ]
 LONG = [
     ("features", {"show": "Components", "foreground": "1", "beside": "coffee"}, "components"),
@@ -135,6 +136,8 @@ LONG = [
     ("heads", {"over": "The samples"}, "Heads distance"),
     ("cost", {}, "Cost"),
     ("positions", {"tab": "This model's code"}, "Position codes"),
+    *(("positions", {"way": way, "head": "2"}, "Attention") for way in ("Both", "Shift the code")),
+    ("positions", {"way": "Take the code away", "model": "photos-plain"}, "Attention"),
     ("inside_head", {"layer": "2", "head": "3"}, "One head"),
     ("patches", {"patch": "9"}, "Patches"),
 ]
