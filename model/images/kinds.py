@@ -27,6 +27,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (4, b"ftypmsf1", "HEIF"),
 )
 _SAVE_JPEG = "Export it as JPEG or PNG."
+_FRAME = "Save one frame as JPEG or PNG, or open the clip on the page Video."
 _DICOM = (
     "Export it as PNG from its viewer; or in Python, save pydicom.dcmread(file).pixel_array "
     "as a 16-bit TIFF."
@@ -38,12 +39,12 @@ _NIFTI = (
 # files that are refused by name: (offset, bytes found there, the file's kind, the cure)
 _FOREIGN: tuple[tuple[int, bytes, str, str], ...] = (
     (4, b"ftypcrx", "a camera's raw picture", _SAVE_JPEG),
-    (4, b"ftyp", "a video", "Save one frame as JPEG or PNG."),
-    (4, b"moov", "a video", "Save one frame as JPEG or PNG."),
-    (0, b"\x1aE\xdf\xa3", "a video", "Save one frame as JPEG or PNG."),
-    (8, b"AVI ", "a video", "Save one frame as JPEG or PNG."),
-    (0, b"\0\0\x01\xba", "a video", "Save one frame as JPEG or PNG."),
-    (0, b"FLV", "a video", "Save one frame as JPEG or PNG."),
+    (4, b"ftyp", "a video", _FRAME),
+    (4, b"moov", "a video", _FRAME),
+    (0, b"\x1aE\xdf\xa3", "a video", _FRAME),
+    (8, b"AVI ", "a video", _FRAME),
+    (0, b"\0\0\x01\xba", "a video", _FRAME),
+    (0, b"FLV", "a video", _FRAME),
     (8, b"WAVE", "a sound file", "Choose a picture."),
     (0, b"ID3", "a sound file", "Choose a picture."),
     (0, b"OggS", "a sound or video file", "Choose a picture."),

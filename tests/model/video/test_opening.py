@@ -40,6 +40,7 @@ def test_a_video_has_its_frames_its_times_and_stands_upright():
     assert small.frames[0].size == (32, 24)
 
 
+@pytest.mark.slow
 def test_a_clip_of_ten_minutes_is_refused_with_both_numbers_and_the_n_that_does():
     frames = moving_frames(40, (16, 16))
     data = video(frames * 150, rate=10, codec="mpeg4")

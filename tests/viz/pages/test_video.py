@@ -56,6 +56,7 @@ def test_the_first_visit_shows_a_clip_whose_maps_are_the_frames_own(app):
     assert address_of(app)["frame"] == "4" and address_of(app)["from"] == "r2c2"
 
 
+@pytest.mark.slow
 def test_the_map_over_time_is_saved_as_an_animation_and_numbers(app, monkeypatch):
     files = {}
 
