@@ -14,6 +14,8 @@ from viz.pictures.colors import lookup_table
 from viz.pictures.lettering import font
 
 SIZE = 13.0
+TALLEST = 1400.0
+"""Units that a table's rows take together at most."""
 SERIES: Sequence[Color] = (
     *((59, 91, 189), (204, 102, 51), (34, 139, 104)),
     *((160, 72, 150), (120, 120, 120), (190, 150, 30)),
@@ -26,7 +28,7 @@ def draw_table(
     column_names: Sequence[str],
     caption: Sequence[str] = (),
     unit: str = "",
-    colors: str = "viridis",
+    colors: str | np.ndarray = "viridis",
     square: bool = True,
     span: tuple[float, float] | None = None,
 ) -> Drawing:
@@ -35,7 +37,7 @@ def draw_table(
     Args:
         row_names: of every row, or nothing; likewise `column_names`.
         unit: what the values are.
-        colors: the colour map.
+        colors: the colour map by its name, or its 256 colours.
         square: whether cells are squares.
         span: the values of the first and the last colour; the extremes if None.
     """
@@ -45,10 +47,11 @@ def draw_table(
     left = MARGIN + (_widest(row_names) + 10 if row_names else 0)
     across = WIDTH - left - MARGIN
     cell = min(across / columns, 60.0 if square else 110.0)
-    down = cell if square else min(cell, 30.0)
+    down = min(cell if square else min(cell, 30.0), TALLEST / rows)
     top = MARGIN + (2 * SIZE if column_names else 0)
     shares = np.nan_to_num((values - low) / ((high - low) or 1.0)).clip(0, 1)
-    painted = lookup_table(colors)[(255 * shares).round().astype(np.uint8)]
+    table = lookup_table(colors) if isinstance(colors, str) else colors
+    painted = table[(255 * shares).round().astype(np.uint8)]
     box = (left, top, left + columns * cell, top + rows * down)
     marks: list[Mark] = [Cells(box, painted, np.isfinite(values).astype(float))]
     every = max(1, math.ceil(1.3 * SIZE / down))
@@ -57,7 +60,7 @@ def draw_table(
     every = max(1, math.ceil((_widest(column_names) + 8) / cell)) if column_names else 1
     for column, name in list(enumerate(column_names))[::every]:
         marks.append(Text((left + (column + 0.5) * cell, top - 7), name, SIZE, MUTED, "middle"))
-    steps = lookup_table(colors)[np.linspace(0, 255, SCALE_STEPS).round().astype(int)]
+    steps = table[np.linspace(0, 255, SCALE_STEPS).round().astype(int)]
     ends = _number(low), " ".join(filter(None, [_number(high), unit]))
     more, bottom = write_below(WIDTH, box[3] + 8, caption, Scale(steps, *ends))
     return Drawing(bottom + MARGIN, [*marks, *more])

@@ -4,13 +4,16 @@ import math
 
 import numpy as np
 import streamlit as st
+from torch import Tensor
 
 from model.analysis.position_codes import find_position_code
 from model.analysis.rotary_codes import grid_angles, rotary_score
 from model.nets.sinusoids import angles, frequencies
 from viz.charts.curves import curves
 from viz.charts.heatmap import BARE, heatmap
+from viz.pages.positions_rotary_export import ShownRotation, describe_rotation
 from viz.pages.shared.figures import draw_once, show_chart
+from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Positions
 
@@ -48,7 +51,9 @@ def show_rotation(session: Session) -> None:
         _show_angles(width, base)
     with right:
         _show_fall(width, base)
-    _show_grid(session, width, base)
+    angle, own = _show_grid(session, width, base)
+    shown = ShownRotation(session, LENGTH, width, base, angle, own)
+    show_save(lambda: describe_rotation(shown))
 
 
 def _show_angles(width: int, base: float) -> None:
@@ -89,7 +94,8 @@ def _show_fall(width: int, base: float) -> None:
     )
 
 
-def _show_grid(session: Session, width: int, base: float) -> None:
+def _show_grid(session: Session, width: int, base: float) -> tuple[Tensor, bool]:
+    """Show the angles on the grid; return them, and whether they are the model's own."""
     tokens = session.bundle.tokens
     code = find_position_code(session.bundle.net, tokens)
     rotary = code.kind == "rotary" or "rotary" in code.other_kinds
@@ -141,3 +147,4 @@ def _show_grid(session: Session, width: int, base: float) -> None:
             scale_title="degrees",
         )
         show_chart(figure, key="grid_angles", config=BARE)
+    return angle, own is not None

@@ -11,7 +11,9 @@ from model.analysis.position_codes import code_similarity
 from model.nets.sinusoids import angles, frequencies, wave_code, wave_code_2d
 from viz.charts.curves import curves
 from viz.charts.heatmap import BARE, heatmap
+from viz.pages.positions_waves_export import ShownWaves, describe_waves
 from viz.pages.shared.figures import draw_once, show_chart
+from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Positions
 
@@ -33,10 +35,14 @@ def show_waves(session: Session) -> None:
         _show_code(code, width, base)
     left, right = st.columns(2, gap="large")
     with left:
-        _show_dimensions(code, width, base)
+        lines = _show_dimensions(code, width, base)
     with right:
-        _show_dots(code)
-    _show_grid(session.bundle.tokens.grid, width, base)
+        position, dots = _show_dots(code)
+    grid = session.bundle.tokens.grid
+    alike = _show_grid(grid, width, base)
+    chosen = list(dict.fromkeys((Positions.first.get(), Positions.second.get())))
+    shown = ShownWaves(code, base, lines, chosen, position, dots, grid, alike)
+    show_save(lambda: describe_waves(shown))
 
 
 def wave_url_params() -> dict[str, str]:
@@ -145,7 +151,8 @@ def _show_code(code: np.ndarray, width: int, base: float) -> None:
     show_chart(figure, key="wave_map", config=BARE, alt="The code, position by dimension")
 
 
-def _show_dimensions(code: np.ndarray, width: int, base: float) -> None:
+def _show_dimensions(code: np.ndarray, width: int, base: float) -> dict[str, np.ndarray]:
+    """Show two dimensions of the code; return each by its title."""
     st.subheader("Two dimensions")
     first_place, second_place = st.columns(2)
     numbers = list(range(width))
@@ -172,9 +179,11 @@ def _show_dimensions(code: np.ndarray, width: int, base: float) -> None:
         config=BARE,
         alt="Two of the waves",
     )
+    return lines
 
 
-def _show_dots(code: np.ndarray) -> None:
+def _show_dots(code: np.ndarray) -> tuple[int, np.ndarray]:
+    """Show one position's dot products with all others; return the position and them."""
     st.subheader("One position against all others")
     *_, default = _default_choices(*code.shape)
     # With another length Streamlit takes it for another slider, which would begin at 0 unless its
@@ -195,9 +204,11 @@ def _show_dots(code: np.ndarray) -> None:
         f"cos(distance × frequency) over the pairs, at distance 0 one for each of the "
         f"{code.shape[1] // 2} pairs."
     )
+    return position, dots
 
 
-def _show_grid(grid: tuple[int, int], width: int, base: float) -> None:
+def _show_grid(grid: tuple[int, int], width: int, base: float) -> dict[str, np.ndarray]:
+    """Show both codes of a grid; return the likeness on it of each that there is."""
     st.subheader("The same code on a grid of patches")
     rows, columns = grid
     st.caption(
@@ -205,14 +216,21 @@ def _show_grid(grid: tuple[int, int], width: int, base: float) -> None:
         "and use this code. Then the patch below counts as a whole row away. A code for grids "
         "spends half of its dimensions on the row and half on the column."
     )
-    left, right = st.columns(2, gap="large")
-    with left:
-        _show_neighbours("One sequence", lambda: wave_code(rows * columns, width, base), grid)
-    with right:
-        _show_neighbours("Rows and columns apart", lambda: wave_code_2d(grid, width, base), grid)
+    codes: dict[str, Callable[[], Tensor]] = {
+        "One sequence": lambda: wave_code(rows * columns, width, base),
+        "Rows and columns apart": lambda: wave_code_2d(grid, width, base),
+    }
+    alike = {}
+    for place, (title, make) in zip(st.columns(2, gap="large"), codes.items(), strict=True):
+        with place:
+            if (likeness := _show_neighbours(title, make, grid)) is not None:
+                alike[title] = likeness
+    return alike
 
 
-def _show_neighbours(title: str, make: Callable[[], Tensor], grid: tuple[int, int]) -> None:
+def _show_neighbours(
+    title: str, make: Callable[[], Tensor], grid: tuple[int, int]
+) -> np.ndarray | None:
     """Show how similar the middle patch's code is to all others, or why there is no code."""
     st.markdown(f"**{title}**")
     rows, columns = grid
@@ -222,7 +240,7 @@ def _show_neighbours(title: str, make: Callable[[], Tensor], grid: tuple[int, in
         code = make()
     except ValueError as problem:
         st.info(str(problem))
-        return
+        return None
     likeness = code_similarity(code[own : own + 1], code).reshape(grid).numpy()
     figure = draw_once(
         heatmap,
@@ -250,3 +268,4 @@ def _show_neighbours(title: str, make: Callable[[], Tensor], grid: tuple[int, in
     parts += [f"the patch below it {below:.2f}"] if below is not None else []
     if parts:
         st.caption(f"Cosine of the marked patch with {', with '.join(parts)}.")
+    return likeness

@@ -37,6 +37,11 @@ def lookup_table(name: str) -> np.ndarray:
     return table
 
 
+def cyclic_table() -> np.ndarray:
+    """Return 256 colours for angles, (256, 3) uint8: the last one joins the first."""
+    return matplotlib.colormaps["twilight"](np.arange(256), bytes=True)[:, :3]
+
+
 def subdue(photo: np.ndarray) -> np.ndarray:
     """Mute a photo's colours (..., 3) uint8, so that a map's stand out; its light stays."""
     photo = photo.astype(np.float32)

@@ -116,6 +116,8 @@ QUICK = [
     ("compare", {"b_model": "cs231n-cifar10", "b_token": "mean"}, "Both maps"),
     ("what_if", {"off": "2.1,3.1", "hidden": "3-5"}, "The answer"),
     ("positions", {"seed": "3"}, "Attention"),
+    ("positions", {"tab": "Waves", "length": "20", "width": "8", "position": "3"}, "Waves"),
+    ("positions", {"tab": "Rotation", "turned": "16"}, "Angles"),
 ]
 LONG = [
     ("features", {"show": "Components", "foreground": "1", "beside": "coffee"}, "components"),
@@ -136,6 +138,8 @@ LONG = [
     ("heads", {"over": "The samples"}, "Heads distance"),
     ("cost", {}, "Cost"),
     ("positions", {"tab": "This model's code"}, "Position codes"),
+    ("positions", {"tab": "Waves", "width": "6", "first": "2", "second": "2"}, "Waves"),
+    ("positions", {"tab": "Rotation", "model": "photos", "turn_base": "1000.0"}, "Angles"),
     *(("positions", {"way": way, "head": "2"}, "Attention") for way in ("Both", "Shift the code")),
     ("positions", {"way": "Take the code away", "model": "photos-plain"}, "Attention"),
     ("inside_head", {"layer": "2", "head": "3"}, "One head"),
