@@ -7,12 +7,14 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
+from model import zoo
 from model.bundle import Bundle
 from model.nets import torchvision_cpu
 from model.preprocessing import Resize
 from model.tokens import TokenLayout
 from model.zoo.hubs.hugging_face_classifier import HubClassifier
-from viz.pages.shared import open_models
+from tests.viz.export.test_programs import run_again
+from viz.pages.shared import open_models, saving
 
 torchvision_cpu.ensure_operators()
 timm = pytest.importorskip("timm", reason="timm is not installed")
@@ -80,9 +82,17 @@ def test_what_is_left_without_the_added_code_is_said():
     assert float(app.metric[1].value) > 1e-3
 
 
-def test_the_angles_of_dinov3_are_its_own():
+def test_the_angles_of_dinov3_are_its_own_and_are_saved(monkeypatch):
     torch.manual_seed(0)
     config = transformers.DINOv3ViTConfig(image_size=56, num_register_tokens=0, **DINO)
     net = HubClassifier(transformers.DINOv3ViTModel(config), True, {})
     app = open_tab("Rotation", net, TokenLayout((4, 4), ("cls",), (14, 14)))
     assert "The angles are this model's own" in texts(app)
+    kept = []
+    monkeypatch.setattr(saving, "_show_saved", kept.append)
+    app.button(key="save").click().run()
+    monkeypatch.setattr(zoo, "load", open_models._shelf.__getitem__)
+    *_, score, angles = kept.pop().exports
+    assert run_again(score)["maps"].shape == (1, 4, 4)
+    assert run_again(angles)["values"].shape[0] == 16
+    assert "find_position_code" in angles.program and "Base" not in angles.account.facts
