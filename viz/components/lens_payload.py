@@ -16,6 +16,8 @@ class LensView:
     """The classes of the legend, each with a colour of its own."""
     others: Sequence[str]
     """Names of the classes beyond the legend."""
+    labels: Sequence[int]
+    """The model's own number of each of `classes`, then `others`."""
     best: np.ndarray
     """uint32 (L, N), the likeliest class: an index into `classes`, then `others`."""
     best_share: np.ndarray

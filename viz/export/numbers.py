@@ -49,7 +49,7 @@ class Numbers:
         writer.writerow([*self.axes, self.main])
         for place in np.ndindex(values.shape):
             named = [_harmless(name[at]) for name, at in zip(names, place, strict=True)]
-            writer.writerow([*named, values[place].item()])
+            writer.writerow([*named, _harmless(values[place].item())])
         return buffer.getvalue().encode()
 
 

@@ -94,8 +94,9 @@ def lines_export(
     down: str,
     code: Sequence[Code],
     name: str = "",
+    first: int = 0,
 ) -> Export:
-    """Describe what can be saved of lines over 0, 1, 2 and so on.
+    """Describe what can be saved of lines over 0, 1, 2 and so on, or from another first number.
 
     Args:
         lines: the heights of each line, by what it shows.
@@ -103,7 +104,7 @@ def lines_export(
         code: the Python that makes the `values`, (lines, places).
     """
     values = np.stack(list(lines.values()))
-    places = range(values.shape[1])
+    places = range(first, first + values.shape[1])
     series = {title: (np.array(places), heights) for title, heights in lines.items()}
 
     def count() -> Numbers:

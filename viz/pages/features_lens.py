@@ -10,8 +10,10 @@ from model.features.class_lens import read_layers
 from model.recorded_image import find_centre
 from viz.components import mounts
 from viz.components.lens_payload import LensView, lens_payload
+from viz.pages.features_lens_export import describe_lens
 from viz.pages.shared.photos import framed_photo, grant_photo
 from viz.pages.shared.picture import Picture
+from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Features
 from viz.pages.shared.text import plain
@@ -55,6 +57,7 @@ def show_lens(session: Session) -> None:
         palette=GROUP_COLORS,
     )
     mounts.class_lens(payload, key=Features.lens.name)
+    show_save(lambda: describe_lens(session, view))
     st.caption(
         "The colour of a patch is the class that it would answer with, stronger where it is surer; "
         "grey is any other class. Choose a class above to see its probability grow."
@@ -102,6 +105,7 @@ def lens_view(bundle: Bundle, picture: Picture) -> LensView:
     return LensView(
         classes=[names[label] for label in legend],
         others=[names[label] for label in rest],
+        labels=[*legend, *rest],
         best=np.vectorize(place.__getitem__)(best.numpy()).astype(np.uint32),
         best_share=best_share.numpy().astype(np.float16),
         shares=patches[..., chosen].permute(2, 0, 1).numpy().astype(np.float16),

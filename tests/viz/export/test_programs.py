@@ -115,6 +115,7 @@ QUICK = [
     ("features", {"beside": "coffee", "part": "keys", "part_head": "2", "block": "2"}, "are alike"),
     ("compare", {"b_model": "cs231n-cifar10", "b_token": "mean"}, "Both maps"),
     ("what_if", {"off": "2.1,3.1", "hidden": "3-5"}, "The answer"),
+    ("features", {"tab": "Lens"}, "Every layer"),
     ("positions", {"seed": "3"}, "Attention"),
     ("positions", {"tab": "Waves", "length": "20", "width": "8", "position": "3"}, "Waves"),
     ("positions", {"tab": "Rotation", "turned": "16"}, "Angles"),
@@ -122,6 +123,7 @@ QUICK = [
 LONG = [
     ("features", {"show": "Components", "foreground": "1", "beside": "coffee"}, "components"),
     ("features", {"show": "Components", "together": "1", "beside": "coffee"}, "components"),
+    ("features", {"tab": "Lens", "model": "photos"}, "Every layer"),
     ("features", {"show": "Length"}, "How long"),
     ("features", {"show": "Groups", "groups": "3"}, "Groups"),
     *(
