@@ -10,7 +10,6 @@ from model.nets.sinusoids import angles
 from viz.export.account import Account
 from viz.export.export import Export
 from viz.export.grids import grid_export
-from viz.export.numbers import count_from_one
 from viz.export.program import Code
 from viz.export.tables import lines_export, table_export
 from viz.pages.shared import open_models
@@ -161,7 +160,7 @@ def _grid_angles(shown: ShownRotation) -> Export:
         "Angles on the grid",
         Account("The angle of each pair at each patch, row by row", shown.grid_facts),
         _to_degrees(shown.angle),
-        {"patch": count_from_one(patches), "pair": range(pairs)},
+        {"patch": range(patches), "pair": range(pairs)},
         [*_on_grid(shown), _DEGREES],
         "degrees",
         name=shown.grid_name,
