@@ -1,11 +1,22 @@
 """What all tests share: one thread for each process, and figures printed at the end."""
 
 import os
+import sys
+
+import pytest
 
 # Read when torch is imported, here and in every process that a test starts. The nets are small,
 # and several workers run side by side: with more threads than cores, each waits for the others'.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def _main_module_comes_back():
+    """Streamlit's test runner leaves its page as `__main__`, which new processes would import."""
+    before = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = before
 
 
 def pytest_terminal_summary(terminalreporter):

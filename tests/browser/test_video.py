@@ -59,7 +59,7 @@ def test_the_timeline_plays_scrubs_and_reads_numbers_without_a_round_trip(visit)
     assert page.evaluate("sentToServer") == 0
     # A patch that is clicked asks: the clip is recorded anew from there.
     page.locator(".video canvas.photo").click(position={"x": 8, "y": 8})
-    page.wait_for_url(re.compile("from=r1c1.*frame=.*map=rollout"), timeout=15_000)
+    page.wait_for_url(re.compile("from=r1c1.*frame=.*map=rollout"), timeout=60_000)
     wait_until_idle(page)
     assert page.locator(".failure").count() == 0
     assert np.isfinite(float(page.locator(".video .line-row .value").first.inner_text().split()[0]))

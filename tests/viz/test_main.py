@@ -73,6 +73,7 @@ def test_a_folder_goes_on_where_it_was_stopped(tmp_path, capsys):
     assert (out / "rocket" / "attention.npz").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_is_drawn_again_by_another_model_and_with_other_colors(tmp_path):
     samples.load("coffee").save(tmp_path / "coffee.png")
     out, other = tmp_path / "out", zoo.names()[1]

@@ -81,6 +81,7 @@ def test_it_goes_on_where_it_was_stopped(file, capsys):
     assert "words in the captions of 3 drawn scenes" in (file.parent / "scores.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_word_of_each_caption(file):
     bundle, untrained = zoo.load(file), zoo.load(file, weights="random")
     every = score_scene(bundle, untrained, 1)["words"]

@@ -195,6 +195,7 @@ def test_the_command_says_where_the_results_are(folder, tmp_path, capsys):
     assert main(["merge", str(tmp_path), "--out", str(tmp_path / "all")]) == 0
 
 
+@pytest.mark.slow
 def test_a_ray_address_that_does_not_answer_is_told(folder, tmp_path):
     pytest.importorskip("ray")
     with pytest.raises(SurveyError, match=r"Nobody answers at 127\.0\.0\.1:1 "):
