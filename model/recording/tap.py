@@ -35,7 +35,7 @@ from model.recording.infer import (
 from model.recording.modes import RecordingMode
 from model.recording.origin import Origin, version_of
 from model.recording.record import AttentionRecord
-from model.recording.uses import Softmax, Use, UseLog
+from model.recording.uses import Softmax, Use, UseLog, fused_over_channels
 from model.recording.written_out import WrittenOut
 
 # torch's own function, less the check that would hand it back to the mode again and again.
@@ -160,6 +160,9 @@ class Tap(RecordingMode):
             return
         if query.is_nested:
             self._record_nested(name, calls, origin, query, key, scale)
+            return
+        if fused_over_channels(calls[0].tensors, value):
+            self.passed_over.append((name, "it weighs channels"))
             return
         leading = output.shape[:-2]  # a batch may share its queries (latents), or heads their keys
         if query.shape[:-2] != leading:

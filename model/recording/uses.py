@@ -435,6 +435,22 @@ def of_channels(source: Softmax, weights: Tensor, values: Tensor, widths: set[in
     return may_be and _lie_side_by_side(source.input, values)
 
 
+def fused_over_channels(given: Sequence[Tensor], value: Tensor) -> bool:
+    """Whether a fused call attends over the channels of its module's tokens, as DaViT does.
+
+    Args:
+        given: what the module was given.
+        value: (B, heads, K, d).
+    """
+    if not given or value.ndim != 4:
+        return False
+    shape = tuple(given[0].shape)
+    tokens, widths = tokens_and_widths(shape)
+    heads, keys, features = value.shape[1:]
+    is_apart = _lie_side_by_side(shape, value)
+    return is_apart and features in tokens and heads * keys in widths
+
+
 def _lie_side_by_side(given: tuple[int, ...], values: Tensor) -> bool:
     """Whether the keys are a token's channels by their places in memory.
 

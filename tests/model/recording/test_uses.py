@@ -689,3 +689,26 @@ def test_pooling_of_windows_into_coarser_tokens_is_recorded_in_every_pass():
         net(x)
         net(x)
     assert [found.name for found in recorder.records] == ["0", "1", "2"] * 2
+
+
+@pytest.mark.parametrize("images", [1, 2, HEADS])
+@pytest.mark.parametrize("count", [8, 9])  # a head has 8 channels
+def test_a_fused_call_over_channels_is_no_map_of_tokens(images, count):
+    class Channels(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
+
+        def forward(self, x: Tensor) -> Tensor:
+            q, k, v = (heads_of(t).mT for t in self.qkv(x).chunk(3, -1))  # (B, H, d, N)
+            return F.scaled_dot_product_attention(q, k, v).mT.transpose(1, 2).flatten(2)
+
+    class Tokens(Channels):
+        def forward(self, x: Tensor) -> Tensor:
+            q, k, v = map(heads_of, self.qkv(x).chunk(3, -1))
+            return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+    x = torch.randn(images, count, WIDTH, generator=torch.Generator().manual_seed(7))
+    records, others = record(nn.Sequential(Tokens(), Channels()), x)
+    assert [found.name for found in records] == ["0"]
+    assert others == "1 softmax was seen and not recorded: 1 (it weighs channels)."
