@@ -16,7 +16,7 @@ from viz.pages.inside_head_numbers import HALVED_ABOVE, MOST, SentLayer, norms_o
 from viz.pages.inside_head_steps import DescribedBlock, describe_block, divisor_of
 from viz.pages.shared.browser import browser_pass
 from viz.pages.shared.photos import grant_photo
-from viz.pages.shared.state import InsideHead
+from viz.pages.shared.state import InsideHead, Shared
 from viz.pages.shared.view import read_token, write_token
 from viz.server.passes import Source
 
@@ -121,11 +121,11 @@ def show_inside(
         "key": looked.read_key(InsideHead.key.begin()),
         "step": step,
     }
-    sent = InsideHead.sent.get()
-    if sent is None or sent[0] != looked.id or not InsideHead.component.is_set:
-        sent = looked.id, now
+    sent, opened = InsideHead.sent.get(), (looked.id, Shared.opened_links.get())
+    if sent is None or sent[0] != opened or not InsideHead.component.is_set:
+        sent = opened, now
         InsideHead.sent.set(sent)
-    header = header_of(looked) | {"view": sent[1]} | grant_photo(looked.photo)
+    header = header_of(looked) | {"view": sent[1], "opened": opened[1]} | grant_photo(looked.photo)
     if looked.source is not None:
         header |= {"source": looked.source.id, "key": browser_pass().grant(looked.source)}
     mounts.inside(

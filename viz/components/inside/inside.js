@@ -50,7 +50,8 @@ class Inside extends Component {
     this.style = header.style;
     this.numbers = new HeadNumbers(header, arrays);
     if (off) Object.assign(this.numbers.off, withoutMissing(off, header.switches));
-    if (before?.id !== header.id) this.view = this.fit(header.view);
+    const isNew = before?.id !== header.id || before.opened !== header.opened;
+    if (isNew) this.view = this.fit(header.view);
     this.hovered = null;
     this.loadPhoto();
     this.sent = JSON.stringify({ ...this.view, layer: header.layer });

@@ -8,7 +8,7 @@ import { sharedExperiment } from "../shared/experiment.js";
 import { HeadGrid } from "../shared/head_grid.js";
 import { decimals, percent } from "../shared/text.js";
 
-const SHOWN = { after: "Maps now", before: "Maps as they were", effects: "What each head adds" };
+const SHOWN = { after: "Maps now", before: "Maps as they were", effects: "Without each head" };
 
 class Switches extends HeadGrid {
   static selector = ".switches";
@@ -88,7 +88,7 @@ class Switches extends HeadGrid {
     if (scale.hidden) return;
     drawScale(this.find(".bar"), this.header.style.colors);
     const { lost } = this.header;
-    setText(this.find(".high"), `${decimals(this.largest)} ${lost} lost without the head`);
+    setText(this.find(".high"), `${decimals(this.largest)} ${lost} lost without the head; with +, gained`);
   }
 
   show(name) {

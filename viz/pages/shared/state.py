@@ -259,8 +259,8 @@ class InsideHead:
     layer = Setting("decoder_layer", 1)
     head = Setting("decoder_head", 1)
     word = Setting("decoder_word", 1)
-    sent = Key[tuple[str, Mapping[str, Any]] | None]("inside_sent", None)
-    """The layer that the browser has, and the view with which it began."""
+    sent = Key[tuple[tuple[str, int], Mapping[str, Any]] | None]("inside_sent", None)
+    """The layer and the address that the browser has, and the view with which it began."""
     component = Component("inside_head", {})
 
 
