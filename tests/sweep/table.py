@@ -118,5 +118,11 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _short(reason: str, most: int = 300) -> str:
-    reason = " ".join(reason.split()).replace("|", "/").replace("<", "‹").replace(">", "›")
+    reason = (
+        " ".join(reason.split())
+        .replace("|", "/")
+        .replace("`", "")
+        .replace("<", "‹")
+        .replace(">", "›")
+    )
     return reason if len(reason) <= most else reason[: most - 1] + "…"

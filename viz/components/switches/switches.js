@@ -88,7 +88,10 @@ class Switches extends HeadGrid {
     if (scale.hidden) return;
     drawScale(this.find(".bar"), this.header.style.colors);
     const { lost } = this.header;
-    setText(this.find(".high"), `${decimals(this.largest)} ${lost} lost without the head; with +, gained`);
+    setText(
+      this.find(".high"),
+      `${decimals(this.largest)} ${lost} lost without the head; with +, gained`,
+    );
   }
 
   show(name) {
