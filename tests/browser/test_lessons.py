@@ -54,6 +54,11 @@ def test_the_step_before_comes_back_and_another_page_is_told(visit):
     page = visit("?lesson=queries-keys-values.2")
     step(page, "Three vectors from one token")
     assert "/inside_head?" in page.url
+    page.locator(".lesson .next").click()
+    page.locator(".inside .count", has_text="Step 4 of").wait_for()  # on the page it stayed on
+    page.locator(".lesson .back").click()
+    step(page, "Three vectors from one token")
+    page.locator(".inside .count", has_text="Step 3 of").wait_for()
     page.locator(".lesson .back").click()
     step(page, "One patch asks")
     assert "/inside_head" not in page.url
@@ -67,7 +72,7 @@ def test_the_step_before_comes_back_and_another_page_is_told(visit):
     page.keyboard.press("Escape")
     page.goto(page.url.split("/inside_head")[0] + "/lessons")
     card = page.locator(".lesson_list li", has_text="Queries, keys, values")
-    card.locator(".state", has_text="at 2 of").wait_for()
+    card.locator(".state", has_text="at 3 of").wait_for()
 
 
 def test_a_first_visit_is_offered_the_tour_and_a_finger_takes_it(browser, server):

@@ -148,8 +148,11 @@ def own_url_params() -> dict[str, str]:
     """Write what this page alone lets one choose into the parameters of an address."""
     own = (InsideHead.subject, InsideHead.step, InsideHead.key)
     decoder = (InsideHead.layer, InsideHead.head, InsideHead.word)
-    settings = own if InsideHead.subject.get() == "model" else (*own, *decoder)
-    return {name: text for setting in settings for name, text in setting.url_params().items()}
+    written = [setting.url_params() for setting in own]
+    if InsideHead.subject.get() != "model":
+        # What they begin with depends on the captioner and its words, so a link always names them.
+        written += [each.param.write(each.get()) for each in decoder if each.is_set]
+    return {name: text for each in written for name, text in each.items()}
 
 
 def header_of(looked: Looked) -> dict[str, object]:

@@ -248,7 +248,7 @@ def test_words_look_at_earlier_words_alone():
         *("+", "Layer norm", "cross-", "+", "Layer norm", "MLP", "+", "Layer norm", "out"),
     ]
     assert "before_mlp" in arrays and "−∞" in " ".join(s["formula"] for s in header["steps"])
-    assert "decoder_layer" not in address_of(app) and address_of(app)["to"] == "2"
+    assert address_of(app)["decoder_layer"] == "1" and address_of(app)["to"] == "2"
 
 
 @pytest.mark.parametrize(("name", "keys"), [("flickr8k-captioner", 576), ("scenes-one-vector", 1)])
