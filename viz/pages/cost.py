@@ -152,8 +152,8 @@ def _say_what_doubles(config: ViTConfig, costs: dict[str, Cost]) -> list[str]:
         f"**Twice the image side** ({2 * width} × {2 * height} pixels) is 4 times the patches: "
         "the linear part costs 4 times as much, the quadratic part 4² = 16 times; this model "
         f"{factor['image side doubled']} times.",
-        "**“16 times”** is right for the quadratic part alone. It is wrong for the model while "
-        f"the linear part is the larger one: here the quadratic part is "
+        "**“16 times”** is right for the quadratic part alone. The model as a whole lies between 4 "
+        "and 16 times, nearer to 16 the larger its quadratic part: here that is "
         f"{base.quadratic / base.operations:.0%} of the operations.",
         "**Twice the width** makes every matrix twice as tall and twice as wide: the linear part "
         "(N · D²) costs 4 times as much, the quadratic part (N² · D) twice; this model "
