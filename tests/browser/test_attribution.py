@@ -99,6 +99,7 @@ def test_a_click_opens_the_formula_and_a_setting_acts(open_attribution):
     assert {m for m in before if before[m] != after[m]} == {"integrated_gradients"}
 
 
+@pytest.mark.slow
 def test_curves_and_random_weights(open_attribution):
     page = open_attribution("?photo=coffee&model=cs231n-cifar10")  # few patches, few passes
     page.get_by_text("Beside the same model with random weights").click()
@@ -111,6 +112,7 @@ def test_curves_and_random_weights(open_attribution):
     assert any(re.fullmatch(r"Rollout\s+0\.\d{3}", text) for text in legend)
 
 
+@pytest.mark.slow
 def test_another_word_of_a_caption_changes_its_maps_and_its_box(open_attribution):
     page = open_attribution("?model=scenes-captioner&scene=3&word=3")
     before, silent = pictures(page), nothing_shown(page)

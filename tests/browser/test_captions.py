@@ -280,6 +280,7 @@ def test_a_decoder_without_self_attention_has_no_triangle_to_step_in(open_captio
     assert page.locator(".trace").inner_text()
 
 
+@pytest.mark.slow
 def test_the_caption_can_be_saved(open_captions):
     page = open_captions("?scene=5&word=2")
     page.get_by_role("button", name="Save", exact=True).click()

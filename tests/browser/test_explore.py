@@ -467,6 +467,7 @@ def test_nothing_is_fetched_from_elsewhere(open_page):
     assert asked and all(url.startswith((here, "data:", "blob:")) for url in asked)
 
 
+@pytest.mark.slow
 def test_every_page_opens_on_the_same_photo(open_page):
     page = open_page("?photo=coffee")
     groups = pages_of(page)

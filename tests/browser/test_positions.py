@@ -40,6 +40,7 @@ def wait_for(page, heading: str) -> None:
     page.wait_for_timeout(400)
 
 
+@pytest.mark.slow
 def test_each_tab_opens_and_says_so_in_the_address(open_at):
     page = open_at("positions", TABS["Does order matter?"])
     for tab, heading in list(TABS.items())[1:]:
@@ -101,6 +102,7 @@ def test_a_click_on_a_dot_opens_explore_on_that_head(open_at):
     assert "/heads" in page.url, "an old click does not open Explore again"
 
 
+@pytest.mark.slow
 def test_cost_is_measured_when_asked(open_at):
     page = open_at("cost?base=CS231n", PAGES["cost"])
     page.get_by_test_id("stMain").get_by_role("button", name="Measure").click()

@@ -103,6 +103,7 @@ def test_a_wrong_map_and_a_missing_one_are_seen(monkeypatch):
     assert judge(subject("fused"))[0] == SILENT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("library", "package", "names"),
     [

@@ -90,6 +90,7 @@ def test_a_word_of_each_caption(file):
     assert not score_scene(bundle, untrained, 2, most=1)["words"], "nothing is named there"
 
 
+@pytest.mark.slow
 def test_the_scores_of_a_word(file):
     bundle, untrained = zoo.load(file), zoo.load(file, weights="random")
     line = score_scene(bundle, untrained, 0)

@@ -19,6 +19,9 @@ from model.survey.rankings import RANKINGS
 from model.tokens import TokenLayout
 from tests.model.survey.conftest import crops
 
+# The plain loops take half a minute, once in each process of the tests.
+pytestmark = pytest.mark.slow
+
 PHOTOS, BATCH, GRID, PATCH, FIRST = 200, 7, 8, 4, 2
 BOXES = [None if n % 3 == 0 else (0.1, 0.2, 0.4 + n / 400, 0.9) for n in range(PHOTOS)]
 LABELS = [("cat", "dog", None)[number % 3] for number in range(PHOTOS)]

@@ -185,12 +185,27 @@ PIT = {(27, 27), (14, 14), (7, 7)}
             {(27, 27), (14, 14), (7, 7)},
         ),
         ("levit_128s", "LevitDistilled", (14, 14), (), {(14, 14), (7, 7), (4, 4)}),
-        ("crossvit_tiny_240", "CrossVit", (20, 20), ("cls",), {(20, 20), (14, 14)}),
-        ("samvit_base_patch16_224", "VisionTransformerSAM", (14, 14), (), {(14, 14)}),
-        ("tiny_vit_5m_224", "TinyVit", (28, 28), (), {(28, 28), (14, 14), (7, 7)}),
-        ("visformer_tiny", "Visformer", (14, 14), (), {(14, 14), (7, 7)}),
+        pytest.param(
+            *("crossvit_tiny_240", "CrossVit", (20, 20), ("cls",), {(20, 20), (14, 14)}),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            *("samvit_base_patch16_224", "VisionTransformerSAM", (14, 14), (), {(14, 14)}),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            *("tiny_vit_5m_224", "TinyVit", (28, 28), (), {(28, 28), (14, 14), (7, 7)}),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            *("visformer_tiny", "Visformer", (14, 14), (), {(14, 14), (7, 7)}),
+            marks=pytest.mark.slow,
+        ),
         ("convit_tiny", "ConVit", (14, 14), ("cls",), {(14, 14)}),
-        ("tnt_s_legacy_patch16_224", "TNT", (14, 14), ("cls",), {(14, 14)}),
+        pytest.param(
+            *("tnt_s_legacy_patch16_224", "TNT", (14, 14), ("cls",), {(14, 14)}),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_timm_s_other_families_with_each_stage_s_grid(name, kind, grid, prefix, stages):

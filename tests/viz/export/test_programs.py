@@ -103,6 +103,7 @@ def test_attribution_is_computed_again(of):
     assert "Rollout: heads fused by max, residual 0.3" in every.account.facts["Settings"]
 
 
+@pytest.mark.slow
 def test_variants_of_models_are_opened_again():
     for name in ("d2l-fashion-mnist (random weights)", "cifar10-plain, after 0.25 epoch"):
         made: dict[str, object] = {}
