@@ -15,7 +15,10 @@ from torch import Tensor
 from model.errors import InterventionRefused
 
 Rule = Callable[[Tensor, Sequence[int], str], Tensor]
-"""New outputs (B, h, Q, d) of the chosen heads of a layer, from those of all, (B, H, Q, d)."""
+"""Takes the outputs of all heads of a layer, (B, H, Q, d), the chosen heads and the layer's name.
+
+It returns what the chosen heads give instead, (B, h, Q, d).
+"""
 
 
 def zeros(outputs: Tensor, heads: Sequence[int], layer: str) -> Tensor:

@@ -51,7 +51,7 @@ def fill_of(images: Tensor, hide: str | Tensor, layout: TokenLayout) -> Tensor:
 def hide_patches(
     images: Tensor, patches: Sequence[int], layout: TokenLayout, hide: str | Tensor = "mean"
 ) -> Tensor:
-    """Hide patches of images (B, C, H, W): their pixels become those of `fill_of`.
+    """Hide patches of images (B, C, H, W): put the pixels that `fill_of` chooses in their place.
 
     Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks" (occlusion).
 

@@ -357,8 +357,8 @@ class VisionTransformer(nn.Module):
         if images.ndim != 4 or tuple(images.shape[1:]) != wanted:
             channels, height, width = wanted
             raise ValueError(
-                f"This model takes images of shape (batch, {channels}, {height}, {width}), its "
-                f"positions being those of {height} x {width} pixels; it was given "
+                f"This model takes images of shape (batch, {channels}, {height}, {width}), because "
+                f"it knows the positions of {height} x {width} pixels alone. It was given "
                 f"{tuple(images.shape)}. Resize the images, or build a model of their size."
             )
 

@@ -18,6 +18,7 @@ from viz.pages.shared.figures import draw_once, show_chart
 from viz.pages.shared.state import Models
 from viz.pages.shared.text import plain
 from viz.pages.shared.training_facts import LINES
+from viz.server.results import computed_once
 
 ECE = (
     "Expected calibration error: pictures are grouped by how sure the model is of its answer, and "
@@ -220,7 +221,7 @@ def show_mixups(card: Card) -> None:
     st.subheader("What does it mix up?")
     classes = card.classes or []
     try:
-        counts = confusion.unpack_confusion(card.confusion, len(classes))
+        counts, mixups = _read_confusion(card.confusion, len(classes))
     except ValueError as problem:
         st.warning(plain(str(problem)))
         return
@@ -229,9 +230,22 @@ def show_mixups(card: Card) -> None:
     with left:
         (_show_best_and_worst if many else _show_grid)(counts, classes)
     with right:
-        _show_most_frequent(counts, classes)
+        _show_most_frequent(mixups, classes)
     if many:
         _show_all(counts, classes)
+
+
+@computed_once(
+    "mix-ups",
+    key=lambda kept, classes: (classes, repr(kept)),
+    size=lambda found: found[0].nbytes,
+)
+def _read_confusion(
+    kept: Sequence[Sequence[int]] | Sequence[str], classes: int
+) -> tuple[np.ndarray, list[confusion.Mixup]]:
+    """Read a card's table once for everybody: counts (classes, classes), and the worst mix-ups."""
+    counts = confusion.unpack_confusion(kept, classes)
+    return counts, confusion.find_mixups(counts, MOST_MIXUPS)
 
 
 def _show_grid(counts: np.ndarray, classes: list[str]) -> None:
@@ -278,9 +292,8 @@ def _show_all(counts: np.ndarray, classes: list[str]) -> None:
         )
 
 
-def _show_most_frequent(counts: np.ndarray, classes: list[str]) -> None:
+def _show_most_frequent(found: list[confusion.Mixup], classes: list[str]) -> None:
     st.markdown("**The most frequent mix-ups**")
-    found = confusion.find_mixups(counts, MOST_MIXUPS)
     rows = {
         "Class": [plain(classes[mixup.true]) for mixup in found],
         "Taken for": [plain(classes[mixup.taken]) for mixup in found],

@@ -2,9 +2,11 @@
 
 import streamlit as st
 import torch
+from torch import Tensor
 
 from model import zoo
 from model.attribution.metrics.agreement import rank_correlation
+from model.attribution.need import learned_numbers
 from model.errors import NothingRecorded, NothingToShow
 from model.evaluate.pointing import attention_map
 from model.nets import mimetic_init
@@ -18,6 +20,7 @@ from viz.pages.shared.recorded_images import ShownImage, recorded_image
 from viz.pages.shared.session import chosen_layers
 from viz.pages.shared.state import Models, Shared
 from viz.pages.shared.text import plain
+from viz.server.results import computed_once
 
 WHAT = (
     "Compare it with the same network whose weights are random. What both maps show comes from the "
@@ -65,8 +68,8 @@ def show_untrained(bundle: zoo.Bundle) -> None:
 
 def _opens_at_once(bundle: zoo.Bundle) -> bool:
     """Say whether the twin is small, and needs no hub."""
-    weights = sum(weights.numel() for weights in bundle.net.parameters())
-    return weights <= LARGE and bundle.name.partition("/")[0] not in catalogue.HUBS
+    from_hub = bundle.name.partition("/")[0] in catalogue.HUBS
+    return not from_hub and learned_numbers(bundle.net) <= LARGE
 
 
 def _record(bundle: zoo.Bundle, shown: Picture) -> ShownImage:
@@ -78,8 +81,7 @@ def _show_maps(bundle: zoo.Bundle, recorded: list[ShownImage]) -> None:
     if recorded[0].windowed:
         st.info(WINDOWED)
         return
-    with torch.inference_mode():
-        maps = [attention_map(each.records[-1], bundle.tokens)[0] for each in recorded]
+    maps, agreement = _compare_maps(bundle, *recorded)
     notes = [f"The peak holds {float(found.max()):.1%} of the attention." for found in maps]
     cells = [
         Cell(title, title, "", "", [found.numpy()], notes=[note])
@@ -100,13 +102,26 @@ def _show_maps(bundle: zoo.Bundle, recorded: list[ShownImage]) -> None:
         key=Models.twins.name,
     )
     asking = "CLS" if "cls" in bundle.tokens.prefix else "all patches, in the mean"
-    agreement = float(rank_correlation(*maps))
     st.caption(
         f"Attention of layer {recorded[0].numbers[-1] + 1}, from {asking}, mean over its heads. "
         f"Spread evenly, each of the {bundle.tokens.tokens} tokens would hold "
         f"{1 / bundle.tokens.tokens:.1%}. Rank correlation of the two maps: {agreement:.2f}, where "
         "1 is the same order of patches and 0 nothing in common."
     )
+
+
+@computed_once(
+    "maps of twins",
+    key=lambda bundle, trained, untrained: (trained.key, untrained.key),
+    size=lambda found: sum(each.nbytes for each in found[0]),
+)
+def _compare_maps(
+    bundle: zoo.Bundle, trained: ShownImage, untrained: ShownImage
+) -> tuple[list[Tensor], float]:
+    """Compute the last layer's map of both, (rows, columns), and their rank correlation."""
+    with torch.inference_mode():
+        maps = [attention_map(each.records[-1], bundle.tokens)[0] for each in (trained, untrained)]
+    return maps, float(rank_correlation(*maps))
 
 
 def _show_guesses(recorded: list[ShownImage]) -> None:

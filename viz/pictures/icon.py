@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from PIL import Image, ImageDraw
 
 BLUE, WHITE = "#3b5bbd", "#ffffff"
 SIDE = 128
 
 
+@cache
 def eye() -> Image.Image:
-    """Draw the eye: RGBA, 32 pixels square, drawn larger for smooth edges."""
+    """Draw the eye, once: RGBA, 32 pixels square, drawn larger for smooth edges."""
     large = Image.new("RGBA", (SIDE, SIDE))
     draw = ImageDraw.Draw(large)
     draw.rounded_rectangle((0, 0, SIDE - 1, SIDE - 1), radius=SIDE // 5, fill=BLUE)
