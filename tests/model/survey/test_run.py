@@ -202,6 +202,7 @@ def test_a_ray_address_that_does_not_answer_is_told(folder, tmp_path):
         run.survey_data(MODEL, folder, tmp_path, ray="127.0.0.1:1", **SETTINGS)
 
 
+@pytest.mark.slow
 def test_what_listens_and_is_no_ray_gets_a_deadline(folder, tmp_path, monkeypatch):
     pytest.importorskip("ray")
     monkeypatch.setattr(ray_cluster, "ANSWERING", 0.5)
