@@ -133,7 +133,7 @@ def test_a_projector_is_a_switch_away_remembered_and_said_by_a_link(browser, ser
         rule = "{runOnly: ['color-contrast-enhanced']}"
         report = page.evaluate(f"axe.run(document, {rule})")
         assert report["violations"] == []
-    page.goto(f"{server}/heads")
+    page.goto(f"{server}/glossary")
     page.wait_for_function("location.search.includes('projector=yes')")
     page.get_by_role("button", name="Projector").click()
     page.wait_for_function("!location.search.includes('projector=yes')")
