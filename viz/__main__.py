@@ -9,10 +9,11 @@ model with the same options are passed over.
 
 Of a clip (a video, an animated GIF or WebP, or with `--clip` a folder of frames) it writes the
 chosen map of every frame, the animation as WebP and GIF, and the numbers; `--every N` takes each
-N-th frame, and finished frames are kept by the next run.
+N-th frame, and finished frames are kept by the next run. `--all` writes the map and rollout over
+time as SVG, CSV, captions and Python, and one HTML file besides.
 
 `--html FILE` writes the figure as one HTML file instead, which opens from disk, offline, with all
-layers and heads alive in it; of a captioner, its caption.
+layers and heads alive in it; of a captioner, its caption; of a clip, every frame with a timeline.
 
 With --without-heads or --hide there are two folders, "before" and "after", and "answers.json" has
 the probability of every class in both.
@@ -35,6 +36,7 @@ from model.evaluate.arguments import share
 
 if TYPE_CHECKING:
     from model.bundle import Bundle
+    from viz.files.wanted import Wanted
 
 NUMBERS = "attention.npz"  # written last: its presence says that the picture is done
 
@@ -179,13 +181,20 @@ def _write_clip(bundle: Bundle, options: argparse.Namespace) -> int:
 
     wanted, made = Wanted.from_options(options), _made_with(bundle, options)
     try:
-        if wanted.changes or wanted.all:
-            raise ValueError("Of a clip, --all, --without-heads and --hide are not written.")
+        _refuse_changes(wanted)
         write_clip(bundle, wanted, options.image, options.out, made, options.every, options.map)
     except (ValueError, OSError, NothingRecorded, NothingToShow) as problem:
         print(f"{options.image.name}: {problem}", file=sys.stderr)
         return 1
     return 0
+
+
+def _refuse_changes(wanted: Wanted) -> None:
+    """Raise ValueError where a clip is to be seen by a changed model."""
+    if wanted.changes:
+        raise ValueError(
+            "--without-heads and --hide take one picture: of a clip, give a frame's picture."
+        )
 
 
 def _draw(path: Path, bundle: Bundle, options: argparse.Namespace, out: Path, made: str) -> None:
@@ -215,18 +224,23 @@ def _draw(path: Path, bundle: Bundle, options: argparse.Namespace, out: Path, ma
 
 
 def _write_html(bundle: Bundle, options: argparse.Namespace) -> int:
-    """Write one picture as an HTML file; say how large it is."""
+    """Write one picture or clip as an HTML file; say how large it is."""
     from model.errors import NothingRecorded, NothingToShow
     from model.images import open_picture
+    from viz.files.clip import figure_of_clip
     from viz.files.figure import figure_of
     from viz.files.wanted import Wanted
     from viz.standalone import export_html, file_size
 
+    wanted = Wanted.from_options(options)
     try:
-        if options.image.is_dir():
-            raise ValueError("--html takes one picture; --out takes a folder of them.")
-        image = open_picture(options.image).image
-        figure = figure_of(bundle, image, Wanted.from_options(options))
+        if _is_clip(options):
+            _refuse_changes(wanted)
+            figure = figure_of_clip(bundle, wanted, options.image, options.every, options.map)
+        elif options.image.is_dir():
+            raise ValueError("--html takes one picture or clip; --out takes a folder of pictures.")
+        else:
+            figure = figure_of(bundle, open_picture(options.image).image, wanted)
         print(f"{options.html}: at most {file_size(figure) / 1e6:.1f} MB ...", file=sys.stderr)
         path = export_html(figure, options.html)
     except (ValueError, OSError, NothingRecorded, NothingToShow) as problem:

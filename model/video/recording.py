@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,6 +104,31 @@ def record_clip(
     """Record a clip's frames one after another; arguments as of `record_frame`."""
     for image in clip.frames:
         yield record_frame(bundle, image, query, layers=layers)
+
+
+def likeliest_classes(
+    classes: Sequence[str] | None, answers: Sequence[np.ndarray], frames: int, most: int = 3
+) -> tuple[list[str], np.ndarray]:
+    """Find the classes that come to the largest probability in a clip.
+
+    >>> answers = [np.array([0.1, 0.9, 0.0]), np.array([0.2, 0.7, 0.1])]
+    >>> likeliest_classes(["cat", "dog", "cup"], answers, frames=2, most=2)[0]
+    ['dog', 'cat']
+
+    Args:
+        classes: their names; None for a model without classes.
+        answers: of each frame, (classes,).
+        frames: how many there are, also where there are no answers.
+        most: how many classes are named.
+
+    Returns:
+        Their names, and their probabilities (classes, frames).
+    """
+    if classes is None or len(answers) != frames:
+        return [], np.zeros((0, frames), np.float32)
+    table = np.stack(answers, 1)
+    best = table.max(1).argsort()[::-1][:most]
+    return [classes[index] for index in best], table[best].astype(np.float32)
 
 
 def spread_of_map(weights: np.ndarray) -> float:

@@ -73,3 +73,22 @@ def test_a_clip_that_is_too_long_writes_nothing(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "250 frames" in said and "At most 240 frames and 100 MB" in said
     assert "every 2nd frame" in said and not out.exists()
+
+
+def test_everything_of_a_clip_and_its_html_file(tmp_path, capsys):
+    file, out = tmp_path / "moves.gif", tmp_path / "out"
+    file.write_bytes(animated(moving_frames(3)))
+    command = [str(file), "--model", NAME, "--map", "3.1", "--query", "1,2"]
+    assert main([*command, "--out", str(out), "--all"]) == 0
+    kinds = {path.name for path in out.iterdir() if path.is_file()}
+    endings = ("png", "svg", "csv", "md", "tex", "py")
+    assert kinds >= {f"{name}.{kind}" for name in ("map", "rollout") for kind in endings}
+    numbers = np.load(out / "attention.npz")
+    for name, expected in (("map", numbers["layer3"][:, 1]), ("rollout", numbers["rollout"])):
+        made: dict[str, np.ndarray] = {}
+        exec((out / f"{name}.py").read_text(), made)
+        np.testing.assert_allclose(made["maps"], expected, atol=1e-6)
+    assert main([*command, "--html", str(tmp_path / "clip.html")]) == 0
+    assert (tmp_path / "clip.html").read_bytes() == (out / "figure.html").read_bytes()
+    assert main([*command, "--html", str(tmp_path / "no.html"), "--hide", "3"]) == 1
+    assert "a frame's picture" in capsys.readouterr().err and not (tmp_path / "no.html").exists()

@@ -12,12 +12,16 @@ from PIL import Image
 from model.captioning.words import Word
 from viz.components.draw_style import DrawStyle
 from viz.export.account import Account, name_file
-from viz.export.drawing import Box
+from viz.export.drawing import Box, Drawing
 from viz.export.export import Export
 from viz.export.maps import NamedMap, draw_maps, map_numbers
-from viz.export.painting import scale_of
+from viz.export.numbers import Numbers, count_from_one
+from viz.export.painting import paint_map, scale_of
+from viz.export.panels import Grid, Panel, draw_grid
 from viz.export.program import Code, write_program
 from viz.pictures.lettering import percent
+
+VARIANTS = ("trained", "random weights")
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,9 @@ class ExplainedAnswer:
     style: DrawStyle = field(default_factory=DrawStyle)
     box: Box | None = None
     name: str = ""
+    twin: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """The maps of the same model with random weights, where they are shown."""
+    twin_opening: Code = field(default_factory=lambda: Code([]))
 
 
 def attribution_exports(explained: ExplainedAnswer, method: str) -> list[Export]:
@@ -52,6 +59,8 @@ def attribution_exports(explained: ExplainedAnswer, method: str) -> list[Export]
     if not explained.maps:
         return []
     made = [_export(explained, list(explained.maps), "Every method")]
+    if explained.twin:
+        made.append(_twin_export(explained, list(explained.twin)))
     if method not in explained.maps:
         return made
     return [_export(explained, [method], "This method"), *made]
@@ -112,6 +121,48 @@ def _export(explained: ExplainedAnswer, methods: Sequence[str], title: str) -> E
         lambda: draw_maps(maps(), explained.style, account.lines, scale=scale),
         map_numbers(maps, "method"),
         write_program(account.title, [explained.opening, _code(explained, methods)]),
+    )
+
+
+def _twin_export(explained: ExplainedAnswer, methods: Sequence[str]) -> Export:
+    """Describe every method's map of the trained model beside that of random weights."""
+    account = Account(
+        "What several methods find important, before training too",
+        {"Model": explained.model, "Photo": explained.photo_title, "For": explained.target},
+        ["A map that is the same for random weights says nothing about what the model learned."],
+    )
+    rows = [(explained.maps[method], explained.twin[method]) for method in methods]
+    names = [explained.titles[method] for method in methods]
+    opening = Code(["trained = maps"]) + explained.twin_opening
+    again = _code(explained, methods)
+    parts = [explained.opening, again, opening, again, Code(["maps = np.stack([trained, maps])"])]
+
+    def draw() -> Drawing:
+        outlined = [explained.box] if explained.box else []
+        panels: list[list[Panel | None]] = [
+            [
+                Panel(explained.photo, paint_map(each, explained.style), outlined=outlined)
+                for each in row
+            ]
+            for row in rows
+        ]
+        return draw_grid(Grid(panels, names, VARIANTS, account.lines, largest=200))
+
+    def count() -> Numbers:
+        maps = np.stack([[row[at] for row in rows] for at in range(len(VARIANTS))])
+        _, _, down, across = maps.shape
+        axes: dict[str, Sequence[object]] = {"weights": VARIANTS, "method": names}
+        axes |= {"row": count_from_one(down), "column": count_from_one(across)}
+        return Numbers({"maps": maps, "methods": np.array(names, str)}, "maps", axes)
+
+    what = explained.name or explained.model
+    return Export(
+        "Beside random weights",
+        name_file(explained.photo_title, what, "methods and random weights", explained.target),
+        account,
+        draw,
+        count,
+        write_program(account.title, parts),
     )
 
 

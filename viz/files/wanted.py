@@ -45,7 +45,12 @@ class Wanted:
 
     def opening(self, path: Path) -> Code:
         """Write the Python that opens the model and the picture."""
-        return code_of_model(self.model, self.weights, self.heads) + code_of_photo(str(path))
+        return self.opening_model + code_of_photo(str(path))
+
+    @property
+    def opening_model(self) -> Code:
+        """The Python that opens the model."""
+        return code_of_model(self.model, self.weights, self.heads)
 
     @property
     def style(self) -> DrawStyle:

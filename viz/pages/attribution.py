@@ -17,6 +17,7 @@ from viz.components.mounts import row
 from viz.components.payload import pack
 from viz.components.row_payload import Cell, row_payload
 from viz.export.attribution import (
+    VARIANTS,
     ExplainedAnswer,
     attribution_exports,
     trace_class_code,
@@ -42,7 +43,6 @@ from viz.pages.shared.state import Attribution
 from viz.pages.shared.text import plain
 from viz.pages.shared.use_as_b import offer_captioner_as_b
 
-TRAINED, UNTRAINED = "trained", "random weights"
 SAME = "same for every class"
 HINT = (
     "Move the mouse over a map: the same patch is marked in all. Click a map for its formula and "
@@ -134,7 +134,7 @@ def _show_row(
     marked: Place | None,
 ) -> None:
     other = _open_untrained(case) if compare else None
-    cells = []
+    cells, twins = [], {}
     for name, found in maps.items():
         text = method_texts(size)[name]
         notes = [_cell_note(found, marked, _is_same(name, size))]
@@ -144,31 +144,37 @@ def _show_row(
             twin = _method_map(other, case, name, size) if other else ""
             if not isinstance(twin, str):
                 drawn.append(twin)
+                twins[name] = twin
                 notes.append(_agreement_note(found, twin))
         missing = found if isinstance(found, str) else ""
         title = settings.method_title(name, size)
         cells.append(Cell(name, title, text.short, text.group, drawn, missing, notes))
+    variants = VARIANTS if other else ("",)
     payload = row_payload(
         cells,
         grant_photo(case.photo),
         grid,
         method,
         case.style,
-        (TRAINED, UNTRAINED) if other else ("",),
+        variants,
         HINT,
         box=marked.box if marked else None,
     )
     row(payload, on_choose=_take_method, key=Attribution.row.name)
-    variants = (TRAINED, UNTRAINED) if other else ("",)
     known = {name: each for name, each in maps.items() if not isinstance(each, str)}
     html = maps_file(cells, case.photo, grid, case.style, variants)
-    show_save(lambda: Saved(_describe_maps(case, known, method, size, marked), html))
+    show_save(lambda: Saved(_describe_maps(case, known, twins, method, size, marked), html))
 
 
 def _describe_maps(
-    case: Case, maps: dict[str, np.ndarray], method: str, size: Size, marked: Place | None
+    case: Case,
+    maps: dict[str, np.ndarray],
+    twins: dict[str, np.ndarray],
+    method: str,
+    size: Size,
+    marked: Place | None,
 ) -> list[Export]:
-    """Describe what can be saved: the maps of the trained model."""
+    """Describe what can be saved: the maps of the model, and of its twin with random weights."""
     target = case.target
     code = (
         trace_word_code(target) if isinstance(target, Word) else trace_class_code(target, case.name)
@@ -186,6 +192,8 @@ def _describe_maps(
         case.style,
         marked.box if marked else None,
         case.bundle.name,
+        twins,
+        opening_of(case.bundle.name + open_models.RANDOM, case.picture) + code,
     )
     return attribution_exports(explained, method)
 

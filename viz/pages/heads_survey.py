@@ -13,9 +13,11 @@ from viz.charts.scatter import head_scatter
 from viz.pages import heads_surveys
 from viz.pages.heads_dots import show_dots
 from viz.pages.heads_measures import KIND_NAMES, MEASURES
+from viz.pages.heads_survey_export import describe_survey
 from viz.pages.heads_survey_head import show_head
 from viz.pages.heads_surveys import MEGABYTES, OpenSurvey
 from viz.pages.shared.figures import draw_once
+from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Heads
 from viz.pages.shared.text import plain
@@ -88,6 +90,7 @@ def show_survey(session: Session, survey: OpenSurvey, measure: str) -> None:
     _show_scatter(session, survey, measure, place)
     _show_map(survey, place)
     show_head(session, survey, place, measure)
+    show_save(lambda: describe_survey(session, survey, place, measure))
 
 
 def survey_kinds(survey: OpenSurvey) -> list[list[str | None]]:

@@ -127,7 +127,7 @@ def _show_table(columns: Sequence[str], rows: Sequence[tuple[object, ...]]) -> N
 
 
 def _show_top(session: Session, survey: OpenSurvey, place: tuple[int, int]) -> None:
-    Heads.ranking.begin(RANKING_NAMES)
+    ranking = chosen_ranking()
     st.pills(
         "Its pictures, of all in the survey",
         list(RANKING_NAMES),
@@ -136,7 +136,6 @@ def _show_top(session: Session, survey: OpenSurvey, place: tuple[int, int]) -> N
         wrap=True,
         format_func=lambda name: RANKING_NAMES[name][0],
     )
-    ranking = Heads.ranking.get()
     top = survey.results.top[ranking][survey.results.places.index(place)]
     if not top:
         st.caption("This survey has no top pictures of this layer.")
@@ -150,6 +149,11 @@ def _show_top(session: Session, survey: OpenSurvey, place: tuple[int, int]) -> N
                 _show_tile(session, survey, place, ranking, number, each, photos[each.name])
     if len(photos) < len(top):
         _show_missing(top, len(photos))
+
+
+def chosen_ranking() -> str:
+    """Return by which measure the pictures of a head are ranked."""
+    return Heads.ranking.begin(RANKING_NAMES)
 
 
 def _show_tile(

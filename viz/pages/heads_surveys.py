@@ -54,6 +54,8 @@ class OpenSurvey:
     results: SurveyResults
     folder: Path | None = None
     """Where it lies on the server, with its listing."""
+    shipped: bool = False
+    """Whether it comes with the app."""
 
 
 def given_path(
@@ -84,7 +86,8 @@ def server_surveys() -> Mapping[str, OpenSurvey]:
     found = {}
     for name, (file, folder) in files.items():
         try:
-            found[name] = OpenSurvey(name, read_results(file.read_bytes()), folder)
+            results = read_results(file.read_bytes())
+            found[name] = OpenSurvey(name, results, folder, folder is None)
         except (SurveyError, OSError) as problem:
             LOG.warning("%s: %s", file, problem)
     return found

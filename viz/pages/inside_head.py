@@ -80,7 +80,7 @@ def _show_layer(session: Session) -> None:
             change_view(layer=layer, head=head, query=query)
 
     show_inside(looked, view.head if isinstance(view.head, int) else 0, view.query, take)
-    show_save(lambda: describe_inside(session))
+    show_save(lambda: describe_inside(session, looked))
     write_address(session_url_params(session) | own_url_params())
 
 

@@ -8,6 +8,7 @@ import streamlit as st
 from model.captioning.caption import CaptionBundle
 from model.errors import NothingRecorded
 from viz.components.draw_style import DrawStyle
+from viz.pages.inside_head_export import describe_inside_caption
 from viz.pages.inside_head_numbers import decoder_layers, layer_of_caption
 from viz.pages.inside_head_payload import Looked, own_url_params, show_inside
 from viz.pages.inside_head_source import DecoderSource
@@ -18,6 +19,7 @@ from viz.pages.shared.captions_written import Question, caption_of, first_tellin
 from viz.pages.shared.explained import show_heading
 from viz.pages.shared.photos import framed_photo
 from viz.pages.shared.picture import Picture
+from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import begin_session
 from viz.pages.shared.state import InsideHead, Scene, read_link
 from viz.pages.shared.use_as_b import offer_captioner_as_b
@@ -93,6 +95,8 @@ def _show_layer(bundle: CaptionBundle, shown: Picture, words: tuple[str, ...], d
         InsideHead.word.set(int(message["query"]) + 1)
 
     show_inside(looked, head - 1, word - 1, take)
+    asked, module = (head - 1, word - 1), layers[place][0]
+    show_save(lambda: describe_inside_caption(bundle, shown, looked, module, *asked))
     number, captioner = Scene.number, InsideHead.captioner
     subject = number.param.write(number.get()) if drawn else address.PHOTO.write(shown.name_in_link)
     write_address(captioner.param.write(captioner.get()) | subject | own_url_params())

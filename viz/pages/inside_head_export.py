@@ -1,11 +1,21 @@
 """What Inside a head saves: the scores of one query, its attention, and all numbers on the way."""
 
-import numpy as np
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-from model.intervention import inside_head
+import numpy as np
+from PIL import Image
+
+from model.captioning.caption import CaptionBundle
+from model.datasets.vocabulary import START
+from model.intervention.head_steps import steps_of
+from model.tokens import TokenLayout
+from viz.components.draw_style import DrawStyle
 from viz.export.account import Account, name_file
 from viz.export.attention import patch_box
-from viz.export.drawing import Drawing
+from viz.export.captions_tried import number_repeated
+from viz.export.charts import draw_bars
+from viz.export.drawing import Box, Drawing
 from viz.export.export import Export
 from viz.export.features import paint_span
 from viz.export.names import name_head, token_name
@@ -13,62 +23,172 @@ from viz.export.numbers import Numbers
 from viz.export.painting import paint_map
 from viz.export.panels import Grid, Panel, draw_grid
 from viz.export.program import Code, write_program
-from viz.pages.shared import open_models
+from viz.pages.inside_head_file import inside_file
+from viz.pages.inside_head_payload import Looked
+from viz.pages.shared import open_models, scene
 from viz.pages.shared.browser import shown_view
 from viz.pages.shared.opening import opening_of, photo_title
+from viz.pages.shared.picture import Picture
 from viz.pages.shared.saving import Saved
 from viz.pages.shared.session import Session
 from viz.pages.shared.view import fit_view
 
+WINDOWS = "This layer attends within windows; Explore saves its maps."
 
-def describe_inside(session: Session) -> Saved:
-    """Describe what can be saved of the head and the query that are shown."""
+
+@dataclass(frozen=True)
+class Followed:
+    """One query through one head.
+
+    Attributes:
+        model, picture: whose head it is, and what it looks at.
+        layer: the layer's title; `asks`: what the query is called.
+        frame: what the model saw, `tokens` on it; where the keys are `words`, they are named.
+        asking: the patch that asks, as shares of the photo.
+        code: the Python that makes `inside`.
+    """
+
+    model: str
+    picture: Picture
+    layer: str
+    head: int
+    asks: str
+    frame: Image.Image
+    tokens: TokenLayout
+    words: Sequence[str] | None
+    asking: Box | None
+    style: DrawStyle
+    steps: Callable[[], dict[str, np.ndarray]]
+    code: Code
+
+
+def describe_inside(session: Session, looked: Looked) -> Saved:
+    """Describe what can be saved of the head and the query that are shown of a classifier."""
     recorded, bundle = session.recorded, session.bundle
-    view = fit_view(shown_view(), recorded.layers)
+    view = fit_view(replace(shown_view(), layer=looked.layer), recorded.layers)
     number, head = recorded.numbers[view.layer], view.head if isinstance(view.head, int) else 0
+    html = inside_file(looked, head, view.query)
     if recorded.records[view.layer].windows:
-        return Saved(missing="This layer attends within windows; Explore saves its maps.")
+        return Saved(html=html, missing=WINDOWS)
     tokens, query = recorded.layers[view.layer].tokens, view.query
-    account = Account(
-        f"From scores to attention, in {name_head(head)} of layer {number + 1}",
-        {"Model": open_models.model_title(bundle.name), "Photo": photo_title(session.picture)}
-        | {"From": token_name(query, tokens)},
-        ["The softmax of the scores, divided by the root of the head's width, is the attention."],
-    )  # fmt: skip
     given = f"layer={number}, head={head}, query={query}"
+    code = Code([f"inside = inside_head(bundle.net, bundle.prepare(image), {given})"])
+    followed = Followed(
+        bundle.name,
+        session.picture,
+        f"layer {number + 1}",
+        head,
+        token_name(query, tokens),
+        recorded.frame,
+        tokens,
+        None,
+        patch_box(query, tokens),
+        view.style,
+        lambda: _steps(looked, head, query),
+        code,
+    )
+    return Saved([_export(followed)], html)
+
+
+def describe_inside_caption(
+    bundle: CaptionBundle, picture: Picture, looked: Looked, layer: str, head: int, word: int
+) -> Saved:
+    """Describe what can be saved of the head and the word that are shown of a captioner.
+
+    Args:
+        layer: the module's name.
+        head: from zero, like `word`, which is the start before the first one.
+    """
+    asking = list(looked.words or ())
+    last = bundle.word(asking[1:], len(asking) - 2)
     code = Code(
         [
-            f"inside = inside_head(bundle.net, bundle.prepare(image), {given})",
-            'scaled = inside["scaled"].numpy()',
-            'softmax = inside["softmax"].numpy()',
+            f"words = torch.tensor([{[START, *last.before, last.number]}])  # by their numbers",
+            "with torch.no_grad():",
+            "    memory = bundle.net.encode_image(bundle.prepare(image))",
+            "inside = inside_head(",
+            "    bundle.net,",
+            "    lambda: bundle.net.teacher_force(memory, words),",
+            f"    layer={layer!r}, head={head}, query={word},",
+            ")",
         ],
+        ["import torch"],
+    )
+    followed = Followed(
+        bundle.name,
+        picture,
+        f"layer {looked.layers[looked.layer]} of the decoder",
+        head,
+        asking[word],
+        scene.enlarged(bundle.frame(picture.image)),
+        bundle.tokens,
+        number_repeated(asking) if looked.words_are_asked else None,
+        None,
+        looked.style,
+        lambda: _steps(looked, head, word),
+        code,
+    )
+    return Saved([_export(followed)], inside_file(looked, head, word))
+
+
+def _steps(looked: Looked, head: int, query: int) -> dict[str, np.ndarray]:
+    """Compute the numbers of every step by its name."""
+    found = steps_of(looked.numbers, head, query, 0)
+    return {step.name: step.value.detach().numpy() for step in found.steps}
+
+
+def _export(followed: Followed) -> Export:
+    account = Account(
+        f"From scores to attention, in {name_head(followed.head)} of {followed.layer}",
+        {"Model": open_models.model_title(followed.model)}
+        | {"Photo": photo_title(followed.picture), "From": followed.asks},
+        ["The softmax of the scores, divided by the root of the head's width, is the attention."],
+    )  # fmt: skip
+    take = Code(
+        ['softmax = inside["softmax"].numpy()'],
         ["from model.intervention import inside_head"],
     )
-    image = session.picture.image
+    scaled = Code(['scaled = inside["scaled"].numpy()'])
+    steps = followed.steps
+    parts = [opening_of(followed.model, followed.picture), followed.code + take]
+    if "scaled" in steps():
+        parts[-1] += scaled
+    name = name_file(
+        "inside", followed.model, followed.layer, f"head {followed.head + 1}", followed.asks
+    )
+    return Export(
+        "One head",
+        name,
+        account,
+        lambda: _draw(followed, account.lines),
+        lambda: Numbers(steps(), "softmax", {"token": _name_keys(followed)}),
+        write_program(account.title, parts),
+    )
 
-    def steps() -> dict[str, np.ndarray]:
-        found = inside_head(bundle.net, bundle.prepare(image), number, head, query)
-        return {step.name: step.value.detach().numpy() for step in found.steps}
 
-    def numbers() -> Numbers:
-        names = [token_name(token, tokens) for token in range(tokens.tokens)]
-        return Numbers(steps(), "softmax", {"token": names})
+def _name_keys(followed: Followed) -> list[str]:
+    tokens = followed.tokens
+    return list(followed.words or (token_name(token, tokens) for token in range(tokens.tokens)))
 
-    def draw() -> Drawing:
-        found, box = steps(), patch_box(query, tokens)
-        scores, weights = (
-            found[name][tokens.patch_slice].reshape(tokens.grid) for name in ("scaled", "softmax")
-        )
-        low, high = float(scores.min()), float(scores.max())
-        panels: list[Panel | None] = [
-            Panel(recorded.frame, paint_span(scores, low, high, view.style), "Scores, scaled",
-                  f"{low:.2f} to {high:.2f}".replace("-", "−"), box),
-            Panel(recorded.frame, paint_map(weights, view.style), "Attention",
-                  f"up to {weights.max():.1%}", box),
-        ]  # fmt: skip
-        return draw_grid(Grid([panels], caption=account.lines))
 
-    place = token_name(query, tokens)
-    name = name_file("inside", bundle.name, f"layer {number + 1}", f"head {head + 1}", place)
-    program = write_program(account.title, [opening_of(bundle.name, session.picture), code])
-    return Saved([Export("One head", name, account, draw, numbers, program)])
+def _draw(followed: Followed, caption: Sequence[str]) -> Drawing:
+    """Draw scores and attention over the photo, or over the words."""
+    found, style = followed.steps(), followed.style
+    if followed.words is not None:
+        return draw_bars(followed.words, {"Attention": found["softmax"].tolist()}, caption)
+    tokens = followed.tokens
+    maps = {
+        name: found[name][tokens.patch_slice].reshape(tokens.grid)
+        for name in ("scaled", "softmax")
+        if name in found
+    }
+    weights = maps["softmax"]
+    attention = Panel(followed.frame, paint_map(weights, style), "Attention",
+                      f"up to {weights.max():.1%}", followed.asking)  # fmt: skip
+    if "scaled" not in maps:
+        return draw_grid(Grid([[attention]], caption=caption))
+    scores = maps["scaled"]
+    low, high = float(scores.min()), float(scores.max())
+    panel = Panel(followed.frame, paint_span(scores, low, high, style), "Scores, scaled",
+                  f"{low:.2f} to {high:.2f}".replace("-", "−"), followed.asking)  # fmt: skip
+    return draw_grid(Grid([[panel, attention]], caption=caption))

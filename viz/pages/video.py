@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 
-import numpy as np
 import streamlit as st
 
 from model.errors import WorkRefused
@@ -38,9 +37,6 @@ from viz.pages.shared.text import plain
 from viz.pages.video_clip import ShownClip
 from viz.pages.video_export import saved_clip
 from viz.pages.video_recorded import ClipQuestion, ClipSource, frames_done, record_frames
-
-CLASSES = 3
-"""How many classes have a line, those that come to the largest probability."""
 
 
 def page() -> None:
@@ -121,10 +117,9 @@ def _mount(session: Session, question: ClipQuestion, clip: ShownClip) -> None:
     recorded, view = session.recorded, session.view
     count = frames_done(question, clip)
     source = ClipSource(question, clip, count, recorded.key)
-    times = clip.clip.seconds
     Video.frame.begin(range(1, count + 1))
     Video.map.begin(["layer"] if recorded.no_rollout else ["layer", "rollout"])
-    names, shares = _likeliest(source, session)
+    names, shares = source.likeliest(session.bundle.classes)
     payload = {
         "source": source.id,
         "key": browser_pass().grant(source),
@@ -135,7 +130,7 @@ def _mount(session: Session, question: ClipQuestion, clip: ShownClip) -> None:
         "style": view.style.as_header(),
         "revision": view_revision(),
         "frames": count,
-        "seconds": None if times is None else times[:count],
+        "seconds": source.seconds,
         "milliseconds": clip.clip.milliseconds,
         "asking": question.query,
         "rollout": not recorded.no_rollout,
@@ -143,16 +138,6 @@ def _mount(session: Session, question: ClipQuestion, clip: ShownClip) -> None:
     }
     mounts.video(pack(payload, shares=shares), on_query=_take_query, key=Video.component.name)
     show_save(lambda: saved_clip(session, source))
-
-
-def _likeliest(source: ClipSource, session: Session) -> tuple[list[str], np.ndarray]:
-    """Find the classes that come to the largest probability: names, and (classes, frames)."""
-    classes = session.bundle.classes
-    if classes is None or session.recorded.answer is None:
-        return [], np.zeros((0, source.count), np.float32)
-    answers = np.stack([frame.answer for frame in source.frames() if frame.answer is not None], 1)
-    best = answers.max(1).argsort()[::-1][:CLASSES]
-    return [classes[index] for index in best], answers[best].astype(np.float32)
 
 
 def _take_query() -> None:

@@ -5,7 +5,7 @@ key. Its file stays in the upload field, so that it can be read again with other
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -19,6 +19,7 @@ from model.video.clip import write_ordinal
 from model.video.limits import MAX_CLIP_SECONDS, MAX_CLIP_SIDE
 from model.video.opening import natural_order
 from model.video.pan import pan
+from viz.export.program import Code
 from viz.pages.shared.picture import samples_beside
 from viz.pages.shared.state import Video
 from viz.pages.shared.text import plain
@@ -43,11 +44,13 @@ DECODING = Cost(
 
 @dataclass(frozen=True)
 class ShownClip:
-    """A clip, the key that tells it from others, and a sentence about it."""
+    """A clip, the key that tells it from others, a sentence about it, and its Python."""
 
     key: str
     clip: Clip
     about: str
+    code: Code = field(default_factory=lambda: Code([]))
+    """The lines that open it as `clip`."""
 
 
 _store: Cache[ShownClip] = BUDGET.cache("clips", size=lambda shown: shown.clip.nbytes)
@@ -92,7 +95,11 @@ def sample_clip(names: tuple[str, ...]) -> ShownClip:
     about = (
         f"{len(clip.frames)} frames made here: a window slides over two photos, from the {titles}."
     )
-    shown = ShownClip(clip.key, clip, about)
+    code = Code(
+        [f"clip = pan([samples.load(name) for name in {list(names)!r}], {PAN_FRAMES})"],
+        ["from model.datasets import samples", "from model.video.pan import pan"],
+    )
+    shown = ShownClip(clip.key, clip, about, code)
     _store[shown.key] = shown
     return shown
 
@@ -157,4 +164,14 @@ def _open(uploads: Sequence[UploadedFile], every: int) -> ShownClip:
     which = "" if every == 1 else f", every {write_ordinal(every)} of the clip's"
     timed = "" if clip.seconds else " Nothing says when each is shown: ten a second are assumed."
     about = f"{len(clip.frames):,} frames{which}.{timed} {clip.note}".strip()
-    return ShownClip(clip.key, clip, about)
+    return ShownClip(clip.key, clip, about, _write_code(uploads, every))
+
+
+def _write_code(uploads: Sequence[UploadedFile], every: int) -> Code:
+    """Write the line that opens what was uploaded; its name stands for the file."""
+    opened, path = "open_clip", uploads[0].name
+    if len(uploads) > 1:
+        opened, path = "open_frames", "frames"
+    note = f"# {path!r} stands for what was uploaded."
+    line = f"clip = {opened}({path!r}, every={every})"
+    return Code([note, line], [f"from model.video import {opened}"])

@@ -1,6 +1,6 @@
 """The Video page's recording: each frame once for everybody, and what a browser may ask of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import takewhile
@@ -9,14 +9,15 @@ import numpy as np
 
 from model.bundle import Bundle
 from model.errors import CheckpointError, NothingRecorded, NothingToShow
-from model.video.recording import FrameAttention, record_frame
-from viz.components.payload import pack, photo_bytes
+from model.video.recording import FrameAttention, likeliest_classes, record_frame
+from viz.components.payload import photo_bytes
 from viz.pages.shared.scene import enlarged
 from viz.pages.video_clip import ShownClip
 from viz.server import queue
 from viz.server.costs import forward_cost
 from viz.server.passes import NoSuchQuestion, Reply, SourceGone
 from viz.server.results import computed_once
+from viz.standalone.clips import pack_maps, pack_photos
 
 SENT_SIDE = 480
 """Longer side of a frame as the browser gets it, in pixels."""
@@ -104,30 +105,38 @@ class ClipSource:
         kind, _, layer = question.partition("/")
         try:
             if question == "photos":
-                return Reply(self._photos())
+                return Reply(pack_photos(self.photos()))
             if question == "rollout":
                 maps = [frame.rollout for frame in self.frames()]
                 if any(each is None for each in maps):
                     raise NoSuchQuestion(question)
-                return Reply(_pack_maps(np.stack(maps)[:, None]))  # type: ignore[arg-type]  # none is None
+                return Reply(pack_maps(np.stack(maps)[:, None]))  # type: ignore[arg-type]  # none is None
             if kind == "layer" and layer.isascii() and layer.isdigit() and len(layer) < 4:
-                return Reply(_pack_maps(np.stack([f.maps[int(layer)] for f in self.frames()])))
+                return Reply(pack_maps(np.stack([f.maps[int(layer)] for f in self.frames()])))
         except IndexError:
             pass
         except (CheckpointError, NothingRecorded, NothingToShow) as problem:
             raise SourceGone(self.id) from problem
         raise NoSuchQuestion(question)
 
-    def _photos(self) -> bytes:
-        """Pack what the model sees of each frame, as JPEGs one after another."""
+    def photos(self) -> list[bytes]:
+        """Encode what the model sees of each frame, as JPEG."""
         frame = self.question.bundle.frame
         images = self.clip.clip.frames[: self.count]
-        photos = [photo_bytes(enlarged(frame(image)), SENT_SIDE) for image in images]
-        return pack({"sizes": [len(photo) for photo in photos]}, photos=b"".join(photos))
+        return [photo_bytes(enlarged(frame(image)), SENT_SIDE) for image in images]
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every frame is recorded."""
+        return self.count == len(self.clip.clip.frames)
 
-def _pack_maps(maps: np.ndarray) -> bytes:
-    """Pack maps (frames, heads, rows, columns) in float16."""
-    frames, heads, rows, columns = maps.shape
-    header = {"heads": heads, "grid": [rows, columns]}
-    return pack(header, maps=maps.reshape(frames, heads, -1).astype(np.float16))
+    @property
+    def seconds(self) -> tuple[float, ...] | None:
+        """When each frame is shown; None where nothing says so."""
+        times = self.clip.clip.seconds
+        return None if times is None else times[: self.count]
+
+    def likeliest(self, classes: Sequence[str] | None) -> tuple[list[str], np.ndarray]:
+        """Find the classes that come to the largest probability: names, and (classes, frames)."""
+        answers = [frame.answer for frame in self.frames() if frame.answer is not None]
+        return likeliest_classes(classes, answers, self.count)

@@ -18,6 +18,7 @@ from viz.pages.shared.captions_written import Question, caption_of
 from viz.pages.shared.explained import show_heading
 from viz.pages.shared.photos import framed_photo
 from viz.pages.shared.picture import Picture
+from viz.pages.shared.saving import Saved, show_save
 from viz.pages.shared.session import begin_session
 from viz.pages.shared.state import Scene, WhatIf, read_link
 from viz.pages.shared.text import plain
@@ -29,7 +30,9 @@ from viz.pages.what_if_captions import (
     subject_of_caption,
     try_caption,
 )
+from viz.pages.what_if_captions_export import describe_caption_trial
 from viz.pages.what_if_experiment import Experiment
+from viz.standalone.views import AnswerChange
 
 NO_WORDS = "The captioner has written nothing for this picture. Choose another."
 NO_HEADS = "This captioner has no heads to switch off. Its patches can be hidden."
@@ -108,6 +111,14 @@ def _show_experiment(
     with chance:
         if not now.is_empty and not problem:
             _show_control(subject, now, before, after)
+
+            def gather() -> Saved:
+                changed = words.what_is_off(now, _sizes(subject, layers))
+                both = AnswerChange(answer["words"], answer["classes"], answer["captions"])
+                tried = before, after
+                return describe_caption_trial(shown, subject, layers, now, changed, both, tried)
+
+            show_save(gather)
     with scans:
         parts.run_scans(subject, now.hide)
 
@@ -133,8 +144,6 @@ def _answer(
 ) -> dict[str, Any]:
     """Write the answer: both captions, and how likely each word of the first is."""
     rows = zip(written, before.shares.tolist(), after.shares.tolist(), strict=True)
-    titles = [f"{KINDS[layer.kind]} {layer.number}" for layer in layers]
-    sizes = words.Sizes(titles, sum(subject.heads), subject.layout.patches)
     answer: dict[str, Any] = {"classes": list(rows), "changed": not now.is_empty, "captions": []}
     if now.is_empty:
         answer["words"] = (
@@ -143,12 +152,20 @@ def _answer(
         )
         return answer
     old, new = before.words, after.words
-    answer["words"] = words.caption_in_words(words.what_is_off(now, sizes), old, new)
+    answer["words"] = words.caption_in_words(
+        words.what_is_off(now, _sizes(subject, layers)), old, new
+    )
     answer["captions"] = [
         ["It was", _marked(old, new)],
         ["Now", _marked(new, old)],
     ]
     return answer
+
+
+def _sizes(subject: Subject, layers: list[AttendingLayer]) -> words.Sizes:
+    """Name the layers, and count what can be switched off."""
+    titles = [f"{KINDS[layer.kind]} {layer.number}" for layer in layers]
+    return words.Sizes(titles, sum(subject.heads), subject.layout.patches)
 
 
 def _marked(own: tuple[str, ...], other: tuple[str, ...]) -> list[tuple[str, bool]]:

@@ -59,13 +59,12 @@ def describe_trial(
 
 def _code(session: Session, subject: Subject, now: Experiment) -> list[Code]:
     """Write the Python that makes the experiment again."""
-    given, before = _changes(subject, now)
+    change, before = write_changes(subject, now)
     layers = chosen_layers(session.bundle.name)
     kept = "" if layers is None else f", layers={list(layers)}"
     maps = f"record_image(bundle, image{kept}).maps(-1, {session.view.query})"
     run = [
         "images = bundle.prepare(image)",
-        f"change = intervene(bundle.net, tokens=bundle.tokens, {', '.join(given)})",
         "with torch.no_grad():",
         "    before_logits = bundle.net(images)[0].float().numpy()",
         f"before_maps = {maps}",
@@ -74,15 +73,25 @@ def _code(session: Session, subject: Subject, now: Experiment) -> list[Code]:
     ]
     if not (now.hide == "remove" and now.hidden):
         run += ["with change:", f"    after_maps = {maps}"]
-    imports = [
-        "import torch",
-        "from model.intervention import intervene",
-        "from model.recorded_image import record_image",
-    ]
-    return [*before, Code(run, imports)]
+    imports = ["import torch", "from model.recorded_image import record_image"]
+    return [*before, change + Code(run, imports)]
 
 
-def _changes(subject: Subject, now: Experiment) -> tuple[list[str], list[Code]]:
+def write_changes(
+    subject: Subject, now: Experiment, tokens: str = "bundle.tokens", run: str = ""
+) -> tuple[Code, list[Code]]:
+    """Write the Python that makes the intervention as `change`, and what it needs before.
+
+    Args:
+        tokens: the Python that names the layout of the patches that are hidden.
+        run: the function that runs the net, where it is not called on images alone.
+    """
+    given, before = _changes(subject, now, run)
+    line = f"change = intervene(bundle.net, tokens={tokens}, {', '.join(given)})"
+    return Code([line], ["from model.intervention import intervene"]), before
+
+
+def _changes(subject: Subject, now: Experiment, run: str) -> tuple[list[str], list[Code]]:
     """Write the arguments of `intervene`, and the Python that they need before."""
     off: dict[str, list[int]] = {}
     for layer, head in now.off:
@@ -101,7 +110,7 @@ def _changes(subject: Subject, now: Experiment) -> tuple[list[str], list[Code]]:
         given.append(f"hide_patches={hidden!r}, hide={how}")
     if now.needs_second:
         given.append("source=source")
-    return given, [*_second_code(subject, now), *_means_code(subject, now, bool(off))]
+    return given, [*_second_code(subject, now), *_means_code(subject, now, bool(off), run)]
 
 
 def _second_code(subject: Subject, now: Experiment) -> list[Code]:
@@ -117,7 +126,7 @@ def _second_code(subject: Subject, now: Experiment) -> list[Code]:
     ]
 
 
-def _means_code(subject: Subject, now: Experiment, off: bool) -> list[Code]:
+def _means_code(subject: Subject, now: Experiment, off: bool, run: str) -> list[Code]:
     """Write the Python that averages heads over the samples, where the experiment needs it."""
     if not off or now.by != "mean":
         return []
@@ -127,7 +136,7 @@ def _means_code(subject: Subject, now: Experiment, off: bool) -> list[Code]:
             [
                 f"names = {names!r}",
                 "batches = (bundle.prepare(samples.load(name)) for name in names)",
-                'means = head_means(bundle.net, batches, "the samples")',
+                f'means = head_means(bundle.net, batches, "the samples"{run and f", {run}"})',
             ],
             ["from model.datasets import samples", "from model.intervention import head_means"],
         )

@@ -256,10 +256,16 @@ def features_figure(
 
 @dataclass(frozen=True)
 class AnswerChange:
-    """What became of the model's answer: a sentence, and classes with two probabilities each."""
+    """What became of the model's answer: a sentence, and classes with two probabilities each.
+
+    Attributes:
+        captions: of a captioner: what each caption is called, and its words, each with whether the
+            other caption lacks it.
+    """
 
     words: str
     classes: Sequence[tuple[str, float, float]] = ()
+    captions: Sequence[tuple[str, Sequence[tuple[str, bool]]]] = ()
 
 
 def what_if_figure(
@@ -282,17 +288,62 @@ def what_if_figure(
         start: where the two maps begin.
         title: as for `explore_figure`, like `about` and `scope`.
     """
+    maps = compare_part(before, after, start, ("Before", "After"), same_photo=True)
+    parts = (
+        _answer_part(before.photo_id, before.shapes[-1][1:], answer, hidden, start, scope),
+        replace(maps, heading="The maps before and after"),
+    )
+    return Figure(title, parts, before.answers | after.answers, about)
+
+
+def caption_trial_figure(
+    before: Figure,
+    after: Figure,
+    photo: bytes,
+    grid: tuple[int, int],
+    answer: AnswerChange,
+    hidden: Sequence[int],
+    title: str,
+    about: Sequence[str] = (),
+    scope: str = "what if",
+) -> Figure:
+    """Make the figure of a finished experiment with a captioner: the answers, and both captions.
+
+    Args:
+        before: the caption as it was, as `caption_figure` makes it; `after`: the changed one. Each
+            has a scope of its own.
+        photo: JPEG of what the captioner saw.
+        grid: rows and columns of the patches that were hidden.
+        answer, hidden, title: as for `what_if_figure`, like `about` and `scope`.
+    """
+    photo_id = sha256(photo).hexdigest()[:16]
+    parts = [_answer_part(photo_id, grid, answer, hidden, Start(), scope)]
+    for figure, heading in ((before, "The caption before"), (after, "The caption after")):
+        parts += [replace(part, heading=heading) for part in figure.parts]
+    return Figure(title, parts, {f"{photo_id}/photo": photo}, about)
+
+
+def _answer_part(
+    photo_id: str,
+    grid: tuple[int, ...],
+    answer: AnswerChange,
+    hidden: Sequence[int],
+    start: Start,
+    scope: str,
+) -> FigurePart:
+    """Make the component that shows a finished experiment: the hidden patches and both answers."""
     header = {
         "fixed": True,
         "scope": scope,
         "session": scope,
         "serial": 0,
-        "image": before.id,
-        "photo": before.photo_id,
-        "grid": before.shapes[-1][1:],
+        "image": photo_id,
+        "photo": photo_id,
+        "grid": grid,
         "style": start.style.as_header(),
         "words": answer.words,
         "classes": answer.classes,
+        "captions": answer.captions or None,
         "changed": True,
         "off": [],
         "by": "zero",
@@ -305,12 +356,29 @@ def what_if_figure(
         "hint": "The answer before and after.",
         "query": start.query,
     }
-    maps = compare_part(before, after, start, ("Before", "After"), same_photo=True)
-    parts = (
-        FigurePart("what_if", pack(header)),
-        replace(maps, heading="The maps before and after"),
-    )
-    return Figure(title, parts, before.answers | after.answers, about)
+    return FigurePart("what_if", pack(header))
+
+
+def inside_figure(
+    header: Mapping[str, Any],
+    numbers: Mapping[str, np.ndarray],
+    photo: bytes,
+    title: str,
+    about: Sequence[str] = (),
+) -> Figure:
+    """Make the figure of one layer's heads, step by step: each head, query, key and step.
+
+    Args:
+        header: describes the layer, its block and the view to begin with, for the component.
+        numbers: the layer's arrays by name.
+        photo: JPEG of what the model saw.
+        title: as for `explore_figure`, like `about`.
+    """
+    answer, photo_id = pack({}, **numbers), sha256(photo).hexdigest()[:16]
+    source = sha256(answer).hexdigest()[:16]
+    part = FigurePart("inside", pack({**header, "source": source, "photo": photo_id}))
+    answers = {f"{source}/numbers": answer, f"{photo_id}/photo": photo}
+    return Figure(title, (part,), answers, about)
 
 
 def compare_figure(

@@ -22,6 +22,7 @@ from viz.pages.shared import open_models, saving
 from viz.pages.shared.captions_written import Question, caption_of, scene_of, write_call
 from viz.pages.shared.opening import opening_of
 from viz.pages.shared.picture import Picture, sample_picture
+from viz.standalone.file import write_page
 
 STYLE = DrawStyle()
 APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
@@ -112,10 +113,12 @@ def test_variants_of_models_are_opened_again():
         assert made["bundle"].net is not None and made["image"].size
 
 
+CAPTIONER = {"captioner": "scenes-captioner", "scene": "77"}
 QUICK = [
     ("features", {"beside": "coffee", "part": "keys", "part_head": "2", "block": "2"}, "are alike"),
     ("compare", {"b_model": "cs231n-cifar10", "b_token": "mean"}, "Both maps"),
     ("what_if", {"off": "2.1,3.1", "hidden": "3-5"}, "The answer"),
+    ("what_if", {**CAPTIONER, "of": "captioner", "off": "2.1", "hidden": "3-5"}, "The caption"),
     ("features", {"tab": "Lens"}, "Every layer"),
     ("positions", {"seed": "3"}, "Attention"),
     ("positions", {"tab": "Waves", "length": "20", "width": "8", "position": "3"}, "Waves"),
@@ -147,6 +150,17 @@ LONG = [
     ("positions", {"way": "Take the code away", "model": "photos-plain"}, "Attention"),
     ("inside_head", {"layer": "2", "head": "3"}, "One head"),
     ("patches", {"patch": "9"}, "Patches"),
+    *(
+        ("what_if", {**CAPTIONER, "of": "captioner", **way}, "The caption")
+        for way in ({"off": "1.2", "heads_by": "mean"}, {"hidden": "3-5", "hide": "remove"})
+    ),
+    *(
+        ("inside_head", {**CAPTIONER, "inside": "captioner", "decoder_layer": layer}, "One head")
+        for layer in "12"
+    ),
+    ("heads", {"over": "A survey", "model": "photos"}, "Heads distance"),
+    ("attribution", {"compare": "1"}, "This method"),
+    ("video", {"layer": "2", "head": "1"}, "This map"),
 ]
 
 
@@ -162,8 +176,10 @@ def test_what_a_page_saves_is_computed_again(page, link, title, monkeypatch):
     app.run()
     app.button(key="save").click().run()
     assert not app.exception
-    exports = kept.pop().exports
-    assert title in exports[0].title
-    for export in exports:
+    saved = kept.pop()
+    assert title in saved.exports[0].title
+    for export in saved.exports:
         assert run_again(export)
         assert export.write("svg", 400).startswith(b"<svg")
+    if saved.html is not None:
+        assert write_page(saved.html.make()).startswith(b"<!doctype html>")

@@ -126,9 +126,9 @@ class Video extends Component {
     this.change({ layer, query, head: fitHead(this.view.head, heads), map: "layer" });
   }
 
-  // Record the clip from another token: Python does.
+  // Record the clip from another token: Python does. In a file there is no model that could.
   lookFrom(token) {
-    if (token === this.asking) return;
+    if (token === this.asking || this.header.fixed) return;
     this.pause();
     this.change({ query: token, held: true }); // so that no report names the token before
     this.followed.settle();

@@ -7,8 +7,9 @@ from functools import partial
 
 import numpy as np
 import streamlit as st
+from PIL import Image
 
-from model.captioning.caption import Caption
+from model.captioning.caption import Caption, CaptionBundle
 from model.recorded_image import record_image
 from viz.components.draw_style import DrawStyle
 from viz.components.features_payload import FeaturesHeader
@@ -16,6 +17,7 @@ from viz.components.payload import photo_bytes
 from viz.components.row_payload import Cell
 from viz.notebook.layers import layer_bytes, pack_recorded, rollout_bytes
 from viz.pages.shared import open_models
+from viz.pages.shared.captions_written import WORDS
 from viz.pages.shared.recorded_images import ShownImage
 from viz.pages.shared.session import Session, chosen_layers
 from viz.pages.shared.state import Shared
@@ -30,6 +32,7 @@ from viz.standalone.views import (
     Start,
     attribution_figure,
     caption_figure,
+    caption_trial_figure,
     compare_figure,
     explore_figure,
     features_figure,
@@ -218,3 +221,45 @@ def experiment_file(
         return what_if_figure(*sides, answer, hidden, start, f"What if? {title}")
 
     return HtmlFile(make, 2 * sum(map(layer_bytes, before.records)), "saccade-what-if")
+
+
+def caption_trial_file(
+    bundle: CaptionBundle,
+    image: Image.Image,
+    change: Callable[[], AbstractContextManager[object]],
+    answer: AnswerChange,
+    grid: tuple[int, int],
+    hidden: Sequence[int],
+) -> HtmlFile:
+    """Describe the file of a finished experiment with a captioner: the answers, and both captions.
+
+    Args:
+        image: what the captioner is shown.
+        change: makes the intervention.
+        answer: both answers.
+        grid: rows and columns of the patches that are hidden.
+        hidden: which those are.
+    """
+    title, photo = open_models.model_title(bundle.name), photo_bytes(bundle.frame(image))
+
+    def write(scope: str) -> Figure:
+        caption = bundle.caption(image, max_words=WORDS)
+        figure = caption_figure(
+            caption,
+            photo,
+            bundle.tokens.grid,
+            f"“{caption.text}”",
+            prefix=bundle.tokens.prefix,
+            memory_of_one=bundle.memory_of_one,
+            scope=scope,
+        )
+        return figure if caption.words else Figure(figure.title, ())
+
+    def make() -> Figure:
+        before = write("before")
+        with change():
+            after = write("after")
+        return caption_trial_figure(before, after, photo, grid, answer, hidden, f"What if? {title}")
+
+    heads = 4 * bundle.tokens.tokens * WORDS * 12
+    return HtmlFile(make, 2 * (len(photo) + heads), "saccade-what-if")
