@@ -37,7 +37,7 @@ WINDOWS = "This layer attends within windows; Explore saves its maps."
 
 
 @dataclass(frozen=True)
-class Followed:
+class FollowedQuery:
     """One query through one head.
 
     Attributes:
@@ -73,7 +73,7 @@ def describe_inside(session: Session, looked: Looked) -> Saved:
     tokens, query = recorded.layers[view.layer].tokens, view.query
     given = f"layer={number}, head={head}, query={query}"
     code = Code([f"inside = inside_head(bundle.net, bundle.prepare(image), {given})"])
-    followed = Followed(
+    followed = FollowedQuery(
         bundle.name,
         session.picture,
         f"layer {number + 1}",
@@ -114,7 +114,7 @@ def describe_inside_caption(
         ],
         ["import torch"],
     )
-    followed = Followed(
+    followed = FollowedQuery(
         bundle.name,
         picture,
         f"layer {looked.layers[looked.layer]} of the decoder",
@@ -137,7 +137,7 @@ def _steps(looked: Looked, head: int, query: int) -> dict[str, np.ndarray]:
     return {step.name: step.value.detach().numpy() for step in found.steps}
 
 
-def _export(followed: Followed) -> Export:
+def _export(followed: FollowedQuery) -> Export:
     account = Account(
         f"From scores to attention, in {name_head(followed.head)} of {followed.layer}",
         {"Model": open_models.model_title(followed.model)}
@@ -166,12 +166,12 @@ def _export(followed: Followed) -> Export:
     )
 
 
-def _name_keys(followed: Followed) -> list[str]:
+def _name_keys(followed: FollowedQuery) -> list[str]:
     tokens = followed.tokens
     return list(followed.words or (token_name(token, tokens) for token in range(tokens.tokens)))
 
 
-def _draw(followed: Followed, caption: Sequence[str]) -> Drawing:
+def _draw(followed: FollowedQuery, caption: Sequence[str]) -> Drawing:
     """Draw scores and attention over the photo, or over the words."""
     found, style = followed.steps(), followed.style
     if followed.words is not None:
