@@ -1,6 +1,7 @@
 """Files of figures, opened from disk with the network off, and what lives in them."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,21 @@ from model.datasets import samples
 from model.intervention import intervene
 from model.recorded_image import record_image
 from model.recording.recorder import AttentionRecorder
+from model.video.recording import record_frame
+from tests.viz.pages.test_export import session_of
+from viz.components.draw_style import DrawStyle
 from viz.components.payload import photo_bytes
 from viz.components.row_payload import Cell
+from viz.export.account import Account
+from viz.export.readable import find_spots, pack_picture
+from viz.export.tables import bars_export, lines_export, table_export
 from viz.notebook import compare, show
 from viz.notebook.layers import pack_recorded
-from viz.standalone import export_html
+from viz.pages.inside_head_file import inside_file
+from viz.pages.inside_head_numbers import layer_of_photo
+from viz.pages.inside_head_payload import Looked
+from viz.standalone import Figure, FigurePart, export_html
+from viz.standalone.clips import RecordedClip, clip_figure
 from viz.standalone.views import (
     AnswerChange,
     Start,
@@ -230,7 +241,27 @@ def experiment(bundle):
     return what_if_figure(*packed, answer, [3], Start(), "Without a head")
 
 
-@pytest.mark.parametrize("make", [attribution_of_two, features_of_two, experiment])
+def clip_of_three(bundle):
+    frames = [record_frame(bundle, samples.load("chelsea").rotate(at), 5) for at in (0, 90, 180)]
+    photos = [photo_bytes(samples.load("chelsea").rotate(at)) for at in (0, 90, 180)]
+    layers = [np.stack([frame.maps[at] for frame in frames]) for at in range(6)]
+    rollout = np.stack([frame.rollout for frame in frames])
+    clip = RecordedClip(photos, layers, rollout, range(1, 7), (), 5, 100, None, [MARKUP])
+    clip = replace(clip, shares=np.array([[0.2, 0.5, 0.3]], np.float32))
+    return clip_figure(clip, Start(2, 1, 5), "A clip")
+
+
+def inside_a_head(bundle):
+    session = session_of(NAME, "chelsea", layer=2, head=1, query=5)
+    sent = layer_of_photo(bundle, session.picture, session.recorded, 2)
+    photo, tokens = session.recorded.photo, bundle.tokens
+    looked = Looked(NAME, "cat", sent, photo, DrawStyle(), 0, ["Layer 3"], ["3"], tokens)
+    return inside_file(looked, 1, 5).make()
+
+
+@pytest.mark.parametrize(
+    "make", [attribution_of_two, features_of_two, experiment, clip_of_three, inside_a_head]
+)
 def test_the_other_views_draw_and_follow_the_mouse(open_file, bundle, make):
     page = open_file(make(bundle))
     canvas = page.locator("canvas.photo").last
@@ -241,3 +272,35 @@ def test_the_other_views_draw_and_follow_the_mouse(open_file, bundle, make):
     canvas.hover(position={"x": box["width"] - 12, "y": box["height"] - 12})
     page.wait_for_timeout(150)
     assert canvas.evaluate(PIXELS) != first
+
+
+def test_the_numbers_of_a_picture_are_read_where_one_points(open_file):
+    values, account = np.array([[1.5, -2.0, 3.0], [4.0, 5.0, 6.25]]), Account(MARKUP)
+    axes = {"layer": [1, 2], "head": [1, 2, 3]}
+    table = table_export("Heads", account, values, axes)
+    series = {"Before": [0.5, 0.25], "After": [0.75, 1.0]}
+    bars = bars_export("Bars", account, ["cat", MARKUP], series, [], "{:.1%}")
+    lines = {"one": np.arange(4.0), "two": np.array([0.0, 2.0, 4.0, 9.0])}
+    curve = lines_export("Lines", account, lines, "Layer", "bits", [], first=1)
+    parts = [FigurePart("picture", pack_picture(each)) for each in (table, bars, curve)]
+    page = open_file(Figure("Pictures", parts), canvas=".picture canvas", color_scheme="dark")
+    boxes = [find_spots(each.draw(), each.numbers()) for each in (table, bars, curve)]
+    heights = [each.draw().height for each in (table, bars, curve)]
+    expected = (
+        (1, "Layer 1, head 2: −2.00"),
+        (3, f"After, {MARKUP}: 1.00"),
+        (7, "Two, layer 4: 9.00"),
+    )
+    for at, (spot, words) in enumerate(expected):
+        canvas = page.locator(".picture canvas").nth(at)
+        canvas.scroll_into_view_if_needed()
+        box, (left, top, right, bottom) = canvas.bounding_box(), boxes[at][spot]
+        across, down = box["width"] / 1000, box["height"] / heights[at]
+        place = {"x": (left + right) / 2 * across, "y": (top + bottom) / 2 * down}
+        before = canvas.evaluate(PIXELS)
+        canvas.hover(position=place)
+        page.get_by_text(words, exact=True).wait_for()
+        assert canvas.evaluate(PIXELS) != before
+    page.locator(".picture canvas").first.focus()
+    page.keyboard.press("ArrowDown")
+    page.get_by_text("Layer 2, head 2: 5.00", exact=True).wait_for()

@@ -16,6 +16,8 @@ from viz.pictures.lettering import font
 SIZE = 13.0
 TALLEST = 1400.0
 """Units that a table's rows take together at most."""
+BAR = 14.0
+"""Units that a bar is thick."""
 SERIES: Sequence[Color] = (
     *((59, 91, 189), (204, 102, 51), (34, 139, 104)),
     *((160, 72, 150), (120, 120, 120), (190, 150, 30)),
@@ -126,7 +128,7 @@ def draw_bars(
         series: lengths by what they show.
         as_text: how a length is written.
     """
-    high, gap = 18.0, 10.0
+    high, gap = BAR + 4, 10.0
     left = MARGIN + min(320.0, _widest(names) + 10)
     longest = max((value for values in series.values() for value in values), default=1.0) or 1.0
     marks: list[Mark] = []
@@ -139,7 +141,7 @@ def draw_bars(
             end = left + (WIDTH - left - MARGIN - 70) * max(values[place], 0) / longest
             color = SERIES[number % len(SERIES)]
             middle = top + high / 2
-            marks.append(Polyline([(left, middle), (max(end, left + 1), middle)], color, high - 4))
+            marks.append(Polyline([(left, middle), (max(end, left + 1), middle)], color, BAR))
             label = as_text.format(values[place])
             marks.append(Text((end + 6, middle + 4), label, SIZE, MUTED))
             top += high

@@ -1,5 +1,7 @@
 """The tab Lens: what each patch would answer if the model ended after this layer."""
 
+from functools import partial
+
 import numpy as np
 import streamlit as st
 import torch
@@ -47,23 +49,22 @@ def show_lens(session: Session) -> None:
     tokens = bundle.tokens
     at = tokens.position_of(session.view.query) if session.view.query < tokens.tokens else None
     patch = (tokens.index_of(*at) if at else find_centre(tokens)) - len(tokens.prefix)
-    payload = lens_payload(
-        view,
-        grant_photo(framed_photo(bundle, session.picture)),
-        tokens.grid,
-        f"{bundle.name} {session.picture.key}",
-        chosen=0,
-        patch=patch,
-        palette=GROUP_COLORS,
-    )
+    photo, given = framed_photo(bundle, session.picture), (tokens.grid, _id(session), 0, patch)
+    payload = lens_payload(view, grant_photo(photo), *given, palette=GROUP_COLORS)
     mounts.class_lens(payload, key=Features.lens.name)
-    show_save(lambda: describe_lens(session, view))
+    whole = partial(lens_payload, view, photo, *given, palette=GROUP_COLORS)
+    show_save(lambda: describe_lens(session, view, whole()))
     st.caption(
         "The colour of a patch is the class that it would answer with, stronger where it is surer; "
         "grey is any other class. Choose a class above to see its probability grow."
     )
     with st.expander("How this is computed"):
         st.markdown(CAVEAT)
+
+
+def _id(session: Session) -> str:
+    """Tell this lens from others."""
+    return f"{session.bundle.name} {session.picture.key}"
 
 
 def lens_url_params() -> dict[str, str]:

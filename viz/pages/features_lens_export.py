@@ -12,6 +12,7 @@ from viz.export.panels import Grid, Panel, draw_grid, wrap
 from viz.export.program import Code, write_program
 from viz.export.tables import lines_export
 from viz.pages.shared import open_models
+from viz.pages.shared.html_file import part_file
 from viz.pages.shared.opening import opening_of, photo_title
 from viz.pages.shared.saving import Saved
 from viz.pages.shared.session import Session
@@ -27,10 +28,12 @@ READ = {
 """The logits (layers, classes) of each curve."""
 
 
-def describe_lens(session: Session, view: LensView) -> Saved:
-    """Describe what can be saved of a lens."""
+def describe_lens(session: Session, view: LensView, payload: bytes) -> Saved:
+    """Describe what can be saved of a lens, whose `payload` has its photo."""
     curves = [_curve(session, view, number) for number in range(len(view.curve_names))]
-    return Saved([_every_layer(session, view), *curves])
+    every = _every_layer(session, view)
+    html = part_file("lens", payload, every.account.title, every.name)
+    return Saved([every, *curves], html)
 
 
 def _facts(session: Session) -> dict[str, str]:

@@ -24,7 +24,7 @@ def inside_file(looked: Looked, head: int, query: int) -> HtmlFile:
     }
     only = {"layer": 0, "layers": [layer], "layerChips": [looked.chips[looked.layer]]}
     header = header_of(looked) | only | {"view": view, "opened": 0}
-    title = f"Inside {open_models.model_title(looked.model)}: {layer}"
+    title = f"Inside a head: {open_models.model_title(looked.model)}, {layer.lower()}"
 
     def make() -> Figure:
         return inside_figure(header, arrays, looked.photo, title)

@@ -15,13 +15,14 @@ from viz.export.painting import scale_of
 from viz.export.panels import Grid, Panel, draw_grid, wrap
 from viz.export.program import Code, write_program
 from viz.pages.shared import open_models
+from viz.pages.shared.html_file import part_file
 from viz.pages.shared.opening import model_code
 from viz.pages.shared.saving import Saved
 from viz.pages.shared.session import Session
 
 
-def describe_positions(session: Session, patches: Tensor, cosine: bool) -> Saved:
-    """Describe what can be saved of a position code (N, D)."""
+def describe_positions(session: Session, patches: Tensor, cosine: bool, tiles: bytes) -> Saved:
+    """Describe what can be saved of a position code (N, D), whose `tiles` the page shows."""
     name, grid = session.bundle.name, session.bundle.tokens.grid
     likeness = "cosine" if cosine else "dot product"
     account = Account(
@@ -55,7 +56,8 @@ def describe_positions(session: Session, patches: Tensor, cosine: bool) -> Saved
                 numbers,
                 write_program(account.title, [model_code(name), code]),
             )
-        ]
+        ],
+        part_file("tiles", tiles, account.title, name_file("positions", name, likeness)),
     )
 
 

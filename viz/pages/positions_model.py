@@ -55,13 +55,14 @@ def show_model_code(session: Session) -> None:
     if code.patches is None:
         st.info(OTHERS[code.kind])
         return
-    _show_tiles(session, code, code.patches)
+    shown = _show_tiles(session, code, code.patches)
     _show_more(code, code.patches, bundle.tokens)
     patches, cosine = code.patches, Positions.likeness.get() == LIKENESSES[0]
-    show_save(lambda: describe_positions(session, patches, cosine))
+    show_save(lambda: describe_positions(session, patches, cosine, shown))
 
 
-def _show_tiles(session: Session, code: PositionCode, patches: Tensor) -> None:
+def _show_tiles(session: Session, code: PositionCode, patches: Tensor) -> bytes:
+    """Show the tiles; return their payload."""
     st.subheader("Which places are alike?")
     layout, width = session.bundle.tokens, patches.shape[1]
     made = _describe_origin(session, code)
@@ -98,7 +99,9 @@ def _show_tiles(session: Session, code: PositionCode, patches: Tensor) -> None:
     }
     lowest = min(float(v.min()) for v in values.values())
     span = (min(0.0, np.floor(10 * lowest) / 10), 1.0) if cosine else None
-    tiles(tiles_payload(values, layout.grid, likeness.lower(), span), key=Positions.tiles.name)
+    payload = tiles_payload(values, layout.grid, likeness.lower(), span)
+    tiles(payload, key=Positions.tiles.name)
+    return payload
 
 
 def _describe_origin(session: Session, code: PositionCode) -> str:

@@ -159,7 +159,7 @@ LONG = [
         for layer in "12"
     ),
     ("heads", {"over": "A survey", "model": "photos"}, "Heads distance"),
-    ("attribution", {"compare": "1"}, "This method"),
+    ("attribution", {"compare": "yes"}, "This method"),
     ("video", {"layer": "2", "head": "1"}, "This map"),
 ]
 
@@ -181,5 +181,4 @@ def test_what_a_page_saves_is_computed_again(page, link, title, monkeypatch):
     for export in saved.exports:
         assert run_again(export)
         assert export.write("svg", 400).startswith(b"<svg")
-    if saved.html is not None:
-        assert write_page(saved.html.make()).startswith(b"<!doctype html>")
+    assert write_page(saved.file.make()).startswith(b"<!doctype html>")

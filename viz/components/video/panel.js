@@ -64,8 +64,10 @@ export class Panel {
     this.video.find(".head-group").hidden = isRollout;
     for (const [token, button] of this.tokens.entries()) {
       button.setAttribute("aria-pressed", `${token === asking}`);
+      button.hidden = header.fixed && token !== asking; // a file has the maps of one token
     }
     const isPatch = asking >= header.prefix.length;
+    this.patch.hidden = header.fixed && !isPatch;
     this.patch.setAttribute("aria-pressed", `${isPatch}`);
     setText(this.patch, isPatch ? tokenTitle(asking, header.prefix, grid) : "a patch: click one");
     showStyle(this.video, style);

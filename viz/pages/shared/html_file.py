@@ -15,6 +15,8 @@ from viz.components.draw_style import DrawStyle
 from viz.components.features_payload import FeaturesHeader
 from viz.components.payload import photo_bytes
 from viz.components.row_payload import Cell
+from viz.export.export import Export
+from viz.export.readable import pack_picture
 from viz.notebook.layers import layer_bytes, pack_recorded, rollout_bytes
 from viz.pages.shared import open_models
 from viz.pages.shared.captions_written import WORDS
@@ -24,7 +26,7 @@ from viz.pages.shared.state import Shared
 from viz.pages.shared.view import CaptionView
 from viz.server import queue
 from viz.server.queue import Cost
-from viz.standalone import Figure
+from viz.standalone import Figure, FigurePart
 from viz.standalone.figure import LARGEST
 from viz.standalone.file import write_page
 from viz.standalone.views import (
@@ -263,3 +265,36 @@ def caption_trial_file(
 
     heads = 4 * bundle.tokens.tokens * WORDS * 12
     return HtmlFile(make, 2 * (len(photo) + heads), "saccade-what-if")
+
+
+def part_file(kind: str, payload: bytes, title: str, name: str) -> HtmlFile:
+    """Describe the file of one component that asks the app for nothing.
+
+    Args:
+        kind: its name.
+        payload: all that it draws.
+        title: the figure's title.
+        name: the file's name, without its ending.
+    """
+    figure = Figure(title, (FigurePart(kind, payload),))
+    return HtmlFile(lambda: figure, figure.nbytes, name)
+
+
+def pictures_file(exports: Sequence[Export]) -> HtmlFile:
+    """Describe the file of saved pictures, one below the other, whose numbers can be read.
+
+    Args:
+        exports: the pictures; they are drawn now, so that the file's size is known.
+    """
+
+    def draw() -> Figure:
+        title, one = exports[0].account.title, len(exports) == 1
+        headings = ["" if one else each.title for each in exports]
+        parts = [
+            FigurePart("picture", pack_picture(each), heading)
+            for each, heading in zip(exports, headings, strict=True)
+        ]
+        return Figure(title, parts)
+
+    figure = queue.run(("pictures", draw), draw, cost=Cost(10**8))
+    return HtmlFile(lambda: figure, figure.nbytes, exports[0].name)

@@ -11,7 +11,7 @@ import streamlit as st
 
 from viz.export.export import WIDTHS, Export
 from viz.pages.shared.browser import take_reports
-from viz.pages.shared.html_file import HtmlFile, offer_html
+from viz.pages.shared.html_file import HtmlFile, offer_html, pictures_file
 from viz.pages.shared.state import Shared
 from viz.server import queue
 from viz.server.queue import Cost
@@ -43,6 +43,13 @@ class Saved:
     missing: str = ""
     """Why there is nothing to save, in a sentence."""
 
+    @property
+    def file(self) -> HtmlFile | None:
+        """The page as one HTML file; its pictures in one where it has no file of its own."""
+        if self.html is not None or not self.exports:
+            return self.html
+        return pictures_file(self.exports)
+
 
 @st.fragment
 def show_save(gather: Callable[[], Saved]) -> None:
@@ -63,8 +70,8 @@ def _show_saved(saved: Saved) -> None:
         st.caption(saved.missing)
     if saved.exports:
         _show_export(_choose_export(saved.exports))
-    if saved.html is not None:
-        offer_html(saved.html)
+    if (file := saved.file) is not None:
+        offer_html(file)
 
 
 def _choose_export(exports: Sequence[Export]) -> Export:
