@@ -132,17 +132,17 @@ def likeliest_classes(
 
 
 def spread_of_map(weights: np.ndarray) -> float:
-    """Compute how far a map spreads: its entropy in bits, the map divided by its sum.
+    """Compute how far a map spreads: its entropy in nats, the map divided by its sum.
 
-    0 is a map of one patch, and log2 of the number of patches an even one.
+    0 is a map of one patch, and ln of the number of patches an even one.
 
-    >>> spread_of_map(np.array([[0.5, 0.5], [0.0, 0.0]]))
-    1.0
+    >>> round(spread_of_map(np.array([[0.5, 0.5], [0.0, 0.0]])), 4)
+    0.6931
     """
     shares = np.asarray(weights, np.float64).ravel()
     total = shares.sum()
     shares = shares[shares > 0] / total if total > 0 else shares[:0]
-    return float(-(shares * np.log2(shares)).sum()) + 0.0
+    return float(-(shares * np.log(shares)).sum()) + 0.0
 
 
 def _follow(recorded: RecordedImage, query: int) -> np.ndarray:

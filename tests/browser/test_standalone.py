@@ -197,7 +197,7 @@ def test_a_captions_words_are_chosen(open_file):
     bundle = zoo.load("scenes-captioner")
     page = open_file(show(bundle, samples.load("chelsea")))
     first = pixels(page)
-    page.get_by_role("button", name="Next").click()
+    page.get_by_role("button", name="Next word").click()
     assert pixels(page) != first
     assert "word 2 of" in page.locator(".chosen").inner_text()
 

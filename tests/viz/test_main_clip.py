@@ -57,7 +57,7 @@ def test_a_clip_becomes_maps_an_animation_and_numbers_and_goes_on(tmp_path, monk
     assert [line["frame"] for line in lines] == ["1", "3", "5", "7"]
     assert [float(line["seconds"]) for line in lines] == pytest.approx([0, 0.24, 0.48, 0.72])
     spreads = [spread_of_map(each) for each in chosen]
-    assert [float(line["spread_bits"]) for line in lines] == pytest.approx(spreads, abs=1e-5)
+    assert [float(line["spread_nats"]) for line in lines] == pytest.approx(spreads, abs=1e-5)
     assert len(list((out / "frames").glob("*.png"))) == 4
     assert not [path for path in out.rglob("*") if path.suffix == ".part"]
     assert main([*command[:-1], "9.9"]) == 1 and "layers 0 to 5" in capsys.readouterr().err

@@ -32,7 +32,8 @@ def head_scatter(
         kinds: the kind of each head, or None.
         names: what each kind is called; also the order of the legend.
         unit: written behind a value on hover, such as " px".
-        uniform: the value of a head that attends to everything alike, as a dotted line.
+        uniform: the value of a head that attends to everything alike, as a dotted line that the
+            legend names.
         chosen: layer and head to circle, from zero: places in `values`.
         numbers: what each layer is called, where only some of a model's are here; 1, 2, 3...
             if None.
@@ -83,8 +84,8 @@ def head_scatter(
         figure.add_hline(
             y=uniform,
             line={"width": 1, "color": "#8a8f98", "dash": "dot"},
-            annotation={"text": "uniform attention", "font": {"size": 11}},
-            annotation_position="bottom right",
+            name=f"All tokens alike: {uniform:.3g}{unit}",
+            showlegend=True,
         )
     if chosen is not None and np.isfinite(values[chosen]):
         circle_dot(figure, chosen[0] + 1 + offsets[chosen[0]][chosen[1]], values[chosen])

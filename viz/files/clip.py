@@ -301,7 +301,7 @@ def _table(bundle: Bundle, clip: Clip, frames: list[FrameAttention], chosen: Cho
     """Write a line a frame: its number and time, the spread of the map, and the likeliest class."""
     file = io.StringIO()
     lines = csv.writer(file, lineterminator="\n")
-    lines.writerow(["frame", "seconds", "spread_bits", "patches_get", "class", "probability"])
+    lines.writerow(["frame", "seconds", "spread_nats", "patches_get", "class", "probability"])
     for place, frame in enumerate(frames):
         weights = frame.map_of(*chosen)
         seconds = "" if clip.seconds is None else clip.seconds[place]

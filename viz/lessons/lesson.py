@@ -140,3 +140,11 @@ class Lesson(_Part):
     def places(self) -> int:
         """How many places there are to go to: the steps, and the quiz where there is one."""
         return len(self.step) + bool(self.quiz)
+
+    @property
+    def asked(self) -> int:
+        """How much is asked: the steps with something to guess or to do, and the questions.
+
+        What is to be done counts where the lesson notices that it was done.
+        """
+        return sum(bool(step.guess or step.done) for step in self.step) + len(self.quiz)

@@ -30,6 +30,7 @@ from viz.pages.heads_measured import (
 from viz.pages.heads_measures import KIND_NAMES, MEASURES
 from viz.pages.shared import open_models
 from viz.pages.shared.browser import change_view, write_address
+from viz.pages.shared.explained import show_note
 from viz.pages.shared.figures import draw_once
 from viz.pages.shared.picture import MAX_MEGABYTES, TYPES
 from viz.pages.shared.saving import show_save
@@ -61,6 +62,9 @@ STEM = (
     "before any head looks. Its first heads have no need to look close by: the ViT paper saw the "
     "same behind a ResNet (section 4.5). Where flat patches go straight into the transformer, as "
     "in ImageNet's ViTs, the first layers have heads that look near and the last ones look far."
+)
+WINDOWED = (
+    "Layers of this model attend within windows: there no head looks further than its window."
 )
 MIMETIC = (
     "This model's heads looked near even before training (mimetic initialisation: Trockman and "
@@ -201,14 +205,16 @@ def _show_scatter(
     )
     # A fresh key forgets the last click, so that coming back does not open Explore again.
     clicked = show_dots(figure, Heads.dots(Heads.clicks.get()), title)
-    st.caption(f"{sentence} The shape of a mark tells what its head does most, of the kinds below.")
-    if any(record.windows for record in session.recorded.records):
-        st.caption(
-            "Layers of this model attend within windows: there no head looks further than its "
-            "window."
-        )
+    show_note(
+        f"{sentence} The shape of a mark tells what its head does most, of the kinds below.",
+        Heads.note.name,
+    )
+    notes = [WINDOWED] if any(record.windows for record in session.recorded.records) else []
     if measure.startswith("distance") and (note := _explain_locality(session)):
-        st.caption(note)
+        notes.append(note)
+    if notes:
+        with st.expander("Why do this model's heads lie like this?"):
+            st.markdown("\n\n".join(notes))
     if clicked:
         _open_in_explore(session, *clicked)
 
@@ -252,8 +258,9 @@ def _show_kinds(session: Session, scores: dict[str, Tensor]) -> None:
     if not _has_class_token(session.bundle.tokens.prefix):
         best["cls"] = []
     found = [kind for kind in KINDS if best[kind]]
-    for first in range(0, len(found), 3):
-        for column, kind in zip(st.columns(3), found[first : first + 3], strict=False):
+    across = 4 if len(found) == 4 else 3
+    for first in range(0, len(found), across):
+        for column, kind in zip(st.columns(across), found[first : first + across], strict=False):
             with column.container(border=True, height="stretch"):
                 st.markdown(f"**{KIND_NAMES[kind]}**", help=KIND_HELP[kind])
                 _show_kind(session, kind, best[kind])

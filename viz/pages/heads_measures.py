@@ -20,8 +20,9 @@ MEASURES = {
         "Entropy",
         "Entropy, nats",
         " nats",
-        "*Entropy* says how widely a row of attention spreads: 0 if all of it is on one token, "
-        "ln N if it is even over all N tokens. It is −Σ a ln a, in nats.",
+        "*Entropy*, −Σ a ln a: 0 nats if a row is all on one token, ln N if it is even over N. "
+        "Low: the head picks few places, and its map tells which; that may be the same place in "
+        "every photo. High: it averages over the photo.",
     ),
     "cls": (
         "To CLS",

@@ -16,6 +16,7 @@ from viz.pages.heads_measures import KIND_NAMES, MEASURES
 from viz.pages.heads_survey_export import describe_survey
 from viz.pages.heads_survey_head import show_head
 from viz.pages.heads_surveys import MEGABYTES, OpenSurvey
+from viz.pages.shared.explained import show_note
 from viz.pages.shared.figures import draw_once
 from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import Session
@@ -145,7 +146,7 @@ def _show_scatter(
         spread=results.deviation[measure],
     )
     clicked = show_dots(figure, Heads.dots(Heads.clicks.get()), title)
-    st.caption(sentence)
+    show_note(sentence, Heads.note.name)
     _take_click(survey, clicked)
 
 

@@ -43,7 +43,7 @@ def _show_list(lessons: list[Lesson]) -> None:
     header = {
         "lessons": [
             each.model_dump(include={"name", "title", "question", "minutes"})
-            | {"places": each.places}
+            | {"places": each.places, "asked": each.asked}
             for each in lessons
         ]
     }

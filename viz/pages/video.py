@@ -158,8 +158,9 @@ def _show_meaning() -> None:
             "each frame by itself.\n\n"
             "Each map is scaled to its own maximum, so colours compare patches of one frame. The "
             "lines below compare frames: the **probability** of the classes that come highest, "
-            "and the **spread** of the map, its entropy in bits: 0 is a map of one patch, 8 is an "
-            "even one of 256 patches.\n\n"
+            "and the **entropy** of the map, in nats: 0 is a map of one patch, ln 256 = 5.55 an "
+            "even one of 256 patches. A low one tells that the model looks at few places, and the "
+            "map tells at which.\n\n"
             "The attention of every frame is from one place of the picture, such as CLS. A click "
             "on another patch records the clip anew from there."
         )

@@ -9,6 +9,7 @@ from viz.pages import what_if_parts as parts
 from viz.pages import what_if_words as words
 from viz.pages.shared.attention_texts import why_off
 from viz.pages.shared.browser import browser_pass, write_address
+from viz.pages.shared.explained import show_note
 from viz.pages.shared.recorded_images import ShownImage
 from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import Session, begin_page, chosen_layers, session_url_params
@@ -18,6 +19,7 @@ from viz.pages.what_if_answers import Subject, Tried, draw_at_random, subject_of
 from viz.pages.what_if_captioner import show_caption_trials
 from viz.pages.what_if_experiment import Experiment
 from viz.pages.what_if_export import describe_trial
+from viz.pages.what_if_ideas import find_ideas, show_ideas
 from viz.pages.what_if_source import AnswerSource, try_in_words, write_question
 
 QUESTION = "What happens without this head, without this patch?"
@@ -89,7 +91,10 @@ def _show_experiment(session: Session) -> None:
         _show_sheet(session, subject, header, before, tried or before, effects["heads"])
     write_address(session_url_params(session) | parts.what_if_url_params(now, shown.numbers))
     with chance:
-        if tried is not None and not now.is_empty:
+        if now.is_empty:
+            name = token_name(query, shown.layers[session.view.layer].tokens)
+            show_ideas(find_ideas(subject, before.maps[-1].mean(0), name))
+        elif tried is not None:
             _show_control(subject, now, before, tried)
             show_save(lambda: describe_trial(session, subject, now, answer, before, tried))
     with scans:
@@ -107,9 +112,10 @@ def _show_sheet(
     shown: ShownImage = session.recorded
     st.subheader("Every head of every layer")
     place = token_name(session.view.query, shown.layers[session.view.layer].tokens)
-    st.caption(
+    show_note(
         f"A row is a layer, a column a head; each map shows where {place} looks. "
-        f"{why_off(shown.records[0])}"
+        f"{why_off(shown.records[0])}",
+        WhatIf.note.name,
     )
     numbers = [number + 1 for number in shown.numbers]
     about = {

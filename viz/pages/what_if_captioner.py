@@ -32,6 +32,7 @@ from viz.pages.what_if_captions import (
 )
 from viz.pages.what_if_captions_export import describe_caption_trial
 from viz.pages.what_if_experiment import Experiment
+from viz.pages.what_if_ideas import find_ideas, show_ideas
 from viz.standalone.views import AnswerChange
 
 NO_WORDS = "The captioner has written nothing for this picture. Choose another."
@@ -109,7 +110,9 @@ def _show_experiment(
             _show_sheet(header, subject, layers, before, after, effects["heads"])
     _write_address(shown, now, subject)
     with chance:
-        if not now.is_empty and not problem:
+        if now.is_empty:
+            show_ideas(find_ideas(subject, _looked_at(layers, before), "the caption"))
+        elif not problem:
             _show_control(subject, now, before, after)
 
             def gather() -> Saved:
@@ -198,6 +201,13 @@ def _show_sheet(
     }
     maps = {"before": before.maps, "after": after.maps}
     parts.show_switches(header | about, subject, maps, effects)
+
+
+def _looked_at(layers: list[AttendingLayer], before: TriedCaption) -> np.ndarray:
+    """Return how much the words look at each patch in the last cross-attention; empty: none."""
+    last = [place for place, layer in enumerate(layers) if layer.kind == "cross"][-1:]
+    patches = [int(np.prod(layers[place].grid)) for place in last]
+    return before.maps[last].mean((0, 1))[: patches[0]] if last else np.zeros(0)
 
 
 def _show_control(

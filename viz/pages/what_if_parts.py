@@ -222,13 +222,16 @@ def show_switches(
     mounts.switches(pack(payload, **arrays), on_act=act_on_switches, key=WhatIf.switches.name)
 
 
-def show_control_heading() -> None:
+COMPARED = (
+    "Any change does something. So compare yours with as many heads and patches at random: a "
+    "head or a patch is needed only if the answer falls further without it."
+)
+
+
+def show_control_heading(about: str = COMPARED) -> None:
     """Show what the control is."""
     st.subheader("Would any other do the same?")
-    st.caption(
-        "Any change does something. So compare yours with as many heads and patches at random: a "
-        "head or a patch is needed only if the answer falls further without it."
-    )
+    st.caption(about)
 
 
 def show_spread(before: float, after: float, draws: np.ndarray, caption: str) -> None:

@@ -28,4 +28,4 @@ def test_each_frame_has_the_maps_of_the_picture_by_itself():
 
 def test_the_spread_of_a_map_lies_between_one_patch_and_all():
     assert spread_of_map(np.eye(4)[:1]) == 0
-    assert spread_of_map(np.full((4, 4), 0.03)) == pytest.approx(4)
+    assert spread_of_map(np.full((4, 4), 0.03)) == pytest.approx(np.log(16))

@@ -50,13 +50,15 @@ export function aboutHits({ names }, maps, view) {
   return `${where}, ${hits} of ${names.length} words that name an object look most inside its box.`;
 }
 
-// Why a word looks at no later one, with the chosen word as the example.
+// Why nothing looks at a later word, with the chosen word as the example: the word before it asks.
 export function aboutMask(words, word) {
   const count = word + 1;
-  const seen = word ? `${count} tokens: the start and the ${word} before it` : "the start alone";
+  const asks = word
+    ? `“${words[word - 1]}” asks: the token before it, which sees itself and all before it, ${count} tokens`
+    : "the start asks, which sees itself alone";
   const later = words.length - count;
   const rest = later ? ` and the ${later} after it` : "";
-  return `A word may not look at later words: when it is chosen, they are not written yet. In training they are all there, so a mask sets their scores to −∞, and the softmax makes exactly 0 of that. To choose “${words[word]}”, word ${count} of ${words.length}, the decoder sees ${seen}; the mask hides the word itself${rest}.`;
+  return `A token may look at itself and at those before it. To choose “${words[word]}”, word ${count} of ${words.length}, ${asks}. The mask hides “${words[word]}”${rest}: when it is chosen, they are not written yet. In training they are all there, so the mask sets their scores to −∞, and the softmax makes exactly 0 of that.`;
 }
 
 // Where a word's attention among the words went; <start> is word 0.

@@ -6,7 +6,8 @@ import { explainedText } from "../shared/terms.js";
 class ExplainedText extends Component {
   static selector = ".explained";
 
-  receive({ parts }) {
+  receive({ parts, note }) {
+    this.root.classList.toggle("note", note);
     this.root.replaceChildren(...explainedText(this, parts));
   }
 

@@ -81,6 +81,7 @@ export const PANELS = {
       figures.sum(`${signed(sums[place])} ÷ ${header.divisor} = `, signed(scaled), "score");
     }
     figures.heading(`The scores of all ${numbers.keys} keys`);
+    figures.text(`An even share has the entropy ${evenEntropy(numbers.keys)}.`);
     const [low, high] = rangeOf(sums);
     figures.histograms(
       [
@@ -135,8 +136,8 @@ export const PANELS = {
     showLargest(figures, inside, weights, LARGEST);
     figures.text(
       `All ${weights.length} weights sum to ${percent(weights.reduce((a, b) => a + b, 0))}. `,
-      `Entropy ${entropy(weights).toFixed(2)}, of at most ln ${weights.length} = `,
-      `${Math.log(weights.length).toFixed(2)} where all keys get the same.`,
+      `Entropy ${inNats(weights)}, of at most ${evenEntropy(weights.length)} where all keys get the `,
+      "same.",
     );
   },
 
@@ -253,7 +254,7 @@ function scoreSeries(name, sums, factor, low, high, faint = false) {
     name,
     faint,
     counts: histogram(scores, low, high, BINS),
-    note: `spread ${spread(scores).toFixed(2)} · largest weight ${percent(largest)} · entropy ${entropy(weights).toFixed(2)}`,
+    note: `spread ${spread(scores).toFixed(2)} · largest weight ${percent(largest)} · entropy ${inNats(weights)}`,
   };
 }
 
@@ -308,9 +309,17 @@ function compareMaps(figures, inside, name, what) {
   const overlap = rows[0].reduce((sum, weight, j) => sum + Math.min(weight, rows[1][j]), 0);
   figures.text(
     `This head's map, from ${inside.queryName(query)}: with and without ${what} it shares `,
-    `${percent(overlap)} of its weight. Entropy ${entropy(rows[0]).toFixed(2)} with, `,
-    `${entropy(rows[1]).toFixed(2)} without.`,
+    `${percent(overlap)} of its weight. Entropy ${inNats(rows[0])} with, ${inNats(rows[1])} without.`,
   );
+}
+
+function inNats(weights) {
+  return `${entropy(weights).toFixed(2)} nats`;
+}
+
+// The entropy of equal weights on all keys.
+function evenEntropy(keys) {
+  return `ln ${keys} = ${Math.log(keys).toFixed(2)} nats`;
 }
 
 function headLengths(side, heads, width) {

@@ -9,6 +9,7 @@ import { lessonProgress } from "../shared/lesson_progress.js";
 import { forPointer } from "../shared/pointer.js";
 import { explainedText } from "../shared/terms.js";
 import { isMet } from "./conditions.js";
+import { showPicture } from "./picture.js";
 
 class Lesson extends Component {
   static selector = ".lesson";
@@ -88,11 +89,14 @@ class Lesson extends Component {
     if (now.get("lesson") !== `${this.lesson}.${this.place}`) return;
     if (!this.isBegun) {
       this.isBegun = true;
+      this.stopShowing?.();
+      this.stopShowing = showPicture(this.root);
       for (const [name, value] of now) if (!this.before.has(name)) this.before.set(name, value);
     }
     const { done } = this.step;
     if (done.length && done.every((condition) => isMet(condition, now, this.before))) {
       this.isDone = true;
+      lessonProgress().do(this.lesson, this.place);
       this.schedule();
     }
   }
@@ -126,6 +130,7 @@ class Lesson extends Component {
       ...options.map((option, i) =>
         this.choice("guess", option, () => {
           this.guessed = i + 1;
+          lessonProgress().do(this.lesson, this.place);
           this.schedule();
         }),
       ),
@@ -160,7 +165,9 @@ class Lesson extends Component {
     this.root.classList.toggle("folded", Boolean(this.isFolded));
     this.find(".fold").setAttribute("aria-expanded", String(!this.isFolded));
     this.find(".back").disabled = this.place === 1;
-    setText(this.find(".next"), this.place === this.places ? "Finish" : "Next");
+    const isLast = this.place === this.places;
+    const next = this.place === this.ways.length ? "Questions" : "Next step";
+    setText(this.find(".next"), isLast ? "Finish" : next);
     if (!step) return;
     const isAsked = Boolean(step.do || step.guess);
     const isOpen = !isAsked || this.isRevealed || this.isDone || Boolean(this.guessed);
@@ -180,6 +187,7 @@ class Lesson extends Component {
 
   close() {
     super.close();
+    this.stopShowing?.();
     pageHistory().listeners.delete(this.heard);
   }
 }

@@ -40,16 +40,19 @@ class LessonList extends Component {
 
   draw() {
     const progress = this.lessons.map(({ name }) => lessonProgress().of(name));
+    const isDone = [];
     for (const [i, { state, fill }] of this.cards.entries()) {
       const { place, ended } = progress[i];
-      setText(
-        state,
-        ended ? " · done" : place ? ` · at ${place} of ${this.lessons[i].places}` : "",
-      );
-      fill.style.width = `${ended ? 100 : (100 * place) / this.lessons[i].places}%`;
+      const { name, places, asked } = this.lessons[i];
+      const answered = lessonProgress().count(name);
+      isDone[i] = ended && answered >= asked;
+      const read = `read, ${answered} of ${asked} answered`;
+      const way = ended ? read : `at ${place} of ${places}`;
+      setText(state, place ? ` · ${isDone[i] ? "done" : way}` : "");
+      fill.style.width = `${(100 * (ended ? answered : place)) / (ended ? asked : places)}%`;
     }
-    const ended = progress.filter((each) => each.ended).length;
-    setText(this.find(".done"), `${ended} of ${this.lessons.length} lessons done in this browser.`);
+    const done = isDone.filter(Boolean).length;
+    setText(this.find(".done"), `${done} of ${this.lessons.length} lessons done in this browser.`);
     this.find(".reset").disabled = !progress.some(({ place }) => place);
   }
 

@@ -23,16 +23,29 @@ export class LessonProgress {
     }
   }
 
-  // How far one lesson is: its furthest place, whether its end was reached, what was answered.
+  // How far one lesson is: its furthest place, whether its end was reached, which steps were done,
+  // and what was answered.
   of(lesson) {
-    const { place = 0, ended = false, answers = {} } = this.kept[lesson] ?? {};
-    return { place, ended, answers };
+    const { place = 0, ended = false, done = {}, answers = {} } = this.kept[lesson] ?? {};
+    return { place, ended, done, answers };
+  }
+
+  // How many of a lesson's doings, guesses and questions were done or answered.
+  count(lesson) {
+    const { done, answers } = this.of(lesson);
+    return Object.keys(done).length + Object.keys(answers).length;
   }
 
   reach(lesson, place, places) {
     const old = this.of(lesson);
     const ended = old.ended || place === places;
     this.keep(lesson, { ...old, place: Math.max(old.place, place), ended });
+  }
+
+  // A step was done: its guess was made, or what it asks for was noticed.
+  do(lesson, place) {
+    const old = this.of(lesson);
+    if (!old.done[place]) this.keep(lesson, { ...old, done: { ...old.done, [place]: true } });
   }
 
   answer(lesson, question, answer, isRight) {

@@ -23,6 +23,8 @@ class Spread extends Component {
     );
     setText(this.find(".low"), percent(low));
     setText(this.find(".high"), percent(high));
+    setText(this.find(".was"), percent(before));
+    setText(this.find(".now"), percent(after));
     setText(this.find("figcaption"), caption);
   }
 

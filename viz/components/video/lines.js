@@ -77,13 +77,13 @@ function stroke(context, color, width, points) {
   context.stroke();
 }
 
-// How far a map spreads: its entropy in bits, as spread_of_map of model/video/recording.py.
+// How far a map spreads: its entropy in nats, as spread_of_map of model/video/recording.py.
 export function spreadOf(values) {
   let total = 0;
   for (const value of values) total += value;
-  let bits = 0;
+  let nats = 0;
   for (const value of values) {
-    if (value > 0) bits -= (value / total) * Math.log2(value / total);
+    if (value > 0) nats -= (value / total) * Math.log(value / total);
   }
-  return bits;
+  return nats;
 }

@@ -343,11 +343,12 @@ class Video extends Component {
       );
     }
     const [rows, columns] = this.grid;
+    const even = Math.log(rows * columns);
     return {
-      name: "Spread of the map",
+      name: "Entropy of the map",
       values: this.spreads.get(id),
-      top: Math.log2(rows * columns),
-      write: (bits) => `${bits.toFixed(2)} bit`,
+      top: even,
+      write: (nats) => `${nats.toFixed(2)} of ${even.toFixed(2)} nats`,
     };
   }
 

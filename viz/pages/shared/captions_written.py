@@ -18,7 +18,7 @@ from viz.server.results import computed_once
 WORDS = 24  # of a caption that does not end by itself; the captioner may read fewer
 MORE = 12  # at least, after those that were given
 DESCRIBING = (
-    *("a", "an", "the", "two", "young", "old", "small", "large", "little", "big"),
+    *("a", "an", "the", "and", "two", "young", "old", "small", "large", "little", "big"),
     *("black", "white", "brown", "red", "blue", "green", "yellow", "orange", "pink", "purple"),
 )
 """Words that begin a caption and name nothing yet."""

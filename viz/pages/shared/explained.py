@@ -34,9 +34,20 @@ def show_explained(text: str, key: str) -> None:
         text: with ``**bold**``, ``*italic*`` and ``code``; no links and no formulas.
         key: of the component, one for each text of a page.
     """
+    _show(text, key, is_note=False)
+
+
+def show_note(text: str, key: str) -> None:
+    """Show a text below a picture, in smaller grey letters, likewise."""
+    _show(text, key, is_note=True)
+
+
+def _show(text: str, key: str, is_note: bool) -> None:
     parts = split_at_terms(text)
     if any(not isinstance(part, str) for part in parts):
-        mounts.explained(pack({"parts": parts}), key=key)
+        mounts.explained(pack({"parts": parts, "note": is_note}), key=key)
+    elif is_note:
+        st.caption(text)
     else:
         st.markdown(text)
 

@@ -13,6 +13,7 @@ from viz.pages.shared.address import PROJECTOR
 from viz.pages.shared.browser import open_address
 from viz.pages.shared.explained import split_at_terms
 from viz.pages.shared.state import Lessons, Shared, read_link
+from viz.pages.shared.text import plain
 
 EXPLORE = "explore"
 """How a lesson names the page whose own address is empty."""
@@ -36,11 +37,15 @@ def follow(pages: Pages, page: st.Page) -> None:
     found = find_place(running, lessons)
     if found is None:
         if running:
-            st.caption("The link names a lesson that this server does not have.")
+            Lessons.unknown.set((running.partition(".")[0], page.url_path))
             Lessons.running.set("")
+        unknown, where = Lessons.unknown.get() or ("", "")
+        if unknown and where == page.url_path:
+            st.info(_name_lessons(unknown, lessons), icon=":material/school:")
         elif shelf.tour and page.url_path == "":
             _offer(shelf.tour)
         return
+    Lessons.unknown.set(None)
     lesson, place = found
     with st.bottom:
         mounts.lesson(payload_of(lesson, place, page.url_path), key=Lessons.component.name)
@@ -88,6 +93,12 @@ def payload_of(lesson: Lesson, place: int, page: str) -> bytes:
             "quiz": None if is_step else [question.model_dump() for question in lesson.quiz],
         }
     )
+
+
+def _name_lessons(unknown: str, lessons: Mapping[str, Lesson]) -> str:
+    """Say that there is no such lesson, and which there are, each as a link."""
+    ways = [f"[{plain(each.title)}](.?lesson={each.name})" for each in lessons.values()]
+    return f"There is no lesson “{plain(unknown[:40])}” here. There are: {', '.join(ways)}."
 
 
 def _offer(tour: Lesson) -> None:

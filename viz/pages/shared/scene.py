@@ -17,6 +17,7 @@ STRANGE = (
     "shows: watch how sure it is of each word."
 )
 LEAST_SIDE = 480  # pixels
+NUMBER_WIDTH = 112  # pixels; a wider field of numbers has buttons besides
 MOST_SEEDS = 10**6
 SUBJECTS = {"scene": "A drawn scene", "photo": "A photo"}
 CaptionerKey = Key[str] | Key[str | None]
@@ -69,8 +70,20 @@ def _take_subject(captioner: CaptionerKey) -> None:
 
 
 def choose_scene() -> tuple[Picture, scenes.Scene]:
-    """Return the scene that is chosen now, and show the button for another."""
-    st.button("New scene", icon=":material/refresh:", type="primary", on_click=_go_to_next)
+    """Return the scene that is chosen now, and show the ways to another: the next, or by number."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.button("New scene", icon=":material/refresh:", type="primary", on_click=_go_to_next)
+        st.number_input(
+            "Scene number",
+            min_value=0,
+            max_value=MOST_SEEDS - 1,
+            step=1,
+            key=Scene.number.name,
+            icon=":material/tag:",
+            label_visibility="collapsed",
+            width=NUMBER_WIDTH,
+            persist_state="session",
+        )
     seed = Scene.number.get()
     scene = scene_of(seed)
     return Picture(f"scene {seed}", scene.image), scene

@@ -201,6 +201,8 @@ class Lessons:
     welcome = Component("welcome", {})
     about = Setting("about", "")
     """The lesson whose notes for the teacher are shown."""
+    unknown = Key[tuple[str, str] | None]("unknown_lesson", None)
+    """A lesson that a link names and this server lacks, and the page on which that is said."""
 
 
 class Explore:
@@ -382,6 +384,7 @@ class Heads:
     surveyed = Setting("surveyed", "", param_name="of")
     """The head of a survey whose page is shown: layer and head, from one, as in 3.2."""
     ranking = Setting("ranking", "narrow")
+    note = Component("heads_note", {})
     survey_file = Key[UploadedFile | None]("survey_file", None)
     survey_folder = Key[Sequence[UploadedFile]]("survey_folder", ())
     survey_photos = Key[Sequence[UploadedFile]]("survey_photos", ())
@@ -483,6 +486,12 @@ class WhatIf:
     second = Setting("what_if_second", "none", param_name="other")
     scan_of_heads = Setting("scan_heads", False)
     scan_of_patches = Setting("scan_patches", False)
+    note = Component("what_if_note", {})
+
+    @staticmethod
+    def idea(number: int) -> str:
+        """Name the button of an experiment that is offered."""
+        return f"idea_{number}"
 
 
 class Patches:

@@ -56,8 +56,12 @@ test("progress is the furthest place, survives a reload, and can be forgotten", 
   progress.reach("scale", 2, 4);
   progress.reach("scale", 1, 4);
   progress.answer("scale", 0, 1, true);
+  progress.do("scale", 2);
+  progress.do("scale", 2);
   const again = new LessonProgress(kept);
-  assert.deepEqual(again.of("scale"), { place: 2, ended: false, answers: { 0: [1, true] } });
+  const expected = { place: 2, ended: false, done: { 2: true }, answers: { 0: [1, true] } };
+  assert.deepEqual(again.of("scale"), expected);
+  assert.equal(again.count("scale"), 2);
   again.reach("scale", 4, 4);
   assert.equal(new LessonProgress(kept).of("scale").ended, true);
   again.reset();
