@@ -55,7 +55,7 @@ def ship(tmp_path, monkeypatch):
 
 
 def said(app: AppTest) -> str:
-    return " ".join(caption.value for caption in app.caption)
+    return " ".join(text.value for text in (*app.caption, *app.markdown))
 
 
 def dots(app: AppTest) -> dict:
@@ -97,7 +97,7 @@ def test_how_far_the_heads_looked_from_the_start_is_told(app, model, told):
     app.query_params["model"] = model
     app.run()
     for part in (STEM, MIMETIC):
-        assert any(part in text.value for text in app.caption) == (part == told)
+        assert (part in said(app)) == (part == told)
 
 
 def test_a_start_that_was_local_says_how_to_compare(ship):

@@ -1,6 +1,7 @@
 // A lesson at the foot of the page: what its step says, asks for and explains, and its quiz. It
 // notices by the address when something was done. Progress stays in this browser.
 
+import { showPicture } from "../screen/picture.js";
 import { Component, mountable } from "../shared/component.js";
 import { element, setText } from "../shared/controls.js";
 import { pageHistory } from "../shared/history.js";
@@ -9,7 +10,6 @@ import { lessonProgress } from "../shared/lesson_progress.js";
 import { forPointer } from "../shared/pointer.js";
 import { explainedText } from "../shared/terms.js";
 import { isMet } from "./conditions.js";
-import { showPicture } from "./picture.js";
 
 class Lesson extends Component {
   static selector = ".lesson";
