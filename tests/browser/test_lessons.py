@@ -45,7 +45,7 @@ def test_a_lesson_by_keyboard_from_start_to_end(visit):
     page.locator(".lesson").wait_for(state="detached")
     page.goto(page.url.split("/what_if")[0] + "/lessons")
     card = page.locator(".lesson_list li", has_text="Why several heads")
-    card.locator(".state", has_text="done").wait_for()
+    card.locator(".state", has_text="read, 3 of 6 answered").wait_for()
     page.locator(".lesson_list .reset").click()
     card.locator(".state", has_text=re.compile("^$")).wait_for(state="attached")
 
@@ -112,7 +112,7 @@ def test_a_broken_lesson_folder_is_told_with_file_and_line_and_the_rest_works(br
         assert re.search(r"mine\.toml, line \d", said)
         assert "Traceback" not in said
         page.goto(f"{address}/?lesson=mine.1")
-        page.get_by_text("a lesson that this server does not have").wait_for()
+        page.get_by_text("There is no lesson “mine” here").wait_for()
         page.close()
 
 

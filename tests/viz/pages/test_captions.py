@@ -89,6 +89,8 @@ def test_a_new_scene_is_another_one_and_its_number_is_in_the_address(captioners)
     assert not app.exception
     assert address_of(app)["scene"] == "8"
     assert photo_of(app, "captions") != before
+    app.number_input(key="scene").set_value(4711).run()
+    assert address_of(app)["scene"] == "4711"
     again = opened(scene="7")
     assert photo_of(again, "captions") == before
 

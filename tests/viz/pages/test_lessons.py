@@ -1,5 +1,7 @@
 """The page Lessons: the list, a teacher's own folder with its mistakes, notes and sheet."""
 
+from pathlib import Path
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -7,6 +9,7 @@ from viz.components.payload import unpack
 from viz.lessons import library
 from viz.pages.shared.running_lesson import find_place, payload_of
 
+APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
 ROOM = """
 import streamlit as st
 from viz.pages.shared.state import Shared
@@ -30,6 +33,16 @@ def test_a_broken_lesson_is_a_sentence_and_the_others_are_listed(own_folder):
     assert not page.exception
     sentences = " ".join(warning.value for warning in page.warning)
     assert "01-mine.toml, line 1: title: Input should be a valid string" in sentences
+
+
+def test_a_link_to_an_unknown_lesson_names_those_there_are():
+    page = AppTest.from_file(APP, default_timeout=60)
+    page.query_params["lesson"] = "wrong.2"
+    page.run()
+    assert not page.exception
+    (told,) = (info.value for info in page.info if "lesson" in info.value)
+    assert "There is no lesson “wrong” here" in told and "(.?lesson=scale)" in told
+    assert told in [info.value for info in page.run().info]
 
 
 def test_a_place_is_found_and_a_wrong_one_is_the_nearest():

@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 from model import zoo
 from model.datasets import samples
 from model.intervention import head_means, intervene, keep_activations, scan_heads
+from model.recorded_image import record_image
 from viz.components.payload import unpack
 from viz.pages.shared.captions_written import scene_of
 from viz.pages.what_if_experiment import (
@@ -59,6 +60,14 @@ def test_the_first_screen_changes_nothing():
     assert not header["changed"] and header["photo"]
     assert max(plain, key=plain.get) in header["words"]
     assert payload(app, "spread") is None
+    ideas = [button for button in app.button if button.key and button.key.startswith("idea_")]
+    assert [idea.label for idea in ideas][2] == "Switch off the first layer's heads"
+    ideas[0].click().run()
+    header, _ = payload(app, "stage")
+    recorded = record_image(zoo.load(MODEL), samples.load("coffee"))
+    looked = recorded.layer_maps(5, app.session_state["view"].query).mean(0).ravel()
+    assert set(header["hidden"]) == set(np.argsort(-looked)[:2].tolist())
+    assert payload(app, "spread") is not None
 
 
 def test_a_link_switches_off_and_hides():

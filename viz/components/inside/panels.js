@@ -309,7 +309,8 @@ function compareMaps(figures, inside, name, what) {
   const overlap = rows[0].reduce((sum, weight, j) => sum + Math.min(weight, rows[1][j]), 0);
   figures.text(
     `This head's map, from ${inside.queryName(query)}: with and without ${what} it shares `,
-    `${percent(overlap)} of its weight. Entropy ${inNats(rows[0])} with, ${inNats(rows[1])} without.`,
+    `${percent(overlap)} of its weight. Entropy ${inNats(rows[0])} with, ${inNats(rows[1])} without; `,
+    `an even share has ${evenEntropy(rows[0].length)}.`,
   );
 }
 

@@ -345,10 +345,10 @@ class Video extends Component {
     const [rows, columns] = this.grid;
     const even = Math.log(rows * columns);
     return {
-      name: "Entropy of the map",
+      name: `Entropy, at most ${even.toFixed(2)}`,
       values: this.spreads.get(id),
       top: even,
-      write: (nats) => `${nats.toFixed(2)} of ${even.toFixed(2)} nats`,
+      write: (nats) => `${nats.toFixed(2)} nats`,
     };
   }
 
