@@ -45,7 +45,7 @@ def test_a_lesson_by_keyboard_from_start_to_end(visit):
     page.locator(".lesson").wait_for(state="detached")
     page.goto(page.url.split("/what_if")[0] + "/lessons")
     card = page.locator(".lesson_list li", has_text="Why several heads")
-    card.locator(".state", has_text="read, 3 of 6 answered").wait_for()
+    card.locator(".state", has_text="read, 3 of 7 answered").wait_for()
     page.locator(".lesson_list .reset").click()
     card.locator(".state", has_text=re.compile("^$")).wait_for(state="attached")
 
@@ -88,6 +88,10 @@ def test_a_first_visit_is_offered_the_tour_and_a_finger_takes_it(browser, server
         assert button.bounding_box()["height"] >= 43
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.locator(".lesson .do").inner_text().startswith("Tap a patch")
+    page.wait_for_timeout(900)
+    picture = page.locator(".explorer canvas.photo").bounding_box()
+    foot = picture["y"] + picture["height"]
+    assert 40 < picture["y"] and foot < page.locator(".lesson").bounding_box()["y"]
     page.locator(".explorer canvas.photo").tap(position={"x": 100, "y": 60})
     page.locator(".lesson .task.done").wait_for()
     page.locator(".lesson .next").tap()
