@@ -22,7 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from model.nets.torchvision_cpu import ensure_operators
 from tests.sweep.judge import CRASH, SILENT, WRONG, Outcome
-from tests.sweep.run_model import run_model
+from tests.sweep.run_model import recorder_state, run_model
 from tests.sweep.table import LIBRARIES, write_table
 
 
@@ -35,7 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--out", type=Path, help="where the table is written, such as docs/sweep.md"
     )
     parser.add_argument("--state", type=Path, default=Path("sweep.jsonl"), help="what is known")
-    parser.add_argument("--again", default="", help="verdicts to judge anew, such as wrong,crash")
+    parser.add_argument(
+        "--again", default="", help="verdicts to judge anew, such as wrong,crash, or: changed"
+    )
     parser.add_argument("--most", type=int, default=-1, help="models of a library to judge now")
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
@@ -45,8 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
     for library in options.library:
         sweep(library, options.only, known, options.state, again, options.most)
     if options.out:
-        listed = {name: len(_list(name, options.state)) for name in options.library}
-        write_table(options.out, list(known.values()), listed)
+        names = {name: _list(name, options.state) for name in options.library}
+        outcomes = [each for each in known.values() if each.name in names.get(each.library, ())]
+        write_table(options.out, outcomes, {name: len(listed) for name, listed in names.items()})
     return int(any(each.verdict in (WRONG, SILENT, CRASH) for each in known.values()))
 
 
@@ -67,7 +70,7 @@ def sweep(
     judged = 0
     for number, name in enumerate(models, 1):
         seen = known.get((library, name))
-        if not re.search(only, name) or (seen and seen.verdict not in again):
+        if not re.search(only, name) or (seen and not _is_due(seen, again)):
             continue
         outcome = run_model(library, name)
         known[library, name] = outcome
@@ -79,6 +82,11 @@ def sweep(
         judged += 1
         if judged == most:
             return
+
+
+def _is_due(seen: Outcome, again: set[str]) -> bool:
+    changed = "changed" in again and seen.versions.get("recorder") != recorder_state()
+    return changed or seen.verdict in again
 
 
 def _list(library: str, state: Path) -> list[str]:

@@ -37,6 +37,7 @@ _MOVES = {
     *("unfold", "constant_pad_nd", "repeat", "im2col", "diagonal", "lift_fresh"),
     *("as_strided", "unsafe_split", "unsafe_chunk", "movedim", "take_along_dim", "rot90"),
     *("reflection_pad2d", "replication_pad2d", "pixel_shuffle", "pixel_unshuffle", "col2im"),
+    *("masked_scatter", "index_put"),
 }
 _RESAMPLES = {
     *("avg_pool2d", "max_pool2d_with_indices", "_adaptive_avg_pool2d", "avg_pool3d"),
@@ -45,15 +46,17 @@ _RESAMPLES = {
     *("adaptive_max_pool2d", "_adaptive_avg_pool3d", "adaptive_avg_pool1d"),
 }
 _PRODUCTS = {"mm", "bmm", "addmm", "baddbmm", "matmul", "dot", "mv", "addmv"}
+LEARNED = 1  # the number of a feature track whose features are products with a learned query
+CONTEXT = "context"
 
 
 @dataclass(frozen=True)
 class Track:
     """Integers of a tensor's shape: where its entries come from, of one kind."""
 
-    kind: str  # TOKEN, FEATURE, SAMPLE or "softmax"
+    kind: str  # TOKEN, FEATURE, SAMPLE, CONTEXT or "softmax"
     of: Tensor
-    number: int = -1  # of the softmax
+    number: int = -1  # of the softmax, of the use that made a context, or LEARNED
 
     def varies(self, dim: int) -> bool:
         """Whether the integers change along a dimension."""
@@ -75,12 +78,19 @@ class Use:
     over: str  # what is summed: TOKEN, FEATURE, SAMPLE, or "nothing" where it is unknown
     asks: str  # what stands in the rows of the weights, likewise
     answers: str  # what stands in their columns
+    learned: bool = False  # whether the rows are products with a learned parameter
+    collects: bool = False  # whether features of other tokens meet the rows of the result
 
     @property
     def is_map_of_tokens(self) -> bool:
-        """Whether tokens are weighed, and not by features, as in linear attention."""
+        """Whether tokens are weighed, and not by features, as in linear attention.
+
+        A learned query is no nn.Linear, though the same product: its result is a token, which no
+        features of other tokens meet.
+        """
         by_features = self.asks == FEATURE and self.answers == TOKEN
-        return self.over in (TOKEN, "unknown") and not by_features
+        by_queries = self.learned and not self.collects
+        return self.over in (TOKEN, "unknown") and (by_queries or not by_features)
 
 
 @dataclass
@@ -99,6 +109,12 @@ class ActingMaps(TorchDispatchMode):
         self._running: list[str] = []
         self._math = sdpa_kernel(SDPBackend.MATH)
         self._hooks: list[Any] = []
+        self._free = {  # where parameters lie that are no weights of linear layers
+            parameter.untyped_storage().data_ptr()
+            for module in self.net.modules()
+            if not isinstance(module, nn.Linear)
+            for parameter in module.parameters(recurse=False)
+        }
 
     def __enter__(self) -> ActingMaps:
         for name, module in self.net.named_modules():
@@ -169,6 +185,8 @@ class ActingMaps(TorchDispatchMode):
             self._convolve(given[0], out)
         elif plain == "linear":
             self._linear(given[0], out)
+        elif plain == "embedding":
+            self._start(out, -1)
         elif plain in _RESAMPLES:
             self._start(out if isinstance(out, Tensor) else out[0], 1)
         elif plain.startswith("grid_sampler"):
@@ -234,14 +252,20 @@ class ActingMaps(TorchDispatchMode):
     def _product(self, left: Tensor, right: Tensor, out: Tensor) -> None:
         lefts, rights = self._of(left), self._of(right)
         column = -1 if right.ndim == 1 else -2
+        context: list[Track] = []
         if self._meets(lefts, left, -1):
-            self._use(left, lefts, right, column)
+            context = self._use(left, lefts, right, column, out, -2)
         elif right.ndim > 1 and self._meets(rights, right, -2):
-            self._use(right.mT, [_turned(t) for t in rights], left.mT, -2)
+            context = self._use(right.mT, [_turned(t) for t in rights], left.mT, -2, out, -1)
         if left.ndim < 2 or right.ndim < 2:
             return
+        self._note_contexts(lefts, rights)
         if not rights:
             self._linear(left, out)
+            if right.untyped_storage().data_ptr() in self._free:
+                features = [t for t in self._of(out) if t.kind == FEATURE]
+                others = [t for t in self._of(out) if t.kind != FEATURE]
+                self._set(out, [*others, *(Track(FEATURE, t.of, LEARNED) for t in features)])
             softmaxes = [t for t in lefts if t.kind == "softmax" and not t.varies(-1)]
             carried = [Track(t.kind, t.of[..., :1].expand(out.shape), t.number) for t in softmaxes]
             if carried:
@@ -249,15 +273,32 @@ class ActingMaps(TorchDispatchMode):
             return
         kept = [_across(t, out, -1) for t in lefts if not t.varies(-1)]
         kept += [_across(t, out, -2) for t in rights if not t.varies(-2)]
-        self._set(out, kept)
+        self._set(out, kept + context)
+
+    def _note_contexts(self, lefts: list[Track], rights: list[Track]) -> None:
+        """Note where features meet the rows that a softmax over the tokens of each has made."""
+        for tracks, dim, others, along in ((lefts, -1, rights, -2), (rights, -2, lefts, -1)):
+            if any(t.kind == FEATURE and t.varies(along) for t in others):
+                for track in tracks:
+                    if track.kind == CONTEXT and track.varies(dim):
+                        self.uses[track.number].collects = True
 
     def _meets(self, tracks: list[Track], tensor: Tensor, dim: int) -> bool:
         """Whether a dimension is the one of a softmax, whole and in order in every row."""
         return any(t.kind == "softmax" and t.varies(dim) for t in tracks)
 
-    def _use(self, weights: Tensor, tracks: list[Track], values: Tensor, dim: int) -> None:
+    def _use(
+        self,
+        weights: Tensor,
+        tracks: list[Track],
+        values: Tensor,
+        dim: int,
+        out: Tensor,
+        rows: int,
+    ) -> list[Track]:
+        """Note a use; a track of the result says where its rows lie."""
         numbers = [t.number for t in tracks if t.kind == "softmax" and t.varies(-1)]
-        origins = [t for t in tracks if t.kind != "softmax"]
+        origins = [t for t in tracks if t.kind in (TOKEN, FEATURE, SAMPLE)]
         self.uses.append(
             Use(
                 weights=weights.detach().reshape(-1, *weights.shape[-2:]).clone(),
@@ -266,21 +307,29 @@ class ActingMaps(TorchDispatchMode):
                 over=_kind_along(self._of(values), dim),
                 asks=_kind_along(origins, -2),
                 answers=_kind_along(origins, -1),
+                learned=any(t.kind == FEATURE and t.number == LEARNED for t in origins),
             )
         )
+        if out.ndim < 2:
+            return []
+        return [Track(CONTEXT, _count(out.shape, [rows % out.ndim]), len(self.uses) - 1)]
 
     def _move(self, func: Any, args: tuple, kwargs: dict, out: Any, tracked: list[Tensor]) -> None:
         """Move tracks as the operation moves entries."""
         if not tracked:
             return
         results: dict[int, list[Track]] = {}
+        writes = func.overloadpacket.__name__.endswith("_")
         for kind, number in dict.fromkeys((t.kind, t.number) for x in tracked for t in self._of(x)):
+            tracks = [[t for t in self._of(x) if (t.kind, t.number) == (kind, number)] for x in tracked]
+            known = next(found[0] for found in tracks if found)
 
-            def replaced(x: Any, kind: str = kind, number: int = number) -> Any:
-                if not isinstance(x, Tensor) or not (x.is_floating_point() or self._of(x)):
+            def replaced(x: Any, known: Track = known) -> Any:
+                if not isinstance(x, Tensor) or not x.is_floating_point():
                     return x
-                found = [t.of for t in self._of(x) if (t.kind, t.number) == (kind, number)]
-                return found[0] if found else torch.full_like(x, -1, dtype=torch.int32)
+                found = [t.of for t in self._of(x) if (t.kind, t.number) == (known.kind, known.number)]
+                integers = found[0] if found else _without_origin(x, known)
+                return integers.clone() if writes else integers
 
             moved = _apply(func, tree_map(replaced, args), tree_map(replaced, kwargs))
             pairs = zip(_listed(out), _listed(moved), strict=False)
@@ -362,7 +411,7 @@ class ActingMaps(TorchDispatchMode):
         return self._tracks.get(tensor, [])
 
     def _set(self, tensor: Tensor, tracks: list[Track]) -> None:
-        if isinstance(tensor, Tensor):
+        if isinstance(tensor, Tensor) and tensor.is_floating_point():  # an index has no origin
             self._tracks[tensor] = tracks
 
 
@@ -371,6 +420,14 @@ def _count(shape: Any, dims: list[int]) -> Tensor:
     sizes = [shape[dim] if dim in dims else 1 for dim in range(len(shape))]
     numbers = torch.arange(max(1, torch.Size(sizes).numel()), dtype=torch.int32)
     return numbers[: torch.Size(sizes).numel()].reshape(sizes).expand(tuple(shape))
+
+
+def _without_origin(tensor: Tensor, beside: Track) -> Tensor:
+    """Number learned tokens that are put beside others, such as a class token; -1 for the rest."""
+    if beside.kind not in (TOKEN, FEATURE) or tensor.ndim != beside.of.ndim:
+        return torch.full_like(tensor, -1, dtype=torch.int32)
+    dims = [dim for dim in range(tensor.ndim) if beside.varies(dim)]
+    return _count(tensor.shape, dims) + (1 << 25)
 
 
 def _numbered(integers: Tensor) -> Tensor:
@@ -388,7 +445,7 @@ def _across(track: Track, out: Tensor, dim: int) -> Track:
 
 
 def _kind_along(tracks: list[Track], dim: int) -> str:
-    origins = [t for t in tracks if t.kind != "softmax"]
+    origins = [t for t in tracks if t.kind in (TOKEN, FEATURE, SAMPLE)]
     varying = {t.kind for t in origins if t.varies(dim)}
     for kind in (TOKEN, SAMPLE, FEATURE):
         if kind in varying:
@@ -399,7 +456,7 @@ def _kind_along(tracks: list[Track], dim: int) -> str:
 def _apply(func: Any, args: tuple, kwargs: dict) -> Any:
     try:
         return func(*args, **kwargs)
-    except (RuntimeError, NotImplementedError):
+    except (RuntimeError, NotImplementedError, IndexError):
         pass
     try:
         if func.overloadpacket.__name__ in ("view", "_unsafe_view"):
@@ -408,7 +465,7 @@ def _apply(func: Any, args: tuple, kwargs: dict) -> Any:
         return tree_map(
             lambda x: x.int() if isinstance(x, Tensor) else x, func(*floats[0], **floats[1])
         )
-    except (RuntimeError, NotImplementedError):
+    except (RuntimeError, NotImplementedError, IndexError):
         return None
 
 

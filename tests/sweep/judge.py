@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,8 @@ class Outcome:
     verdict: str
     reason: str = ""
     records: int = 0
+    alone: bool = False
+    """Whether one image alone was recorded, too, and agreed on every axis."""
     seconds: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -39,8 +41,17 @@ class Outcome:
         return asdict(self)
 
 
-def judge(subject: Subject) -> tuple[str, str, int]:
-    """Run a model in several ways: its verdict, the reason, and the number of records."""
+class Judgement(NamedTuple):
+    """What came of a model: the verdict, the reason, the number of records, and `Outcome.alone`."""
+
+    verdict: str
+    reason: str = ""
+    records: int = 0
+    alone: bool = False
+
+
+def judge(subject: Subject) -> Judgement:
+    """Run a model in several ways."""
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # the recorder does not take it either
     try:
@@ -50,7 +61,7 @@ def judge(subject: Subject) -> tuple[str, str, int]:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
-def _judge(subject: Subject) -> tuple[str, str, int]:
+def _judge(subject: Subject) -> Judgement:
     net = subject.net.eval()
     plain = _run(subject)
     with ActingMaps(net) as truth:
@@ -58,26 +69,35 @@ def _judge(subject: Subject) -> tuple[str, str, int]:
     uses = [use for use in truth.uses if use.is_map_of_tokens]
     if refusal is not None:
         if "did not run" in refusal or "outside this" in refusal:
-            return WRONG, refusal, 0
+            return Judgement(WRONG, refusal)
         if not truth.softmaxes:
-            return NO_SOFTMAX, "", 0
-        return (REFUSED if uses else LABELLED), refusal, 0
+            return Judgement(NO_SOFTMAX)
+        return Judgement(REFUSED if uses else LABELLED, refusal)
     faults = _bits(plain, subject)
     if not (faults or subject.nested):
         faults = _compare(recorder, uses, truth.uses)
     count = len(recorder.records)
     if faults:
-        return *faults, count
-    faults = (not subject.packed and _axes(recorder.records, subject)) or _own_maps(
-        recorder.records, subject
-    )
+        return Judgement(*faults, count)
+    faults = _axes(recorder.records, subject) or _own_maps(recorder.records, subject)
     if faults:
-        return *faults, count
+        return Judgement(*faults, count)
     named = recorder.not_recorded or ""
     missed = _missed(recorder, uses)
-    if missed:
-        return REFUSED, named, count
-    return EXACT, named, count
+    return Judgement(REFUSED if missed else EXACT, named, count, alone=True)
+
+
+def judge_flex_attention(subject: Subject) -> Judgement:
+    """Judge a model whose maps stay inside one kernel: the recorder must say so."""
+    with torch.no_grad():
+        plain = _run(subject)
+        recorder, refusal = _record(subject)
+        named = refusal or recorder.not_recorded or ""
+        faults = _bits(plain, subject) if refusal is None else None
+    count = len(recorder.records)
+    if faults:
+        return Judgement(*faults, count)
+    return Judgement(REFUSED if "flex_attention" in named else SILENT, named, count)
 
 
 def _run(subject: Subject) -> list[Tensor]:
@@ -199,6 +219,8 @@ def _axes(records: list[AttentionRecord], subject: Subject) -> tuple[str, str] |
     with AttentionRecorder(subject.net) as recorder:
         subject.first().run()
     alone = recorder.records
+    if subject.packed:
+        return _first_of_packed(alone, records) or _heads(records, subject.net)
     if [r.name for r in alone] != [r.name for r in records]:
         return WRONG, f"one image gives {len(alone)} records, two give {len(records)}"
     for one, two in zip(alone, records, strict=True):
@@ -210,6 +232,22 @@ def _axes(records: list[AttentionRecord], subject: Subject) -> tuple[str, str] |
         if off > 1e-3:
             return WRONG, f"{one.name}: the first image's map differs by {off:.2g} beside another"
     return _heads(records, subject.net)
+
+
+def _first_of_packed(
+    alone: list[AttentionRecord], records: list[AttentionRecord]
+) -> tuple[str, str] | None:
+    """The maps of one image alone must lie in those of two that stand in one sequence."""
+    for one in alone:
+        queries, keys = one.shape[-2:]
+        beside = [r for r in records if r.name == one.name and r.shape[1] == one.shape[1]]
+        if not beside:
+            return WRONG, f"{one.name}: {one.shape} for one image, nothing like it for two"
+        blocks = (r.weights()[: one.shape[0], :, :queries, :keys] for r in beside)
+        near = [(b - one.weights()).abs().max() < 1e-3 for b in blocks if b.shape == one.shape]
+        if near and not any(near):
+            return WRONG, f"{one.name}: the first image's map differs beside another"
+    return None
 
 
 def _heads(records: list[AttentionRecord], net: nn.Module) -> tuple[str, str] | None:

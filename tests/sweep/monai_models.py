@@ -13,8 +13,12 @@ from tests.sweep.subject import Subject, images
 
 def _makers() -> dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]:
     from monai.networks import nets
+    from monai.networks.nets.diffusion_model_unet import DiffusionModelEncoder
+    from monai.networks.nets.restormer import Restormer
 
     small: dict[str, Any] = {"hidden_size": 48, "mlp_dim": 64, "num_heads": 3}
+    autoencoder: dict[str, Any] = {"channels": (8, 16), "num_res_blocks": (1, 1)}
+    autoencoder |= {"attention_levels": (False, True), "norm_num_groups": 4}
     flat, volume = (1, 64, 64), (1, 32, 32, 32)
     return {
         "ViT": (
@@ -26,18 +30,6 @@ def _makers() -> dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]:
         "ViT_3d": (
             lambda: nets.ViT(1, (32, 32, 32), (16, 16, 16), num_layers=2, **small),
             volume,
-        ),
-        "ViT_flash": (
-            lambda: nets.ViT(
-                1,
-                (64, 64),
-                (16, 16),
-                num_layers=2,
-                spatial_dims=2,
-                use_flash_attention=True,
-                **small,
-            ),
-            flat,
         ),
         "ViTAutoEnc": (
             lambda: nets.ViTAutoEnc(1, (64, 64), (16, 16), num_layers=2, spatial_dims=2, **small),
@@ -52,19 +44,21 @@ def _makers() -> dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]:
             flat,
         ),
         "SwinUNETR_3d": (
-            lambda: nets.SwinUNETR(1, 2, feature_size=12, num_heads=(1, 2, 2, 4)),
-            (1, 64, 64, 64),
+            lambda: nets.SwinUNETR(
+                1, 2, feature_size=12, num_heads=(1, 2, 2, 4), depths=(2, 1, 1, 1)
+            ),
+            volume,
         ),
         "Restormer": (
-            lambda: nets.Restormer(
+            lambda: Restormer(
                 2, 1, 1, dim=16, num_blocks=(1, 1), heads=(1, 2), num_refinement_blocks=1
             ),
             flat,
         ),
-        "TransChex": (lambda: _transchex(nets), flat),
+        "TransChex": (_transchex, (9, 48)),
         "MedNeXt": (lambda: nets.MedNeXt(2, 8, 1, 2), flat),
         "DiffusionModelEncoder": (
-            lambda: nets.DiffusionModelEncoder(
+            lambda: DiffusionModelEncoder(
                 2,
                 1,
                 2,
@@ -76,31 +70,20 @@ def _makers() -> dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]:
             ),
             flat,
         ),
-        "AutoencoderKL": (
-            lambda: nets.AutoencoderKL(
-                2,
-                1,
-                1,
-                channels=(8, 16),
-                num_res_blocks=(1, 1),
-                attention_levels=(False, True),
-                norm_num_groups=4,
-            ),
+        "AutoencoderKL": (lambda: nets.AutoencoderKL(2, 1, 1, **autoencoder), flat),
+        "AutoencoderKL_flash": (
+            lambda: nets.AutoencoderKL(2, 1, 1, use_flash_attention=True, **autoencoder),
             flat,
         ),
     }
 
 
-def _transchex(nets: Any) -> nn.Module:
-    return nets.Transchex(
-        in_channels=1,
-        img_size=(64, 64),
-        num_classes=2,
-        patch_size=(16, 16),
-        num_language_layers=1,
-        num_vision_layers=1,
-        num_mixed_layers=1,
-    )
+def _transchex() -> nn.Module:
+    """The encoders of Transchex, which itself downloads the weights of a BERT."""
+    from monai.networks.nets.transchex import MultiModal
+
+    config = {"hidden_size": 48, "num_attention_heads": 3, "intermediate_size": 64}
+    return MultiModal(1, 1, 1, config)
 
 
 def list_models() -> list[str]:

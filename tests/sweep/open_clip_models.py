@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import tempfile
 from typing import Any
 
 import torch
@@ -38,6 +39,23 @@ def list_models() -> list[str]:
     return [name for name in NAMES if name in open_clip.list_models()]
 
 
+def _own_config(name: str) -> str:
+    """Write a small configuration of a text tower that OpenCLIP takes from the hub."""
+    import transformers
+
+    sizes: dict[str, Any] = {"vocab_size": 200, "max_position_embeddings": 128}
+    if "nllb" in name:
+        sizes |= {"d_model": 48, "encoder_layers": 2, "decoder_layers": 1, "encoder_ffn_dim": 64}
+        sizes |= {"encoder_attention_heads": 3, "decoder_attention_heads": 3}
+        config: Any = transformers.M2M100Config(**sizes)
+    else:
+        sizes |= {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 3}
+        config = transformers.RobertaConfig(**sizes, intermediate_size=64)
+    folder = tempfile.mkdtemp()
+    config.save_pretrained(folder)
+    return folder
+
+
 def build(name: str) -> Subject:
     """Build both towers of a configuration, small where the configuration says how."""
     import open_clip
@@ -53,6 +71,10 @@ def build(name: str) -> Subject:
         config["multimodal_cfg"].update(_TEXT)
     if "timm_model_name" in eye:
         eye["timm_model_pretrained"] = False
+    if config["vision_cfg"].get("attentional_pool") and "multimodal_cfg" in config:
+        config["embed_dim"] = text["embed_dim"] = 48  # the width in which words meet the picture
+    if "hf_model_name" in text:
+        text.update(hf_model_name=_own_config(text["hf_model_name"]), hf_model_pretrained=False)
     side = 64 if isinstance(eye.get("layers"), int) else eye.get("image_size", 224)
     eye["image_size"] = side
     custom = (

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import multiprocessing
 import os
 import resource
 import time
 import traceback
+from functools import cache
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from tests.sweep.judge import CRASH, SKIPPED, Outcome, judge
+from tests.sweep.judge import CRASH, SKIPPED, Judgement, Outcome, judge, judge_flex_attention
 from tests.sweep.subject import NoSubject
 
-GIGABYTES = 3.0  # besides what the process holds before the model
+GIGABYTES = 6.0  # besides what the process holds before the model
 SECONDS = 240  # of processor time
 
 
@@ -31,20 +34,28 @@ def run_model(library: str, name: str) -> Outcome:
     child = context.Process(target=_judge, args=(library, name, ours))
     child.start()
     ours.close()
-    verdict, reason, records = _answer(theirs)
+    found = _answer(theirs)
     child.join(5)
     if child.is_alive():
         child.kill()
-    return Outcome(library, name, verdict, reason, records, round(time.monotonic() - started, 1))
+    seconds = round(time.monotonic() - started, 1)
+    return Outcome(library, name, *found, seconds=seconds, versions={"recorder": recorder_state()})
 
 
-def _answer(child: Connection) -> tuple[str, str, int]:
+@cache
+def recorder_state() -> str:
+    """Name the recorder's source by its digest, so that a table can say what was judged."""
+    files = sorted((Path(__file__).parents[2] / "model" / "recording").glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:10]
+
+
+def _answer(child: Connection) -> Judgement:
     try:
         if child.poll(4 * SECONDS):
             return child.recv()
     except EOFError:
-        return CRASH, "the process ended: memory, time, or a fault in a kernel", 0
-    return CRASH, f"it took more than {4 * SECONDS} s", 0
+        return Judgement(CRASH, "the process ended: memory, time, or a fault in a kernel")
+    return Judgement(CRASH, f"it took more than {4 * SECONDS} s")
 
 
 def _judge(library: str, name: str, answer: Connection) -> None:
@@ -54,29 +65,29 @@ def _judge(library: str, name: str, answer: Connection) -> None:
     os._exit(0)  # the parent's libraries have nothing to tidy up here
 
 
-def _outcome(library: str, name: str) -> tuple[str, str, int]:
+def _outcome(library: str, name: str) -> Judgement:
     module = importlib.import_module(f"tests.sweep.{library}_models")
     try:
         subject = module.build(name)
     except NoSubject as error:
-        return SKIPPED, str(error), 0
+        return Judgement(SKIPPED, str(error))
     except Exception as error:
-        return SKIPPED, f"it could not be built ({_short(error)})", 0
+        return Judgement(SKIPPED, f"it could not be built ({_short(error)})")
     try:
         with torch.no_grad():
             subject.run()
     except Exception as error:
-        return SKIPPED, f"it does not run by itself ({_short(error)})", 0
+        return Judgement(SKIPPED, f"it does not run by itself ({_short(error)})")
     try:
         return judge(subject)
     except Exception as error:
         if "can't allocate memory" in str(error):
-            return SKIPPED, f"it takes more than {GIGABYTES:.0f} GB", 0
+            return Judgement(SKIPPED, f"it takes more than {GIGABYTES:.0f} GB")
         if "HigherOrderOperator flex_attention" in str(error):
-            return SKIPPED, "it attends by flex_attention, which is not followed from below", 0
+            return judge_flex_attention(subject)
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{where.filename.rpartition('/')[2]}:{where.lineno}"
-        return CRASH, f"{_short(error)} at {place}", 0
+        return Judgement(CRASH, f"{_short(error)} at {place}")
 
 
 def _limit() -> None:

@@ -39,8 +39,9 @@ _LEAD = """# Sweep: the recorder on whole libraries
 with random weights, runs it on two small images under the recorder, and judges what was recorded.
 The truth is taken below the recorder, from the operations that reach torch's kernels: which tensor
 multiplies values along the dimension of a softmax. Where a library returns maps of its own, these
-are compared, too. The output must be the plain run's to the bit, and one image alone must give what
-it gives beside another.
+are compared, too. The output must be the plain run's to the bit. Every model that is recorded is
+recorded once more with one image alone: it must give the same layers, the same heads, as many
+queries and keys, and the map that it has beside another image.
 
 - **exact**: every map of tokens is recorded, with the values, axes and heads that act; what the
   model computes besides (softmaxes over channels, features, classes) is named.
@@ -66,6 +67,8 @@ def write_table(
         _LEAD,
         f"{datetime.date.today():%d %B %Y}, {_versions()}.\n",
         _counts(outcomes, listed or {}),
+        _alone(outcomes),
+        _states(outcomes),
     ]
     for verdict in (WRONG, SILENT, CRASH, REFUSED, LABELLED, NO_SOFTMAX, SKIPPED):
         found = [each for each in outcomes if each.verdict == verdict]
@@ -103,6 +106,20 @@ def _counts(outcomes: Sequence[Outcome], listed: Mapping[str, int]) -> str:
     numbers = [f"**{counts[verdict]}**" for verdict in VERDICTS]
     rows.append(_row(["**all**", *numbers, f"{counts.total()} of {total}"]))
     return "\n".join(rows) + "\n"
+
+
+def _alone(outcomes: Sequence[Outcome]) -> str:
+    recorded = [each for each in outcomes if each.records and each.verdict in (EXACT, REFUSED)]
+    agree = sum(each.alone for each in recorded)
+    return f"One image alone agrees with two on every axis: {agree} of {len(recorded)} recorded.\n"
+
+
+def _states(outcomes: Sequence[Outcome]) -> str:
+    counts = Counter(each.versions.get("recorder", "unknown") for each in outcomes)
+    if len(counts) == 1:
+        return f"All were judged on one state of `model/recording` (sha256 {next(iter(counts))}…).\n"
+    parts = ", ".join(f"{count} on {name}" for name, count in counts.most_common())
+    return f"Judged on states of `model/recording` by sha256: {parts}.\n"
 
 
 def _list(verdict: str, found: Sequence[Outcome]) -> str:

@@ -77,6 +77,23 @@ def test_what_acts_is_seen_from_below(way, over, maps):
     torch.testing.assert_close(found[0].weights, expected.flatten(0, 1), atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("collects", [False, True])
+def test_a_learned_query_is_told_from_features(collects):
+    """Both are x W and a softmax over the tokens; in linear attention queries meet the result."""
+    net = nn.Module()
+    net.queries = nn.Parameter(torch.randn(4, 16))
+    net.first = nn.Linear(16, 16)
+
+    def forward(x: Tensor) -> Tensor:
+        x = net.first(x)
+        pooled = (net.queries @ x.mT).softmax(-1) @ x
+        return net.first(x)[..., :4] @ pooled if collects else pooled
+
+    with torch.no_grad(), ActingMaps(net) as truth:
+        forward(images(6, 16))
+    assert [use.is_map_of_tokens for use in truth.uses] == [not collects]
+
+
 @pytest.mark.parametrize(
     ("way", "verdict"),
     [

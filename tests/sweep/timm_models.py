@@ -16,6 +16,7 @@ _SIZES = re.compile(
 )
 _ATTENDS = re.compile(r"attn|attention|mhsa|mhca|gpsa|mla$", re.I)
 MANY = 150_000_000  # parameters, from which a model is built with fewer layers
+TOO_MANY = 600_000_000  # from which it is not built with all of them
 _SMALL = [
     *("test", "atto", "femto", "pico", "zepto", "nano", "xxs", "xxsmall", "dwee", "pwee", "wee"),
     *("xs", "xsmall", "tiny", "ti", "t", "mini", "little", "m0", "b0", "s0", "d1", "small", "s"),
@@ -88,16 +89,18 @@ def build(name: str) -> Subject:
     import timm
 
     config = timm.get_pretrained_cfg(name)
-    channels, *size = config.input_size if config else (3, 224, 224)
+    channels, largest, _ = config.input_size if config else (3, 224, 224)
     torch.manual_seed(0)
-    fewer = {} if _measure(name)[1] < MANY else {"depth": 2}
+    parameters = _measure(name)[1]
+    fewer: list[dict[str, int]] = [{"depth": 2}, {"depth": 2, "num_kv_heads": 2}]
+    fewer = [{}] if parameters < MANY else fewer + [{}] * (parameters < TOO_MANY)
     faults = []
-    for side in (size[0] // 4, size[0] // 2, size[0]):
-        for settings in ({"img_size": side}, {}):
+    for side in (largest // 4, largest // 2, largest):
+        for settings in (size | few for few in fewer for size in ({"img_size": side}, {})):
             try:
-                net = timm.create_model(name, **settings, **fewer).eval()
+                net = timm.create_model(name, **settings).eval()
                 subject = Subject(net, (images(channels, side, side),))
-                if side < size[0] and not _has_several_keys(subject):
+                if side < largest and not _has_several_keys(subject):
                     break
             except (TypeError, RuntimeError, AssertionError, ValueError, IndexError) as error:
                 faults.append(f"{type(error).__name__}: {str(error)[:80]}")

@@ -45,7 +45,7 @@ _SPECIAL: dict[str, dict[str, Any]] = {
     "levit": {"dim": (48, 64, 96), "heads": (2, 3, 4), "mlp_mult": 2, "depth": 2},
     "max_vit": {"dim": 32, "depth": (1, 2), "window_size": 4},
     "max_vit_with_registers": {"dim": 32, "depth": (1, 2), "window_size": 4},
-    "mobile_vit": {"dims": [48, 64, 80], "channels": [16, 16, 24, 24, 32, 32, 48, 48, 64, 64, 128]},
+    "mobile_vit": {"image_size": (SIDE, SIDE), "dims": [48, 64, 80], "channels": [16, 16, 24, 24, 32, 32, 48, 48, 64, 64, 128]},
     "nest": {"heads": 2, "num_hierarchies": 2, "block_repeats": (2, 2), "patch_size": 8},
     "pit": {"depth": (2, 2), "patch_size": 16},
     "scalable_vit": {
@@ -60,7 +60,6 @@ _SPECIAL: dict[str, dict[str, Any]] = {
         "dim_head": 16,
         "heads": (1, 2, 2, 4),
         "depth": (1, 1, 1, 1),
-        "window_size": 2,
         "num_classes": 5,
     },
     "regionvit": {"dim": (32, 48, 64, 64), "depth": (1, 1, 1, 1), "window_size": 4},
@@ -80,6 +79,7 @@ _SPECIAL: dict[str, dict[str, Any]] = {
         "s3_local_patch_size": 2,
         "s4_local_patch_size": 2,
         **{f"s{i}_depth": 1 for i in range(1, 5)},
+        **{f"s{i}_global_k": 2 for i in range(1, 5)},
     },
     "cct": {"img_size": 64, "embedding_dim": 48, "num_layers": 2, "num_heads": 3, "num_classes": 5},
     "cct_3d": {
@@ -93,9 +93,15 @@ _SPECIAL: dict[str, dict[str, Any]] = {
     "looped_vit": {"image_size": SIDE, "patch_size": 16},
     "jet_vit": {"dim": 48, "dim_head": 16},
     "t2t": {"depth": 2, "heads": 3, "mlp_dim": 64},
-    "local_vit": {"dim": 48, "image_size": SIDE},
+    # its layer norm takes the width of the picture for the features': they are as many here
+    "local_vit": {"dim": 16, "image_size": SIDE, "patch_size": 4},
     "look_vit": {"depth": 2, "patch_size": 16, "highres_patch_size": 8},
     "vat_siglip": {
+        "dim": 48,
+        "depth": 2,
+        "heads": 3,
+        "dim_head": 16,
+        "mlp_dim": 64,
         "siglip_image_size": 64,
         "siglip_patch_size": 16,
         "siglip_dim": 48,
@@ -116,13 +122,16 @@ _NONE = (
     "levjepa_nd",
     "mpp",
 )
-_NONE += ("accept_video_wrapper", "vaat", "__init__")
+_NONE += ("accept_video_wrapper", "vaat", "vit_nd_masking", "__init__")
 
 
-def _vit() -> nn.Module:
+def _vit() -> Any:
+    """An encoder whose position embedding (1, N + 1, D) is the one that the wrappers slice."""
     from vit_pytorch import ViT
 
-    return ViT(image_size=SIDE, patch_size=16, num_classes=5, dim=48, depth=2, heads=3, mlp_dim=64)
+    net = ViT(image_size=SIDE, patch_size=16, num_classes=5, dim=48, depth=2, heads=3, mlp_dim=64)
+    net.pos_embedding = nn.Parameter(net.pos_embedding.detach()[None])
+    return net
 
 
 def _wrapped() -> dict[str, Callable[[], nn.Module]]:
@@ -148,7 +157,9 @@ def _wrapped() -> dict[str, Callable[[], nn.Module]]:
             vit=WithMemory(**sizes), num_classes=3, num_memories_per_layer=2
         ),
         "efficient": lambda: Efficient(**plain, transformer=Transformer(48, 2, 3, 16, 64)),
-        "vat": lambda: VAT(OfVAT(**sizes), 48, 2, 3, 16, dim_action=4, mlp_dim=64),
+        "vat": lambda: VAT(
+            OfVAT(**sizes), dim=48, depth=2, heads=3, dim_head=16, dim_action=4, mlp_dim=64
+        ),
     }
 
 
@@ -202,6 +213,10 @@ def build(name: str) -> Subject:
 def _input(name: str) -> Tensor:
     if name.endswith("_1d"):
         return images(3, 64)
+    if name == "sep_vit":
+        return images(3, 224, 224)  # its windows are 7 wide at every scale, whatever is asked for
+    if name.startswith("vat"):
+        return images(1, 3, SIDE, SIDE)  # one view
     if "fft" in name or not any(word in name for word in ("3d", "vivit")):
         return images(3, SIDE, SIDE)
     return images(3, 4, SIDE, SIDE)

@@ -1,0 +1,207 @@
+"""Tiny configurations of transformers, shrunk by the names of their fields.
+
+There are three forms. *Small*: few layers, narrow. *Hierarchical*: narrow stages of growing width,
+for a picture that holds several windows. *Shallow*: as wide as published, with few layers, for nets
+whose parts must agree on widths that no field names; their language model is narrow all the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+WIDTH, HEADS, LAYERS, SIDE, PATCH = 64, 4, 2, 32, 8
+WORDS, IMAGE_TOKEN = 1000, 990
+SMALL, HIERARCHICAL, SHALLOW = "small", "hierarchical", "shallow"
+_WIDTHS = {
+    **dict.fromkeys(("hidden_size", "d_model", "embed_dim", "dim", "width", "n_embd"), WIDTH),
+    **dict.fromkeys(
+        ("projection_dim", "out_hidden_size", "text_embed_dim", "vision_embed_dim"), WIDTH
+    ),
+    **dict.fromkeys(("mm_hidden_size", "decoder_hidden_size", "vision_output_dim"), WIDTH),
+    **dict.fromkeys(("hidden_dim", "conv_hidden_dim", "qformer_hidden_size", "proj_dim"), WIDTH),
+    **dict.fromkeys(("text_hidden_size", "encoder_hidden_size"), WIDTH),
+    **dict.fromkeys(("intermediate_size", "ffn_dim", "mlp_dim", "decoder_intermediate_size"), 48),
+    **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim", "moe_intermediate_size"), 48),
+    **dict.fromkeys(("num_attention_heads", "num_heads", "n_head", "attention_heads"), HEADS),
+    **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads", "nhead"), HEADS),
+    **dict.fromkeys(("decoder_num_attention_heads", "num_mask_heads"), HEADS),
+    **dict.fromkeys(("num_key_value_heads", "num_kv_heads"), 2),
+    **dict.fromkeys(("head_dim", "attention_head_dim", "kv_channels"), WIDTH // HEADS),
+    **{"qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 16, "d_latents": 32},
+    **{"q_lora_rank": 32, "kv_lora_rank": 16},
+    "patch_size": PATCH,
+}
+_COUNTS = {
+    **dict.fromkeys(
+        ("num_hidden_layers", "num_layers", "encoder_layers", "decoder_layers"), LAYERS
+    ),
+    **dict.fromkeys(
+        ("depth", "n_layer", "decoder_num_hidden_layers", "num_decoder_layers"), LAYERS
+    ),
+    **dict.fromkeys(("num_frames", "frames_per_clip", "tubelet_size"), 2),
+    **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts"), 4),
+    **dict.fromkeys(("n_group", "topk_group", "first_k_dense_replace"), 1),
+    "num_experts_per_tok": 2,
+    "num_kv_shared_layers": 0,
+    "vocab_size": WORDS,
+    "num_queries": 5,
+    "num_query_tokens": 4,
+    "num_latents": 6,
+    "latent_query_num": 4,
+    "max_position_embeddings": 128,
+}
+_TOKENS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+_IMAGE_TOKENS = {
+    **dict.fromkeys(("image_token_id", "image_token_index"), IMAGE_TOKEN),
+    "video_token_id": IMAGE_TOKEN + 1,
+    "boi_token_id": IMAGE_TOKEN + 2,
+}
+_STAGES = {
+    **dict.fromkeys(("num_heads", "num_attention_heads"), lambda n: [2] * n),
+    **dict.fromkeys(
+        ("hidden_sizes", "embed_dims", "neck_hidden_sizes", "encoder_hidden_sizes"),
+        lambda n: [16 * 2**i for i in range(n)],
+    ),
+}
+_LAYER_NUMBERS = re.compile(r"index|indices|_layers?$|layer_ids")
+_TEXT = re.compile(r"text|llm|language|qformer|decoder_config|audio|dit|action")
+
+
+def configurations(kind: Any) -> Iterator[tuple[str, Any]]:
+    """Make a tiny configuration of a class in each form, or the error that came of it."""
+    for form in (SMALL, HIERARCHICAL, SHALLOW):
+        try:
+            yield form, tiny(kind, form)
+        except Exception as error:  # a class checks what its fields have to do with each other
+            yield form, error
+
+
+def tiny(kind: Any, form: str = SMALL) -> Any:
+    """Make a tiny configuration of a class."""
+    return kind(**_shrunk(kind(), form, is_text=False))
+
+
+def _shrunk(config: Any, form: str, is_text: bool) -> dict[str, Any]:
+    values = config.to_dict()
+    shallow = form == SHALLOW and not is_text
+    sizes = _COUNTS if shallow else _WIDTHS | _COUNTS
+    layers = _layers(values)
+    small: dict[str, Any] = {}
+    for key, value in values.items():
+        own = _own(config, key)
+        if hasattr(own, "to_dict"):
+            small[key] = _part(own, form, is_text or bool(_TEXT.search(key)))
+        elif isinstance(value, bool) or value is None:
+            continue
+        elif key in _IMAGE_TOKENS:
+            small[key] = _IMAGE_TOKENS[key]
+        elif key in _TOKENS and isinstance(value, int):
+            small[key] = _TOKENS[key]
+        elif isinstance(value, int):
+            if key in sizes:
+                small[key] = sizes[key]
+            elif key.endswith("token_id") and value >= WORDS:
+                small[key] = WORDS - 20 + len(key) % 8
+        elif isinstance(value, list | tuple):
+            if (items := _items(key, value, values, layers, shallow)) is not None:
+                small[key] = items
+        elif key in ("rope_parameters", "rope_scaling") and not shallow:
+            small[key] = _rope(value, values)
+    small |= _sizes_of_pictures(values, small, form)
+    small |= {key: len(layers) for key in ("num_hidden_layers", "num_layers") if key in small}
+    heads = values.get("num_attention_heads")
+    if "num_key_value_heads" in small and heads == values["num_key_value_heads"]:
+        small["num_key_value_heads"] = small.get("num_attention_heads", HEADS)
+    if form == HIERARCHICAL and isinstance(small.get("embed_dim"), int):
+        small["embed_dim"] = 16
+    return small
+
+
+def _own(config: Any, key: str) -> Any:
+    try:
+        return getattr(config, key, None)
+    except Exception:  # a field that has no one value for all layers
+        return None
+
+
+def _part(config: Any, form: str, is_text: bool) -> Any:
+    """Shrink a part of a configuration, and keep what its whole has set in it."""
+    small = _shrunk(config, form, is_text)
+    try:
+        told = config.to_diff_dict()
+    except Exception:  # some cannot tell how they differ from the usual
+        told = {}
+    told = {k: v for k, v in told.items() if k not in ("model_type", "transformers_version")}
+    told = {k: v for k, v in told.items() if not isinstance(v, dict) or k in small}
+    return type(config)(**(told | small))
+
+
+def _layers(values: dict[str, Any]) -> list[int]:
+    """Choose layers: the first of each type, two at least, and as many as maps are taken from."""
+    types = values.get("layer_types") or []
+    first = [types.index(kind) for kind in dict.fromkeys(types)]
+    rest = [number for number in range(64) if number not in first]
+    taken = values.get("out_indices") if not values.get("depths") else None
+    least = max(LAYERS, len(taken or []))
+    return sorted((*first, *rest[: max(0, least - len(first))]))
+
+
+def _items(
+    key: str, value: Any, values: dict[str, Any], layers: list[int], shallow: bool
+) -> list[Any] | None:
+    """Shrink a list: of layers, of the numbers of layers, or of stages."""
+    count = values.get("num_hidden_layers") or values.get("num_layers") or values.get("depth")
+    numbers = all(isinstance(each, int) for each in value)
+    if not value or key in ("out_features", "out_indices", "stage_names"):
+        if key == "out_indices" and not values.get("depths"):
+            return list(range(1, len(value) + 1))
+        return None
+    if key == "depths":
+        return [2] * len(value)
+    if len(value) == count and len(value) > len(layers):
+        return [value[number] for number in layers]
+    if numbers and _LAYER_NUMBERS.search(key) and "image" not in key:
+        return [min(max(each, -LAYERS), LAYERS - 1) for each in value]
+    if key in _STAGES and not shallow:
+        return _STAGES[key](len(value))
+    return None
+
+
+def _sizes_of_pictures(
+    values: dict[str, Any], small: dict[str, Any], form: str
+) -> dict[str, Any]:
+    patch = values.get("patch_size")
+    side = {SMALL: SIDE, HIERARCHICAL: 64, SHALLOW: 64}[form]
+    if form == SHALLOW and isinstance(patch, int) and 4 < patch < 64:
+        side = 4 * patch
+    found: dict[str, Any] = {}
+    if isinstance(values.get("window_size"), int) and values["window_size"] and form != SHALLOW:
+        found["window_size"] = 4
+        if form == HIERARCHICAL:
+            side = 128  # four windows at the last of four scales
+    for key in ("image_size", "img_size"):
+        if isinstance(values.get(key), int):
+            found[key] = side
+        elif isinstance(values.get(key), list | tuple):
+            found[key] = [side] * len(values[key])
+    if form == HIERARCHICAL and "patch_size" in small and "embed_dim" in small:
+        found["patch_size"] = 4
+    return found
+
+
+def _rope(value: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """Rotate the small heads: sections are parts of half of what is rotated."""
+    if not isinstance(value, dict):
+        return value
+    small = {key: _rope(each, values) if isinstance(each, dict) else each for key, each in value.items()}
+    if "mrope_section" in value:
+        rotated = WIDTH // HEADS * value.get("partial_rotary_factor", 1)
+        if "qk_rope_head_dim" in values:
+            rotated = _WIDTHS["qk_rope_head_dim"]
+        half = int(rotated // 2)
+        count = len(value["mrope_section"])
+        parts = [half // count + (place < half % count) for place in range(count)]
+        small["mrope_section"] = parts
+    return small
