@@ -66,6 +66,9 @@ def sweep(
         print(f"{library}: not installed")
         return
     importlib.import_module(LIBRARIES[library])
+    module = importlib.import_module(f"tests.sweep.{library}_models")
+    if hasattr(module, "load"):
+        module.load()
     models = _list(library, state)
     judged = 0
     for number, name in enumerate(models, 1):

@@ -99,9 +99,14 @@ def _pictures(
         yield {name: images(1, channels, side, side)}, False, None
         if getattr(eye, "num_frames", None) or getattr(config, "num_frames", None):
             yield {name: frames.flatten(0, 1)}, False, cut_half
+        if "aspect_ratio_ids" in asked:
+            tiles = getattr(eye, "max_num_tiles", 4)
+            yield {name: images(1, tiles, channels, side, side)}, False, None
         if side < 224:
             yield {name: images(channels, 224, 224)}, False, None
         yield {name: images(1, 1, channels, side, side)}, False, None
+        cut = images(GRID * GRID, channels * _patch(eye) ** 2)
+        yield {name: cut}, False, None
         break
 
 
@@ -109,8 +114,7 @@ def _patches(
     asked: Any, eye: Any, config: Any, channels: int
 ) -> Iterator[tuple[dict[str, Tensor], bool, Any]]:
     """Pictures as a list of patches, with the grid of each, as in NaViT and Qwen2-VL."""
-    patch = getattr(eye, "patch_size", PATCH)
-    patch = patch if isinstance(patch, int) else patch[0]
+    patch = _patch(eye)
     time = getattr(eye, "temporal_patch_size", 1) or 1
     number, size = GRID * GRID, channels * patch * patch
     generator = torch.Generator().manual_seed(0)
@@ -120,8 +124,10 @@ def _patches(
     first = "hidden_states" if "hidden_states" in asked else "pixel_values"
     for name in ("grid_thw", "image_grid_thw"):
         if name in asked:
-            for given in (flat, alone, alone.unflatten(1, (channels, patch, patch))):
+            twice = torch.cat([alone, alone], 1)
+            for given in (flat, alone, twice, alone.unflatten(1, (channels, patch, patch))):
                 yield {first: given, name: grid}, True, cut_half
+            yield {first: flat.unflatten(0, (2, number)), name: grid}, True, cut_half
             tubes = flat.unflatten(1, (channels, time, patch, patch))
             yield {first: tubes, name: grid}, True, cut_half
             apart = alone.unflatten(1, (channels, patch, patch))[None]
@@ -222,6 +228,9 @@ def _extras(asked: Any, config: Any, eye: Any, side: int) -> dict[str, Any]:
         "tasks_attention_mask": ones(2, 6, dtype=torch.long),
         "classes_structure": torch.tensor([1, 1]),
         "images_per_sample": torch.tensor([1, 1]),
+        "pixel_attention_mask": ones(2, 2, dtype=torch.bool),
+        "num_local_patches": torch.tensor([0, 0]),
+        "vision_feature_layer": -1,
     }
     return {key: value for key, value in known.items() if key in asked}
 
@@ -250,6 +259,11 @@ def _channels(eye: Any) -> int:
         if isinstance(number, int):
             return number
     return 3
+
+
+def _patch(eye: Any) -> int:
+    patch = getattr(eye, "patch_size", PATCH) or PATCH
+    return patch if isinstance(patch, int) else patch[0]
 
 
 def _height(pictures: dict[str, Tensor]) -> int:

@@ -8,6 +8,7 @@ that way is listed as not run.
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.util
 import itertools
 from collections.abc import Iterator
@@ -23,6 +24,12 @@ from tests.sweep.transformers_configs import configurations
 from tests.sweep.transformers_inputs import inputs, run_on
 
 ATTEMPTS = 60  # inputs for one configuration
+
+
+def load() -> None:
+    """Import what most classes share, once for all the processes that judge one each."""
+    for name in ("clip", "detr", "llava", "qwen2_vl", "sam2", "auto"):
+        importlib.import_module(f"transformers.models.{name}.modeling_{name}")
 
 
 def list_models() -> list[str]:
