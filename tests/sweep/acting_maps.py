@@ -321,13 +321,17 @@ class ActingMaps(TorchDispatchMode):
         results: dict[int, list[Track]] = {}
         writes = func.overloadpacket.__name__.endswith("_")
         for kind, number in dict.fromkeys((t.kind, t.number) for x in tracked for t in self._of(x)):
-            tracks = [[t for t in self._of(x) if (t.kind, t.number) == (kind, number)] for x in tracked]
+            tracks = [
+                [t for t in self._of(x) if (t.kind, t.number) == (kind, number)] for x in tracked
+            ]
             known = next(found[0] for found in tracks if found)
 
             def replaced(x: Any, known: Track = known) -> Any:
                 if not isinstance(x, Tensor) or not x.is_floating_point():
                     return x
-                found = [t.of for t in self._of(x) if (t.kind, t.number) == (known.kind, known.number)]
+                found = [
+                    t.of for t in self._of(x) if (t.kind, t.number) == (known.kind, known.number)
+                ]
                 integers = found[0] if found else _without_origin(x, known)
                 return integers.clone() if writes else integers
 

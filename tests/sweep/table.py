@@ -117,7 +117,9 @@ def _alone(outcomes: Sequence[Outcome]) -> str:
 def _states(outcomes: Sequence[Outcome]) -> str:
     counts = Counter(each.versions.get("recorder", "unknown") for each in outcomes)
     if len(counts) == 1:
-        return f"All were judged on one state of `model/recording` (sha256 {next(iter(counts))}…).\n"
+        return (
+            f"All were judged on one state of `model/recording` (sha256 {next(iter(counts))}…).\n"
+        )
     parts = ", ".join(f"{count} on {name}" for name, count in counts.most_common())
     return f"Judged on states of `model/recording` by sha256: {parts}.\n"
 

@@ -27,7 +27,13 @@ _WIDTHS = {
     **dict.fromkeys(("hidden_dim", "conv_hidden_dim", "qformer_hidden_size", "proj_dim"), WIDTH),
     **dict.fromkeys(("text_hidden_size", "encoder_hidden_size"), WIDTH),
     **dict.fromkeys(("reassemble_hidden_size", "adapter_in_dim", "adapter_out_dim"), WIDTH),
-    **dict.fromkeys(("adapter_input_size", "codebook_dim"), WIDTH),
+    **dict.fromkeys(("adapter_input_size", "codebook_dim", "mit_hidden_size"), WIDTH),
+    **{"output_channels": WIDTH, "fpn_hidden_size": WIDTH, "num_pos_feats": WIDTH // 2},
+    **{
+        "projection_hidden_size": WIDTH,
+        "mit_intermediate_size": 48,
+        "mit_num_attention_heads": HEADS,
+    },
     **dict.fromkeys(("intermediate_size", "ffn_dim", "mlp_dim", "decoder_intermediate_size"), 48),
     **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim", "moe_intermediate_size"), 48),
     **dict.fromkeys(("num_attention_heads", "num_heads", "n_head", "attention_heads"), HEADS),
@@ -46,6 +52,9 @@ _COUNTS = {
     **dict.fromkeys(
         ("depth", "n_layer", "decoder_num_hidden_layers", "num_decoder_layers"), LAYERS
     ),
+    **dict.fromkeys(
+        ("mit_num_hidden_layers", "prompt_num_hidden_layers", "encoder_hidden_layers"), LAYERS
+    ),
     **dict.fromkeys(("num_frames", "frames_per_clip", "tubelet_size"), 2),
     **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts"), 4),
     **dict.fromkeys(("n_group", "topk_group", "first_k_dense_replace"), 1),
@@ -62,7 +71,7 @@ _COUNTS = {
 }
 _TOKENS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 _IMAGE_TOKENS = {
-    **dict.fromkeys(("image_token_id", "image_token_index"), IMAGE_TOKEN),
+    **dict.fromkeys(("image_token_id", "image_token_index", "image_patch_id"), IMAGE_TOKEN),
     **dict.fromkeys(("video_token_id", "video_token_index"), IMAGE_TOKEN + 1),
     "boi_token_id": IMAGE_TOKEN + 2,
 }
@@ -79,14 +88,57 @@ _SPECIAL: dict[str, dict[str, Any]] = {  # by the type of a model, what no name 
     "chameleon_vqgan": {"num_embeddings": 20, "base_channels": 32},
     "cohere_compass_text": {
         "rope_parameters": {
-            "full_attention": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [3, 3, 2]}
+            "full_attention": {
+                "rope_type": "default",
+                "rope_theta": 1e4,
+                "mrope_section": [3, 3, 2],
+            }
         }
     },
+    "deepseek_ocr2_sam_vision_model": {"downsample_channels": [32, WIDTH]},
+    "unlimited_ocr_sam_vision_model": {"downsample_channels": [32, WIDTH]},
+    "diffusion_gemma_text": {"num_experts": 4, "top_k_experts": 2, "moe_intermediate_size": 32},
+    "hunyuan_vl_text": {
+        "head_dim": WIDTH // HEADS,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [3, 3, 2]},
+    },
+    "mllama_vision_model": {"vision_output_dim": 6 * WIDTH},
+    "muse_glimmer": {"out_hidden_size": 4 * WIDTH, "projector_hidden_size": WIDTH},
+    "muse_spark": {"out_hidden_size": 4 * WIDTH, "projector_hidden_size": WIDTH},
+    "shieldgemma2": {"yes_token_index": 5, "no_token_index": 6},
+    "qwen4_exp_text": {
+        "indexer_n_heads": 2,
+        "indexer_kv_heads": 1,
+        "indexer_head_dim": 16,
+        "indexer_budget": 8,
+        "indexer_compress_ratio": 2,
+    },
+    "sam_prompt_encoder": {"image_embedding_size": SIDE // PATCH},
+    "sam_hq_prompt_encoder": {"image_embedding_size": SIDE // PATCH},
+    "sam_hq_mask_decoder": {"vit_dim": WIDTH},
+    "sam3_vision_model": {"backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]]},
+    "edgetam_vision_model": {
+        "backbone_channel_list": [1024, 512, 256, 64],
+        "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+    },
+    "seggpt": {
+        "image_size": [2 * SIDE, SIDE],
+        "merge_index": 0,
+        "num_hidden_layers": 4,
+        "intermediate_hidden_state_indices": [0, 1, 2, 3],
+    },
+    "vitdet": {"patch_size": 16, "image_size": 64},
+    "step3p5": {"sliding_window": 16},
+    "tvp": {"max_img_size": 64, "visual_prompt_size": 16, "max_grid_col_position_embeddings": 8},
+    "vitmatte": {"fusion_hidden_sizes": [32, 32, 32, 32], "hidden_size": WIDTH},
+    "vitpose_backbone": {"part_features": 16},
     "depth_pro": {"patch_size": SIDE, "intermediate_hook_ids": [1, 0]},
     "emu3": {"vocabulary_map": {"<image>": IMAGE_TOKEN, **_EMU3}},
     "emu3_vqgan": {"codebook_size": 20, "base_channels": 32},
     "gemma3n_vision": {"hidden_size": 2048},
     "glm5_next_text": {"qk_rope_head_dim": 0},
+    "glm_image_vqmodel": {"latent_channels": WIDTH, "num_embeddings": 500},
+    "molmo2_vision": {"num_position_embeddings": 16},
     "granite4_vision": {
         "deepstack_layer_map": [[-1, 0]],
         "spatial_target_layers": [0, 1, 0, 1],
@@ -145,7 +197,7 @@ def _shrunk(config: Any, form: str, is_text: bool) -> dict[str, Any]:
         elif isinstance(value, int):
             if key in sizes:
                 small[key] = sizes[key]
-            elif key.endswith("token_id") and value >= WORDS:
+            elif key.endswith(("_id", "token_index")) and value >= WORDS:
                 small[key] = WORDS - 20 + len(key) % 8
         elif key == "image_grid_pinpoints":
             small[key] = [[SIDE, SIDE]]
@@ -189,6 +241,8 @@ def _optional(config: Any, key: str) -> Any:
 
 def _part(config: Any, form: str, is_text: bool) -> Any:
     """Shrink a part of a configuration, and keep what its whole has set in it."""
+    if config.model_type in ("timm_wrapper", "timm_backbone"):
+        return config  # timm knows its sizes by a name
     small = _shrunk(config, form, is_text)
     try:
         told = config.to_diff_dict()
@@ -231,9 +285,7 @@ def _items(
     return None
 
 
-def _sizes_of_pictures(
-    values: dict[str, Any], small: dict[str, Any], form: str
-) -> dict[str, Any]:
+def _sizes_of_pictures(values: dict[str, Any], small: dict[str, Any], form: str) -> dict[str, Any]:
     patch = values.get("patch_size")
     side = {SMALL: SIDE, HIERARCHICAL: 64, SHALLOW: 64}[form]
     if form == SHALLOW and isinstance(patch, int) and 4 < patch < 64:

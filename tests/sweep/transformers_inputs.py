@@ -19,7 +19,13 @@ from tests.sweep.subject import Subject, images
 from tests.sweep.transformers_configs import IMAGE_TOKEN, PATCH, WIDTH
 
 GRID = 4  # patches along each side of a picture that is cut into patches
-_MISMATCH = re.compile(r"tokens:? (\d+),? (?:and )?(?:image )?features:? (\d+)", re.I)
+_MISMATCHES = [
+    re.compile(
+        r"tokens:? (?P<places>\d+),? (?:and )?(?:image )?features:? (?P<features>\d+)", re.I
+    ),
+    re.compile(r"placeholder tokens \((?P<places>\d+)\).*\((?P<features>\d+)\)"),
+    re.compile(r"(?P<features>\d+) image patches for (?P<places>\d+) image placeholder"),
+]
 
 
 def inputs(net: nn.Module, config: Any) -> Iterator[Subject]:
@@ -47,10 +53,11 @@ def run_on(subject: Subject, config: Any) -> Subject:
                 subject.first().run()
             return subject
         except Exception as error:
-            found = _MISMATCH.search(str(error))
+            found = next(filter(None, (each.search(str(error)) for each in _MISMATCHES)), None)
             if found is None or "input_ids" not in subject.kwargs:
                 raise
-            kwargs = subject.kwargs | _with_places(subject, config, *map(int, found.groups()))
+            counts = {name: int(number) for name, number in found.groupdict().items()}
+            kwargs = subject.kwargs | _with_places(subject, config, **counts)
             subject = Subject(subject.net, (), kwargs, cut=subject.cut, packed=subject.packed)
     with torch.no_grad():
         subject.run()
@@ -84,9 +91,7 @@ def _count_features(subject: Subject) -> int:
 # -- pictures ------------------------------------------------------------------------------------
 
 
-def _pictures(
-    asked: Any, eye: Any, config: Any
-) -> Iterator[tuple[dict[str, Tensor], bool, Any]]:
+def _pictures(asked: Any, eye: Any, config: Any) -> Iterator[tuple[dict[str, Tensor], bool, Any]]:
     """Yield pictures, whether both stand in one sequence, and how the first is cut from both."""
     side, channels = _side(eye, config), _channels(eye)
     yield from _patches(asked, eye, config, channels)
@@ -106,6 +111,7 @@ def _pictures(
             yield {name: images(channels, 224, 224)}, False, None
         yield {name: images(1, 1, channels, side, side)}, False, None
         cut = images(GRID * GRID, channels * _patch(eye) ** 2)
+        yield {name: cut.flatten(0, 1)}, True, cut_half
         yield {name: cut}, False, None
         break
 
@@ -128,6 +134,11 @@ def _patches(
             for given in (flat, alone, twice, alone.unflatten(1, (channels, patch, patch))):
                 yield {first: given, name: grid}, True, cut_half
             yield {first: flat.unflatten(0, (2, number)), name: grid}, True, cut_half
+            if "images_per_sample" in asked:  # the last of each is a picture that is still to make
+                pairs = {"images_per_sample": torch.tensor([2, 2]), name: grid.repeat(2, 1)}
+                yield {first: alone, **pairs}, True, cut_half
+            merged = torch.randn(2 * number, 2 * patch, 2 * patch, channels, generator=generator)
+            yield {first: merged, name: grid}, True, cut_half
             tubes = flat.unflatten(1, (channels, time, patch, patch))
             yield {first: tubes, name: grid}, True, cut_half
             apart = alone.unflatten(1, (channels, patch, patch))[None]
@@ -146,7 +157,22 @@ def _patches(
     places = torch.cartesian_prod(torch.arange(GRID), torch.arange(GRID))
     for name in ("pixel_position_ids", "image_position_ids"):
         if name in asked:
-            yield {"pixel_values": together, name: places.expand(2, -1, 2).clone()}, False, None
+            where = {name: places.expand(2, -1, 2).clone()}
+            yield {"pixel_values": together, **where}, False, None
+            pool = getattr(eye, "pooling_kernel_size", 3)
+            pooled = torch.randn(2, number, size * pool**2, generator=generator)
+            yield {"pixel_values": pooled, **where}, False, None
+    if "image_token_pooling" in asked:
+        pooling = {
+            "image_token_pooling": torch.arange(2 * number).view(-1, 4),
+            "image_grids": torch.tensor([[GRID // 2, GRID // 2, 0, 0]] * 2),
+            "image_num_crops": torch.tensor([1, 1]),
+        }
+        yield {"pixel_values": together, **pooling}, True, cut_half
+    if "pixel_attention_mask" in asked and "spatial_shapes" not in asked:
+        cameras = images(2, channels, _side(eye, eye), _side(eye, eye))
+        shown = torch.ones(2, 2, dtype=torch.bool)
+        yield {"pixel_values": cameras, "pixel_attention_mask": shown}, False, None
 
 
 def cut_half(subject: Subject) -> tuple[tuple, dict]:
@@ -195,6 +221,8 @@ def _texts(asked: Any, config: Any) -> Iterator[dict[str, Tensor]]:
     named = {key: types for key in ("token_type_ids", "mm_token_type_ids") if key in asked}
     if named:
         yield text | named
+    if "attention_mask" in asked:
+        yield {"input_ids": plain, "attention_mask": torch.ones(2, 6, dtype=torch.long)}
 
 
 def _extras(asked: Any, config: Any, eye: Any, side: int) -> dict[str, Any]:
@@ -229,6 +257,7 @@ def _extras(asked: Any, config: Any, eye: Any, side: int) -> dict[str, Any]:
         "classes_structure": torch.tensor([1, 1]),
         "images_per_sample": torch.tensor([1, 1]),
         "pixel_attention_mask": ones(2, 2, dtype=torch.bool),
+        "dataset_index": torch.tensor([0, 1]),
         "num_local_patches": torch.tensor([0, 0]),
         "vision_feature_layer": -1,
     }
@@ -236,18 +265,20 @@ def _extras(asked: Any, config: Any, eye: Any, side: int) -> dict[str, Any]:
 
 
 def _eye(config: Any) -> Any:
-    for name in ("vision_config", "vision_encoder_config", "backbone_config", "vit_config"):
+    """Find the part of a configuration that the pictures are for."""
+    eyes = ("vision_config", "vision_encoder_config", "backbone_config", "vit_config")
+    for name in (*eyes, "encoder", "vlm_config"):
         part = getattr(config, name, None)
         if hasattr(part, "to_dict"):
-            return getattr(part, "backbone_config", None) or part
+            return _eye(part)
     return config
 
 
 def _side(eye: Any, config: Any) -> int:
     for part in (eye, config):
-        for name in ("image_size", "img_size", "high_res_image_size"):
+        for name in ("image_size", "img_size", "max_img_size"):
             size = getattr(part, name, None)
-            size = size[0] if isinstance(size, list | tuple) and size else size
+            size = size[-1] if isinstance(size, list | tuple) and size else size
             if isinstance(size, int) and size:
                 return size
     return 64

@@ -45,7 +45,11 @@ _SPECIAL: dict[str, dict[str, Any]] = {
     "levit": {"dim": (48, 64, 96), "heads": (2, 3, 4), "mlp_mult": 2, "depth": 2},
     "max_vit": {"dim": 32, "depth": (1, 2), "window_size": 4},
     "max_vit_with_registers": {"dim": 32, "depth": (1, 2), "window_size": 4},
-    "mobile_vit": {"image_size": (SIDE, SIDE), "dims": [48, 64, 80], "channels": [16, 16, 24, 24, 32, 32, 48, 48, 64, 64, 128]},
+    "mobile_vit": {
+        "image_size": (SIDE, SIDE),
+        "dims": [48, 64, 80],
+        "channels": [16, 16, 24, 24, 32, 32, 48, 48, 64, 64, 128],
+    },
     "nest": {"heads": 2, "num_hierarchies": 2, "block_repeats": (2, 2), "patch_size": 8},
     "pit": {"depth": (2, 2), "patch_size": 16},
     "scalable_vit": {
