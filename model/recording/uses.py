@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 from weakref import KeyedRef
 
@@ -94,7 +95,7 @@ class Use:
         features = self.values.shape[-1]
         of_features = any(head * features in widths for head in heads)
         of_features &= not _lie_side_by_side(source.input, self.values)
-        if features in tokens and keys not in tokens and not of_features:
+        if features in tokens and keys not in tokens and not (of_features or self._is_of_parts()):
             channels = any(head * keys in widths for head in heads)
             return "it weighs channels" if channels else "it weighs something else than tokens"
         if keys in tokens and of_channels(source, self.weights, self.values, widths):
@@ -114,6 +115,19 @@ class Use:
             if queries != keys:
                 return "its scores are no product of queries and keys"
         return None
+
+    def _is_of_parts(self) -> bool:
+        """Whether the tokens attend to a coarser grid, or the windows make up all the tokens.
+
+        Channels of as many features as there are tokens are told apart by that.
+        """
+        source, (*leading, queries, keys) = self.sources[0], self.weights.shape
+        tokens, _ = tokens_and_widths(source.input)
+        if queries in tokens and queries != keys and source.of_product:
+            return True
+        maps = prod(leading)
+        images_and_heads = [each * (source.origin.heads or 0) for each in source.origin.batches]
+        return any(maps * keys == each * count for each in images_and_heads for count in tokens)
 
     def _is_for_each_token(self) -> bool:
         """Whether each token has weights of its own, as over what the layers before made of it."""

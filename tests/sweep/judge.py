@@ -64,6 +64,10 @@ def judge(subject: Subject) -> Judgement:
 def _judge(subject: Subject) -> Judgement:
     net = subject.net.eval()
     plain = _run(subject)
+    recorder, refusal = _record(subject)
+    named = refusal or recorder.not_recorded or ""
+    if "flex_attention" in named:  # one kernel, into which nothing sees from below
+        return Judgement(REFUSED, named, len(recorder.records))
     with ActingMaps(net) as truth:
         recorder, refusal = _record(subject)
     uses = [use for use in truth.uses if use.is_map_of_tokens]
@@ -85,19 +89,6 @@ def _judge(subject: Subject) -> Judgement:
     named = recorder.not_recorded or ""
     missed = _missed(recorder, uses)
     return Judgement(REFUSED if missed else EXACT, named, count, alone=True)
-
-
-def judge_flex_attention(subject: Subject) -> Judgement:
-    """Judge a model whose maps stay inside one kernel: the recorder must say so."""
-    with torch.no_grad():
-        plain = _run(subject)
-        recorder, refusal = _record(subject)
-        named = refusal or recorder.not_recorded or ""
-        faults = _bits(plain, subject) if refusal is None else None
-    count = len(recorder.records)
-    if faults:
-        return Judgement(*faults, count)
-    return Judgement(REFUSED if "flex_attention" in named else SILENT, named, count)
 
 
 def _run(subject: Subject) -> list[Tensor]:

@@ -47,7 +47,7 @@ def _makers() -> dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]:
             lambda: nets.SwinUNETR(
                 1, 2, feature_size=12, num_heads=(1, 2, 2, 4), depths=(2, 1, 1, 1)
             ),
-            volume,
+            (1, 64, 32, 32),
         ),
         "Restormer": (
             lambda: Restormer(

@@ -72,7 +72,7 @@ def build(name: str) -> Subject:
     if "timm_model_name" in eye:
         eye["timm_model_pretrained"] = False
     if config["vision_cfg"].get("attentional_pool") and "multimodal_cfg" in config:
-        config["embed_dim"] = text["embed_dim"] = 48  # the width in which words meet the picture
+        config["embed_dim"] = 48  # the width in which words meet the picture
     if "hf_model_name" in text:
         text.update(hf_model_name=_own_config(text["hf_model_name"]), hf_model_pretrained=False)
     side = 64 if isinstance(eye.get("layers"), int) else eye.get("image_size", 224)

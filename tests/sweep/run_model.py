@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from tests.sweep.judge import CRASH, SKIPPED, Judgement, Outcome, judge, judge_flex_attention
+from tests.sweep.judge import CRASH, SKIPPED, Judgement, Outcome, judge
 from tests.sweep.subject import NoSubject
 
 GIGABYTES = 6.0  # besides what the process holds before the model
@@ -83,8 +83,6 @@ def _outcome(library: str, name: str) -> Judgement:
     except Exception as error:
         if "can't allocate memory" in str(error):
             return Judgement(SKIPPED, f"it takes more than {GIGABYTES:.0f} GB")
-        if "HigherOrderOperator flex_attention" in str(error):
-            return judge_flex_attention(subject)
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{where.filename.rpartition('/')[2]}:{where.lineno}"
         return Judgement(CRASH, f"{_short(error)} at {place}")

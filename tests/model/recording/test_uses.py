@@ -712,3 +712,33 @@ def test_a_fused_call_over_channels_is_no_map_of_tokens(images, count):
     records, others = record(nn.Sequential(Tokens(), Channels()), x)
     assert [found.name for found in records] == ["0"]
     assert others == "1 softmax was seen and not recorded: 1 (it weighs channels)."
+
+
+@pytest.mark.parametrize("images", [1, 2])
+@pytest.mark.parametrize("way", ["windows", "coarser keys"])
+def test_a_head_may_have_as_many_features_as_there_are_tokens(way, images):
+    """Windows (B·windows·heads, K, K), and keys of every other token, on a grid (B, D, H, W)."""
+    side, features = 8, 64
+
+    class Grid(nn.Module):
+        num_heads = HEADS
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.qkv = nn.Conv2d(WIDTH, 3 * HEADS * features, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            q, k, v = self.qkv(x).flatten(2).mT.chunk(3, -1)
+            if way == "windows":
+                q, k, v = (t.unflatten(1, (-1, 16)).flatten(0, 1) for t in (q, k, v))
+            else:
+                k, v = k[:, ::4], v[:, ::4]
+            q, k, v = (t.unflatten(-1, (HEADS, features)) for t in (q, k, v))
+            q, k, v = (t.transpose(1, 2).flatten(0, 1).contiguous() for t in (q, k, v))
+            return (q @ k.mT).softmax(-1) @ v
+
+    x = torch.randn(images, WIDTH, side, side, generator=torch.Generator().manual_seed(7))
+    (found,), others = record(Grid(), x)
+    assert others is None
+    batch = images * (4 if way == "windows" else 1)
+    assert found.shape == (batch, HEADS, 16 if way == "windows" else 64, 16)
