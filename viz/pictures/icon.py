@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from io import BytesIO
 
 from PIL import Image, ImageDraw
 
@@ -11,8 +12,8 @@ SIDE = 128
 
 
 @cache
-def eye() -> Image.Image:
-    """Draw the eye, once: RGBA, 32 pixels square, drawn larger for smooth edges."""
+def eye() -> bytes:
+    """Draw the eye, once: a PNG, 32 pixels square, drawn larger for smooth edges."""
     large = Image.new("RGBA", (SIDE, SIDE))
     draw = ImageDraw.Draw(large)
     draw.rounded_rectangle((0, 0, SIDE - 1, SIDE - 1), radius=SIDE // 5, fill=BLUE)
@@ -26,4 +27,6 @@ def eye() -> Image.Image:
     large.paste(WHITE, mask=lids)
     draw.ellipse((44, 44, 84, 84), fill=BLUE)
     draw.ellipse((56, 56, 72, 72), fill=WHITE)
-    return large.resize((32, 32), Image.Resampling.LANCZOS)
+    file = BytesIO()
+    large.resize((32, 32), Image.Resampling.LANCZOS).save(file, "PNG")
+    return file.getvalue()
