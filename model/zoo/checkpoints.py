@@ -6,7 +6,9 @@ does, and the sha256 of the weights file, which is checked whenever the file is 
 
 import hashlib
 import os
+import time
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,7 @@ _MOST = {
 _MAX_LIST = 1_000
 _MAX_WORDS = 200_000  # of a vocabulary; large ones have 50,000
 _MAX_HEADER = 2_000_000  # bytes; a ViT-L's has 60,000
+_JUST_NOW = 10**9  # nanoseconds
 
 Net = VisionTransformer | CaptioningNet[Any]
 
@@ -64,14 +67,26 @@ def names(task: str = "classify") -> list[str]:
         >>> names("caption")[:2]
         ['scenes-captioner', 'flickr8k-captioner']
     """
+    try:
+        changed = DIRECTORY.stat().st_mtime_ns
+    except OSError:
+        return []
+    # What changed just now may change again within the same tick of the file system's clock.
+    read = _read_names.__wrapped__ if time.time_ns() - changed < _JUST_NOW else _read_names
+    return list(read(DIRECTORY, changed, task))
+
+
+@lru_cache(maxsize=8)
+def _read_names(directory: Path, changed: int, task: str) -> tuple[str, ...]:
+    """List the models of a directory, read again once a file has come or gone."""
     found = []
-    for path in sorted(DIRECTORY.glob("*.safetensors")):
+    for path in sorted(directory.glob("*.safetensors")):
         try:
             if read_task(path) == task:
                 found.append(path.stem)
         except CheckpointError:
             continue  # `load_checkpoint` says what is wrong with it
-    return sorted(found, key=lambda name: (*DEFAULTS, name).index(name))
+    return tuple(sorted(found, key=lambda name: (*DEFAULTS, name).index(name)))
 
 
 def save_checkpoint(

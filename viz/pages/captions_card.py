@@ -6,8 +6,9 @@ import streamlit as st
 
 from model.bundle import Bundle
 from model.card import OwnFileCard
+from viz.pages.shared.figures import show_facts_table, show_table
 from viz.pages.shared.text import plain
-from viz.pages.shared.training_facts import LINES, show_training
+from viz.pages.shared.training_facts import show_training
 
 SHARES = {
     "captions_right": "Captions right in every word",
@@ -44,14 +45,13 @@ def _show_own_file(bundle: Bundle, card: OwnFileCard) -> None:
     config = bundle.net.config
     assumed = {name: ", assumed: the file does not say" for name in card.assumed}
     words = "as numbers: the file holds no words" if "vocabulary" in assumed else "named"
-    st.table(
+    show_facts_table(
         {
             "Layout": plain(card.checkpoint_format),
             "Parameters": f"{card.parameters or 0:,}",
             "Layers": f"{config.layers}, each with {config.heads} heads{assumed.get('heads', '')}",
             "Vocabulary": f"{len(config.vocabulary):,} words, {words}",
-        },
-        border=LINES,
+        }
     )
     if card.note:
         st.markdown(plain(card.note))
@@ -60,7 +60,7 @@ def _show_own_file(bundle: Bundle, card: OwnFileCard) -> None:
 def _show_shares(metrics: dict[str, Any]) -> None:
     found = {title: f"{metrics[name]:.1%}" for name, title in SHARES.items() if name in metrics}
     if found:
-        st.table(found, border=LINES)
+        show_facts_table(found)
         st.caption(f"On {metrics['test_scenes']:,} scenes that it was not trained on.")
 
 
@@ -78,7 +78,7 @@ def _show_scores(metrics: dict[str, Any]) -> None:
     columns = {"": list(rows)}
     for place, title in enumerate((*SCORES.values(), "Different captions")):
         columns[title] = [_number(values[place]) for values in rows.values()]
-    st.table(columns, border=LINES, hide_index=True)
+    show_table(columns)
     st.caption(f"On {metrics['test_photos']:,} photos that it was not trained on. More is better.")
 
 

@@ -14,10 +14,9 @@ from viz.pages.cost_measured import measure_variants, timings
 from viz.pages.shared import address, state
 from viz.pages.shared.browser import write_address
 from viz.pages.shared.explained import show_heading
-from viz.pages.shared.figures import draw_once, show_chart
+from viz.pages.shared.figures import draw_once, show_chart, show_table
 from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import begin_session, open_or_replace, show_model_choice
-from viz.pages.shared.training_facts import LINES
 
 OWN = "This model"
 SIZES = {
@@ -174,7 +173,7 @@ def _show_table(header: list[str], rows: dict[str, list[str]]) -> None:
     columns = zip(
         header, zip(*((name, *row) for name, row in rows.items()), strict=True), strict=True
     )
-    st.table({title: list(cells) for title, cells in columns}, border=LINES, hide_index=True)
+    show_table({title: list(cells) for title, cells in columns})
 
 
 def _with_factor(text: str, value: float, base: float) -> str:

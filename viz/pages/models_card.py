@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from model.attribution.need import learned_numbers
 from model.bundle import Bundle
 from model.card import Card, OwnFileCard
 from model.evaluate import confusion
@@ -14,10 +13,10 @@ from viz.charts.bars import share_bars
 from viz.charts.confusion import READABLE, class_bars, class_dots, confusion_grid, full_grid
 from viz.charts.heatmap import BARE
 from viz.export.names import prefix_name
-from viz.pages.shared.figures import draw_once, show_chart
+from viz.pages.shared.figures import draw_once, show_chart, show_facts_table, show_table
 from viz.pages.shared.state import Models
 from viz.pages.shared.text import plain
-from viz.pages.shared.training_facts import LINES
+from viz.server.costs import count_weights
 from viz.server.results import computed_once
 
 ECE = (
@@ -59,7 +58,7 @@ def show_facts(bundle: Bundle) -> None:
     tall, wide = bundle.tokens.patch
     sides = "" if height == width else " (height x width)"
     facts = {
-        "Parameters": f"{learned_numbers(bundle.net):,}",
+        "Parameters": f"{count_weights(bundle):,}",
         "Picture": f"{height} x {width} pixels{sides}{_assumed(bundle, 'img_size')}",
         "Patches": f"{rows} x {columns}, each of {tall} x {wide} pixels",
         **_layer_facts(bundle),
@@ -68,7 +67,7 @@ def show_facts(bundle: Bundle) -> None:
         **_own_file_facts(bundle),
         **_stated_facts(bundle),
     }
-    st.table(facts, border=LINES)
+    show_facts_table(facts)
     if bundle.card.note and not bundle.card.recipe:  # of a training it stands beside its figures
         st.caption(plain(bundle.card.note))
 
@@ -166,7 +165,9 @@ def show_figures(card: Card) -> None:
     if weak := card.weak_at:
         st.markdown(f"**What it is bad at.** {plain(weak)}")
     if rest := {name: value for name, value in metrics.items() if name not in SHOWN_APART}:
-        st.table({name.replace("_", " "): _number(value) for name, value in rest.items()})
+        show_facts_table(
+            {name.replace("_", " "): _number(value) for name, value in rest.items()}, border=True
+        )
 
 
 def _show_accuracy(metrics: dict[str, Any], classes: int) -> None:
@@ -299,4 +300,4 @@ def _show_most_frequent(found: list[confusion.Mixup], classes: list[str]) -> Non
         "Taken for": [plain(classes[mixup.taken]) for mixup in found],
         "How often": [f"{mixup.times:,} of {mixup.pictures:,}" for mixup in found],
     }
-    st.table(rows, border=LINES, hide_index=True)
+    show_table(rows)

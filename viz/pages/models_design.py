@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import streamlit as st
 
-from model.attribution.need import learned_numbers
 from model.bundle import Bundle
 from model.nets.vit import ViTConfig
+from viz.server.costs import count_weights
 
 CLS = (
     "The answer is read from CLS, a token without a place that begins alike for every photo and "
@@ -109,5 +109,5 @@ def _count_pictures(bundle: Bundle) -> str:
     pictures = bundle.card.metrics.get("training_pictures")
     if not pictures:
         return ""
-    weights = learned_numbers(bundle.net)
+    weights = count_weights(bundle)
     return f"It has {weights:,} weights and learned from {pictures:,} pictures. "

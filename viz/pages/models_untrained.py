@@ -6,7 +6,6 @@ from torch import Tensor
 
 from model import zoo
 from model.attribution.metrics.agreement import rank_correlation
-from model.attribution.need import learned_numbers
 from model.errors import NothingRecorded, NothingToShow
 from model.evaluate.pointing import attention_map
 from model.nets import mimetic_init
@@ -15,11 +14,13 @@ from viz.components.draw_style import DrawStyle
 from viz.components.mounts import row
 from viz.components.row_payload import Cell, row_payload
 from viz.pages.shared import open_models, picture
+from viz.pages.shared.figures import show_table
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.recorded_images import ShownImage, recorded_image
 from viz.pages.shared.session import chosen_layers
 from viz.pages.shared.state import Models, Shared
 from viz.pages.shared.text import plain
+from viz.server.costs import count_weights
 from viz.server.results import computed_once
 
 WHAT = (
@@ -69,7 +70,7 @@ def show_untrained(bundle: zoo.Bundle) -> None:
 def _opens_at_once(bundle: zoo.Bundle) -> bool:
     """Say whether the twin is small, and needs no hub."""
     from_hub = bundle.name.partition("/")[0] in catalogue.HUBS
-    return not from_hub and learned_numbers(bundle.net) <= LARGE
+    return not from_hub and count_weights(bundle) <= LARGE
 
 
 def _record(bundle: zoo.Bundle, shown: Picture) -> ShownImage:
@@ -132,4 +133,4 @@ def _show_guesses(recorded: list[ShownImage]) -> None:
         title: [f"{plain(name)}  {share:.1%}" for name, share in each.guesses]
         for title, each in zip((TRAINED, UNTRAINED), recorded, strict=True)
     }
-    st.table(columns, border="horizontal", hide_index=True)
+    show_table(columns)

@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
+
+from torch import nn
 
 from model.attribution.need import Need, forward_need, learned_numbers, method_need, trace_need
 from model.attribution.trace import Trace
@@ -56,6 +59,16 @@ def opening_cost(name: str, count: int) -> Cost:
 def model_bytes(bundle: Bundle) -> int:
     """Count the bytes of a model that is open."""
     return 4 * learned_numbers(bundle.net)
+
+
+_counted: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+
+
+def count_weights(bundle: Bundle) -> int:
+    """Count the weights of a model that is open, once: a page asks at each run."""
+    if bundle.net not in _counted:
+        _counted[bundle.net] = learned_numbers(bundle.net)
+    return _counted[bundle.net]
 
 
 def _cost(need: Need, what: str, cure: str) -> Cost:

@@ -4,10 +4,9 @@ One shelf for the whole server, within its budget; a session holds the names of 
 """
 
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -18,7 +17,7 @@ from model import zoo
 from model.bundle import Bundle
 from model.captioning.caption import CaptionBundle
 from model.errors import CheckpointError
-from model.zoo import catalogue, checkpoints
+from model.zoo import catalogue
 from model.zoo.cards import read_title
 from model.zoo.checkpoints import DIRECTORY
 from model.zoo.uploads import lay_out, name_upload
@@ -42,7 +41,6 @@ OWN = "your "
 DIGITS = 20
 """Of the sha256 of what was uploaded: how the names of uploaded models end."""
 SHOWN_DIGITS = 6
-JUST_NOW = 10**9  # nanoseconds
 
 
 def _opening_cost(name: str) -> Cost:
@@ -92,30 +90,8 @@ def open_names(task: str = "classify") -> list[str]:
 
 def shipped_names(task: str = "classify") -> list[str]:
     """List the embedded models that this server shows; all where it would show none."""
-    names = _embedded(task)
+    names = zoo.names(task)
     return [name for name in names if MODE.lists(name)] or names
-
-
-def _embedded(task: str) -> list[str]:
-    """List the embedded models, whose cards are read again once a file has come or gone.
-
-    A page asks several times a run. A folder that changed just now may change again at the same
-    time of the file system, so it is not remembered yet.
-    """
-    folder = checkpoints.DIRECTORY
-    try:
-        changed = folder.stat().st_mtime_ns
-    except OSError:
-        return zoo.names(task)
-    if time.time_ns() - changed < JUST_NOW:
-        return zoo.names(task)
-    return list(_names_in(folder, changed, task))
-
-
-@lru_cache(maxsize=8)
-def _names_in(folder: Path, changed: int, task: str) -> tuple[str, ...]:
-    """List the embedded models of a folder as it was when it changed last."""
-    return tuple(zoo.names(task))
 
 
 def captioners_of_photos() -> list[str]:

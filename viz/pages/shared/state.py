@@ -77,14 +77,17 @@ class Setting(Key[T]):
             default: stands in for the setting's own default, say with another model.
         """
         default = self.default if default is None else default
-        Shared.begun.set(Shared.begun.get() | {(Shared.page.get(), self.name)})
-        value = self.get() if self.is_set else self._linked(default)
+        begun, here = Shared.begun.get(), (Shared.page.get(), self.name)
+        if here not in begun:
+            Shared.begun.set(begun | {here})
+        is_set = self.is_set
+        before = value = self.get() if is_set else self._linked(default)
         is_valid = valid if callable(valid) else lambda value: valid is None or value in valid
         if not is_valid(value):
             value = default
         if browser_brought(self.name):
             return value
-        if not self.is_set or value != self.get():
+        if not is_set or value != before:
             self.set(value)
         return value
 

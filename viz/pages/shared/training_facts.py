@@ -1,16 +1,14 @@
 """How a model was made, as its card has it: data, licences, seed, curve and command."""
 
-from typing import Any, Final
+from typing import Any
 
 import streamlit as st
 
 from model.card import Card
 from viz.charts.learning_curve import learning_curve
-from viz.pages.shared.figures import draw_once, show_chart
+from viz.pages.shared.figures import draw_once, show_chart, show_facts_table
 from viz.pages.shared.text import plain
 
-LINES: Final = "horizontal"
-"""The lines of the tables that show a card."""
 BARE = {"displayModeBar": False}
 MADE_OF = {
     "data": "Data",
@@ -34,7 +32,7 @@ def show_training(card: Card) -> None:
         if len(curve) > 1:
             _show_curve(curve, "words" if card.task == "caption" else "pictures")
     with right:
-        st.table(facts, border=LINES)
+        show_facts_table(facts)
     if command := card.command:
         commands = [*card.commands_first, command]
         st.code("\n".join(commands), language="sh", wrap_lines=True)
