@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.browser.conftest import settle
+from tests.viz.export.test_programs import LONG, QUICK, saved_of  # noqa: F401 - a fixture
 from tests.viz.pages.test_export import exports_of, session_of
 from viz.export.charts import draw_bars, draw_lines, draw_table
 from viz.export.pixels import write_png
@@ -32,22 +33,40 @@ def drawings():
     yield draw_table(steps.reshape(2, 3).astype(float), ["a", "b"], ["x", "y", "z"], unit="bits")
 
 
+def assert_same(page, drawing, folder, name, width=700):
+    """Draw a picture as SVG in a browser, and compare it with its PNG."""
+    file = folder / "picture.svg"
+    file.write_bytes(write_svg(drawing, width, MARKUP))
+    wanted = Image.open(io.BytesIO(write_png(drawing, width)))
+    page.set_viewport_size({"width": wanted.width, "height": wanted.height})
+    page.goto(file.as_uri())
+    shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    blocks = [np.asarray(each.reduce(4)).astype(int) for each in (shot, wanted)]
+    apart = np.abs(blocks[0] - blocks[1])
+    assert apart.mean() < NEAR, name
+    assert (apart.max(-1) > 64).mean() < FAR_OFF, name
+    assert page.title() != "run"
+    text = " ".join(page.locator("text").all_text_contents())
+    assert re.search(r"[A-Za-z]{3}", text), "text stays text"
+
+
 def test_svg_and_png_show_the_same(browser, tmp_path):
     page = browser.new_page()
     for number, drawing in enumerate(drawings()):
-        file = tmp_path / f"{number}.svg"
-        file.write_bytes(write_svg(drawing, 700, MARKUP))
-        wanted = Image.open(io.BytesIO(write_png(drawing, 700)))
-        page.set_viewport_size({"width": wanted.width, "height": wanted.height})
-        page.goto(file.as_uri())
-        shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-        blocks = [np.asarray(each.reduce(4)).astype(int) for each in (shot, wanted)]
-        apart = np.abs(blocks[0] - blocks[1])
-        assert apart.mean() < NEAR, number
-        assert (apart.max(-1) > 64).mean() < FAR_OFF, number
-        assert page.title() != "run"
-        text = " ".join(page.locator("text").all_text_contents())
-        assert re.search(r"[A-Za-z]{3}", text), "text stays text"
+        assert_same(page, drawing, tmp_path, number)
+    page.close()
+
+
+@pytest.mark.slow
+def test_svg_and_png_show_the_same_for_whatever_a_page_saves(browser, tmp_path, saved_of):  # noqa: F811
+    page, seen = browser.new_page(), set()
+    for name, link, _ in [*QUICK, *LONG]:
+        for export in saved_of(name, link).exports:
+            if (name, export.title) not in seen:
+                seen.add((name, export.title))
+                # As wide as a page's picture: there the edges of many small bars weigh little.
+                assert_same(page, export.draw(), tmp_path, f"{name}: {export.title}", 1400)
+    print(f"{len(seen)} kinds of pictures")
     page.close()
 
 

@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 from base64 import b64decode
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from textwrap import indent
 
@@ -73,28 +73,45 @@ def code_cell(source: str) -> dict:
 
 
 @pytest.fixture
-def lab(tmp_path) -> Iterator[str]:
-    """JupyterLab, on a notebook with three cells that were not run; its address."""
+def lab(tmp_path) -> Iterator[Callable[[list[str]], str]]:
+    """Call it with the sources of cells, none of them run, to get JupyterLab's address."""
     need("jupyterlab")
     need("anywidget")
-    cells = [code_cell(SHOW), code_cell("figure"), code_cell("figure.layer = 0")]
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    book = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
-    (tmp_path / "figure.ipynb").write_text(json.dumps(book))
-    port = _free_port()
-    command = ["jupyter", "lab", "--no-browser", "--allow-root", f"--port={port}"]
-    command += ["--IdentityProvider.token=", f"--ServerApp.root_dir={tmp_path}"]
-    address = f"http://127.0.0.1:{port}"
-    with served(command, tmp_path, f"{address}/api"):
-        yield f"{address}/lab/tree/figure.ipynb"
+    with ExitStack() as servers:
+
+        def open_(sources: list[str]) -> str:
+            kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+            book = {"metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+            book |= {"cells": [code_cell(source) for source in sources]}
+            (tmp_path / "figure.ipynb").write_text(json.dumps(book))
+            port = _free_port()
+            command = ["jupyter", "lab", "--no-browser", "--allow-root", f"--port={port}"]
+            command += ["--IdentityProvider.token=", f"--ServerApp.root_dir={tmp_path}"]
+            address = f"http://127.0.0.1:{port}"
+            servers.enter_context(served(command, tmp_path, f"{address}/api"))
+            return f"{address}/lab/tree/figure.ipynb"
+
+        yield open_
 
 
-def click_patch(page, patch: int) -> None:
+def open_lab(browser, address: str, timeout: int = 60_000):
+    """Open JupyterLab with its first cell ready to be run."""
+    page = browser.new_page(viewport={"width": 1440, "height": 1400})
+    page.set_default_timeout(timeout)
+    page.errors = []
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.goto(address)
+    page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click()
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for()
+    return page
+
+
+def click_patch(page, patch: int, side: int = 4) -> None:
     canvas = page.locator(".saccade canvas.photo").first
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
-    row, column = divmod(patch, 4)
-    place = {"x": (column + 0.5) / 4 * box["width"], "y": (row + 0.5) / 4 * box["height"]}
+    row, column = divmod(patch, side)
+    place = {"x": (column + 0.5) / side * box["width"], "y": (row + 0.5) / side * box["height"]}
     canvas.click(position=place)
 
 
@@ -113,13 +130,7 @@ def wait_for_file(page, path: Path, text: str) -> str:
 
 
 def test_in_jupyterlab_it_draws_a_click_is_a_trait_and_a_still_is_saved(browser, lab, tmp_path):
-    page = browser.new_page(viewport={"width": 1440, "height": 1400})
-    page.set_default_timeout(60_000)
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(lab)
-    page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click()
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for()
+    page = open_lab(browser, lab([SHOW, "figure", "figure.layer = 0"]))
     page.keyboard.press("Shift+Enter")
     page.keyboard.press("Shift+Enter")
     page.locator(".saccade canvas.photo").first.wait_for()
@@ -136,7 +147,43 @@ def test_in_jupyterlab_it_draws_a_click_is_a_trait_and_a_still_is_saved(browser,
     still = saved_still(page, tmp_path / "figure.ipynb")
     assert still.startswith(b"\x89PNG")
     assert len(still) <= STILL_BYTES
-    assert [error for error in errors if "saccade" in error.lower()] == []
+    assert [error for error in page.errors if "saccade" in error.lower()] == []
+    page.close()
+
+
+OBSERVE = """
+from pathlib import Path
+def write(change):
+    Path("chosen.txt").write_text(f"{figure.query} {figure.row.shape}")
+figure.observe(write, "query")
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("own_vit", f"{1 + PATCH} (65,)"),
+        ("own_captioner", "1 (64,)"),  # the second word
+        ("two_training_runs", f"{1 + PATCH} (65,)"),
+    ],
+)
+def test_the_figure_of_an_example_notebook_is_alive(browser, lab, tmp_path, name, expected):
+    book = json.loads((ROOT / "docs" / "notebooks" / f"{name}.ipynb").read_text())
+    sources = ["".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "code"]
+    last = next(at for at, source in enumerate(sources) if source.endswith("\nfigure"))
+    page = open_lab(browser, lab([*sources[: last + 1], OBSERVE]), timeout=900_000)
+    for _ in range(last + 2):
+        page.keyboard.press("Shift+Enter")
+        page.wait_for_timeout(300)
+    page.locator(".saccade canvas.photo").first.wait_for()
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for()
+    if name == "own_captioner":
+        page.locator(".saccade").get_by_role("button", name="Next").click()
+    else:
+        click_patch(page, PATCH, side=8)
+    wait_for_file(page, tmp_path / "chosen.txt", expected)
+    page.screenshot(path=tmp_path / f"{name}.png")
+    assert [error for error in page.errors if "saccade" in error.lower()] == []
     page.close()
 
 

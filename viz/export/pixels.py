@@ -56,7 +56,7 @@ def _paint(canvas: Image.Image, mark: Mark, scale: float) -> None:
             wide = max(1, round(scale * mark.width))
             ImageDraw.Draw(canvas, "RGBA").line(points, color, wide, joint="curve")
         case Text():
-            letters = font(max(1, round(scale * mark.size)))
+            letters = font(max(1.0, round(scale * mark.size, 1)))  # as wide as in the SVG
             place = (scale * mark.place[0], scale * mark.place[1])
             anchor = {"start": "ls", "middle": "ms", "end": "rs"}[mark.anchor]
             words = " ".join(mark.words.split())

@@ -15,7 +15,7 @@ WHITE, INK, MUTED = (255, 255, 255), (31, 35, 40), (90, 96, 102)
 
 
 @cache
-def font(size: int) -> ImageFont.FreeTypeFont:
+def font(size: float) -> ImageFont.FreeTypeFont:
     """Load DejaVu Sans, which comes with matplotlib and has more scripts than Pillow's own font."""
     return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)
 

@@ -34,8 +34,9 @@ def export_html(figure: Figure | Any, path: str | os.PathLike[str]) -> Path:
         OSError: where the folder is missing or cannot be written to.
         TypeError: for anything else than a figure.
     """
-    page = write_page(as_figure(figure))
-    target = Path(path)
+    page, target = write_page(as_figure(figure)), Path(path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {target.parent}, so no file was written.")
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         unfinished.write_bytes(page)

@@ -161,22 +161,34 @@ LONG = [
     ("heads", {"over": "A survey", "model": "photos"}, "Heads distance"),
     ("attribution", {"compare": "yes"}, "This method"),
     ("video", {"layer": "2", "head": "1"}, "This map"),
+    ("explore", {"layer": "2", "smooth": "yes"}, "This map"),
+    ("captions", CAPTIONER, "Every word"),
 ]
+
+
+@pytest.fixture
+def saved_of(monkeypatch):
+    """Call it with a page and what its link says besides to get what the page saves."""
+    kept = []
+    monkeypatch.setattr(saving, "_show_saved", kept.append)
+
+    def press(page, link):
+        app = AppTest.from_file(APP, default_timeout=120).switch_page(f"{page}.py")
+        app.query_params.update({"model": "cifar10-plain", "from": "r3c4"} | link)
+        app.run()
+        app.button(key="save").click().run()
+        assert not app.exception
+        return kept.pop()
+
+    return press
 
 
 @pytest.mark.parametrize(
     ("page", "link", "title"),
     [*QUICK, *(pytest.param(*each, marks=pytest.mark.slow) for each in LONG)],
 )
-def test_what_a_page_saves_is_computed_again(page, link, title, monkeypatch):
-    kept = []
-    monkeypatch.setattr(saving, "_show_saved", kept.append)
-    app = AppTest.from_file(APP, default_timeout=120).switch_page(f"{page}.py")
-    app.query_params.update({"model": "cifar10-plain", "from": "r3c4"} | link)
-    app.run()
-    app.button(key="save").click().run()
-    assert not app.exception
-    saved = kept.pop()
+def test_what_a_page_saves_is_computed_again(page, link, title, saved_of):
+    saved = saved_of(page, link)
     assert title in saved.exports[0].title
     for export in saved.exports:
         assert run_again(export)
