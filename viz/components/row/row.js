@@ -5,7 +5,7 @@ import { element, setText } from "../shared/controls.js";
 import { drawBox, drawScale, MapCanvas } from "../shared/drawing.js";
 import { centreOf, nextPatch, patchAt, patchBox, placeName } from "../shared/grid.js";
 import { ARROWS } from "../shared/navigation.js";
-import { forPointer } from "../shared/pointer.js";
+import { forPointer, isMouse } from "../shared/pointer.js";
 import { capital } from "../shared/text.js";
 import { ranksOf, valueAndRank } from "./ranks.js";
 
@@ -66,8 +66,9 @@ class Row extends Component {
     const canvas = element("canvas", { class: "photo", role: "img" });
     const parts = [cell.title, variant, "over the photo"].filter(Boolean);
     canvas.setAttribute("aria-label", parts.join(", "));
-    this.on(canvas, "pointermove", (e) => this.mark(patchAt(e, canvas, this.header.grid)));
-    this.on(canvas, "pointerleave", () => this.mark(null));
+    for (const event of ["pointermove", "pointerdown"])
+      this.on(canvas, event, (e) => this.mark(patchAt(e, canvas, this.header.grid)));
+    this.on(canvas, "pointerleave", (e) => isMouse(e) && this.mark(null));
     if (this.header.choosable) this.on(canvas, "click", () => this.choose(cell.id));
     const line = element("p", { class: "value" });
     const note = cell.notes?.[index] ?? "";

@@ -17,3 +17,8 @@ export function forPointer(text, isFinger = hasFinger()) {
   if (!isFinger) return text;
   return WORDS.reduce((sentence, [words, instead]) => sentence.replace(words, instead), text);
 }
+
+// Whether a mouse points. What a finger chose stays when it lifts.
+export function isMouse(event) {
+  return event.pointerType === "mouse";
+}

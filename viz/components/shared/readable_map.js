@@ -7,6 +7,7 @@ import { setText } from "./controls.js";
 import { drawBox, drawScale, MapCanvas } from "./drawing.js";
 import { nextPatch, patchAt, patchBox, placeName } from "./grid.js";
 import { ARROWS, isShortcut } from "./navigation.js";
+import { isMouse } from "./pointer.js";
 import { capital, percent } from "./text.js";
 
 export class ReadableMap extends Component {
@@ -15,8 +16,9 @@ export class ReadableMap extends Component {
     this.canvas = this.find(".photo");
     this.picture = new MapCanvas(this.canvas);
     this.readout = this.find(".readout");
-    this.on(this.canvas, "pointermove", (event) => this.hover(this.patchAt(event)));
-    this.on(this.canvas, "pointerleave", () => this.hover(null));
+    for (const name of ["pointermove", "pointerdown"])
+      this.on(this.canvas, name, (event) => this.hover(this.patchAt(event)));
+    this.on(this.canvas, "pointerleave", (event) => isMouse(event) && this.hover(null));
     this.on(this.canvas, "blur", () => this.stepTo(null));
     this.on(this.canvas, "keydown", (event) => this.onKey(event));
     this.sizes.observe(root);

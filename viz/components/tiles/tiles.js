@@ -6,6 +6,7 @@ import { element } from "../shared/controls.js";
 import { drawBox, drawScale, fitCanvas, pixelRatio } from "../shared/drawing.js";
 import { centreOf, nextPatch, patchAt, patchBox, placeName, rowAndColumn } from "../shared/grid.js";
 import { ARROWS } from "../shared/navigation.js";
+import { isMouse } from "../shared/pointer.js";
 import { capital, short } from "../shared/text.js";
 import { paintMosaic } from "./mosaic.js";
 
@@ -46,10 +47,12 @@ class Tiles extends Component {
     drawScale(bar, style.colors);
     const picture = paintMosaic(values, [low, high], this.header, opaquePalette(style.colors));
     const panel = { figure, mosaic, large, readout, values, picture };
-    this.on(mosaic, "pointermove", (event) => this.choose(patchAt(event, mosaic, tiles)));
+    for (const name of ["pointermove", "pointerdown"])
+      this.on(mosaic, name, (event) => this.choose(patchAt(event, mosaic, tiles)));
     this.on(mosaic, "keydown", (event) => this.onKey(event));
-    this.on(large, "pointermove", (event) => this.read(event, panel));
-    this.on(large, "pointerleave", () => this.describe(panel));
+    for (const name of ["pointermove", "pointerdown"])
+      this.on(large, name, (event) => this.read(event, panel));
+    this.on(large, "pointerleave", (event) => isMouse(event) && this.describe(panel));
     return panel;
   }
 

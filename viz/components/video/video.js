@@ -17,6 +17,7 @@ import {
   sameToken,
 } from "../shared/grid.js";
 import { ARROWS, fitHead, isShortcut, nextOf } from "../shared/navigation.js";
+import { isMouse } from "../shared/pointer.js";
 import { sharedView } from "../shared/shared_view.js";
 import { capital, headName, percent } from "../shared/text.js";
 import { drawMuted, Frames } from "./frames.js";
@@ -204,8 +205,9 @@ class Video extends Component {
       this.goTo(Number(this.slider.value));
     });
     this.on(this.slider, "change", () => this.keepFrame());
-    this.on(this.canvas, "pointermove", (event) => this.point(this.patchAt(event)));
-    this.on(this.canvas, "pointerleave", () => this.point(null));
+    for (const name of ["pointermove", "pointerdown"])
+      this.on(this.canvas, name, (event) => this.point(this.patchAt(event)));
+    this.on(this.canvas, "pointerleave", (event) => isMouse(event) && this.point(null));
     this.on(this.canvas, "click", (event) => this.lookFromPatch(this.patchAt(event)));
     this.on(this.root, "keydown", (event) => this.onKey(event));
     this.sizes.observe(this.root);

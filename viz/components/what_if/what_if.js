@@ -16,7 +16,7 @@ import {
 import { sharedExperiment } from "../shared/experiment.js";
 import { clamp, nextPatch, patchAt, patchBox, placeName, rowAndColumn } from "../shared/grid.js";
 import { ARROWS, isShortcut } from "../shared/navigation.js";
-import { forPointer } from "../shared/pointer.js";
+import { forPointer, isMouse } from "../shared/pointer.js";
 import { capital, decimals, percent } from "../shared/text.js";
 import { paintHidden } from "./hidden.js";
 
@@ -204,7 +204,7 @@ class WhatIf extends Component {
     this.on(canvas, "pointermove", (event) => this.move(event));
     this.on(canvas, "pointerup", () => this.end());
     this.on(canvas, "pointercancel", () => this.end());
-    this.on(canvas, "pointerleave", () => this.hover(null));
+    this.on(canvas, "pointerleave", (event) => (isMouse(event) || !this.fixed) && this.hover(null));
     this.on(canvas, "blur", () => this.stepTo(null));
     this.on(this.root, "keydown", (event) => this.onKey(event));
     for (const step of ["undo", "redo", "restore"])
@@ -219,9 +219,10 @@ class WhatIf extends Component {
   }
 
   begin(event) {
-    if (!this.photo || this.fixed || event.button > 0) return;
+    if (!this.photo || event.button > 0) return;
     const patch = patchAt(event, this.canvas, this.header.grid);
     if (patch === null) return;
+    if (this.fixed) return this.hover(patch);
     this.canvas.setPointerCapture(event.pointerId);
     this.stroke = { hides: !this.hidden.has(patch), patches: new Set([patch]), last: patch };
     const boxes = event.shiftKey || this.find(".boxed").checked;
