@@ -45,6 +45,7 @@ from viz.pages.shared.view import go_to_layer
 
 THIS, SAMPLES, OWN, SURVEY = "This photo", "The samples", "Many of yours", "A survey"
 BEST = 3
+MEASURE_WIDTH = 320  # pixels
 NOTICEABLE = 0.05
 
 KIND_HELP = {
@@ -128,12 +129,14 @@ def _choose_measure(prefix: tuple[str, ...]) -> tuple[str, str]:
         and (name not in OBJECT or Heads.scope.get() == SURVEY)
     ]
     Heads.measure.begin(there)
-    left, right = st.columns([2, 3], gap="large")
-    with left:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         measure = st.selectbox(
-            "Measure", there, key=Heads.measure.name, format_func=lambda name: MEASURES[name][0]
+            "Measure",
+            there,
+            key=Heads.measure.name,
+            format_func=lambda name: MEASURES[name][0],
+            width=MEASURE_WIDTH,
         )
-    with right:
         st.segmented_control(
             "Averaged over",
             [THIS, SAMPLES, OWN, SURVEY],

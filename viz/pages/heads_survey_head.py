@@ -15,6 +15,7 @@ from viz.pages.heads_packed import MEGABYTES, PACKED
 from viz.pages.heads_surveys import OpenSurvey
 from viz.pages.shared import picture
 from viz.pages.shared.browser import change_view
+from viz.pages.shared.screen import is_projected
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Heads
 from viz.pictures.overlay import frame, overlay
@@ -118,9 +119,16 @@ def _show_classes(survey: OpenSurvey, place: tuple[int, int], measure: str) -> N
 
 def _show_table(columns: Sequence[str], rows: Sequence[tuple[object, ...]]) -> None:
     table = dict(zip(columns, zip(*rows, strict=True), strict=True))
+    if is_projected():  # letters of a data frame stay small
+        st.table({name: [_in_short(value) for value in values] for name, values in table.items()})
+        return
     number = st.column_config.NumberColumn(format="%.3g")
     numbers = {name: number for name, values in table.items() if isinstance(values[0], float)}
     st.dataframe(table, hide_index=True, column_config=numbers, height="content")
+
+
+def _in_short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 # -- top pictures ---------------------------------------------------------------------------------

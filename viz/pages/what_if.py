@@ -65,7 +65,7 @@ def _show_experiment(session: Session) -> None:
     shown, own = session.recorded, session.picture
     stage, choices, scans = st.container(), st.container(), st.container()
     sheet, chance = st.columns(2, gap="large")
-    with choices, st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
+    with choices, st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
         second = parts.choose_second(session.bundle, own.name_in_link)
         parts.choose_scans()
     subject = subject_of(session.bundle, shown, own.key, own.image, second)

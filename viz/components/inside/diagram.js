@@ -49,6 +49,10 @@ export class Diagram {
 
   // From the middle of one part to the middle of another; none where the parts wrap into rows.
   drawArcs() {
+    const isWrapped = this.buttons.some(
+      (part) => Math.abs(part.offsetTop - this.buttons[0].offsetTop) > part.offsetHeight / 2,
+    );
+    this.root.classList.toggle("wrapped", isWrapped);
     for (const { arc, from, to } of this.arcs) {
       const [left, right] = [from, to].map((part) => part.offsetLeft + part.offsetWidth / 2);
       arc.hidden = Math.abs(from.offsetTop - to.offsetTop) > from.offsetHeight / 2;

@@ -91,7 +91,7 @@ def choose_scene() -> tuple[Picture, scenes.Scene]:
 
 def show_what_was_drawn(scene: scenes.Scene) -> None:
     """Say what the chosen scene shows."""
-    st.caption(f"Scene {Scene.number.get()}. What was drawn: {scene.caption}.")
+    st.caption(f"What was drawn: {scene.caption}.")
 
 
 def find_shown(key: str) -> Picture | None:
