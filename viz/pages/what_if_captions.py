@@ -118,11 +118,12 @@ def try_caption(subject: Subject, experiment: Experiment) -> TriedCaption:
     words = list(subject.words)
     shares = logits[0].float().softmax(-1)[range(len(words)), words].numpy()
     records = {record.name: record for record in recorder.records}
-    maps = []
+    maps, first = [], len(bundle.tokens.prefix)  # the first tokens of the memory are no patches
     for name in subject.layers:
         record = records[name]
         weights = record.weights()[0].float()
-        maps.append(weights.mean(1) if record.kind == "cross" else weights.flatten(1))
+        is_cross = record.kind == "cross"
+        maps.append(weights.mean(1)[:, first:] if is_cross else weights.flatten(1))
     if experiment.hide == "remove" and experiment.hidden:
         kept = [p for p in range(subject.layout.patches) if p not in set(experiment.hidden)]
         maps = [_laid_out(each, kept, subject.layout.patches) for each in maps]

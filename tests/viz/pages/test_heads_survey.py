@@ -17,6 +17,7 @@ from model.survey.results import RESULTS
 from model.survey.run import survey_data
 from tests.model.survey.conftest import MODEL, crops
 from viz.pages import heads_packed, heads_surveys
+from viz.pages.shared import saving
 
 APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
 SHIPPED = heads_surveys.SHIPPED / "photos.json"
@@ -127,6 +128,24 @@ def test_top_pictures_are_what_the_survey_says_and_open_in_explore(served):
     view = app.session_state["view"]
     assert (view.layer, view.head, view.query, view.held) == (1, 0, query, True)
     assert app.session_state["photo"] == "own"
+
+
+@pytest.mark.slow
+def test_the_survey_and_the_pictures_of_a_head_are_saved(served, monkeypatch):
+    kept = []
+    monkeypatch.setattr(saving, "_show_saved", kept.append)
+    app = open_survey(model=MODEL, of="2.1", ranking="narrow")
+    app.button(key="save").click().run()
+    assert not app.exception
+    table, alike, pictures = kept.pop().exports
+    monkeypatch.chdir(served / "photos")
+    (served / "photos" / "survey.json").write_bytes((served / "found" / RESULTS).read_bytes())
+    for export, name in ((table, "values"), (alike, "values"), (pictures, "maps")):
+        made: dict[str, np.ndarray] = {}
+        exec(export.program, made)
+        saved = np.load(io.BytesIO(export.write("npz")))[name]
+        np.testing.assert_allclose(made[name], saved, rtol=1e-4, atol=1e-6)
+    assert len(saved) == 12
 
 
 def test_uploaded_pictures_stand_in_for_the_ones_that_are_not_here(own):

@@ -6,16 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
 from model import zoo
 from model.datasets import samples
+from model.recording.recorder import AttentionRecorder
 from tests.model.hub_cache import cache, use_cache
 from tests.model.hub_captioners import publish
 from tests.viz.pages.fake_captioner import FakeCaptioner
 from tests.viz.pages.shown import address_of, components
 from viz.components.payload import unpack
 from viz.pages.shared import captions_written, open_models
+from viz.pages.shared.picture import Picture
+from viz.pages.what_if_captions import layers_of_caption, subject_of_caption, try_caption
+from viz.pages.what_if_experiment import Experiment
 
 PAGES = Path(__file__).parents[3] / "viz/pages"
 
@@ -106,6 +111,24 @@ def test_a_hub_s_captioner_is_shown_as_ours_is(hub, kind):
     chosen, _ = shown(app)
     assert " ".join(chosen["words"]) == header["beams"][1][0]
     assert not app.exception
+
+
+def test_what_if_shows_the_patches_alone(hub):
+    """ViT-GPT2's memory begins with CLS, which is no patch of the picture."""
+    bundle = open_models.open_captioner("hf/org/vit-gpt2")
+    picture = Picture("chelsea", samples.load("chelsea"))
+    subject = subject_of_caption(bundle, picture, ["a", "dog"])
+    tried = try_caption(subject, Experiment())
+    layers = layers_of_caption(bundle, picture, subject.words)
+    at = next(at for at, layer in enumerate(layers) if layer.kind == "cross")
+    first, patches = len(bundle.tokens.prefix), bundle.tokens.patches
+    images = bundle.prepare(picture.image)
+    with torch.no_grad(), AttentionRecorder(bundle.net) as recorder:
+        subject.run(images)
+    record = next(each for each in recorder.records if each.name == layers[at].name)
+    expected = record.weights()[0].float().mean(1)[:, first:].numpy()
+    assert first and expected.shape[1] == patches
+    np.testing.assert_allclose(tried.maps[at, :, :patches], expected)
 
 
 def test_random_weights_and_a_link_to_what_is_open(hub, tmp_path):
