@@ -6,6 +6,7 @@ number of images and the windows are known to the modules that are running.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -95,15 +96,28 @@ def declaration(module: nn.Module, name: str) -> Any:
 
 def call_with_heads(calls: list[ModuleCall]) -> ModuleCall | None:
     """Find the innermost module that has heads."""
-    return next((call for call in calls if _heads(call.module)), None)
+    for call in calls:
+        if _heads(call.module):
+            return call
+    return None
 
 
 def _heads(module: nn.Module) -> int | None:
+    own = module.__dict__
     for attribute in _HEADS:
+        if attribute in own and isinstance(heads := own[attribute], int) and heads > 0:
+            return heads
+    for attribute in _heads_of_class(type(module)):
         heads = declaration(module, attribute)
         if isinstance(heads, int) and heads > 0:
             return heads
     return None
+
+
+@lru_cache(maxsize=1024)
+def _heads_of_class(kind: type[nn.Module]) -> tuple[str, ...]:
+    """List the names of heads that a class has itself, such as properties: hardly any has."""
+    return tuple(attribute for attribute in _HEADS if hasattr(kind, attribute))
 
 
 def _two_sequences(call: ModuleCall) -> tuple[Tensor, Tensor] | None:

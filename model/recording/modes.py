@@ -6,11 +6,18 @@ it runs only if every mode that changes calls comes before it, whichever was ent
 
 from __future__ import annotations
 
+from model.recording import kernels
 from torch.overrides import TorchFunctionMode, _get_current_function_mode, _pop_mode, _push_mode
 
 
 class ChangingMode(TorchFunctionMode):
     """A mode that changes calls or what they return."""
+
+    def __enter__(self) -> ChangingMode:
+        for watcher in kernels.watchers():  # they see what this makes of each call, as a mode does
+            watcher.see_everything()
+        super().__enter__()
+        return self
 
 
 class RecordingMode(TorchFunctionMode):

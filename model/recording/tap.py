@@ -1,9 +1,14 @@
-"""Watch every torch function that this thread calls, and make records of attention calls."""
+"""Watch every torch function that this thread calls, and make records of attention calls.
+
+A net whose last recording saw fused attention alone is watched at torch's dispatcher instead, which
+shows nothing but what matters (`model.recording.kernels`).
+"""
 
 from __future__ import annotations
 
 import sys
 import types
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from types import FrameType
 from typing import Any
@@ -12,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.recording import kernels
 from model.recording.call_log import CallLog
 from model.recording.calls import ModuleCall, calls_inside, method_call, running_calls
 from model.recording.dimensions import (
@@ -63,6 +69,33 @@ def named_modules(net: nn.Module) -> list[tuple[str, nn.Module]]:
     return named
 
 
+class _FusedNets:
+    """The nets whose last recording saw fused attention alone, for as long as they live."""
+
+    def __init__(self) -> None:
+        self._nets: dict[int, weakref.ref[nn.Module]] = {}
+
+    def __contains__(self, net: nn.Module) -> bool:
+        found = self._nets.get(id(net))
+        return found is not None and found() is net
+
+    def note(self, net: nn.Module, fused: bool) -> None:
+        number = id(net)
+        if fused and net not in self:
+            self._nets[number] = weakref.ref(net, lambda ref: self._forget(number, ref))
+        elif not fused:
+            self._nets.pop(number, None)
+
+    def _forget(self, number: int, ref: weakref.ref[nn.Module]) -> None:
+        if self._nets.get(number) is ref:
+            del self._nets[number]
+
+
+_fused_nets = _FusedNets()
+# These run inside one kernel where no function mode is on.
+_WITH_FAST_PATHS = (nn.MultiheadAttention, nn.TransformerEncoder, nn.TransformerEncoderLayer)
+
+
 class Tap(RecordingMode):
     """Call `keep` with a record of each attention call inside `net`, and change no call."""
 
@@ -78,6 +111,11 @@ class Tap(RecordingMode):
         self.keep = keep
         self.withdraw = withdraw
         self.names = {id(module): name for name, module in modules}
+        self.quiet = False  # whether the dispatcher shows what matters, instead of the mode
+        self.has_fast_paths = any(
+            issubclass(kind, _WITH_FAST_PATHS) for kind in {type(module) for _, module in modules}
+        )
+        self.all_fused = True  # whether nothing but fused attention has been seen
         self.ran = False  # whether any torch function did
         self.flex_checks = 0
         self.elsewhere = 0  # attention calls outside the net
@@ -86,6 +124,51 @@ class Tap(RecordingMode):
         self.call_log = CallLog()
         self.roll: Roll | None = None
         self.uses = UseLog()
+
+    def __enter__(self) -> RecordingMode:
+        if self.net in _fused_nets and not self.has_fast_paths and kernels.can_watch():
+            self.quiet = True
+            kernels.watch(self)
+            return self
+        return super().__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        if self.quiet:
+            self.quiet = False
+            kernels.unwatch(self)
+        else:
+            super().__exit__(*error)
+
+    def see_fused(self, output: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Record a fused call that the dispatcher shows."""
+        self._record_fused(output, *args, **kwargs)
+
+    def see_roll(self, input: Tensor, shifts: Any, dims: Any = None) -> None:
+        """Remember a roll that the dispatcher shows."""
+        self._remember_roll(input, shifts, dims)
+
+    def see_other_way(self, func: Callable, args: tuple, result: Any) -> None:
+        """See every function from here on, since the net attends otherwise than before.
+
+        Nobody has watched where the scores came from, so they are taken for a product.
+        """
+        self.see_everything()
+        self.uses.take_for_product(args[0])
+        self._see(role_of(func), func, args, {}, result)
+
+    def see_hidden(self, what: str) -> None:
+        """Name attention that runs inside one kernel, and see every function from here on."""
+        self.see_everything()
+        name, calls, _ = self._find_caller()
+        if calls:
+            self.passed_over.append((name, f"{what} computes it inside one kernel"))
+
+    def see_everything(self) -> None:
+        """Go over from the dispatcher to the function mode."""
+        if self.quiet:
+            self.quiet = self.all_fused = False
+            kernels.unwatch(self)
+            super().__enter__()
 
     def __torch_function__(
         self, func: Callable, _: Any, args: tuple = (), kwargs: dict | None = None
@@ -133,12 +216,14 @@ class Tap(RecordingMode):
         code = caller.f_code
         if code.co_name != "flex_attention" or not code.co_filename.endswith("flex_attention.py"):
             return
+        self.all_fused = False
         self.flex_checks += 1
         name, calls, _ = self._find_caller()
         if calls and self.flex_checks % 3 == 0:
             self.passed_over.append((name, "flex_attention computes it inside one kernel"))
 
     def _count_write(self, written: Any) -> None:
+        self.all_fused = False  # the dispatcher would not show it
         if isinstance(written, Tensor):
             self.call_log.count_write(written)
 
@@ -159,6 +244,7 @@ class Tap(RecordingMode):
             self.elsewhere += 1
             return
         if query.is_nested:
+            self.all_fused = False
             self._record_nested(name, calls, origin, query, key, scale)
             return
         if fused_over_channels(calls[0].tensors, value):
@@ -313,6 +399,8 @@ class Tap(RecordingMode):
 
     def finish(self) -> None:
         """Withdraw the records of softmaxes that did not turn out to be attention."""
+        fused = self.all_fused and bool(self.proven) and not self.uses.softmaxes
+        _fused_nets.note(self.net, fused and not self.passed_over)
         for softmax in self.uses.softmaxes:
             if softmax.done:
                 continue

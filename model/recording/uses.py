@@ -155,6 +155,11 @@ class UseLog:
         self.softmaxes.append(softmax)
         self._follow(weights, Followed([softmax], _from_last(dim, weights.ndim)))
 
+    def take_for_product(self, tensor: Tensor) -> None:
+        """Follow scores that nobody has seen come about as if they were a product."""
+        if self.find(tensor) is None:
+            self._follow(tensor, _PRODUCT)
+
     def is_product(self, tensor: Any) -> bool:
         """Whether a tensor comes from a product of two tensors that the net has computed."""
         followed = self.find(tensor)
