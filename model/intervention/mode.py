@@ -29,11 +29,11 @@ from model.recording.functions import SOFTMAX, role_of
 from model.recording.infer import infer_batch_sizes, infer_heads, infer_windows
 from model.recording.modes import ChangingMode
 from model.recording.origin import Origin
+from model.recording.structure import named_modules
 from model.recording.tap import (
     heads_first,
     is_map,
     multi_head_attention_forward,
-    named_modules,
 )
 from model.recording.uses import Softmax, Use, UseLog
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from model.errors import InterventionRefused
 from model.recording.infer import attends
-from model.recording.tap import named_modules
+from model.recording.structure import named_modules
 
 CONTAINERS = (nn.ModuleList, nn.Sequential, nn.ModuleDict)
 

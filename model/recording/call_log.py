@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.recording.calls import ModuleCall
+from model.recording.calls import ModuleCall, leaves
 from model.recording.infer import infer_batch_sizes
 from model.recording.origin import Origin, Step, version_of
 
@@ -56,8 +56,12 @@ class CallLog:
         return tuple([step for _, step in self._running])
 
     def _step(self, call: ModuleCall) -> Step:
-        given = call.given
-        numbers = [self._number_of(value) for value in given if not isinstance(value, _PLAIN)]
+        numbers = []
+        for value in (*call.args, *call.kwargs.values()):
+            if isinstance(value, Tensor):
+                numbers.append(self._number_of(value))
+            elif not isinstance(value, _PLAIN):
+                numbers += [self._number_of(leaf) for leaf in _numbered(value)]
         return Step(next(self._number), tuple(numbers))
 
     def _number_of(self, given: Any) -> int:
@@ -67,12 +71,18 @@ class CallLog:
         """
         if not isinstance(given, Tensor):
             return next(self._number)
-        found = self._tensors.get(id(given))
-        if found is None or found[0]() is not given:
-            found = self._tensors[id(given)] = weakref.ref(given), {}
+        number = next(self._number)
         written = self._writes[_storage_of(given)] if self._writes else 0
         writes = version_of(given), written
-        return found[1].setdefault(writes, next(self._number))
+        found = self._tensors.get(id(given))
+        if found is None or found[0]() is not given:
+            self._tensors[id(given)] = weakref.ref(given), {writes: number}
+            return number
+        return found[1].setdefault(writes, number)
+
+
+def _numbered(value: Any) -> list[Any]:
+    return [leaf for leaf in leaves(value) if not isinstance(leaf, _PLAIN)]
 
 
 def _storage_of(tensor: Tensor) -> int | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Container, Iterator, Mapping, Sequence
-from itertools import dropwhile
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -33,7 +32,7 @@ class ModuleCall(NamedTuple):
             if isinstance(value, Tensor):
                 given.append(value)
             else:
-                given += _leaves(value)
+                given += leaves(value)
         return given
 
     @property
@@ -49,18 +48,22 @@ def running_calls() -> list[ModuleCall]:
     """
     calls = []
     frame: FrameType | None = sys._getframe(1)
+    code = _CALL
     while frame is not None:
-        if frame.f_code is _CALL:
+        if frame.f_code is code:
             scope = frame.f_locals
-            if not isinstance(scope["self"], nn.Softmax):
-                calls.append(ModuleCall(scope["self"], scope["args"], scope["kwargs"]))
+            if not isinstance(module := scope["self"], nn.Softmax):
+                calls.append(ModuleCall(module, scope["args"], scope["kwargs"]))
         frame = frame.f_back
     return calls
 
 
 def calls_inside(modules: Container[int], calls: Sequence[ModuleCall]) -> list[ModuleCall]:
     """Leave out the calls of modules inside which the first of `modules` (by id) runs."""
-    return list(dropwhile(lambda call: id(call.module) not in modules, calls))
+    for start, call in enumerate(calls):
+        if id(call.module) in modules:
+            return list(calls[start:])
+    return []
 
 
 def method_call(net: nn.Module) -> ModuleCall | None:
@@ -76,11 +79,12 @@ def method_call(net: nn.Module) -> ModuleCall | None:
     return None
 
 
-def _leaves(value: Any) -> Iterator[Any]:
+def leaves(value: Any) -> Iterator[Any]:
+    """Flatten lists, tuples and dicts."""
     if isinstance(value, Mapping):
         value = tuple(value.values())
     if not isinstance(value, list | tuple):
         yield value
         return
     for part in value:
-        yield from _leaves(part)
+        yield from leaves(part)

@@ -88,10 +88,16 @@ def declaration(module: nn.Module, name: str) -> Any:
 
     `getattr` asks a module's own `__getattr__`, which takes long to say no.
     """
-    own = vars(module)
+    own = module.__dict__
     if name in own:
         return own[name]
-    return getattr(module, name) if hasattr(type(module), name) else None
+    kind: Any = type(module)
+    return getattr(module, name) if _has_itself(kind, name) else None
+
+
+@lru_cache(maxsize=4096)
+def _has_itself(kind: Any, name: str) -> bool:
+    return hasattr(kind, name)
 
 
 def call_with_heads(calls: list[ModuleCall]) -> ModuleCall | None:
@@ -107,7 +113,8 @@ def _heads(module: nn.Module) -> int | None:
     for attribute in _HEADS:
         if attribute in own and isinstance(heads := own[attribute], int) and heads > 0:
             return heads
-    for attribute in _heads_of_class(type(module)):
+    kind: Any = type(module)
+    for attribute in _heads_of_class(kind):
         heads = declaration(module, attribute)
         if isinstance(heads, int) and heads > 0:
             return heads
@@ -115,9 +122,9 @@ def _heads(module: nn.Module) -> int | None:
 
 
 @lru_cache(maxsize=1024)
-def _heads_of_class(kind: type[nn.Module]) -> tuple[str, ...]:
+def _heads_of_class(kind: Any) -> tuple[str, ...]:
     """List the names of heads that a class has itself, such as properties: hardly any has."""
-    return tuple(attribute for attribute in _HEADS if hasattr(kind, attribute))
+    return tuple(attribute for attribute in _HEADS if _has_itself(kind, attribute))
 
 
 def _two_sequences(call: ModuleCall) -> tuple[Tensor, Tensor] | None:

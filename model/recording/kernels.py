@@ -1,4 +1,4 @@
-"""See the fused attention calls of this thread at torch's dispatcher, which costs nothing elsewhere.
+"""See the fused attention calls of this thread at torch's dispatcher.
 
 A function mode is shown every call of torch, and a small net pays for that. The dispatcher looks up
 a kernel for each operation and, among its keys, has one that torch keeps for its own tests and no
@@ -42,6 +42,13 @@ _HIDDEN = (
 )
 
 
+def _find_key() -> Any:
+    try:
+        return torch._C._parse_dispatch_key(_NAME)
+    except (AttributeError, RuntimeError):
+        return None
+
+
 class Watcher(Protocol):
     """What is told of the operations of its thread."""
 
@@ -67,6 +74,7 @@ class _Thread(threading.local):
 
 
 _thread = _Thread()
+_KEY: Any = _find_key()
 _installing = threading.Lock()
 _libraries: list[torch.library.Library] = []  # kernels live as long as these
 
@@ -103,12 +111,7 @@ def can_watch() -> bool:
 
 
 def _switch(on: bool) -> None:
-    torch._C._dispatch_tls_set_dispatch_key_included(_key(), on)
-
-
-@cache
-def _key() -> Any:
-    return torch._C._parse_dispatch_key(_NAME)
+    torch._C._dispatch_tls_set_dispatch_key_included(_KEY, on)
 
 
 # -- kernels ------------------------------------------------------------------------------------
@@ -124,7 +127,11 @@ def _run(func: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
 
 
 def _fused(*args: Any, **kwargs: Any) -> Tensor:
-    output: Tensor = _run(F.scaled_dot_product_attention, args, kwargs)
+    _switch(False)  # as `_run` does, which would take longer
+    try:
+        output = F.scaled_dot_product_attention(*args, **kwargs)
+    finally:
+        _switch(True)
     for watcher in _thread.watchers:
         watcher.see_fused(output, *args, **kwargs)
     return output
@@ -167,6 +174,8 @@ def _install() -> bool:
 @cache
 def _installed() -> bool:
     """Register the kernels once; False where this version of torch does not take them."""
+    if _KEY is None:
+        return False
     try:
         _pass_over_programs()
         everything, ours = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
@@ -193,16 +202,16 @@ def _op(name: str) -> Callable:
 
 def _pass_over_programs() -> None:
     """Let torch's operations on programs (`torch.cond`, ...) fall through the key, too."""
-    torch._ops._HIGHER_ORDER_OP_DEFAULT_FALLTHROUGH_DISPATCH_KEYS.append(_key())
+    torch._ops._HIGHER_ORDER_OP_DEFAULT_FALLTHROUGH_DISPATCH_KEYS.append(_KEY)
     for program in torch._ops._higher_order_ops.values():
-        program.fallthrough(_key())
+        program.fallthrough(_KEY)
 
 
 def _see_flex_attention() -> bool:
     """Notice flex_attention, which is such an operation, once it has been imported."""
     flex = torch._ops._higher_order_ops.get("flex_attention")
-    if flex is not None and _key() not in flex.py_kernels:
-        flex.py_impl(_key())(partial(_hidden, flex, "flex_attention"))
+    if flex is not None and _KEY not in flex.py_kernels:
+        flex.py_impl(_KEY)(partial(_hidden, flex, "flex_attention"))
     return True
 
 

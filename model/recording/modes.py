@@ -6,14 +6,17 @@ it runs only if every mode that changes calls comes before it, whichever was ent
 
 from __future__ import annotations
 
-from model.recording import kernels
+from typing import Self
+
 from torch.overrides import TorchFunctionMode, _get_current_function_mode, _pop_mode, _push_mode
+
+from model.recording import kernels
 
 
 class ChangingMode(TorchFunctionMode):
     """A mode that changes calls or what they return."""
 
-    def __enter__(self) -> ChangingMode:
+    def __enter__(self) -> Self:
         for watcher in kernels.watchers():  # they see what this makes of each call, as a mode does
             watcher.see_everything()
         super().__enter__()

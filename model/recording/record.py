@@ -89,8 +89,8 @@ class AttentionRecord:
             self._count_versions()
 
     def _count_versions(self) -> None:
-        held = [(name, getattr(self, name)) for name in HELD]
-        self.versions = {name: version_of(t) for name, t in held if t is not None}
+        own = self.__dict__
+        self.versions = {name: version_of(own[name]) for name in HELD if own[name] is not None}
 
     def amend(
         self, map: Tensor, acting: Tensor, arrangement: Arrangement | None, changed: bool

@@ -26,7 +26,8 @@ from model.errors import NothingRecorded
 from model.recording.heads_apart import join_heads
 from model.recording.infer import attends
 from model.recording.record import AttentionRecord, storage_bytes
-from model.recording.tap import Tap, named_modules
+from model.recording.structure import Structure, structure_of
+from model.recording.tap import Tap
 
 __all__ = ["AttentionRecord", "AttentionRecorder", "NothingRecorded"]
 
@@ -76,11 +77,11 @@ class AttentionRecorder:
         self._tap: Tap | None = None
 
     def __enter__(self) -> Self:
-        modules = named_modules(self.net)
-        _refuse_compiled(modules)
+        structure = structure_of(self.net)
+        _refuse_compiled(structure)
         self.records = []
         self._choice = _Layers(self.layers)
-        self._tap = Tap(self.net, modules, self._keep, self._withdraw)
+        self._tap = Tap(self.net, structure, self._keep, self._withdraw)
         self._tap.__enter__()
         return self
 
@@ -181,9 +182,9 @@ class _Layers:
         self._records: Counter[str] = Counter()  # of each module
 
     def see(self, name: str) -> None:
-        self._records[name] += 1
-        if name not in self.seen:
+        if not self._records[name]:
             self.seen.append(name)
+        self._records[name] += 1
 
     def forget(self, name: str) -> None:
         """Take back one record of a module, which turned out to be no attention."""
@@ -210,13 +211,8 @@ class _Layers:
         return self.seen[layer:][:1] if -len(self.seen) <= layer < len(self.seen) else []
 
 
-def _refuse_compiled(modules: Sequence[tuple[str, nn.Module]]) -> None:
-    kinds = {type(module) for _, module in modules}
-    scripted = any(issubclass(kind, torch.jit.ScriptModule) for kind in kinds)
-    if scripted or any(
-        module._compiled_call_impl is not None or "_orig_mod" in module._modules
-        for _, module in modules
-    ):
+def _refuse_compiled(structure: Structure) -> None:
+    if structure.is_compiled():
         raise NothingRecorded(
             "A compiled or scripted module runs outside Python, where nothing can be seen: "
             "record the module that it was made from."
@@ -229,6 +225,11 @@ def _why_nothing(net: nn.Module, tap: Tap) -> str:
         return (
             f"Attention ran, but outside this {kind}: give the recorder the model that you call "
             "inside the with block."
+        )
+    if tap.began_quietly and not tap.ran:
+        return (
+            f"{kind} attended when it was recorded before, and no attention of it was seen this "
+            "time: call it inside the with block, in the thread that opened it."
         )
     if not tap.ran:
         return f"{kind} did not run: call it inside the with block, in the thread that opened it."

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import types
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
@@ -41,6 +41,7 @@ from model.recording.infer import (
 from model.recording.modes import RecordingMode
 from model.recording.origin import Origin, version_of
 from model.recording.record import AttentionRecord
+from model.recording.structure import Structure
 from model.recording.uses import Softmax, Use, UseLog, fused_over_channels
 from model.recording.written_out import WrittenOut
 
@@ -50,23 +51,6 @@ multi_head_attention_forward = types.FunctionType(
     {**vars(F), "has_torch_function": lambda _: False},
     argdefs=F.multi_head_attention_forward.__defaults__,
 )
-
-
-def named_modules(net: nn.Module) -> list[tuple[str, nn.Module]]:
-    """List names and modules as `net.named_modules()` does, which takes several times as long."""
-    named = [("", net)]
-    seen = {id(net)}
-
-    def visit(module: nn.Module, prefix: str) -> None:
-        for part, inner in module._modules.items():
-            if inner is not None and id(inner) not in seen:
-                seen.add(id(inner))
-                named.append((prefix + part, inner))
-                if inner._modules:
-                    visit(inner, f"{prefix}{part}.")
-
-    visit(net, "")
-    return named
 
 
 class _FusedNets:
@@ -92,8 +76,6 @@ class _FusedNets:
 
 
 _fused_nets = _FusedNets()
-# These run inside one kernel where no function mode is on.
-_WITH_FAST_PATHS = (nn.MultiheadAttention, nn.TransformerEncoder, nn.TransformerEncoderLayer)
 
 
 class Tap(RecordingMode):
@@ -102,7 +84,7 @@ class Tap(RecordingMode):
     def __init__(
         self,
         net: nn.Module,
-        modules: Iterable[tuple[str, nn.Module]],
+        structure: Structure,
         keep: Callable[[AttentionRecord], None],
         withdraw: Callable[[AttentionRecord], None],
     ) -> None:
@@ -110,11 +92,10 @@ class Tap(RecordingMode):
         self.net = net
         self.keep = keep
         self.withdraw = withdraw
-        self.names = {id(module): name for name, module in modules}
+        self.names = structure.names
+        self.began_quietly = False
         self.quiet = False  # whether the dispatcher shows what matters, instead of the mode
-        self.has_fast_paths = any(
-            issubclass(kind, _WITH_FAST_PATHS) for kind in {type(module) for _, module in modules}
-        )
+        self.has_fast_paths = structure.has_fast_paths
         self.all_fused = True  # whether nothing but fused attention has been seen
         self.ran = False  # whether any torch function did
         self.flex_checks = 0
@@ -127,7 +108,7 @@ class Tap(RecordingMode):
 
     def __enter__(self) -> RecordingMode:
         if self.net in _fused_nets and not self.has_fast_paths and kernels.can_watch():
-            self.quiet = True
+            self.quiet = self.began_quietly = True
             kernels.watch(self)
             return self
         return super().__enter__()
@@ -250,10 +231,12 @@ class Tap(RecordingMode):
         if fused_over_channels(calls[0].tensors, value):
             self.passed_over.append((name, "it weighs channels"))
             return
-        leading = output.shape[:-2]  # a batch may share its queries (latents), or heads their keys
-        if query.shape[:-2] != leading:
+        shapes = (output.shape[:-2], query.shape[:-2], key.shape[:-2], value.shape[:-2])
+        leading, of_query, of_key, of_value = shapes
+        # A batch may share its queries (latents), or heads their keys.
+        if of_query != leading:
             query = query.expand(*leading, *query.shape[-2:])
-        if not enable_gqa and not key.shape[:-2] == value.shape[:-2] == leading:
+        if not enable_gqa and not of_key == of_value == leading:
             key, value = (t.expand(*leading, *t.shape[-2:]) for t in (key, value))
         shape = (*output.shape[:-1], key.shape[-2])
         origin = _with_one_head(origin, shape, calls)
@@ -268,7 +251,8 @@ class Tap(RecordingMode):
             query = query.detach()
         if not gradients and version_of(key):
             key = key.clone()  # something was written into it: a cache, which changes again
-        origin = origin._replace(stacked=is_ambiguous(output, calls[0].module, origin))
+        if is_ambiguous(output, calls[0].module, origin):
+            origin = origin._replace(stacked=True)
         self.proven.add(name)
         self._keep(
             name,

@@ -461,7 +461,7 @@ def fused_over_channels(given: Sequence[Tensor], value: Tensor) -> bool:
         given: what the module was given.
         value: (B, heads, K, d).
     """
-    if not given or value.ndim != 4:
+    if not given or value.ndim != 4 or value.stride(-2) != 1:
         return False
     shape = tuple(given[0].shape)
     tokens, widths = tokens_and_widths(shape)

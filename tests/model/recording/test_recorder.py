@@ -24,7 +24,7 @@ from model.nets.attention import MultiHeadAttention
 from model.nets.vit import PRESETS, VisionTransformer
 from model.recording.recorder import AttentionRecord, AttentionRecorder
 from model.recording.rollout import explain_no_rollout
-from model.recording.tap import named_modules
+from model.recording.structure import named_modules
 
 
 class Attend(nn.Module):
