@@ -82,12 +82,20 @@ _libraries: list[torch.library.Library] = []  # kernels live as long as these
 def watch(watcher: Watcher) -> None:
     """Tell a watcher of every operation of interest in this thread."""
     _thread.watchers.append(watcher)
-    _switch(True)
+    settle()
 
 
 def unwatch(watcher: Watcher) -> None:
     """Tell a watcher no more."""
     _thread.watchers.remove(watcher)
+    settle()
+
+
+def settle() -> None:
+    """Switch the kernels on where this thread has watchers, and off where it has none.
+
+    torch switches back itself what changes inside its operations on programs.
+    """
     _switch(bool(_thread.watchers))
 
 
@@ -123,7 +131,7 @@ def _run(func: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
     try:
         return func(*args, **kwargs)
     finally:
-        _switch(True)
+        settle()
 
 
 def _fused(*args: Any, **kwargs: Any) -> Tensor:
@@ -131,7 +139,7 @@ def _fused(*args: Any, **kwargs: Any) -> Tensor:
     try:
         output = F.scaled_dot_product_attention(*args, **kwargs)
     finally:
-        _switch(True)
+        settle()
     for watcher in _thread.watchers:
         watcher.see_fused(output, *args, **kwargs)
     return output
@@ -150,7 +158,6 @@ def _other_way(op: Callable, func: Callable, *args: Any, **kwargs: Any) -> Any:
     if args[0].numel() > 1 and not torch._C._len_torch_dispatch_stack():
         for watcher in watchers():
             watcher.see_other_way(func, args, result)
-        _switch(bool(_thread.watchers))
     return result
 
 
@@ -159,7 +166,6 @@ def _hidden(op: Callable, what: str, *args: Any, **kwargs: Any) -> Any:
     if not torch._C._len_torch_dispatch_stack():
         for watcher in watchers():
             watcher.see_hidden(what)
-        _switch(bool(_thread.watchers))
     return result
 
 

@@ -119,6 +119,8 @@ class Tap(RecordingMode):
             kernels.unwatch(self)
         else:
             super().__exit__(*error)
+            if self.began_quietly:
+                kernels.settle()
 
     def see_fused(self, output: Tensor, *args: Any, **kwargs: Any) -> None:
         """Record a fused call that the dispatcher shows."""
