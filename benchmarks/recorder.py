@@ -5,8 +5,9 @@
     python -m benchmarks.recorder --overhead   # four nets on one thread, without other tools
 
 `--overhead` also runs each net under a mode that passes every call on and does nothing else: what
-torch itself takes to show a call to Python, below which no recorder of this kind can come. It
-counts the time of this thread on a processor, so other load on the machine matters little.
+torch itself takes to show every call to Python, as in the first recording of a net, and in all
+recordings of a net that writes its softmax itself. The others are shown attention alone. It counts
+the time of this thread on a processor.
 
 Without it, the program compares our recorder with timm's AttentionExtract and with the eager
 attention of Hugging Face. Times are medians over rounds. Each round runs every way once, in one
@@ -220,12 +221,12 @@ def overhead(net: nn.Module, x: torch.Tensor, seconds: float) -> list[float]:
     return [1000 * median(taken[0]), *ratios]
 
 
-def overhead_table() -> str:
-    lines = ["| net | plain | a mode that does nothing | recorded |", "|---|---|---|---|"]
-    for name, (net, x) in nets().items():
+def print_overhead() -> None:
+    print("| net | plain | a mode that does nothing | recorded |\n|---|---|---|---|")
+    for name, (net, x) in reversed(nets().items()):  # the quickest first
         plain, passed_on, recorded = overhead(net, x, seconds=20)
-        lines.append(f"| {name} | {plain:,.1f} ms | {passed_on:.2f} | {recorded:.2f} |")
-    return "\n".join(lines)
+        cells = (name, f"{plain:,.1f} ms", f"{passed_on:.2f}", f"{recorded:.2f}")
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 # Memory.
@@ -291,7 +292,7 @@ def main() -> None:
     with torch.inference_mode():
         if options.overhead:
             torch.set_num_threads(1)
-            print(overhead_table())
+            print_overhead()
             return
         if options.peak:
             print(own_peak(options.peak, options.sizes[0]))
