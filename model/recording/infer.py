@@ -23,6 +23,10 @@ _KEYS = (
 _HEADS = ("num_heads", "num_attention_heads", "heads", "n_heads", "n_head", "nhead")
 
 
+# Names of the size of a window: of Swin and SAM, Twins, EfficientViT and NesT.
+_WINDOWS = ("window_size", "ws", "window_resolution", "block_size")
+
+
 class Roll(NamedTuple):
     """A roll of a tensor inside modules, such as the shift before a grid is cut into windows."""
 
@@ -68,19 +72,30 @@ def infer_kind(name: str, calls: list[ModuleCall], queries: int, keys: int) -> s
         return "self" if _same(*sequences) else "cross"
     if queries == keys:
         return "self"
-    return "self" if _reduces_keys(with_heads or calls[0], queries, keys) else "cross"
+    return "self" if _pools(with_heads or calls[0], queries, keys) else "cross"
 
 
-def _reduces_keys(call: ModuleCall, queries: int, keys: int) -> bool:
-    """Whether tokens attend to a coarser grid of themselves, as in PVT, SegFormer and CvT.
+def _pools(call: ModuleCall, queries: int, keys: int) -> bool:
+    """Whether queries or keys are a coarser grid of the tokens (PVT, SegFormer, MViT, LeViT).
 
-    Their module is given one sequence, from which queries and keys come, and has learned none.
+    Their module is given one sequence, from which both come, and has learned neither.
     """
     tensors = call.tensors
-    learned = any(each.ndim > 1 for each in call.module.parameters(recurse=False))
-    if len(tensors) != 1 or learned or keys > queries:
+    if len(tensors) != 1 or queries == 1 or _has_learned(call.module, (queries, keys)):
         return False
-    return queries in tokens_and_widths(tuple(tensors[0].shape))[0]
+    counts = tokens_and_widths(tuple(tensors[0].shape))[0]
+    if max(queries, keys) in counts:
+        return True
+    return any(
+        count % queries == count % keys == 0 for count in counts if count > max(queries, keys)
+    )
+
+
+def _has_learned(module: nn.Module, counts: tuple[int, int]) -> bool:
+    """Whether a module has as many vectors of its own as there are queries or keys."""
+    tables = [inner for inner in module.children() if isinstance(inner, nn.Embedding)]
+    parameters = (each for own in (module, *tables) for each in own.parameters(recurse=False))
+    return any(count in each.shape[:-1] for each in parameters for count in counts)
 
 
 def declaration(module: nn.Module, name: str) -> Any:
@@ -191,7 +206,7 @@ def infer_windows(
     `roll` is the last one that ran. A size of zero (SAM, ViTDet) marks a layer without windows.
     """
     for call in calls:
-        size = _pair(declaration(call.module, "window_size"))
+        size = _window_size(call.module)
         if size and not all(size):
             return None
         if size and (grids := _grids(call)):
@@ -199,6 +214,21 @@ def infer_windows(
             cut = (_shifted(Windows(grid, size), call, roll) for grid in grids)
             fits = (w for w in cut if (images * w.count, w.area) == (batch, tokens))
             return next(fits, None)
+    return None
+
+
+def _window_size(module: nn.Module) -> tuple[int, int] | None:
+    """Read the size of the windows that a module cuts: rows and columns of neighbouring tokens.
+
+    MaxViT's grid and CrossFormer's long distance cut tokens apart from each other: no windows.
+    """
+    if declaration(module, "attn_type") == "long":
+        return None
+    sizes = (_pair(declaration(module, name)) for name in _WINDOWS)
+    if size := next((size for size in sizes if size), None):
+        return size
+    if declaration(module, "partition_block") is True:
+        return _pair(declaration(module, "partition_size"))
     return None
 
 
@@ -226,7 +256,9 @@ def _grids(call: ModuleCall) -> list[tuple[int, int]]:
     match call.args:
         case (Tensor(ndim=4) as tokens, *_):
             _, first, second, third = tokens.shape
-            return [(first, second), (second, third)]
+            own_pool = call.module._modules.get("pool")  # before the windows, as in NesT
+            halved = [] if own_pool is None else [(-(-second // 2), -(-third // 2))]
+            return [(first, second), (second, third), *halved]
         case (Tensor(ndim=3), (int(rows), int(columns)), *_):
             return [(rows, columns)]
         case (Tensor(ndim=3) as tokens, *_):
