@@ -92,10 +92,14 @@ def _pools(call: ModuleCall, queries: int, keys: int) -> bool:
 
 
 def _has_learned(module: nn.Module, counts: tuple[int, int]) -> bool:
-    """Whether a module has as many vectors of its own as there are queries or keys."""
+    """Whether a module has as many vectors of its own as there are queries or keys.
+
+    A table of biases (LeViT) has positions in its last dimension, not features.
+    """
     tables = [inner for inner in module.children() if isinstance(inner, nn.Embedding)]
     parameters = (each for own in (module, *tables) for each in own.parameters(recurse=False))
-    return any(count in each.shape[:-1] for each in parameters for count in counts)
+    vectors = (each.shape for each in parameters if each.ndim > 1 and each.shape[-1] not in counts)
+    return any(count in shape[:-1] for shape in vectors for count in counts)
 
 
 def declaration(module: nn.Module, name: str) -> Any:

@@ -3,8 +3,8 @@
 An attention map is softmax(Q Kᵀ · scale + bias). The recorder keeps Q and K as the model made
 them, and computes a row of a map when it is asked for.
 
-A `TorchFunctionMode`, which lives in one thread, sees three kinds of calls. Once a net has shown the
-first kind alone, torch's dispatcher shows this thread just those (`model.recording.kernels`):
+A `TorchFunctionMode`, which lives in one thread, sees three kinds of calls. Once a net has shown
+the first kind alone, torch's dispatcher shows this thread just those (`model.recording.kernels`):
 1. `F.scaled_dot_product_attention`: the original runs with its original arguments, so the
    output is the model's own to the bit;
 2. `F.multi_head_attention_forward` (`nn.MultiheadAttention`): torch's own code runs, and the
