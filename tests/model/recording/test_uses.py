@@ -574,6 +574,26 @@ def test_fewer_keys_than_tokens_are_self_attention_on_a_coarser_grid(images):
     assert torch.equal(found.weights(), net[0].acts)
 
 
+@pytest.mark.parametrize("learned", [False, True])
+def test_fewer_queries_than_tokens_are_self_attention_unless_learned(learned):
+    """LeViT, MViT and Hiera pool the queries; an attention pooling learns them."""
+
+    class Pooled(Attention):
+        def __init__(self) -> None:
+            super().__init__()
+            if learned:
+                self.latents = nn.Parameter(torch.randn(1, 3, WIDTH))
+            self.biases = nn.Parameter(torch.zeros(3, TOKENS))
+
+        def forward(self, x: Tensor) -> Tensor:
+            q, k, v = self.qkv(x).chunk(3, -1)
+            q = self.latents.expand(len(x), 3, WIDTH) if learned else q[:, :3]
+            return F.scaled_dot_product_attention(*map(heads_of, (q, k, v)))
+
+    (found,), _ = record(nn.Sequential(Pooled()), tokens())
+    assert found.kind == ("cross" if learned else "self")
+
+
 def test_a_list_of_pictures_is_a_batch_of_as_many():
     class Listed(nn.Module):
         def __init__(self) -> None:

@@ -193,6 +193,30 @@ def hugging_face_sam() -> nn.Module:
     return layer
 
 
+def timm_twins() -> nn.Module:
+    from timm.models.twins import LocallyGroupedAttn
+
+    layer = LocallyGroupedAttn(8, num_heads=2, ws=4)
+    layer.forward = lambda grid, run=layer.forward: run(grid.flatten(1, 2), (10, 11))
+    return layer
+
+
+def timm_maxvit(partition: str) -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        from timm.models.maxxvit import MaxxVitTransformerCfg, PartitionAttentionCl
+
+        config = MaxxVitTransformerCfg(dim_head=4, window_size=(3, 3), grid_size=(3, 3))
+        return PartitionAttentionCl(8, partition, config)
+
+    return build
+
+
+def timm_nest() -> nn.Module:
+    from timm.models.nest import NestLevel
+
+    return NestLevel(6, 3, 9, 2, 1, 8, 8, drop_path=[0.0])
+
+
 def first(output: Tensor | tuple) -> Tensor:
     return output if isinstance(output, Tensor) else output[0]
 
@@ -203,6 +227,8 @@ BLOCKS = {  # builder, shape of the input, and its grid
     "channels first": (ChannelsFirst, (1, 8, 6, 12), (6, 12)),
     "timm Swin, padded": (timm_block("1"), (1, 10, 11, 8), (10, 11)),
     "timm SwinV2, padded": (timm_block("2"), (1, 10, 11, 8), (10, 11)),
+    "timm Twins, padded": (timm_twins, (1, 10, 11, 8), (10, 11)),
+    "timm MaxViT": (timm_maxvit("block"), (1, 6, 9, 8), (6, 9)),
     "Hugging Face Swin, padded": (hugging_face_block, (1, 10, 11, 8), (10, 11)),
     "Hugging Face ViTDet": (hugging_face_vitdet, (1, 8, 10, 11), (10, 11)),
     "Hugging Face SAM": (hugging_face_sam, (1, 10, 11, 8), (10, 11)),
@@ -230,6 +256,25 @@ def test_a_tokens_map_covers_what_its_output_depends_on(build, shape, grid):
             shown = attention_in_image(recorder.records[0], row, column)[0].amax(0) > 1e-9
             shown[row, column] = needed[row, column] = True  # the residual
             assert torch.equal(needed, shown)
+
+
+@pytest.mark.hubs
+def test_a_level_that_pools_first_has_the_windows_of_the_coarser_grid():
+    level = timm_nest().eval()
+    with torch.no_grad(), AttentionRecorder(level) as recorder:
+        level(torch.randn(2, 8, 11, 17))
+    (record,) = recorder.records
+    assert record.windows == Windows((6, 9), (3, 3))
+    assert record.shape == (2 * 6, 2, 9, 9)
+
+
+@pytest.mark.hubs
+def test_tokens_apart_from_each_other_are_no_window():
+    """MaxViT's grid attention: every third token down and across."""
+    block = timm_maxvit("grid")().eval()
+    with torch.no_grad(), AttentionRecorder(block) as recorder:
+        block(torch.randn(2, 6, 9, 8))
+    assert recorder.records[0].windows is None
 
 
 def on_grid(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
