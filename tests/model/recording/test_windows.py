@@ -214,7 +214,9 @@ def timm_maxvit(partition: str) -> Callable[[], nn.Module]:
 def timm_nest() -> nn.Module:
     from timm.models.nest import NestLevel
 
-    return NestLevel(6, 3, 9, 2, 1, 8, 8, drop_path=[0.0])
+    return NestLevel(
+        6, 3, 9, 2, 1, 8, 8, drop_path=[0.0], norm_layer=nn.LayerNorm, act_layer=nn.GELU
+    )
 
 
 def first(output: Tensor | tuple) -> Tensor:
