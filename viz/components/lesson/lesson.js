@@ -11,6 +11,8 @@ import { forPointer } from "../shared/pointer.js";
 import { explainedText } from "../shared/terms.js";
 import { isMet } from "./conditions.js";
 
+const ACTS = ["pointerdown", "keydown"];
+
 class Lesson extends Component {
   static selector = ".lesson";
 
@@ -27,6 +29,10 @@ class Lesson extends Component {
     this.on(this.root, "keydown", (event) => {
       if (event.key === "Escape" && !this.find(".meaning:popover-open")) this.leave();
     });
+    this.act = () => {
+      this.hasActed = true;
+    };
+    for (const act of ACTS) document.addEventListener(act, this.act, { capture: true });
     this.heard = this.guard(() => this.hear());
     pageHistory().listeners.add(this.heard);
   }
@@ -36,7 +42,7 @@ class Lesson extends Component {
     Object.assign(this, header);
     if (!isNew) return;
     this.before = new URLSearchParams(this.step?.query ?? "");
-    this.isBegun = false;
+    this.isBegun = this.hasActed = false;
     this.isDone = this.guessed = this.isRevealed = false;
     this.hasMoved = this.hasMoved !== undefined;
     lessonProgress().reach(this.lesson, this.place, this.places);
@@ -81,8 +87,8 @@ class Lesson extends Component {
     this.schedule();
   }
 
-  // The address has changed. It is the step's as soon as it names the step; how it is then is what
-  // the step begins with.
+  // The address has changed. It is the step's as soon as it names the step. What it is until somebody
+  // does something is what the step begins with: a page writes it bit by bit.
   hear() {
     if (!this.step || !this.here) return;
     const now = new URLSearchParams(location.search);
@@ -91,7 +97,10 @@ class Lesson extends Component {
       this.isBegun = true;
       this.stopShowing?.();
       this.stopShowing = showPicture(this.root);
-      for (const [name, value] of now) if (!this.before.has(name)) this.before.set(name, value);
+    }
+    if (!this.hasActed) {
+      for (const [name, value] of now) this.before.set(name, value);
+      return;
     }
     const { done } = this.step;
     if (done.length && done.every((condition) => isMet(condition, now, this.before))) {
@@ -188,6 +197,7 @@ class Lesson extends Component {
   close() {
     super.close();
     this.stopShowing?.();
+    for (const act of ACTS) document.removeEventListener(act, this.act, { capture: true });
     pageHistory().listeners.delete(this.heard);
   }
 }

@@ -2,6 +2,7 @@
 
 const TRIES = 80;
 const PAUSE = 150; // milliseconds between two tries, while the page may still be moving
+const FAR = 1.2; // screens; a picture further down is not what the page is about
 const LEAST = 100; // pixels; a smaller canvas is a scale or an icon
 const GAP = 8;
 const OWN_MOVES = ["wheel", "touchstart", "pointerdown", "keydown"];
@@ -20,7 +21,7 @@ export function showPicture(lesson) {
     const found = main && pictureOf(main);
     const at = found?.picture.getBoundingClientRect().top + main?.scrollTop;
     if (found && isIdle() && at === before) {
-      main.scrollBy({ top: wayTo(found, roomAbove(lesson)) });
+      if (at < FAR * innerHeight) main.scrollBy({ top: wayTo(found, roomAbove(lesson)) });
       stop();
     }
     before = at;
