@@ -12,6 +12,13 @@ import numpy as np
 COLOR_MAPS = ("viridis", "cividis", "magma", "inferno", "gray")
 """Perceptually even maps; cividis also reads the same with colour blindness."""
 
+BEGINS = {"magma": 0.2, "inferno": 0.2, "gray": 0.38}
+"""Where a map begins that would begin with black, as a share of its length.
+
+Weak values would not be seen on a dark photo otherwise. On a photo of its own grey, gray shows
+nothing wherever it begins.
+"""
+
 SATURATION = 0.5
 """How much of the photo's own colour stays under a map."""
 
@@ -32,7 +39,8 @@ def lookup_table(name: str) -> np.ndarray:
     """
     if name not in COLOR_MAPS:
         raise ValueError(f"There is no colour map {name!r}; choose from {', '.join(COLOR_MAPS)}.")
-    table = matplotlib.colormaps[name](np.arange(256), bytes=True)[:, :3]
+    steps = np.linspace(BEGINS.get(name, 0.0), 1.0, 256)
+    table = matplotlib.colormaps[name](steps, bytes=True)[:, :3]
     table.setflags(write=False)
     return table
 

@@ -32,14 +32,22 @@ def test_a_patch_is_blended_as_the_formula_says():
     assert np.abs(picture[:, :30] - expected).max() <= 1
 
 
-@pytest.mark.parametrize("grey", [0, 64, 128, 255])
-def test_weak_patches_are_seen_on_dark_photos_and_light_ones_and_no_weight_changes_nothing(grey):
+DARK, LIGHT = (0, 16, 32, 48), (64, 96, 128, 255)
+
+
+@pytest.mark.parametrize(
+    ("grey", "colors"),
+    [(grey, name) for name in COLOR_MAPS for grey in (*DARK, *(() if name == "gray" else LIGHT))],
+)
+def test_weak_patches_are_seen_on_dark_photos_and_light_ones_and_no_weight_changes_nothing(
+    grey, colors
+):
     photo = Image.new("RGB", (80, 10), (grey, grey, grey))
     weights = np.array([[0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0]])
-    patches = np.asarray(overlay(photo, weights))[5, 5::10].astype(float)
+    patches = np.asarray(overlay(photo, weights, colors))[5, 5::10].astype(float)
     assert (patches[0] == grey).all()
-    colors = rgb2lab(patches[None] / 255)[0]
-    differences = np.linalg.norm(colors[1:] - colors[0], axis=1)
+    seen = rgb2lab(patches[None] / 255)[0]
+    differences = np.linalg.norm(seen[1:] - seen[0], axis=1)
     assert differences.min() > 2.3, "the just noticeable difference of CIELAB"
 
 
