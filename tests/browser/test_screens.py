@@ -17,6 +17,9 @@ MAPS = {
     "captions": ".captions canvas",
     "what_if": ".what_if canvas",
     "attribution": ".row canvas",
+    "features": ".features canvas",
+    "compare": ".compare canvas",
+    "positions": "[data-testid=stImage] img",
 }
 """The first map of a page, by the page's address."""
 
@@ -43,7 +46,7 @@ def phone(browser):
 
 
 @pytest.mark.parametrize("address", PAGES)
-def test_a_phone_shows_the_whole_width_and_axe_finds_nothing_serious_in_ours(
+def test_a_phone_shows_the_whole_width_and_the_map_early_and_axe_finds_nothing_serious_in_ours(
     phone, server, address
 ):
     page = arrive(phone, f"{server}/{address}")
@@ -54,14 +57,9 @@ def test_a_phone_shows_the_whole_width_and_axe_finds_nothing_serious_in_ours(
     assert max(overflow) <= 0
     if AXE.is_file():
         assert [each for each in findings(page, address) if each.ours] == []
-    page.close()
-
-
-@pytest.mark.parametrize("address", MAPS)
-def test_the_map_comes_within_the_first_screen(phone, server, address):
-    page = arrive(phone, f"{server}/{address}")
-    first = page.locator(MAPS[address]).first.bounding_box()
-    assert first["y"] + first["height"] / 2 < PHONE["viewport"]["height"]
+    if address in MAPS:
+        first = page.locator(MAPS[address]).first.bounding_box()
+        assert first["y"] + first["height"] / 2 < PHONE["viewport"]["height"]
     page.close()
 
 
@@ -127,6 +125,7 @@ def test_a_projector_is_a_switch_away_remembered_and_said_by_a_link(browser, ser
     settle(page)
     assert all(now > 1.25 * old for now, old in zip(page.evaluate(fonts), before, strict=True))
     assert page.locator(".st-key-upload").is_hidden()
+    assert page.locator(".st-key-video_link").is_hidden()
     assert page.evaluate("history.length") == steps, "how it is shown is no step of the history"
     if AXE.is_file():
         page.evaluate(AXE.read_text(encoding="utf-8"))

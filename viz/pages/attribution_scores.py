@@ -33,12 +33,16 @@ def show_scores(
     """Show the choices, the curves once somebody asks for them, and the table."""
     st.subheader("Does the model need what the map points at?")
     st.caption(
-        f"*Deletion* takes patches away, the most relevant first, and watches the probability of "
-        f"{case.plain_name}: with a faithful map it falls at once, and the area under the curve is "
-        "small. *Insertion* puts them back onto an empty photo: it should rise at once, and the "
-        "area be large (Petsiuk, Das and Saenko, 2018)."
+        "Take away the patches that a map finds most relevant, and see how fast the answer falls."
     )
     kind, logarithms, asked = _choose_curves(case)
+    with st.expander("How it is measured"):
+        st.markdown(
+            f"*Deletion* takes patches away, the most relevant first, and watches the probability "
+            f"of {case.plain_name}: with a faithful map it falls at once, and the area under the "
+            "curve is small. *Insertion* puts them back onto an empty photo: it should rise at "
+            "once, and the area be large (Petsiuk, Das and Saenko, 2018)."
+        )
     if not asked:
         return
     curves = _measure_methods(case, list(maps), size, kind)

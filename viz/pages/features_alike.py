@@ -31,7 +31,7 @@ from viz.pages.shared.text import plain
 from viz.pictures import feature_paint
 
 MOST_GROUPS = len(feature_paint.GROUP_COLORS)
-WIDTH = 190  # of a select box, in pixels
+WIDTH = 165  # of a select box, in pixels: two stand side by side on a phone
 PART_HELP = (
     "A layer hands its *tokens* to the next one. Its heads make *queries*, *keys* and *values* of "
     "them: queries and keys decide who looks at whom, values are handed over."
@@ -70,7 +70,7 @@ def alike_url_params() -> dict[str, str]:
 
 
 def _show_question(session: Session) -> Asked:
-    with st.container(horizontal=True, gap="medium"):
+    with st.container(horizontal=True, gap="small"):
         part = _show_part()
         vectors = computed.all_vectors(session.bundle, session.picture, part)
         depth = len(vectors) - (part == "tokens")

@@ -85,6 +85,9 @@ def page() -> None:
         bundle = _open_chosen(Shared.model.get())
         if bundle is not None:
             _show_summary(bundle)
+    with own_column:
+        if bundle is not None and not bundle.name.endswith(open_models.RANDOM):
+            models_untrained.show_untrained(bundle)
     if bundle is not None:
         _show_more(bundle)
     write_address(address.PHOTO.write(Shared.photo.get()) | address.MODEL.write(Shared.model.get()))
@@ -110,7 +113,11 @@ def _open_another() -> None:
             title = plain(open_models.model_title(name))
             st.markdown(f"**{title}** writes captions. It is chosen on the Captions page.")
             st.page_link("captions.py", label="Open Captions", icon=":material/chat:")
-    st.subheader("Open another")
+    with st.expander("Open another: untrained, from a hub, or your own file"):
+        _show_ways_to_open()
+
+
+def _show_ways_to_open() -> None:
     untrained, hub, own = st.tabs(["The same, untrained", "From a hub", "Your own file"])
     with untrained:
         st.markdown(
@@ -287,8 +294,6 @@ def _show_summary(bundle: zoo.Bundle) -> None:
 
 def _show_more(bundle: zoo.Bundle) -> None:
     models_design.show_design(bundle)
-    if not bundle.name.endswith(open_models.RANDOM):
-        models_untrained.show_untrained(bundle)
     models_card.show_mixups(bundle.card)
     show_training(bundle.card)
     _show_layers(bundle)

@@ -14,7 +14,6 @@ from viz.components.draw_style import DrawStyle
 from viz.components.mounts import row
 from viz.components.row_payload import Cell, row_payload
 from viz.pages.shared import open_models, picture
-from viz.pages.shared.figures import show_table
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.recorded_images import ShownImage, recorded_image
 from viz.pages.shared.session import chosen_layers
@@ -58,13 +57,8 @@ def show_untrained(bundle: zoo.Bundle) -> None:
     except (zoo.ModelNotFound, zoo.ModelRejected, NothingRecorded, NothingToShow) as problem:
         st.caption(plain(str(problem)))
         return
-    if mimetic_init.uses_mimetic_init(bundle.net):
-        st.caption(LOCAL)
-    left, right = st.columns([3, 2], gap="large")
-    with left:
-        _show_maps(bundle, recorded)
-    with right:
-        _show_guesses(recorded)
+    _show_maps(bundle, recorded)
+    _show_guesses(recorded)
 
 
 def _opens_at_once(bundle: zoo.Bundle) -> bool:
@@ -104,11 +98,17 @@ def _show_maps(bundle: zoo.Bundle, recorded: list[ShownImage]) -> None:
     )
     asking = "CLS" if "cls" in bundle.tokens.prefix else "all patches, in the mean"
     st.caption(
-        f"Attention of layer {recorded[0].numbers[-1] + 1}, from {asking}, mean over its heads. "
-        f"Spread evenly, each of the {bundle.tokens.tokens} tokens would hold "
-        f"{1 / bundle.tokens.tokens:.1%}. Rank correlation of the two maps: {agreement:.2f}, where "
-        "1 is the same order of patches and 0 nothing in common."
+        f"Rank correlation of the two maps: {agreement:.2f}, where 1 is the same order of patches "
+        "and 0 nothing in common."
     )
+    with st.expander("What is compared"):
+        st.caption(
+            f"Attention of layer {recorded[0].numbers[-1] + 1}, from {asking}, mean over its "
+            f"heads. Spread evenly, each of the {bundle.tokens.tokens} tokens would hold "
+            f"{1 / bundle.tokens.tokens:.1%}."
+        )
+        if mimetic_init.uses_mimetic_init(bundle.net):
+            st.caption(LOCAL)
 
 
 @computed_once(
@@ -129,8 +129,6 @@ def _show_guesses(recorded: list[ShownImage]) -> None:
     if not recorded[0].guesses:
         return
     st.markdown("**What they answer**")
-    columns = {
-        title: [f"{plain(name)}  {share:.1%}" for name, share in each.guesses]
-        for title, each in zip((TRAINED, UNTRAINED), recorded, strict=True)
-    }
-    show_table(columns)
+    answers = [[f"{plain(name)} {share:.1%}" for name, share in each.guesses] for each in recorded]
+    lines = [f"| {one} | {other} |" for one, other in zip(*answers, strict=True)]
+    st.markdown("\n".join([f"| {TRAINED} | {UNTRAINED} |", "|:--|:--|", *lines]))

@@ -19,9 +19,8 @@ def page() -> None:
     """Show the whole page, top to bottom."""
     session = begin_page(
         "How does a transformer know where a patch is?",
-        "Attention by itself cannot tell the first patch from the last. So each token gets a "
-        "*position code*: numbers that differ from place to place. Take it away, or shuffle the "
-        "patches, and see what the model loses.",
+        "Attention alone cannot tell the first patch from the last, so each token gets a "
+        "*position code*. Take it away, or shuffle the patches, and see what the model loses.",
         plain_net=True,
     )
     if not Positions.tab.is_set and (before := Positions.tab_before.get()):

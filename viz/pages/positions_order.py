@@ -46,20 +46,19 @@ def show_order(session: Session) -> None:
     """Show the tab."""
     bundle = session.bundle
     code = find_position_code(bundle.net, bundle.tokens)
-    st.caption(
-        "Change the order of the patches, or the code that says where they lie, and compare the "
-        "answers."
-    )
     ways = [SHUFFLE, WITHOUT, BOTH, SHIFT] if code.patches is not None else [SHUFFLE]
     Positions.way.begin(ways)
     seed = Positions.seed.begin(range(1, 1000))
-    controls = st.columns([3, 1], gap="large", vertical_alignment="bottom")
-    with controls[0]:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.segmented_control(
-            "What to change", ways, key=Positions.way.name, required=True, persist_state="session"
+            "What to change",
+            ways,
+            key=Positions.way.name,
+            required=True,
+            wrap=True,
+            persist_state="session",
         )
-    way = Positions.way.get()
-    with controls[1]:
+        way = Positions.way.get()
         if way in (SHUFFLE, BOTH) and st.button("Shuffle again"):
             seed += 1
             Positions.seed.set(seed)
@@ -118,7 +117,8 @@ def _show_answer(
     bundle, view = session.bundle, session.view
     st.subheader(title)
     photo, attention = _draw_answer(session, answer)
-    left, right = st.columns(2)
+    with st.container(key=Positions.side_by_side(int(before is not None)).name):
+        left, right = st.columns(2)
     with left:
         st.image(photo, width="stretch", alt=f"The patches: {title}")
     with right:

@@ -65,7 +65,9 @@ class Features extends Component {
       "aria-label": `${title}. Arrow keys go from patch to patch, Enter holds one.`,
     });
     const pane = { canvas, index, picture: new MapCanvas(canvas) };
-    pane.figure = element("figure", {}, element("figcaption", {}, title), canvas);
+    const several = this.header.titles.length > 1; // else the row of choices names the photo
+    const caption = several ? [element("figcaption", {}, title)] : [];
+    pane.figure = element("figure", {}, ...caption, canvas);
     this.on(canvas, "pointermove", (event) => this.hover(pane, this.patchAt(event, pane)));
     this.on(canvas, "pointerleave", () => this.hover(pane, null));
     this.on(canvas, "click", (event) => this.hold(pane, this.patchAt(event, pane)));

@@ -211,6 +211,6 @@ def _show_choices(paste: bool) -> tuple[Bundle, DeltaGenerator]:
     with row.upload:
         picture.show_upload(paste)
     if paste:
-        with row.end:
+        with row.end, st.container(key=Shared.video.name, width="content"):
             st.page_link("video.py", label="Video or camera", icon=":material/movie:")
     return bundle, row.end

@@ -185,6 +185,8 @@ class Shared:
     """The switch for a projector."""
     help = Key[None]("help", None)
     """The place of the button that opens a page's help."""
+    video = Key[None]("video_link", None)
+    """The place of the way to Video."""
     lead = Component("lead", {})
     """The sentence below a page's question."""
 
@@ -357,6 +359,11 @@ class Positions:
     tab = Setting("tab", "Does order matter?")
     tab_before = Key[str | None]("tab_before", None)
     """The tab that was open when the page was last drawn."""
+
+    @staticmethod
+    def side_by_side(number: int) -> Key[None]:
+        """Make the key of the place of two pictures, which a phone shows side by side, too."""
+        return Key(f"side_by_side_{number}", None)
 
     length = Setting("length", 64)
     width = Setting("width", 64)
