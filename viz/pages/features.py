@@ -16,7 +16,7 @@ TABS = {
 def page() -> None:
     """Show the whole page, top to bottom."""
     session = begin_page(
-        "Which patches are alike to the model?",
+        "Which patches are alike?",
         "Each layer describes every patch by a vector, its *features*. Point at a patch or tap it "
         "to see which others have similar ones.",
     )
