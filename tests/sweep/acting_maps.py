@@ -90,7 +90,8 @@ class Use:
         """
         by_features = self.asks == FEATURE and self.answers == TOKEN
         by_queries = self.learned and not self.collects
-        return self.over in (TOKEN, "unknown") and (by_queries or not by_features)
+        alike = self.over == "nothing" and self.answers == TOKEN  # one value, told apart by the keys
+        return (alike or self.over in (TOKEN, "unknown")) and (by_queries or not by_features)
 
 
 @dataclass
@@ -386,6 +387,8 @@ class ActingMaps(TorchDispatchMode):
                 fits = t.of.ndim <= out.ndim and _broadcasts(t.of.shape, out.shape)
                 if fits and (t.kind not in known or t.kind == "softmax"):
                     tracks.append(Track(t.kind, t.of.expand(out.shape), t.number))
+        for learned in (t for t in given if not self._of(t) and t.is_floating_point()):
+            tracks = [_told_apart(track, tracks, learned) for track in tracks]
         if name == "exp":
             self._exponentials[out] = (object(), None)
         elif name == "div" and len(given) == 2 and all(t in self._exponentials for t in given):
@@ -438,6 +441,23 @@ def _numbered(integers: Tensor) -> Tensor:
     """Number what has no origin, such as a class token, by its place."""
     fresh = _count(integers.shape, list(range(integers.ndim - 1))) + (1 << 24)
     return torch.where(integers < 0, fresh, integers)
+
+
+def _told_apart(track: Track, beside: list[Track], learned: Tensor) -> Track:
+    """Number tokens anew along the dimensions in which only a learned tensor tells them apart.
+
+    Such are queries (Q, B, D): one vector of each picture, to which learned ones are added.
+    """
+    tells = track.kind == TOKEN and any(t.kind == FEATURE and t.varies(-1) for t in beside)
+    if not tells or track.varies(-1) or learned.ndim > track.of.ndim:
+        return track
+    wide = learned.expand(track.of.shape)
+    dims = [
+        dim
+        for dim in range(track.of.ndim - 1)
+        if not track.varies(dim) and Track("", wide).varies(dim)
+    ]
+    return Track(TOKEN, track.of * 7919 + _count(track.of.shape, dims)) if dims else track
 
 
 def _turned(track: Track) -> Track:

@@ -19,7 +19,7 @@ import torch
 from tests.sweep.judge import CRASH, SKIPPED, Judgement, Outcome, judge
 from tests.sweep.subject import NoSubject
 
-GIGABYTES = 6.0  # besides what the process holds before the model
+GIGABYTES = 9.0  # besides what the process holds before the model
 SECONDS = 240  # of processor time
 
 
