@@ -90,7 +90,8 @@ class Use:
         """
         by_features = self.asks == FEATURE and self.answers == TOKEN
         by_queries = self.learned and not self.collects
-        alike = self.over == "nothing" and self.answers == TOKEN  # one value, told apart by the keys
+        # values alike, as of queries before their first layer: the map itself tells tokens apart
+        alike = self.over == "nothing" and TOKEN in (self.asks, self.answers)
         return (alike or self.over in (TOKEN, "unknown")) and (by_queries or not by_features)
 
 
