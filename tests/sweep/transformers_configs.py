@@ -95,6 +95,7 @@ _SPECIAL: dict[str, dict[str, Any]] = {  # by the type of a model, what no name 
             }
         }
     },
+    "deepseek_ocr2_text": {"mlp_layer_types": ["dense", "sparse"]},
     "deepseek_ocr2_sam_vision_model": {"downsample_channels": [32, WIDTH]},
     "unlimited_ocr_sam_vision_model": {"downsample_channels": [32, WIDTH]},
     "diffusion_gemma_text": {"num_experts": 4, "top_k_experts": 2, "moe_intermediate_size": 32},

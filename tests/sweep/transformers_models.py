@@ -11,6 +11,7 @@ import ast
 import importlib
 import importlib.util
 import itertools
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,36 +64,38 @@ def build(name: str) -> Subject:
     import transformers
 
     kind = getattr(transformers, name, None) or _find(name)
-    faults: list[str] = []
+    faults: list[tuple[str, int, str]] = []  # form, how deep the run came, what was said
     for form, config in configurations(kind.config_class):
         if isinstance(config, Exception):
-            faults.append(f"{form}: {_said(config)}")
+            faults.append((form, 0, _said(config)))
             continue
         try:
             torch.manual_seed(0)
             net = kind(config).eval()
         except Exception as error:
-            faults.append(f"{form}: {_said(error)}")
+            faults.append((form, 0, _said(error)))
             continue
         for subject in itertools.islice(inputs(net, config), ATTEMPTS):
             try:
                 found = run_on(subject, config)
             except Exception as error:
-                faults.append(f"{form}: {_said(error)}")
+                depth = len(traceback.extract_tb(error.__traceback__))
+                faults.append((form, depth, _said(error)))
                 continue
             found.eager = _own_maps
             return found
-    raise NoSubject(" · ".join(_ends(faults)))
+    raise NoSubject(" · ".join(_farthest(faults)))
 
 
 def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error)[:100]}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
 
 
-def _ends(faults: list[str]) -> list[str]:
-    """The last fault of each form, which is that of the fullest input."""
-    last = {fault.partition(":")[0]: fault for fault in faults}
-    return list(last.values())
+def _farthest(faults: list[tuple[str, int, str]]) -> list[str]:
+    """The fault of each form that came up the deepest in the net: the input fitted best there."""
+    forms = dict.fromkeys(form for form, _, _ in faults)
+    deepest = [max((f for f in faults if f[0] == form), key=lambda f: f[1]) for form in forms]
+    return list(dict.fromkeys(said for _, _, said in deepest))
 
 
 def _find(name: str) -> Any:
