@@ -81,7 +81,7 @@ def _outcome(library: str, name: str) -> Judgement:
     try:
         return judge(subject)
     except Exception as error:
-        if "can't allocate memory" in str(error):
+        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
             return Judgement(SKIPPED, f"it takes more than {GIGABYTES:.0f} GB")
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{where.filename.rpartition('/')[2]}:{where.lineno}"
