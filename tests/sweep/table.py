@@ -40,8 +40,8 @@ with random weights, runs it on two small images under the recorder, and judges 
 The truth is taken below the recorder, from the operations that reach torch's kernels: which tensor
 multiplies values along the dimension of a softmax. Where a library returns maps of its own, these
 are compared, too. The output must be the plain run's to the bit. Every model that is recorded is
-recorded once more with one image alone: it must give the same layers, the same heads, as many
-queries and keys, and the map that it has beside another image.
+recorded once more with one image alone: it must give the same layers and heads, and the map that
+it has beside another image, with as many queries and keys unless the model itself chooses tokens.
 
 - **exact**: every map of tokens is recorded, with the values, axes and heads that act; what the
   model computes besides (softmaxes over channels, features, classes) is named.
@@ -111,17 +111,21 @@ def _counts(outcomes: Sequence[Outcome], listed: Mapping[str, int]) -> str:
 def _alone(outcomes: Sequence[Outcome]) -> str:
     recorded = [each for each in outcomes if each.records and each.verdict in (EXACT, REFUSED)]
     agree = sum(each.alone for each in recorded)
-    return f"One image alone agrees with two on every axis: {agree} of {len(recorded)} recorded.\n"
+    since = len([each for each in recorded if each.versions])
+    return (
+        f"One image alone agrees with two on every axis: {agree} of {len(recorded)} recorded "
+        f"({since} were judged since this is noted; before, “exact” demanded it of all but packed pictures).\n"
+    )
 
 
 def _states(outcomes: Sequence[Outcome]) -> str:
-    counts = Counter(each.versions.get("recorder", "unknown") for each in outcomes)
+    counts = Counter(each.versions.get("recorder", "earlier ones") for each in outcomes)
     if len(counts) == 1:
         return (
             f"All were judged on one state of `model/recording` (sha256 {next(iter(counts))}…).\n"
         )
     parts = ", ".join(f"{count} on {name}" for name, count in counts.most_common())
-    return f"Judged on states of `model/recording` by sha256: {parts}.\n"
+    return f"Judged on states of `model/recording` (by the sha256 of its files): {parts}.\n"
 
 
 def _list(verdict: str, found: Sequence[Outcome]) -> str:
