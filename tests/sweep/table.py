@@ -114,7 +114,8 @@ def _alone(outcomes: Sequence[Outcome]) -> str:
     since = len([each for each in recorded if each.versions])
     return (
         f"One image alone agrees with two on every axis: {agree} of {len(recorded)} recorded "
-        f"({since} were judged since this is noted; before, “exact” demanded it of all but packed pictures).\n"
+        f"({since} were judged since this is noted; before, “exact” demanded it of all but packed "
+        "pictures).\n"
     )
 
 

@@ -25,6 +25,9 @@ from tests.sweep.transformers_configs import configurations
 from tests.sweep.transformers_inputs import inputs, run_on
 
 ATTEMPTS = 60  # inputs for one configuration
+_TOO_MUCH = {
+    "Glm5NextModel": "it runs; the loops of its linear attention take the judge more than 6 GB",
+}
 
 
 def load() -> None:
@@ -63,6 +66,8 @@ def build(name: str) -> Subject:
     """Build a class in a tiny configuration, with what its `forward` asks for."""
     import transformers
 
+    if name in _TOO_MUCH:
+        raise NoSubject(_TOO_MUCH[name])
     kind = getattr(transformers, name, None) or _find(name)
     faults: list[tuple[str, int, str]] = []  # form, how deep the run came, what was said
     for form, config in configurations(kind.config_class):
