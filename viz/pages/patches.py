@@ -131,7 +131,7 @@ def _show_steps(session: Session, patch: int) -> None:
     columns = bundle.tokens.grid[1]
     cut = cut_photo(bundle, session.picture)
     pictures = patch_pictures(bundle, session.picture, patch, WIDTH)
-    with st.container(horizontal=True, horizontal_alignment="distribute", gap="large"):
+    with st.container(horizontal=True, horizontal_alignment="distribute", gap="medium"):
         with st.container(width=WIDTH):
             st.subheader("1. Image")
             height, width = bundle.image_size
@@ -255,7 +255,7 @@ def _explain_step(bundle: Bundle, width: int) -> str:
 def _show_mistake(bundle: Bundle, shown: Picture) -> None:
     st.subheader("A common mistake: reshape where rearrange was meant")
     pictures = cut_pictures(bundle, shown)
-    with st.container(horizontal=True, horizontal_alignment="distribute", gap="large"):
+    with st.container(horizontal=True, horizontal_alignment="distribute", gap="medium"):
         for code, png, alt in (
             (RIGHT, pictures.right, "Patches cut rightly, put back on the grid"),
             (WRONG, pictures.wrong, "Patches from reshape, put back on the grid"),
