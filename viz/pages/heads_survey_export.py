@@ -150,11 +150,12 @@ def _pictures(
             "from model.recorded_image import layer_maps, record_image",
         ],
     )
+    packed = any("#" in each.name for each in top)  # a place in a packed file is no file to open
     return Export(
         "Its pictures",
         name_file("head", bundle.name, f"layer {layer + 1}", f"head {head + 1}", ranking),
         account,
         lambda: draw_maps(maps(), style, account.lines),
         map_numbers(maps, "picture"),
-        write_program(account.title, [model_code(bundle.name), code]),
+        "" if packed else write_program(account.title, [model_code(bundle.name), code]),
     )
