@@ -39,8 +39,9 @@ DECODING = {1: "Greedy", 3: "Beam 3", 5: "Beam 5", BY_CHANCE: "Sampling"}
 HOW = "Decoding, and a caption of your own"
 DECODING_HELP = (
     "Greedy takes the likeliest word at each step. A beam keeps the 3 or 5 likeliest beginnings, "
-    "and takes the caption with the highest log-probability ÷ words^0.7; without this division the "
-    "shortest caption would win. Sampling draws each word with the probability that the model "
+    "since a word that is a little less likely now may be followed by far likelier ones. It takes "
+    "the caption with the highest log-probability ÷ words^0.7; without this division the shortest "
+    "caption would win. Sampling draws each word with the probability that the model "
     "gives it."
 )
 TEMPERATURES = [0.3, 0.5, 0.7, 1.0, 1.3, 1.6, 2.0]

@@ -222,8 +222,9 @@ class _Writer:
             f"A sum of {self.width} products spreads about √{self.width} = "
             f"{math.sqrt(self.width):.3g} times as widely as one product. Dividing by the root "
             "takes this back, so scores spread alike however wide a head is; a head four times as "
-            "wide needs twice the divisor. Undivided, the softmax would give nearly all weight to "
-            "the largest score, and hardly any gradient would come through. "
+            "wide needs twice the divisor. Undivided, scores lie further apart, so the softmax "
+            "gives far more to the largest one; where one key has nearly all, hardly any gradient "
+            "comes through. "
         )
         if divisor == "1":
             text += "This model does not divide here."
@@ -313,7 +314,7 @@ class _Writer:
             "reasons at once; one merged map would average them. Their outputs are laid end to "
             f"end, heads × head size: {numbers.heads} × {self.value_width} = "
             f"{numbers.heads * self.value_width} numbers. At the same width, twice as many heads "
-            "would each be half as wide."
+            "would each be half as wide: more maps, and as many weights to learn as before."
         )
         if numbers.between:
             text += f" In this model {numbers.between} changes them before the next step."

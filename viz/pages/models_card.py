@@ -45,7 +45,13 @@ POOLINGS = {
     "cls_and_mean": "CLS beside the mean of the patches",
 }
 TRAINING = ("training_pictures", "training_seconds")
-SHOWN_APART = {"test_accuracy", "top5", "ece", "test_pictures", *TRAINING, *MAPS, *YARDSTICKS}
+CONFIDENCE = ("ece", "confidence", "confidence_wrong")
+SHOWN_APART = {
+    *("test_accuracy", "top5", "test_pictures"),
+    *(*CONFIDENCE, *TRAINING, *MAPS, *YARDSTICKS),
+}
+EVEN = 0.005
+"""Of confidence and accuracy, the difference below which they count as equal."""
 MOST_NAMED = 10  # classes that are listed by name
 MOST_MIXUPS = 10
 INK = {"light": "#1f2328", "dark": "#e6e8ea"}
@@ -182,6 +188,32 @@ def _show_accuracy(metrics: dict[str, Any], classes: int) -> None:
     )
     blind = f" Guessing blindly is right {1 / classes:.1%} of the time." if classes else ""
     st.caption(f"Measured on {pictures} that it was not trained on.{blind}")
+    if "confidence" in metrics:
+        st.markdown(confidence_in_words(metrics))
+
+
+def confidence_in_words(metrics: Mapping[str, float]) -> str:
+    """Say how sure a model is beside how often it is right, and when it is wrong.
+
+    >>> confidence_in_words({"test_accuracy": 0.6, "confidence": 0.7, "confidence_wrong": 0.5})
+    '**Can its percentages be trusted?** On average it is 70.0 % sure of its answer, and right \
+60.0 % of the time: it is too sure of itself. When it is wrong, it is still 50.0 % sure.'
+    """
+    sure, right = metrics["confidence"], metrics["test_accuracy"]
+    verdict = (
+        "on average they agree"
+        if abs(sure - right) < EVEN
+        else "it is too sure of itself"
+        if sure > right
+        else "it is right more often than it says"
+    )
+    words = (
+        f"**Can its percentages be trusted?** On average it is {100 * sure:.1f} % sure of its "
+        f"answer, and right {100 * right:.1f} % of the time: {verdict}."
+    )
+    if "confidence_wrong" in metrics:
+        words += f" When it is wrong, it is still {100 * metrics['confidence_wrong']:.1f} % sure."
+    return words
 
 
 def show_pointing(card: Card) -> None:

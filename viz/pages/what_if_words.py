@@ -168,7 +168,7 @@ def as_percent(value: float) -> str:
 
 
 def _way(before: float, after: float) -> str:
-    if abs(after - before) < 0.0005:
+    if as_percent(before) == as_percent(after):
         return f"{as_percent(before)}, as before"
     verb = "rises" if after > before else "falls"
     return f"{as_percent(before)} {verb} to {as_percent(after)}"

@@ -6,6 +6,8 @@ from urllib.parse import parse_qsl
 import pytest
 from pydantic import ValidationError
 
+from model import zoo
+from model.datasets import scenes
 from tests.viz.lessons.test_shipped_lessons import LIBRARY, PAGES, known_names
 from viz.glossary.marking import mark_terms
 from viz.glossary.term import Chapter, Term, glossary, read_glossary
@@ -30,6 +32,15 @@ def test_a_term_is_one_sentence_and_its_ways_lead_somewhere(term):
     page, _, query = term.open.partition("?")
     assert page in PAGES and {name for name, _ in parse_qsl(query)} <= known_names()
     assert not term.lesson or term.lesson in LIBRARY.lessons
+
+
+def test_a_beam_ends_with_another_caption_where_the_glossary_says_so():
+    term = next(each for each in TERMS if each.name == "beam")
+    params = dict(parse_qsl(term.open.partition("?")[2]))
+    bundle = zoo.load(params["model"])
+    image = scenes.draw_scene(int(params["scene"])).image
+    greedy, best = (bundle.caption(image, beams=count) for count in (1, int(params["beams"])))
+    assert greedy.words != best.words
 
 
 @pytest.mark.parametrize(
