@@ -77,7 +77,7 @@ def _side(pane: Pane, shown: ShownImage, query: int, same_photo: bool) -> Side:
     opening = opening_of(bundle.name, pane.subject.picture)
     about, asking = pane.about(shown), None
     if pane.method in RECORDED and pane.token == "patch":
-        about = about.replace("the chosen patch", token_name(query, tokens))
+        about = about.replace("the chosen token", token_name(query, tokens))
         asking = patch_box(query, tokens)
     if pane.method not in RECORDED:
         assert pane.finished is not None, "a method without a map is missing"

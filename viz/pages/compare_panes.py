@@ -31,7 +31,7 @@ from viz.server.first_action import browser_brought
 
 RECORDED = ("attention", "rollout")
 """Methods whose maps come from what was recorded; those of all others come from Attribution."""
-FROM = {"patch": "the chosen patch", "mean": "all patches, averaged"}
+FROM = {"patch": "the chosen token", "mean": "all patches, averaged"}
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 WIDTH = 230  # of a select box, in pixels
 

@@ -8,6 +8,7 @@ import { sharedExperiment } from "../shared/experiment.js";
 import { HeadGrid } from "../shared/head_grid.js";
 import { decimals, percent } from "../shared/text.js";
 
+const GAINED = "gray"; // the colours of heads without which the answer gains
 const SHOWN = { after: "Maps now", before: "Maps as they were", effects: "Without each head" };
 
 class Switches extends HeadGrid {
@@ -90,7 +91,7 @@ class Switches extends HeadGrid {
     const { lost } = this.header;
     setText(
       this.find(".high"),
-      `${decimals(this.largest)} ${lost} lost without the head; with +, gained`,
+      `${decimals(this.largest)} ${lost} lost without the head; grey with +: gained`,
     );
   }
 
@@ -102,7 +103,7 @@ class Switches extends HeadGrid {
 
   get largest() {
     let most = 0;
-    for (const value of this.effects) if (-value > most) most = -value; // NaN is no head
+    for (const value of this.effects) if (Math.abs(value) > most) most = Math.abs(value); // NaN is no head
     return most;
   }
 
@@ -129,8 +130,8 @@ class Switches extends HeadGrid {
   }
 
   drawEffect({ context, corner, size }, effect) {
-    const step = Math.round(255 * Math.min(1, Math.max(0, -effect / (this.largest || 1))));
-    const word = opaquePalette(this.header.style.colors)[step];
+    const step = Math.round((255 * Math.abs(effect)) / (this.largest || 1));
+    const word = opaquePalette(effect > 0 ? GAINED : this.header.style.colors)[step];
     context.fillStyle = `rgb(${word & 255} ${(word >> 8) & 255} ${(word >> 16) & 255})`;
     context.fillRect(...corner, ...size);
     if (size[0] < 44) return;
