@@ -37,7 +37,7 @@ def test_a_term_is_one_sentence_and_its_ways_lead_somewhere(term):
 def test_a_beam_ends_with_another_caption_where_the_glossary_says_so():
     term = next(each for each in TERMS if each.name == "beam")
     params = dict(parse_qsl(term.open.partition("?")[2]))
-    bundle = zoo.load(params["model"])
+    bundle = zoo.load(params["captioner"])
     image = scenes.draw_scene(int(params["scene"])).image
     greedy, best = (bundle.caption(image, beams=count) for count in (1, int(params["beams"])))
     assert greedy.words != best.words
