@@ -7,10 +7,10 @@ import pytest
 from pydantic import ValidationError
 
 from model import zoo
-from model.datasets import scenes
 from tests.viz.lessons.test_shipped_lessons import LIBRARY, PAGES, known_names
 from viz.glossary.marking import mark_terms
 from viz.glossary.term import Chapter, Term, glossary, read_glossary
+from viz.pages.shared.captions_written import scene_of
 
 TERMS = [term for chapter in glossary() for term in chapter.term]
 ASKED_FOR = (
@@ -38,7 +38,7 @@ def test_a_beam_ends_with_another_caption_where_the_glossary_says_so():
     term = next(each for each in TERMS if each.name == "beam")
     params = dict(parse_qsl(term.open.partition("?")[2]))
     bundle = zoo.load(params["captioner"])
-    image = scenes.draw_scene(int(params["scene"])).image
+    image = scene_of(int(params["scene"])).image
     greedy, best = (bundle.caption(image, beams=count) for count in (1, int(params["beams"])))
     assert greedy.words != best.words
 
