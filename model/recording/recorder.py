@@ -51,6 +51,10 @@ class AttentionRecorder:
     order in which they ran. Several forward passes make one list, and each record knows its
     pass; rollout takes one pass at a time. Only this thread is recorded.
 
+    Where a net had only fused attention in its last recording, and writes a softmax itself this
+    time, the scores of its first softmax are assumed to be a product of queries and keys: nobody
+    has watched them come about. Record it once more to be sure.
+
     The model's output stays the same: to the bit where it calls `scaled_dot_product_attention`.
     Fast paths of `nn.MultiheadAttention` and `nn.TransformerEncoder` are not taken, so their
     outputs differ by the rounding of the model's own precision (by 1e-6 of values near one in
