@@ -12,6 +12,7 @@ NAME = (
 
 def test_what_somebody_typed_is_shown_letter_by_letter(visit):
     page = visit("models")
+    page.get_by_text("Open another").click()
     page.get_by_role("tab", name="hub").click()
     page.get_by_label("Name", exact=True).fill(f"hf/a/{NAME}")
     page.get_by_role("tabpanel").get_by_role("button", name="Open", exact=True).click()
