@@ -47,6 +47,7 @@ def middle(page, method: str, x: float = 0.4, y: float = 0.6) -> tuple[float, fl
     return box["x"] + x * box["width"], box["y"] + y * box["height"]
 
 
+@pytest.mark.slow
 def test_another_class_changes_every_map_that_depends_on_the_class(open_attribution):
     page = open_attribution()
     before, silent = pictures(page), nothing_shown(page)

@@ -292,6 +292,7 @@ def test_the_caption_can_be_saved(open_captions):
         assert getattr(picture, "n_frames", 1) == (1 if kind == "PNG" else len(words(page)))
 
 
+@pytest.mark.slow
 def test_the_view_is_still_there_after_a_visit_to_another_page(open_captions):
     page = open_captions()
     page.locator(".word").nth(2).click()

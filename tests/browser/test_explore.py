@@ -134,6 +134,7 @@ def look_around(page) -> None:
         settle(page)
 
 
+@pytest.mark.slow
 def test_there_and_back_to_a_model_that_was_looked_at(open_page):
     page = open_page()
     look_around(page)
@@ -142,6 +143,7 @@ def test_there_and_back_to_a_model_that_was_looked_at(open_page):
     assert hovering_draws(page)
 
 
+@pytest.mark.slow
 def test_there_and_back_to_a_photo_that_was_looked_at(open_page):
     page = open_page("?photo=chelsea&layer=2")
     look_around(page)

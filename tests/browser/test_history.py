@@ -48,6 +48,7 @@ def test_every_kind_of_choice_is_one_step_back_and_one_forward(visit):
     assert "what_if" not in page.url
 
 
+@pytest.mark.slow
 def test_tabs_are_steps(visit):
     page = visit("positions")
     for tab in ("Waves", "Rotation"):

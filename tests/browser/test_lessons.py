@@ -50,6 +50,7 @@ def test_a_lesson_by_keyboard_from_start_to_end(visit):
     card.locator(".state", has_text=re.compile("^$")).wait_for(state="attached")
 
 
+@pytest.mark.slow
 def test_the_step_before_comes_back_and_another_page_is_told(visit):
     page = visit("?lesson=queries-keys-values.2")
     step(page, "Three vectors from one token")

@@ -54,6 +54,7 @@ def test_each_tab_opens_and_says_so_in_the_address(open_at):
     wait_for(page, TABS["Rotation"])
 
 
+@pytest.mark.slow
 def test_hover_tells_value_frequency_and_wavelength(open_at):
     page = open_at("positions?tab=Waves", TABS["Waves"])
     label = page.locator(".js-plotly-plot .hoverlayer").first
@@ -135,6 +136,7 @@ def to_the_right(page, slider: str) -> None:
     page.locator(f'input[type="range"][aria-label^="{slider}"]').press("ArrowRight")
 
 
+@pytest.mark.slow
 def test_another_width_of_a_head_turns_it_otherwise(open_at):
     page = open_at("positions?tab=Rotation", TABS["Rotation"])
     chart = page.locator(".js-plotly-plot").first

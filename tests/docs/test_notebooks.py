@@ -13,6 +13,7 @@ from viz.notebook.shown import STILL_BYTES
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 WIDGET = "application/vnd.jupyter.widget-view+json"
+QUICK = "own_vit"
 by_name = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -55,8 +56,13 @@ def test_a_notebook_keeps_text_and_small_pictures(path):
         assert data.startswith(b"\x89PNG") and len(data) <= STILL_BYTES
 
 
-@pytest.mark.slow
-@by_name
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[] if path.stem == QUICK else pytest.mark.slow)
+        for path in NOTEBOOKS
+    ],
+)
 def test_a_notebook_runs_and_shows_what_it_did(path):
     pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
