@@ -167,8 +167,12 @@ def _choose_captioner_and_picture(
     shown, drawn = choose_picture(row, bundle, Captions.captioner)
     if Captions.typed.get() or Captions.given.get():
         row.end.button("Clear", on_click=_start_again, help="Back to the model's own caption")
-    changed = Captions.beams.get() != Captions.beams.default or bool(Captions.typed.get())
-    with st.expander(HOW, expanded=changed), st.container(horizontal=True, gap="large"):
+    if Captions.beams.get() != Captions.beams.default or Captions.typed.get():
+        Captions.how_is_open.set(True)  # and stays so: two ways of decoding are compared
+    with (
+        st.expander(HOW, expanded=Captions.how_is_open.get()),
+        st.container(horizontal=True, gap="large"),
+    ):
         _show_decoding()
         with st.container():
             _show_typing()

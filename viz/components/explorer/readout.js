@@ -32,7 +32,8 @@ export class Readout {
     });
     if (!named?.length) return "";
     const where = `Attention sinks in layer ${header.numbers[view.layer]}`;
-    const meaning = "Every token looks there, so it says little about the photo.";
+    const meaning =
+      "Every token looks there, so it says little about the photo: a head that finds nothing has to put its weight somewhere.";
     return `${where}: ${named.join("; ")}. ${meaning}`;
   }
 

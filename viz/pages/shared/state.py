@@ -234,6 +234,8 @@ class Captions:
     temperature = Setting("temperature", 1.0)
     draw = Setting("draw", 0)
     """Which of the captions by chance."""
+    how_is_open = Key("how_is_open", False)
+    """Whether the ways of decoding are shown."""
     typed = Key("typed", "")
     given = Key[Sequence[str]]("given", ())
     """Words with which the caption begins."""
