@@ -12,7 +12,7 @@ from viz.pages.inside_head_export import describe_inside_caption
 from viz.pages.inside_head_numbers import decoder_layers, layer_of_caption
 from viz.pages.inside_head_payload import Looked, own_url_params, show_inside
 from viz.pages.inside_head_source import DecoderSource
-from viz.pages.shared import address, captioner_choice, open_models, scene
+from viz.pages.shared import address
 from viz.pages.shared.browser import write_address
 from viz.pages.shared.captioned_picture import choose_captioner_and_picture
 from viz.pages.shared.captions_written import Question, caption_of, first_telling
@@ -21,10 +21,9 @@ from viz.pages.shared.photos import framed_photo
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import begin_session
-from viz.pages.shared.state import InsideHead, Scene, read_link
+from viz.pages.shared.state import InsideHead, Scene
 from viz.pages.shared.use_as_b import offer_captioner_as_b
 
-NONE_HERE = "No captioner is here. The Captions page says how one is trained or opened."
 NO_WORDS = "The captioner has written nothing for this picture, so no word asks. Choose another."
 NO_HEADS = (
     "This captioner has no heads to look into. A recurrent one compares its state with each patch "
@@ -38,18 +37,12 @@ def show_captioner(question: str, lead: str, show_subjects: Callable[[], None]) 
     """Show the page for a captioner, top to bottom."""
     notes = begin_session()
     show_heading(question, lead)
-    names = open_models.open_names("caption")
-    if not names:
-        show_subjects()
-        st.info(NONE_HERE, icon=":material/info:")
+    chosen = choose_captioner_and_picture(InsideHead.captioner, show_subjects)
+    if chosen is None:
         return
-    scene.begin_scene(read_link())
+    bundle, shown = chosen
     drawn = Scene.subject.get() == "scene"
-    default = captioner_choice.fitting_captioner(drawn, InsideHead.captioner.get()) or names[0]
-    InsideHead.captioner.begin(names, default)
-    bundle, shown = choose_captioner_and_picture(names, InsideHead.captioner)
-    show_subjects()
-    offer_captioner_as_b(bundle, shown, Scene.subject.get() == "scene")
+    offer_captioner_as_b(bundle, shown, drawn)
     if notes:
         st.caption(" ".join(notes))
     caption = caption_of(bundle, shown, Question(bundle.name, shown.key))

@@ -10,8 +10,7 @@ import streamlit as st
 from model.captioning.caption import CaptionBundle
 from viz.pages import what_if_parts as parts
 from viz.pages import what_if_words as words
-from viz.pages.inside_head_captioner import NONE_HERE
-from viz.pages.shared import address, captioner_choice, open_models, scene
+from viz.pages.shared import address
 from viz.pages.shared.browser import write_address
 from viz.pages.shared.captioned_picture import choose_captioner_and_picture
 from viz.pages.shared.captions_written import Question, caption_of
@@ -20,7 +19,7 @@ from viz.pages.shared.photos import framed_photo
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.saving import Saved, show_save
 from viz.pages.shared.session import begin_session
-from viz.pages.shared.state import Scene, WhatIf, read_link
+from viz.pages.shared.state import Scene, WhatIf
 from viz.pages.shared.text import plain
 from viz.pages.what_if_answers import Subject, draw_at_random
 from viz.pages.what_if_captions import (
@@ -50,17 +49,10 @@ def show_caption_trials(
     notes = begin_session()
     with show_heading(question, lead):
         show_help()
-    names = open_models.open_names("caption")
-    if not names:
-        show_subjects()
-        st.info(NONE_HERE, icon=":material/info:")
+    chosen = choose_captioner_and_picture(WhatIf.captioner, show_subjects)
+    if chosen is None:
         return
-    scene.begin_scene(read_link())
-    drawn = Scene.subject.get() == "scene"
-    default = captioner_choice.fitting_captioner(drawn, WhatIf.captioner.get()) or names[0]
-    WhatIf.captioner.begin(names, default)
-    bundle, shown = choose_captioner_and_picture(names, WhatIf.captioner)
-    show_subjects()
+    bundle, shown = chosen
     caption = caption_of(bundle, shown, Question(bundle.name, shown.key))
     if not caption.words:
         st.info(NO_WORDS, icon=":material/info:")

@@ -1,6 +1,6 @@
 """The choice of a captioner and of the picture that it describes, on pages that look into both."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
@@ -8,21 +8,32 @@ from model import zoo
 from model.captioning.caption import CaptionBundle
 from model.datasets import scenes
 from viz.pages.shared import open_models, picture, scene
+from viz.pages.shared.captioner_choice import fitting_captioner
 from viz.pages.shared.choices_row import ChoicesRow, begin_row
 from viz.pages.shared.picture import Picture
-from viz.pages.shared.state import Setting
+from viz.pages.shared.state import Scene, Setting, read_link
 from viz.pages.shared.text import plain
+
+NONE_HERE = "No captioner is here. The Captions page says how one is trained or opened."
 
 
 def choose_captioner_and_picture(
-    names: list[str], captioner: Setting[str]
-) -> tuple[CaptionBundle, Picture]:
-    """Show the choices of captioner and picture, and return them.
+    captioner: Setting[str], show_subjects: Callable[[], None]
+) -> tuple[CaptionBundle, Picture] | None:
+    """Show the choices of captioner and picture, and return them; None where no captioner is here.
 
     Args:
-        names: the captioners that are open.
-        captioner: the page's setting that holds the chosen one.
+        captioner: the page's setting that holds the chosen one; it begins as the link says.
+        show_subjects: shows the choice between a classifier and a captioner, below the others.
     """
+    names = open_models.open_names("caption")
+    if not names:
+        show_subjects()
+        st.info(NONE_HERE, icon=":material/info:")
+        return None
+    scene.begin_scene(read_link())
+    drawn = Scene.subject.get() == "scene"
+    captioner.begin(names, fitting_captioner(drawn, captioner.get()) or names[0])
     row = begin_row()
     with row.model:
         name = show_captioner_choice(names, captioner.name)
@@ -31,7 +42,9 @@ def choose_captioner_and_picture(
     except (zoo.ModelNotFound, zoo.ModelRejected) as problem:
         st.error(plain(str(problem)), icon=":material/error:")
         st.stop()
-    return bundle, choose_picture(row, bundle, captioner)[0]
+    chosen = choose_picture(row, bundle, captioner)[0]
+    show_subjects()
+    return bundle, chosen
 
 
 def show_captioner_choice(names: Sequence[str], key: str) -> str:
