@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from model.evaluate.arguments import share
+from model.evaluate.arguments import count, share
 
 if TYPE_CHECKING:
     from model.bundle import Bundle
@@ -99,12 +99,14 @@ def command_parser(prog: str) -> argparse.ArgumentParser:
         action="store_true",
         help="besides, of each picture: SVG, CSV, animations, captions, Python, and one HTML file",
     )
-    parser.add_argument("--width", type=int, default=1200, help="pixels, of what --all draws")
+    parser.add_argument(
+        "--width", type=_width, default=1200, help="pixels, of what --all draws: 200 to 8000"
+    )
     parser.add_argument(
         "--layers", type=_numbers, metavar="LAYER,...", help="which to record, from zero: 0,5,11"
     )
     parser.add_argument("--clip", action="store_true", help="the folder holds a clip's frames")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="each N-th frame of it")
+    parser.add_argument("--every", type=count, default=1, metavar="N", help="each N-th frame of it")
     parser.add_argument(
         "--map", metavar="LAYER.HEAD", help="of a clip, from zero: 5.2, 5.mean, or rollout"
     )
@@ -138,6 +140,17 @@ def _numbers(text: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not NUMBER,..., as 17,18.") from None
+
+
+def _width(text: str) -> int:
+    """Read the width of a picture in pixels."""
+    try:
+        width = int(text)
+    except ValueError:
+        width = 0
+    if not 200 <= width <= 8000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels from 200 to 8000.")
+    return width
 
 
 def _made_with(bundle: Bundle, options: argparse.Namespace) -> str:

@@ -122,11 +122,23 @@ def test_a_file_in_the_place_of_the_folder_is_a_sentence(tmp_path, capsys):
     assert re.search("cup.png: .*exists", capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("opacity", ["5", "-1", "nan", "much"])
-def test_opacity_is_a_share(tmp_path, capsys, opacity):
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [*(("--opacity", value) for value in ("5", "-1", "nan", "much")), ("--every", "0")]
+    + [("--width", value) for value in ("0", "100000", "wide")],
+)
+def test_numbers_are_bounded_before_anything_is_made(tmp_path, capsys, option, value):
     with pytest.raises(SystemExit):
-        main([str(tmp_path), "--out", str(tmp_path), f"--opacity={opacity}"])
-    assert "--opacity" in capsys.readouterr().err
+        main([str(tmp_path), "--out", str(tmp_path), f"{option}={value}"])
+    assert option in capsys.readouterr().err
+
+
+def test_html_named_like_a_folder_is_a_sentence(tmp_path, capsys):
+    picture = tmp_path / "cup.png"
+    samples.load("coffee").save(picture)
+    assert main([str(picture), "--model", NAME, "--html", str(tmp_path)]) == 1
+    assert "is a folder. Name a file in it" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["cup.png"]
 
 
 def test_an_empty_folder_says_so(tmp_path, capsys):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from model.recorded_image import default_query
 from model.tokens import TokenLayout
+from model.zoo.whole_files import replace_file
 from viz.components.draw_style import DrawStyle
 from viz.export.export import Export
 from viz.export.program import Code, code_of_model, code_of_photo
@@ -89,13 +89,8 @@ class Wanted:
 
 
 def write_beside(path: Path, data: bytes) -> None:
-    """Write a file beside its place, and rename it."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        unfinished.write_bytes(data)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    """Write a file beside its place, and rename it. Raises CheckpointError as `replace_file`."""
+    replace_file(path, lambda unfinished: unfinished.write_bytes(data))
 
 
 def write_export(export: Export, folder: Path, name: str, width: int, but: Sequence[str]) -> None:

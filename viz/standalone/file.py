@@ -37,6 +37,8 @@ def export_html(figure: Figure | Any, path: str | os.PathLike[str]) -> Path:
     page, target = write_page(as_figure(figure)), Path(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {target.parent}, so no file was written.")
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} is a folder. Name a file in it, as figure.html.")
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         unfinished.write_bytes(page)
