@@ -35,7 +35,7 @@ class CallLog:
 
     def count_write(self, tensor: Tensor) -> None:
         """Count a call that wrote into the tensor."""
-        self._writes[_storage_of(tensor)] += 1
+        self._writes[storage_of(tensor)] += 1
 
     def origin(self, calls: list[ModuleCall], heads: int | None) -> Origin:
         """Describe the origin of an attention call inside these module calls, innermost first."""
@@ -72,7 +72,7 @@ class CallLog:
         if not isinstance(given, Tensor):
             return next(self._number)
         number = next(self._number)
-        written = self._writes[_storage_of(given)] if self._writes else 0
+        written = self._writes[storage_of(given)] if self._writes else 0
         writes = version_of(given), written
         found = self._tensors.get(id(given))
         if found is None or found[0]() is not given:
@@ -85,7 +85,8 @@ def _numbered(value: Any) -> list[Any]:
     return [leaf for leaf in leaves(value) if not isinstance(leaf, _PLAIN)]
 
 
-def _storage_of(tensor: Tensor) -> int | None:
+def storage_of(tensor: Tensor) -> int | None:
+    """Name the memory behind a tensor; None where it has none of its own."""
     try:
         return tensor.untyped_storage()._cdata
     except (NotImplementedError, RuntimeError):  # sparse and nested tensors have none

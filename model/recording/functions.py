@@ -64,6 +64,7 @@ class Role:
     writes: bool  # into its first argument
     drops: bool  # dropout
     moves: str  # "last two", "two" or "all" dimensions
+    joins: bool  # puts tensors beside each other
 
 
 @lru_cache(maxsize=2048)
@@ -85,6 +86,7 @@ def role_of(func: Callable) -> Role:
         writes=writes,
         drops=func in _DROPOUT,
         moves=_moves(func),
+        joins=word in ("cat", "concat", "concatenate"),
     )
 
 

@@ -74,7 +74,8 @@ class AttentionRecord:
     """Values (B, H / group, K, d'), kept where gradients flow."""
     softmax_map: Tensor | None = None
     """(B, H, Q, K), where the model changes its softmax before it multiplies the values: talking
-    heads, a gate, the difference of two. `map` is then what multiplies them."""
+    heads, a gate, the difference of two. `map` is then what multiplies them. It has more keys than
+    `map` where columns are cut off, such as an attention sink's (`sinks`)."""
     anchor: Tensor | None = None
     """Tensor of the model to differentiate for `map_gradient`; kept where gradients flow."""
     arrangement: Arrangement | None = None
@@ -139,6 +140,15 @@ class AttentionRecord:
         """Bytes of memory that this record keeps alive."""
         return storage_bytes(self.tensors())
 
+    @property
+    def sinks(self) -> int:
+        """Number of columns of the softmax that multiply no values, such as attention sinks.
+
+        Rows of `weights` sum to less than one then: the rest falls on these columns, which stand in
+        `softmax`.
+        """
+        return 0 if self.softmax_map is None else self.softmax_map.shape[-1] - self.shape[-1]
+
     def tensors(self) -> list[Tensor]:
         """List the tensors that this record keeps alive."""
         held = (getattr(self, name) for name in HELD)
@@ -152,8 +162,8 @@ class AttentionRecord:
             queries: the same for the queries.
 
         Returns:
-            float32 (B, h, q, K). Each row sums to one; a query that may attend to nothing gets
-            zeros, as in `scaled_dot_product_attention`.
+            float32 (B, h, q, K). Each row sums to one, to less where the layer has `sinks`; a query
+            that may attend to nothing gets zeros, as in `scaled_dot_product_attention`.
 
         Raises:
             IndexError: where there is no such head or query.

@@ -339,7 +339,10 @@ class Tap(RecordingMode):
         first, *others = use.sources
         for source in others:
             self._withdraw(source)
-        if reason := use.why_no_map():
+        if use.second:
+            first.record = first.kept and first.kept()
+            self._pass_over(first, "its columns multiply several sets of values")
+        elif reason := use.why_no_map():
             self._pass_over(first, reason)
         elif first.record is None and not self._record_late(first, use):
             self._pass_over(first, first.why_none)
@@ -347,6 +350,7 @@ class Tap(RecordingMode):
             self.proven.add(first.name)
             assert first.record is not None, "it has been kept at the softmax, or now"
             self._arrange(first.record, use)
+            first.kept = weakref.ref(first.record)
             first.record = None  # the recorder alone decides how long a record lives
 
     def _record_late(self, softmax: Softmax, use: Use) -> bool:
@@ -367,6 +371,9 @@ class Tap(RecordingMode):
         arrangement = _arrangement(use, record.origin)
         map = to_four_dimensions(weights, record.origin, arrangement)
         record.amend(map, weights, arrangement, changed)
+        if use.followed.first_column is not None:  # it had more keys than there are
+            _, calls, _ = self._find_caller()
+            self._describe(record, calls)
 
     def _pass_over_deferred(self) -> None:
         name, calls, _ = self._find_caller()
@@ -421,12 +428,17 @@ class Tap(RecordingMode):
         self, name: str, calls: list[ModuleCall], shape: Sequence[int], **held: Any
     ) -> AttentionRecord:
         batch, heads, queries, keys = shape
-        kind = infer_kind(name, calls, queries, keys)
-        windows = infer_windows(calls, batch, keys, self.roll) if queries == keys else None
-        shape = (batch, heads, queries, keys)
-        record = AttentionRecord(name, kind, shape, windows=windows, **held)
+        record = AttentionRecord(name, "self", (batch, heads, queries, keys), **held)
+        self._describe(record, calls)
         self.keep(record)
         return record
+
+    def _describe(self, record: AttentionRecord, calls: list[ModuleCall]) -> None:
+        """Tell the kind of a record, and its windows."""
+        batch, _, queries, keys = record.shape
+        record.kind = infer_kind(record.name, calls, queries, keys)
+        same = queries == keys
+        record.windows = infer_windows(calls, batch, keys, self.roll) if same else None
 
 
 def pad_nested(tensor: Tensor) -> tuple[Tensor, Tensor]:

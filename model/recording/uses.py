@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
-from weakref import KeyedRef
+from weakref import KeyedRef, ref
 
 from torch import Tensor, nn
 
 from model.recording.functions import Role
 from model.recording.infer import tokens_and_widths
+from model.recording.call_log import storage_of
 from model.recording.origin import Origin
 from model.recording.record import AttentionRecord
 from model.recording.written_out import WrittenOut, next_stage
@@ -36,7 +37,9 @@ class Softmax:
     why_none: str = ""  # where there is no record
     done: bool = False  # whether it has met values
     collected: bool = False  # whether it was multiplied along another dimension
+    first_column: int | None = None  # that has met values, where columns were cut off before
     consumed: bool = False  # whether anything was computed from it
+    kept: ref[AttentionRecord] | None = None  # the record, once it has met values
     tensors: list[int] = field(default_factory=list)  # the ids of those that come from it
 
 
@@ -49,6 +52,7 @@ class Followed:
     acting: Tensor | None = None  # before dropout, where something has changed the softmax
     product: bool = False  # whether it comes from a product of tensors that the net computed
     stage: WrittenOut | None = None  # of a softmax that is being written out
+    first_column: int | None = None  # that is left, where columns were cut off, such as a sink's
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class Use:
     arranged: bool = True  # whether the weights are known to be (..., Q, K), after `order`
     summed: bool = False  # whether there is one query only, without a dimension
     tokens_before: frozenset[int] = frozenset()  # how many attended to each other before, in a pass
+    second: bool = False  # whether other columns of the softmax have met other values already
 
     @property
     def weights(self) -> Tensor:
@@ -255,10 +260,16 @@ class UseLog:
             self._consume(sources)
         for new in _tensors((result,)):
             axis = moved_axis(role, args, kwargs, before, old.axis, new)
-            if axis is None or -axis > new.ndim or new.shape[axis] != before.shape[old.axis]:
+            if axis is None or -axis > new.ndim:
                 continue
             acting = old.acting if unchanged and (role.drops or old.acting is None) else new
-            self._follow(new, Followed(sources, axis, acting))
+            first = old.first_column
+            if new.shape[axis] != before.shape[old.axis]:
+                start = first_column_left(before, new, axis) if unchanged else None
+                if start is None:
+                    continue
+                acting, first = new, start + (first or 0)
+            self._follow(new, Followed(sources, axis, acting, first_column=first))
 
     def _derive_product(
         self,
@@ -270,7 +281,7 @@ class UseLog:
         result: Any,
     ) -> None:
         """Follow a product, or a softmax that is being written out, while it is scaled or moved."""
-        if not (role.scales or role.arranges or role.drops):
+        if not (role.scales or role.arranges or role.drops or role.joins):
             return
         for new in _tensors((result,)):
             stage = old.stage
@@ -363,16 +374,20 @@ class UseLog:
     ) -> Use | None:
         if weights.ndim < 2 or values.ndim < 2:
             return None  # one row alone: no map can be made of it here
-        if all(source.done for source in followed.sources):
+        first, start = followed.sources[0], followed.first_column
+        second = first.done and first.first_column not in (None, start)
+        if all(source.done for source in followed.sources) and not second:
             return None
-        self._finish(followed.sources)
-        run = followed.sources[0].origin.run
+        first.first_column = start
+        self._finish(followed.sources, still_follow=start is not None)
+        run = first.origin.run
         use = Use(
             followed,
             weights,
             values,
             values_of_product=self.is_product(values),
             tokens_before=self.tokens[run],
+            second=second,
             **details,
         )
         queries, keys = use.weights.shape[-2:]
@@ -380,10 +395,15 @@ class UseLog:
             self.tokens[run] |= {keys}
         return use
 
-    def _finish(self, sources: list[Softmax]) -> None:
-        """Follow no longer what has met values: its record may keep the tensor alive."""
+    def _finish(self, sources: list[Softmax], still_follow: bool) -> None:
+        """Follow no longer what has met values: its record may keep the tensor alive.
+
+        Where columns were cut off, these may yet meet other values.
+        """
         for source in sources:
             source.done = True
+        if still_follow:
+            return
         for number in [number for source in sources for number in source.tensors]:
             found = self.alive.get(number)
             if found and found[1].sources and all(each.done for each in found[1].sources):
@@ -422,6 +442,21 @@ def moved_axis(
     if role.moves == "two" and len(dims) == 2:
         return {dims[0]: dims[1], dims[1]: dims[0]}.get(axis, axis)
     return dims.index(axis) - len(dims) if axis in dims else None
+
+
+def first_column_left(before: Tensor, new: Tensor, axis: int) -> int | None:
+    """Find where a view begins in dimension `axis` of a tensor; None where it is no such part.
+
+    Whatever made it, the view has the strides and, but for that dimension, the sizes of the tensor.
+    """
+    if new.stride() != before.stride() or storage_of(new) != storage_of(before):
+        return None
+    others = (dim for dim in range(new.ndim) if dim != axis % new.ndim)
+    if any(new.shape[dim] != before.shape[dim] for dim in others) or not before.stride(axis):
+        return None
+    start, rest = divmod(new.storage_offset() - before.storage_offset(), before.stride(axis))
+    inside = 0 <= start <= before.shape[axis] - new.shape[axis]
+    return start if inside and not rest else None
 
 
 def _dims(args: tuple, kwargs: dict[str, Any]) -> list[int]:

@@ -762,3 +762,54 @@ def test_a_head_may_have_as_many_features_as_there_are_tokens(way, images):
     assert others is None
     batch = images * (4 if way == "windows" else 1)
     assert found.shape == (batch, HEADS, 16 if way == "windows" else 64, 16)
+
+
+class WithSinks(nn.Module):
+    """A column of learned scores before the softmax, cut off again after it, as in gpt-oss."""
+
+    num_heads = HEADS
+
+    def __init__(self, in_front: bool = False) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
+        self.sinks, self.in_front = nn.Parameter(torch.randn(HEADS, 1, 1)), in_front
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = map(heads_of, self.qkv(x).chunk(3, -1))
+        scores, sinks = q @ k.mT / 8**0.5, self.sinks.expand(len(x), -1, TOKENS, 1)
+        scores = torch.cat([sinks, scores] if self.in_front else [scores, sinks], -1)
+        weights = (scores - scores.amax(-1, keepdim=True)).softmax(-1)
+        weights = weights[..., 1:] if self.in_front else weights[..., :-1]
+        return (F.dropout(weights, 0.5, self.training) @ v).transpose(1, 2).flatten(2)
+
+    def closed_form(self, x: Tensor) -> Tensor:
+        """exp(s) / (exp(sink) + the sum of exp(s)), in float64."""
+        weight, bias = self.qkv.weight.double(), self.qkv.bias.double()
+        q, k, _ = map(heads_of, (x.double() @ weight.mT + bias).chunk(3, -1))
+        scores = (q @ k.mT / 8**0.5).exp()
+        return scores / (scores.sum(-1, keepdim=True) + self.sinks.double().exp())
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("in_front", [False, True])
+def test_a_sink_takes_its_share_and_multiplies_no_values(in_front, training):
+    torch.manual_seed(5)
+    net = nn.Sequential(WithSinks(in_front)).train(training)
+    (found,), nothing = record(net, tokens())
+    expected = net[0].closed_form(tokens())
+    torch.testing.assert_close(found.weights().double(), expected, rtol=0, atol=1e-6)
+    assert (found.kind, found.sinks, found.shape[-1], nothing) == ("self", 1, TOKENS, None)
+    column = found.softmax()[..., 0 if in_front else -1].double()
+    torch.testing.assert_close(1 - expected.sum(-1), column, rtol=0, atol=1e-6)
+
+
+def test_a_map_whose_columns_weigh_two_sets_of_values_is_named():
+    class TwoSets(Attention):
+        def forward(self, x: Tensor) -> Tensor:
+            q, k, v = map(heads_of, self.qkv(x).chunk(3, -1))
+            weights = torch.cat([q @ k.mT, q @ v.mT], -1).softmax(-1)
+            near, far = weights.split(TOKENS, -1)
+            return (near @ v + far @ k).transpose(1, 2).flatten(2)
+
+    with pytest.raises(NothingRecorded, match="its columns multiply several sets of values"):
+        record(nn.Sequential(TwoSets()), tokens())
