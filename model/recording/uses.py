@@ -16,9 +16,9 @@ from weakref import KeyedRef, ref
 
 from torch import Tensor, nn
 
+from model.recording.call_log import storage_of
 from model.recording.functions import Role
 from model.recording.infer import tokens_and_widths
-from model.recording.call_log import storage_of
 from model.recording.origin import Origin
 from model.recording.record import AttentionRecord
 from model.recording.written_out import WrittenOut, next_stage
