@@ -340,7 +340,7 @@ class Tap(RecordingMode):
         for source in others:
             self._withdraw(source)
         if use.second:
-            first.record = first.kept and first.kept()
+            first.record = first.kept() if first.kept else None
             self._pass_over(first, "its columns multiply several sets of values")
         elif reason := use.why_no_map():
             self._pass_over(first, reason)

@@ -454,7 +454,8 @@ def first_column_left(before: Tensor, new: Tensor, axis: int) -> int | None:
     others = (dim for dim in range(new.ndim) if dim != axis % new.ndim)
     if any(new.shape[dim] != before.shape[dim] for dim in others) or not before.stride(axis):
         return None
-    start, rest = divmod(new.storage_offset() - before.storage_offset(), before.stride(axis))
+    offset = int(new.storage_offset()) - int(before.storage_offset())
+    start, rest = divmod(offset, before.stride(axis))
     inside = 0 <= start <= before.shape[axis] - new.shape[axis]
     return start if inside and not rest else None
 
