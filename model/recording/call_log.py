@@ -25,11 +25,14 @@ class CallLog:
 
     def __init__(self) -> None:
         self._number = itertools.count()
-        self._running: list[tuple[dict[str, Any], Step]] = []  # from the net inwards
-        # Of each outermost module: call -> which run, and how many images it was given.
-        self._runs: dict[int, dict[int, tuple[int, tuple[int, ...]]]] = {}
-        # The number of each tensor, by how often it was written into.
-        self._tensors: dict[int, tuple[weakref.ref[Tensor], dict[tuple[int | None, int], int]]] = {}
+        # From the net inwards: the calls that are running, and their numbers.
+        self._running: list[dict[str, Any]] = []
+        self._path: tuple[Step, ...] = ()
+        self._runs: Counter[int] = Counter()  # how often each outermost module has run
+        self._run = 0  # which run of its outermost module this is
+        self._batches: tuple[int, ...] = ()  # how many images it was given
+        # The number of each tensor, by its id and how often it was written into.
+        self._tensors: dict[tuple[int, int | None, int], tuple[weakref.ref[Tensor], int]] = {}
         # Writes are counted here by storage too, since torch does not count all of them.
         self._writes: Counter[int | None] = Counter()
 
@@ -39,21 +42,22 @@ class CallLog:
 
     def origin(self, calls: list[ModuleCall], heads: int | None) -> Origin:
         """Describe the origin of an attention call inside these module calls, innermost first."""
-        path = self._path(calls[::-1])
-        runs = self._runs.setdefault(id(calls[-1].module), {})
-        if path[0].call not in runs:
-            runs[path[0].call] = len(runs), infer_batch_sizes(calls[-1])
-        run, batches = runs[path[0].call]
-        return Origin(run, path, batches, heads)
-
-    def _path(self, calls: list[ModuleCall]) -> tuple[Step, ...]:
         known = 0
-        for call, (kwargs, _) in zip(calls, self._running, strict=False):
+        for call, kwargs in zip(reversed(calls), self._running, strict=False):
             if call.kwargs is not kwargs:
                 break
             known += 1
-        self._running[known:] = [(call.kwargs, self._step(call)) for call in calls[known:]]
-        return tuple([step for _, step in self._running])
+        if not known:
+            self._begin_run(calls[-1])
+        begun = calls[: len(calls) - known][::-1]
+        self._running[known:] = [call.kwargs for call in begun]
+        self._path = (*self._path[:known], *map(self._step, begun))
+        return Origin(self._run, self._path, self._batches, heads)
+
+    def _begin_run(self, outermost: ModuleCall) -> None:
+        number = id(outermost.module)
+        self._run, self._batches = self._runs[number], infer_batch_sizes(outermost)
+        self._runs[number] += 1
 
     def _step(self, call: ModuleCall) -> Step:
         numbers = []
@@ -71,14 +75,12 @@ class CallLog:
         """
         if not isinstance(given, Tensor):
             return next(self._number)
-        number = next(self._number)
         written = self._writes[storage_of(given)] if self._writes else 0
-        writes = version_of(given), written
-        found = self._tensors.get(id(given))
+        state = id(given), version_of(given), written
+        found = self._tensors.get(state)
         if found is None or found[0]() is not given:
-            self._tensors[id(given)] = weakref.ref(given), {writes: number}
-            return number
-        return found[1].setdefault(writes, number)
+            found = self._tensors[state] = weakref.ref(given), next(self._number)
+        return found[1]
 
 
 def _numbered(value: Any) -> list[Any]:

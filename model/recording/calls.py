@@ -7,6 +7,7 @@ every module that is running, and that frame disappears by itself.
 
 from __future__ import annotations
 
+import dis
 import sys
 from collections.abc import Container, Iterator, Mapping, Sequence
 from types import FrameType
@@ -15,6 +16,11 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 _CALL = nn.Module._call_impl.__code__
+_OUTER_CALL = nn.Module._wrapped_call_impl.__code__  # calls `_call_impl`
+# Where `_call_impl` stands while it runs a module without hooks: its first call of (*args, **kwargs).
+_WITHOUT_HOOKS = next(
+    (each.offset for each in dis.get_instructions(_CALL) if each.opname == "CALL_FUNCTION_EX"), None
+)
 
 
 class ModuleCall(NamedTuple):
@@ -51,11 +57,23 @@ def running_calls() -> list[ModuleCall]:
     code = _CALL
     while frame is not None:
         if frame.f_code is code:
-            scope = frame.f_locals
+            scope = _scope(frame)
             if not isinstance(module := scope["self"], nn.Softmax):
                 calls.append(ModuleCall(module, scope["args"], scope["kwargs"]))
         frame = frame.f_back
     return calls
+
+
+def _scope(frame: FrameType) -> dict[str, Any]:
+    """Find the module and the arguments of a call by its frame.
+
+    Where no hook has changed them, they are those of the outer frame, whose variables are few:
+    Python takes long to gather the others.
+    """
+    outer = frame.f_back
+    if frame.f_lasti == _WITHOUT_HOOKS and outer is not None and outer.f_code is _OUTER_CALL:
+        return outer.f_locals
+    return frame.f_locals
 
 
 def calls_inside(modules: Container[int], calls: Sequence[ModuleCall]) -> list[ModuleCall]:

@@ -217,7 +217,7 @@ class _Layers:
 
 
 def _refuse_compiled(structure: Structure) -> None:
-    if structure.is_compiled():
+    if structure.is_compiled:
         raise NothingRecorded(
             "A compiled or scripted module runs outside Python, where nothing can be seen: "
             "record the module that it was made from."

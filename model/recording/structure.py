@@ -38,30 +38,36 @@ class Structure:
         self.scripted = any(issubclass(kind, torch.jit.ScriptModule) for kind in kinds)
         self.has_fast_paths = any(issubclass(kind, _WITH_FAST_PATHS) for kind in kinds)
         self.wraps_compiled = any("_orig_mod" in module._modules for _, module in named)
+        self.has_compiled = any(is_compiled(module) for _, module in named)
         self._modules = [] if self.scripted else [_describe(module) for _, module in named]
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether a module runs outside Python, where nothing can be seen."""
+        return self.scripted or self.wraps_compiled or self.has_compiled
+
     def still_holds(self) -> bool:
-        """Whether every module still holds the same modules under the same names."""
+        """Whether every module still holds the same modules under the same names.
+
+        On its way it looks whether one has been compiled: each recording pays for this way.
+        """
+        self.has_compiled = False
         for ref, parts, ids in self._modules:
             module = ref()
             if module is None:
                 return False
-            if inside := module._modules:
-                if list(inside) != parts or _ids(module) != ids:
+            inside = module._modules
+            if inside or parts:
+                if list(inside) != parts or list(map(id, inside.values())) != ids:
                     return False
-            elif parts:
-                return False
+            if "_compiled_call_impl" in module.__dict__ and is_compiled(module):
+                self.has_compiled = True
         return not self.scripted
 
-    def is_compiled(self) -> bool:
-        """Whether a module runs outside Python, where nothing can be seen."""
-        if self.scripted or self.wraps_compiled:
-            return True
-        for ref, _, _ in self._modules:
-            own = vars(ref())
-            if "_compiled_call_impl" in own and own["_compiled_call_impl"] is not None:
-                return True
-        return False
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether `module.compile()` has been called."""
+    return vars(module).get("_compiled_call_impl") is not None
 
 
 _known: dict[int, tuple[weakref.ref[nn.Module], Structure]] = {}
@@ -84,8 +90,5 @@ def _forget(number: int, ref: weakref.ref[nn.Module]) -> None:
 
 
 def _describe(module: nn.Module) -> tuple[weakref.ref[nn.Module], list[str], list[int]]:
-    return weakref.ref(module), list(module._modules), _ids(module)
-
-
-def _ids(module: nn.Module) -> list[int]:
-    return list(map(id, module._modules.values()))
+    inside = module._modules
+    return weakref.ref(module), list(inside), list(map(id, inside.values()))

@@ -186,6 +186,6 @@ def test_names_follow_a_net_that_is_rebuilt():
     net["top"] = net.pop("left")
     renamed = structure_of(net)
     assert renamed.names[id(net["top"].more)] == "top.more"
-    assert structure_of(net) is renamed and not renamed.is_compiled()
+    assert structure_of(net) is renamed and not renamed.is_compiled
     net["top"]._compiled_call_impl = object()  # as `compile` sets it
-    assert structure_of(net).is_compiled()
+    assert structure_of(net).is_compiled
