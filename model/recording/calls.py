@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 _CALL = nn.Module._call_impl.__code__
 _OUTER_CALL = nn.Module._wrapped_call_impl.__code__  # calls `_call_impl`
-# Where `_call_impl` stands while it runs a module without hooks: its first call of (*args, **kwargs).
+# Where `_call_impl` stands while it runs a module without hooks: at its first call with `*args`.
 _WITHOUT_HOOKS = next(
     (each.offset for each in dis.get_instructions(_CALL) if each.opname == "CALL_FUNCTION_EX"), None
 )

@@ -77,6 +77,7 @@ _thread = _Thread()
 _KEY: Any = _find_key()
 _installing = threading.Lock()
 _libraries: list[torch.library.Library] = []  # kernels live as long as these
+_include = torch._C._dispatch_tls_set_dispatch_key_included
 
 
 def watch(watcher: Watcher) -> None:
@@ -119,7 +120,7 @@ def can_watch() -> bool:
 
 
 def _switch(on: bool) -> None:
-    torch._C._dispatch_tls_set_dispatch_key_included(_KEY, on)
+    _include(_KEY, on)
 
 
 # -- kernels ------------------------------------------------------------------------------------

@@ -90,8 +90,11 @@ class AttentionRecord:
             self._count_versions()
 
     def _count_versions(self) -> None:
-        own = self.__dict__
-        self.versions = {name: version_of(own[name]) for name in HELD if own[name] is not None}
+        own, versions = self.__dict__, {}
+        for name in HELD:  # each attention call pays for this
+            if (tensor := own[name]) is not None:
+                versions[name] = version_of(tensor)
+        self.versions = versions
 
     def amend(
         self, map: Tensor, acting: Tensor, arrangement: Arrangement | None, changed: bool

@@ -187,9 +187,10 @@ class _Layers:
         self._records: Counter[str] = Counter()  # of each module
 
     def see(self, name: str) -> None:
-        if not self._records[name]:
+        count = self._records.get(name, 0)  # a Counter takes long to say that it has none
+        if not count:
             self.seen.append(name)
-        self._records[name] += 1
+        self._records[name] = count + 1
 
     def forget(self, name: str) -> None:
         """Take back one record of a module, which turned out to be no attention."""

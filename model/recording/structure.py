@@ -57,9 +57,10 @@ class Structure:
             if module is None:
                 return False
             inside = module._modules
-            if inside or parts:
-                if list(inside) != parts or list(map(id, inside.values())) != ids:
-                    return False
+            if not inside and not parts:
+                pass
+            elif list(inside) != parts or list(map(id, inside.values())) != ids:
+                return False
             if "_compiled_call_impl" in module.__dict__ and is_compiled(module):
                 self.has_compiled = True
         return not self.scripted

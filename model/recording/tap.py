@@ -122,10 +122,6 @@ class Tap(RecordingMode):
             if self.began_quietly:
                 kernels.settle()
 
-    def see_fused(self, output: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Record a fused call that the dispatcher shows."""
-        self._record_fused(output, *args, **kwargs)
-
     def see_roll(self, input: Tensor, shifts: Any, dims: Any = None) -> None:
         """Remember a roll that the dispatcher shows."""
         self._remember_roll(input, shifts, dims)
@@ -170,7 +166,7 @@ class Tap(RecordingMode):
         self, role: Role, func: Callable, args: tuple, kwargs: dict[str, Any], result: Any
     ) -> None:
         if role.what == "attention":
-            self._record_fused(result, *args, **kwargs)
+            self.see_fused(result, *args, **kwargs)
         elif role.what == "softmax":
             self._record_softmax(result, *args, **kwargs)
         elif role.what == "gumbel_softmax":
@@ -210,7 +206,7 @@ class Tap(RecordingMode):
         if isinstance(written, Tensor):
             self.call_log.count_write(written)
 
-    def _record_fused(
+    def see_fused(
         self,
         output: Tensor,
         query: Tensor,
@@ -222,6 +218,7 @@ class Tap(RecordingMode):
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> None:
+        """Record a fused call, which the dispatcher shows or the mode."""
         name, calls, origin = self._find_caller()
         if not calls:
             self.elsewhere += 1
@@ -233,21 +230,22 @@ class Tap(RecordingMode):
         if fused_over_channels(calls[0].tensors, value):
             self.passed_over.append((name, "it weighs channels"))
             return
-        shapes = (output.shape[:-2], query.shape[:-2], key.shape[:-2], value.shape[:-2])
-        leading, of_query, of_key, of_value = shapes
+        *leading, queries, _ = output.shape
+        of_query, of_key = query.shape, key.shape
         # A batch may share its queries (latents), or heads their keys.
-        if of_query != leading:
-            query = query.expand(*leading, *query.shape[-2:])
-        if not enable_gqa and not of_key == of_value == leading:
+        if [*of_query[:-2]] != leading:
+            query = query.expand(*leading, *of_query[-2:])
+        if not enable_gqa and not [*of_key[:-2]] == [*value.shape[:-2]] == leading:
             key, value = (t.expand(*leading, *t.shape[-2:]) for t in (key, value))
-        shape = (*output.shape[:-1], key.shape[-2])
+        shape = (*leading, queries, of_key[-2])
         origin = _with_one_head(origin, shape, calls)
         order = find_arrangement(shape, origin)
-        if order or query.ndim != 4:
+        if order or len(shape) != 4:
             if attn_mask is not None:
-                attn_mask = attn_mask.expand(*query.shape[:-1], key.shape[-2])
+                attn_mask = attn_mask.expand(shape)
                 attn_mask = to_four_dimensions(attn_mask, origin, order)
             query, key, value = (to_four_dimensions(t, origin, order) for t in (query, key, value))
+            shape = (*query.shape[:3], key.shape[2])
         gradients = output.requires_grad
         if not gradients and query.requires_grad:  # learned, and expanded in inference mode
             query = query.detach()
@@ -259,12 +257,12 @@ class Tap(RecordingMode):
         self._keep(
             name,
             calls,
-            (*query.shape[:3], key.shape[2]),
+            shape,
             origin=origin,
             arrangement=order,
             query=query,
             grouped_key=key,
-            scale=query.shape[-1] ** -0.5 if scale is None else float(scale),
+            scale=of_query[-1] ** -0.5 if scale is None else float(scale),
             mask=attn_mask,
             causal=bool(is_causal),
             value=value if gradients else None,
@@ -416,9 +414,10 @@ class Tap(RecordingMode):
         """Find the module of the net that is running, by name, and the calls from it outwards."""
         calls = calls_inside(self.names, running_calls())
         if calls:
-            inside = [call for call in calls if id(call.module) in self.names]
-            name = self.names[id(calls[0].module)]
-            return name, calls, self.call_log.origin(inside, infer_heads(calls))
+            names = self.names
+            inside = [call for call in calls if id(call.module) in names]
+            origin = self.call_log.origin(inside, infer_heads(calls))
+            return names[id(calls[0].module)], calls, origin
         if call := method_call(self.net):
             origin = Origin(batches=infer_batch_sizes(call), heads=infer_heads([call]))
             return "", [call], origin
