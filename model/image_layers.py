@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from model.errors import NothingToShow
-from model.recording.record import AttentionRecord
+from model.recording.record import AttentionRecord, row_by_row
 from model.recording.rollout import explain_mixed_images
 from model.tokens import TokenLayout
 
@@ -56,7 +56,7 @@ def image_layers(
     for place, record in enumerate(records):
         if record.windows:
             layer = Layer(record.shape[1], _stage(record.windows.grid, (), tokens))
-            found.append(ImageLayer(place, record, layer))
+            found.append(ImageLayer(place, row_by_row(record), layer))
         elif layouts := _layouts(record, tokens):
             reasons += filter(None, [explain_mixed_images(record)])
             if not explain_mixed_images(record) and record.shape[0] == pictures:
@@ -91,7 +91,7 @@ def _layouts(
     record: AttentionRecord, tokens: TokenLayout
 ) -> tuple[TokenLayout, TokenLayout] | None:
     """The layouts of a record's queries and keys; None where they do not lie on the picture."""
-    if record.kind != "self":
+    if record.kind != "self" or not record.ordered:
         return None
     asking, answering = (fit_layout(count, tokens) for count in record.shape[2:])
     if asking is None or answering is None or asking.prefix != answering.prefix:

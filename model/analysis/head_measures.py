@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from model.image_layers import fit_layout
-from model.recording.recorder import AttentionRecord
+from model.recording.record import AttentionRecord, row_by_row
 from model.tokens import TokenLayout
 
 MEASURES = (
@@ -60,6 +60,8 @@ def measure_heads(
       explain, 1 - R². 0: the same pattern around each patch, whatever the photo shows.
 
     For windowed attention `layout` describes the whole image, and distances stay within windows.
+    Where the tokens of a window lie apart (MaxViT's grids), none has neighbours, and its row and
+    column are those of the window.
     `watch` sees the rows that are computed here anyway; of a windowed layer, each window comes as
     a picture of its own, (B · windows, H, n, ...).
     Raises ValueError for a layer whose queries or keys are not this layout's tokens.
@@ -67,9 +69,16 @@ def measure_heads(
     windows = record.windows
     if windows is None:
         return _measure_windowless(record, layout, watch)
-    height, width = layout.image_size
+    if windows.places_by_row is not None:
+        return measure_heads(row_by_row(record), layout, watch)
+    (height, width), spacing = layout.image_size, windows.spacing
     patch = max(1, height // windows.grid[0]), max(1, width // windows.grid[1])
-    inside = _measure_windowless(record, TokenLayout(windows.size, (), patch), watch)
+    pixels = patch[0] * spacing[0], patch[1] * spacing[1]
+    inside = _measure_windowless(record, TokenLayout(windows.size, (), pixels), watch)
+    if spacing != (1, 1):  # the tokens lie apart, so the next one is no neighbour
+        in_patches = _measure_windowless(record, TokenLayout(windows.size, (), spacing))
+        inside["distance_patches"] = in_patches["distance"]
+        inside["neighbours"] = torch.zeros_like(inside["neighbours"])
     return {
         name: values.unflatten(0, (-1, windows.count)).mean(1) for name, values in inside.items()
     }

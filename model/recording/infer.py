@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from model.recording.calls import ModuleCall
+from model.recording.partitions import told_partitions
 from model.recording.windows import Windows
 
 # Names of the argument that holds the sequence to attend to.
@@ -84,11 +85,18 @@ def _pools(call: ModuleCall, queries: int, keys: int) -> bool:
     if len(tensors) != 1 or queries == 1 or _has_learned(call.module, (queries, keys)):
         return False
     counts = tokens_and_widths(tuple(tensors[0].shape))[0]
-    if max(queries, keys) in counts:
+    if max(queries, keys) in counts or (queries in counts and _pools_to(call.module, keys)):
         return True
     return any(
         count % queries == count % keys == 0 for count in counts if count > max(queries, keys)
     )
+
+
+def _pools_to(module: nn.Module, keys: int) -> bool:
+    """Whether a module pools its tokens to so many, which may be more than it was given (PVT)."""
+    pools = (m for m in module.children() if isinstance(m, nn.AdaptiveAvgPool2d))
+    sizes = (_pair(pool.output_size) for pool in pools)
+    return any(size is not None and size[0] * size[1] == keys for size in sizes)
 
 
 def _has_learned(module: nn.Module, counts: tuple[int, int]) -> bool:
@@ -209,7 +217,10 @@ def infer_windows(
 
     `roll` is the last one that ran. A size of zero (SAM, ViTDet) marks a layer without windows.
     """
-    for call in calls:
+    for number, call in enumerate(calls):
+        for windows in told_partitions(call, calls[max(0, number - 1)].module):
+            if (len(call.args[0]) * windows.count, windows.area) == (batch, tokens):
+                return windows
         size = _window_size(call.module)
         if size and not all(size):
             return None

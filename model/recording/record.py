@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -70,6 +70,9 @@ class AttentionRecord:
     """Finished map (B, H, Q, K) of a model that wrote its own softmax."""
     windows: Windows | None = None
     """Windows of the layer, for which B counts the windows of B / `windows.count` images."""
+    ordered: bool = True
+    """Whether the tokens stand row by row, or as `windows` tell; False where the model keeps an
+    order of its own (Hiera, where it pools the queries)."""
     value: Tensor | None = None
     """Values (B, H / group, K, d'), kept where gradients flow."""
     softmax_map: Tensor | None = None
@@ -142,6 +145,16 @@ class AttentionRecord:
     def nbytes(self) -> int:
         """Bytes of memory that this record keeps alive."""
         return storage_bytes(self.tensors())
+
+    @property
+    def parts(self) -> int | None:
+        """How many parts of each image are counted as images: windows, frames or crops.
+
+        None where the number of images is not known. Where the parts lie, only `windows` tell.
+        """
+        if len(self.origin.batches) != 1 or self.shape[0] % self.origin.batches[0]:
+            return None
+        return self.shape[0] // self.origin.batches[0]
 
     @property
     def sinks(self) -> int:
@@ -367,3 +380,26 @@ def attention_in_image(
     spread = row_of_window.new_zeros(*row_of_window.shape[:2], windows.count, windows.area)
     spread[:, :, window] = row_of_window
     return windows.join(spread)
+
+
+def row_by_row(record: AttentionRecord) -> AttentionRecord:
+    """Bring the tokens of each window into rows, where the model keeps another order (Hiera).
+
+    A record in that order already is returned as it is. The copy has no `anchor`; where one window
+    holds the whole grid, it has no `windows` either.
+    """
+    windows = record.windows
+    places = None if windows is None else windows.places_by_row
+    if windows is None or places is None or record.causal:
+        return record
+    index = torch.tensor(places, device=record.device)
+    held = {name: getattr(record, name) for name in ("query", "grouped_key", "value")}
+    held = {name: tensor[:, :, index] for name, tensor in held.items() if tensor is not None}
+    for name in ("map", "softmax_map", "mask"):
+        if (tensor := getattr(record, name)) is not None:
+            for dim in (-2, -1):
+                if tensor.shape[dim] > 1:
+                    tensor = tensor.index_select(dim, index)
+            held[name] = tensor
+    plain = None if windows.count == 1 else Windows(windows.grid, windows.size)
+    return replace(record, **held, windows=plain, anchor=None, versions={})

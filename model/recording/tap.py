@@ -40,6 +40,7 @@ from model.recording.infer import (
 )
 from model.recording.modes import RecordingMode
 from model.recording.origin import Origin, version_of
+from model.recording.partitions import keeps_own_order
 from model.recording.record import AttentionRecord
 from model.recording.structure import Structure
 from model.recording.uses import Softmax, Use, UseLog, fused_over_channels
@@ -438,6 +439,7 @@ class Tap(RecordingMode):
         record.kind = infer_kind(record.name, calls, queries, keys)
         same = queries == keys
         record.windows = infer_windows(calls, batch, keys, self.roll) if same else None
+        record.ordered = record.windows is not None or not keeps_own_order(calls, not same)
 
 
 def pad_nested(tensor: Tensor) -> tuple[Tensor, Tensor]:

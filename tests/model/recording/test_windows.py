@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from model.nets.torchvision_cpu import ensure_operators
-from model.recording.record import attention_in_image
+from model.recording.record import attention_in_image, row_by_row
 from model.recording.recorder import AttentionRecord, AttentionRecorder
 from model.recording.windows import Windows
 
@@ -213,6 +213,42 @@ def timm_maxvit(partition: str) -> Callable[[], nn.Module]:
     return build
 
 
+def timm_parallel_maxvit() -> nn.Module:
+    from timm.models.maxxvit import MaxxVitTransformerCfg, ParallelPartitionAttention
+
+    config = MaxxVitTransformerCfg(dim_head=4, window_size=(3, 3), grid_size=(3, 3))
+    block = ParallelPartitionAttention(8, config)
+    block.attn_block.forward = lambda x: torch.zeros_like(x[..., :4])  # which goes over to the grid
+    return block
+
+
+def timm_mobilevit() -> nn.Module:
+    """Without the convolutions, through which neighbours see each other."""
+    from timm.models.mobilevit import MobileVitBlock
+
+    block = MobileVitBlock(8, transformer_depth=1, patch_size=2, num_heads=2, no_fusion=True)
+    block.conv_kxk, block.conv_proj = nn.Identity(), nn.Identity()
+    return block
+
+
+def torchvision_maxvit() -> nn.Module:
+    from torchvision.models.maxvit import PartitionAttentionLayer
+
+    return PartitionAttentionLayer(8, 4, 3, "grid", (6, 6), 2, nn.GELU, nn.LayerNorm, 0.0, 0.0, 0.0)
+
+
+def crossformer() -> nn.Module:
+    from vit_pytorch.crossformer import Attention
+
+    return Attention(8, "long", 3, dim_head=4)
+
+
+def local_attention() -> nn.Module:
+    from vit_pytorch.twins_svt import LocalAttention
+
+    return LocalAttention(8, heads=2, dim_head=4, patch_size=3)
+
+
 def timm_nest() -> nn.Module:
     ensure_operators()
     from timm.models.nest import NestLevel
@@ -234,6 +270,12 @@ BLOCKS = {  # builder, shape of the input, and its grid
     "timm SwinV2, padded": (timm_block("2"), (1, 10, 11, 8), (10, 11)),
     "timm Twins, padded": (timm_twins, (1, 10, 11, 8), (10, 11)),
     "timm MaxViT": (timm_maxvit("block"), (1, 6, 9, 8), (6, 9)),
+    "timm MaxViT, apart": (timm_maxvit("grid"), (1, 6, 9, 8), (6, 9)),
+    "timm MaxViT, side by side, apart": (timm_parallel_maxvit, (1, 6, 9, 8), (6, 9)),
+    "timm MobileViT": (timm_mobilevit, (1, 8, 6, 10), (6, 10)),
+    "torchvision MaxViT, apart": (torchvision_maxvit, (1, 8, 6, 6), (6, 6)),
+    "vit-pytorch CrossFormer, apart": (crossformer, (1, 8, 6, 9), (6, 9)),
+    "vit-pytorch Twins": (local_attention, (1, 8, 6, 9), (6, 9)),
     "Hugging Face Swin, padded": (hugging_face_block, (1, 10, 11, 8), (10, 11)),
     "Hugging Face ViTDet": (hugging_face_vitdet, (1, 8, 10, 11), (10, 11)),
     "Hugging Face SAM": (hugging_face_sam, (1, 10, 11, 8), (10, 11)),
@@ -274,12 +316,54 @@ def test_a_level_that_pools_first_has_the_windows_of_the_coarser_grid():
 
 
 @pytest.mark.hubs
-def test_tokens_apart_from_each_other_are_no_window():
-    """MaxViT's grid attention: every third token down and across."""
-    block = timm_maxvit("grid")().eval()
-    with torch.no_grad(), AttentionRecorder(block) as recorder:
-        block(torch.randn(2, 6, 9, 8))
-    assert recorder.records[0].windows is None
+def test_mask_units_are_those_that_the_model_unrolls():
+    """The numbers of the tokens, through Hiera's own order and its cut into units."""
+    from timm.models.hiera import Hiera
+
+    net = Hiera(img_size=(64, 128), stages=(2, 2, 2, 2), embed_dim=8, num_heads=1)
+    with torch.no_grad(), AttentionRecorder(net.eval()) as recorder:
+        net(torch.randn(2, 3, 64, 128))
+    records = {record.name: record for record in recorder.records}
+    for block, grid in (("0", (16, 32)), ("3", (8, 16)), ("5", (4, 8))):
+        record = records[f"blocks.{block}.attn"]
+        strides, size = net.reroll.schedule[int(block)]
+        numbers = torch.arange(grid[0] * grid[1]).view(1, -1, 1)
+        net.unroll.size, net.unroll.schedule = list(grid), strides
+        unrolled = net.unroll(numbers).flatten()
+        windows = record.shape[0] // 2
+        slots = unrolled.view(-1, windows).T if record.name != "blocks.5.attn" else unrolled[None]
+        assert (record.windows.grid, tuple(size)) == (grid, grid)
+        assert torch.equal(record.windows.join(slots).flatten(), numbers.flatten())
+        rows = row_by_row(record)
+        for row, column in ((0, 0), (3, 5), (2, 6)):
+            image = attention_in_image(record, row, column)
+            if rows.windows:
+                same = attention_in_image(rows, row, column)
+            else:
+                same = rows.weights(queries=row * grid[1] + column)[:, :, 0].unflatten(-1, grid)
+            torch.testing.assert_close(same, image, rtol=0, atol=1e-7)
+    assert not (records["blocks.4.attn"].ordered or records["blocks.6.attn"].ordered)
+    assert records["blocks.7.attn"].ordered
+
+
+@pytest.mark.hubs
+def test_the_pixels_of_a_patch_are_a_window():
+    from timm.models.tnt import TNT
+
+    class Numbers(nn.Module):
+        def forward(self, image: Tensor) -> Tensor:
+            return torch.arange(8.0 * 12).view(1, 1, 8, 12).expand(2, 4, -1, -1)
+
+    net = TNT((32, 48), 16, embed_dim=8, inner_dim=4, num_heads_inner=1, num_heads_outer=1,
+              depth=1, num_classes=2, legacy=True).eval()  # fmt: skip
+    with torch.no_grad(), AttentionRecorder(net) as recorder:
+        net(torch.randn(2, 3, 32, 48))
+        net.pixel_embed.proj = Numbers()
+        numbers = net.pixel_embed(torch.randn(2, 3, 32, 48), torch.zeros(1, 4, 4, 4))
+    inner = recorder.records[0]
+    assert inner.parts == inner.windows.count == 6
+    slots = numbers[:6, :, 0] if numbers.ndim == 3 else numbers[:6, 0].flatten(1)
+    assert torch.equal(inner.windows.join(slots), torch.arange(8.0 * 12).view(8, 12))
 
 
 def on_grid(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
