@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from model.recording.calls import ModuleCall
-from model.recording.partitions import told_partitions
+from model.recording.partitions import known_partitions
 from model.recording.windows import Windows
 
 # Names of the argument that holds the sequence to attend to.
@@ -218,7 +218,7 @@ def infer_windows(
     `roll` is the last one that ran. A size of zero (SAM, ViTDet) marks a layer without windows.
     """
     for number, call in enumerate(calls):
-        for windows in told_partitions(call, calls[max(0, number - 1)].module):
+        for windows in known_partitions(call, calls[max(0, number - 1)].module):
             if (len(call.args[0]) * windows.count, windows.area) == (batch, tokens):
                 return windows
         size = _window_size(call.module)

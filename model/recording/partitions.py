@@ -18,7 +18,7 @@ from model.recording.windows import Windows
 Cutter = Callable[[ModuleCall, nn.Module], Iterator[Windows]]
 
 
-def told_partitions(call: ModuleCall, inside: nn.Module) -> Sequence[Windows]:
+def known_partitions(call: ModuleCall, inside: nn.Module) -> Sequence[Windows]:
     """List the windows that a module of a known class may cut.
 
     `inside` is the module that it calls, in which attention ran.
