@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from torch import Tensor
 
@@ -16,9 +16,23 @@ _BEFORE_HEAD = re.compile(r"pre_logits|neck|bottleneck|pool|proj|adapter")
 # What a training leaves beside a model, and what no answer passes through.
 _OF_TRAINING = re.compile(r"decoder|criterion|loss|mask_|queue|momentum|logit_scale|center|aux")
 _HEAD = re.compile(
-    r"(\w*head\w*|fc\w*|classif\w*|cls\w*|linear\w*|logits|out\w*|last_layer|\w*probe\w*|mlp\w*)"
+    r"(\w*head\w*|fc\w*|classif\w*|cls\w*|linear\w*|logits|out\w*|last_layer|\w*probe\w*|mlp\w*"
+    r"|regress\w*|[0-9]+)"
 )
 _OF_HEAD = ("head", "norm_of", "projection")
+
+
+def follows_a_gap(name: str, names: Collection[str]) -> bool:
+    """Say whether a part without weights lies before this one in a Sequential: dropout, or ReLU.
+
+    >>> follows_a_gap("head.1.weight", ["head.1.weight"])
+    True
+    >>> follows_a_gap("1.weight", ["0.cls_token", "1.weight"])
+    False
+    """
+    found = re.fullmatch(r"(.*\.)?([1-9][0-9]*)\.weight", name)
+    before = found and f"{found[1] or ''}{int(found[2]) - 1}."
+    return before is not None and not any(name.startswith(before) for name in names)
 
 
 def is_inside(source: CheckpointFormat, name: str) -> bool:
@@ -62,7 +76,7 @@ def attach_head(
             renamed = renamed | known
         else:
             theirs[name] = tensor
-    if "head.bias" in renamed and "head.weight" not in renamed:  # it is made anew at each call
+    if not _is_linear(renamed):
         renamed, gone = _without_head(source, tensors, renamed, theirs, ("head",))
         return renamed, gone
     if "norm.weight" in renamed and "norm_of_mean.weight" in renamed:
@@ -76,7 +90,7 @@ def attach_head(
             if not _OF_TRAINING.search(name)
             and (_root(source, name) == root or _BEFORE_HEAD.search(_root(source, name)))
         ]
-        if between or _is_wider(renamed, renamed["head.weight"]):
+        if between or not _fits(renamed, renamed["head.weight"]):
             return _without_head(source, tensors, renamed, theirs, ("head",))
     elif "projection" not in " ".join(source.names.values()):
         renamed, theirs = _with_linear(renamed, theirs)
@@ -84,6 +98,20 @@ def attach_head(
         weight = renamed["head.weight"]
         renamed = renamed | {"head.bias": weight.new_zeros(len(weight))}
     return renamed, list(theirs)
+
+
+def _is_linear(renamed: Tensors) -> bool:
+    """Say whether a head, where there is one, is one Linear.
+
+    Others have a kernel, or a weight that is made anew at each call from parts of other names.
+    """
+    head = {name: t for name, t in renamed.items() if re.match(r"head(_dist)?\.", name)}
+    weights = [name for name in head if name.endswith(".weight")]
+    roots = {name.partition(".")[0] for name in head}
+    sides = {"weight": 2, "bias": 1}
+    return len(weights) == len(roots) and all(
+        tensor.ndim == sides.get(name.partition(".")[2]) for name, tensor in head.items()
+    )
 
 
 def _with_linear(renamed: Tensors, theirs: Tensors) -> tuple[Tensors, Tensors]:
@@ -110,6 +138,7 @@ def _without_head(
 ) -> tuple[Tensors, list[str]]:
     gone = [name for name in renamed if name.startswith(tuple(f"{part}." for part in parts))]
     names = [source.their_name(name, tensors) for name in gone]
+    names = [name if name in tensors else name.removeprefix(source.only) for name in names]
     return {n: t for n, t in renamed.items() if n not in gone}, [*names, *theirs]
 
 
@@ -121,15 +150,6 @@ def _fits(renamed: Tensors, weight: Tensor) -> bool:
     widths |= {len(t) for n, t in renamed.items() if n == "projection.weight"}
     widths |= {t.shape[-1] for n, t in renamed.items() if n == "projection.transposed"}
     return weight.ndim == 2 and weight.shape[1] in widths
-
-
-def _is_wider(renamed: Tensors, weight: Tensor) -> bool:
-    """Say whether a head takes more than the encoder returns, such as several layers' tokens.
-
-    One that takes less belongs to another model.
-    """
-    width = renamed["embed.proj.weight"].shape[:1]
-    return weight.ndim == 2 and not _fits(renamed, weight) and weight.shape[1:] > width
 
 
 def _without_parents(name: str, prefix: str) -> str:

@@ -74,7 +74,14 @@ def recognise_tensors(
     tensors = {_CHUNK.sub(r"\1\2", name): tensor for name, tensor in tensors.items()}
     nearest, others = _nearest(tensors, network)
     renamed, unknown = nearest.rename(tensors)
+    in_parts = [n for n in tensors if _IN_PARTS.search(n) and is_inside(nearest, n)]
     missing = [name for name in _ESSENTIAL if f"{name}.weight" not in renamed]
+    if in_parts:
+        raise ModelRejected(
+            f"{file} holds weights in parts, with {some(in_parts)}. Join them before you save: "
+            "remove_parametrizations of torch.nn.utils.parametrize, prune.remove, or "
+            "remove_weight_norm."
+        )
     if missing:
         starred = [name.replace(".0.", ".*.") for name in missing]
         wanted = [theirs for theirs, ours in nearest.names.items() if ours in starred]
@@ -151,10 +158,12 @@ def _prefixes(source: CheckpointFormat, names: Iterable[str]) -> list[str]:
 MOST_PREFIXES = 8  # networks in one file that are compared
 _CHUNK = re.compile(r"(^blocks\.|\.blocks\.)\d+\.(\d+\.)")
 _ADAPTER = re.compile(r"[._]lora_|\.linear_[ab]_[qkv]\.")
-# What GPTQ, AWQ, bitsandbytes, compressed-tensors and torch.ao keep beside quantised weights.
+# Weights that are put together from parts whenever the layer runs.
+_IN_PARTS = re.compile(r"\.parametrizations\.|\.weight_(orig|mask|g|u)$")
+# What GPTQ, AWQ, bitsandbytes, compressed-tensors and others keep beside quantised weights.
 _QUANTISED = re.compile(
     r"\.(qweight|qzeros|g_idx|SCB|absmax|quant_map|quant_state\..*|weight_packed|weight_scale(_inv)?"
-    r"|weight_zero_point|zero_point|_packed_params.*)$"
+    r"|weight_zero_point|zero_point|_packed_params.*|W_q|weight\._(data|scale)|weight_quantizer\..*)$"
 )
 _ESSENTIAL = ("embed.proj", "blocks.0.mlp.fc1")
 

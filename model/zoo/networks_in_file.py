@@ -13,7 +13,7 @@ from model.zoo.pickled_values import LONGEST_NAME, Blank, StoredTensor
 SAVE = "Save it with torch.save(model.state_dict(), PATH)."
 AS_TRAINED = "Save the model's weights as they were trained, before they are quantised."
 MAX_TENSORS = 4_000  # the largest CLIP has 1,300
-MAX_DEPTH = 5  # of keys in keys
+MAX_DEPTH = 8  # of keys in keys
 MAX_PLACES = 20  # of a list in which a network may lie
 
 # Of several networks in one file the first in this order is taken.
@@ -79,7 +79,8 @@ def choose_network(file: str, content: Any, network: str | None = None) -> Store
     others: list[str] = []
     for each in rest:
         if len(each.tensors) <= 4 < len(chosen.tensors):
-            beside |= {f"{each.path}.{name}": tensor for name, tensor in each.tensors.items()}
+            stem = f"{each.path}." if each.path else ""
+            beside |= {f"{stem}{name}": tensor for name, tensor in each.tensors.items()}
         else:
             others.append(each.path)
     check_names(file, [*chosen.tensors, *beside])
@@ -114,6 +115,8 @@ def _why_none(file: str, content: Any, mappings: list[_Mapping]) -> str:
     other += [content.of] if isinstance(content, Blank) else []
     if any(re.search(r"_rebuild_qtensor|torchao|bitsandbytes|quantized", of) for of in other):
         return f"{file} holds quantised tensors. {AS_TRAINED}"
+    if any("_rebuild_meta_tensor" in of for of in other):
+        return f"{file} holds tensors of the device meta, which have no numbers. {SAVE}"
     if any(map(_is_special, other)):
         return f"{file} holds sparse, quantised or complex tensors. {SAVE}"
     if any(of.startswith("numpy") for of in other):
@@ -136,6 +139,8 @@ def _mappings(content: Any, keys: tuple[str, ...], seen: set[int]) -> Iterator[_
     if not isinstance(items, dict | list | tuple) or id(items) in seen or len(keys) > MAX_DEPTH:
         return
     seen.add(id(items))
+    if isinstance(items, dict) and {"state", "param_groups"} <= items.keys():
+        return  # an optimiser's
     if not isinstance(items, dict):
         for place, value in enumerate(items[:MAX_PLACES]):
             yield from _mappings(value, (*keys, str(place)), seen)
@@ -146,8 +151,10 @@ def _mappings(content: Any, keys: tuple[str, ...], seen: set[int]) -> Iterator[_
         [value.of for value in items.values() if isinstance(value, Blank)],
     )
     for key, value in items.items():
-        if isinstance(key, str) and len(key) < 100 and not _NO_NETWORK.search(key):
-            yield from _mappings(value, (*keys, key), seen)
+        if not isinstance(key, str | int):  # a whole number may be an epoch's
+            continue
+        if len(str(key)) < 100 and not _NO_NETWORK.search(str(key)):
+            yield from _mappings(value, (*keys, str(key)), seen)
 
 
 def items_of(content: Any) -> Any:

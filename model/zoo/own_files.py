@@ -27,6 +27,7 @@ from model.zoo.checkpoint_format import IMAGENET, CheckpointFormat, Tensors, fin
 from model.zoo.config_from_tensors import read_config
 from model.zoo.course_captioner_files import is_course_captioner, open_course_captioner
 from model.zoo.deit import DistilledTransformer, TwoHeadedTransformer
+from model.zoo.heads_after_encoder import follows_a_gap
 from model.zoo.known_formats import RecognisedTensors, recognise_tensors, some
 from model.zoo.lora import has_adapters
 from model.zoo.networks_in_file import is_called
@@ -63,6 +64,7 @@ def load_own_file(
     """
     held = weights_files.read_weights(path, network)
     if is_course_captioner(held.tensors):
+        _check_finite(path.name, held.tensors, {id(t): name for name, t in held.tensors.items()})
         given = {"mean": mean, "std": std, "classes": classes, **settings}
         given = {name: value for name, value in given.items() if value is not None}
         return open_course_captioner(path, held.tensors, heads, **given)
@@ -73,6 +75,9 @@ def load_own_file(
     if network and not is_called(f"{held.key}.{found.format.only}", network):
         there = [*held.others, *found.others] or ["one network, without a key"]
         raise ModelRejected(f"{path.name} has no network “{network[:60]}”. It holds {some(there)}.")
+    theirs = {id(tensor): name for name, tensor in (tensors | held.beside).items()}
+    _check_finite(path.name, found.tensors, theirs)
+    gap = follows_a_gap(theirs.get(id(found.tensors.get("head.weight")), ""), theirs.values())
     net = _build(path.name, found, tensors, heads, settings)
     given = {"heads": heads, "mean": mean, "std": std, **settings}
     known = {name for name, value in given.items() if value is not None} | held.notes.keys()
@@ -97,12 +102,20 @@ def load_own_file(
                 for name in _not_in_tensors(found.tensors, net.tokens.grid)
                 if name not in known
             ]
-            + (["classes"] if classes is None and named else []),
+            + (["classes"] if classes is None and named else [])
+            + (["head"] if gap else []),
             left_out=some(found.left_out),
             note=note,
             other_networks=[*held.others, *found.others],
         ),
     )
+
+
+def _check_finite(file: str, kept: Tensors, theirs: dict[int, str]) -> None:
+    """Raise ModelRejected where a tensor of the model is not finite; `theirs` are names by id."""
+    for ours, tensor in kept.items():
+        if tensor.is_floating_point():
+            weights_files.check_finite(file, theirs.get(id(tensor), ours), tensor)
 
 
 def _not_in_tensors(tensors: Tensors, grid: tuple[int, int]) -> list[str]:

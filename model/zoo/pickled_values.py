@@ -178,6 +178,8 @@ _HARMLESS = re.compile(
     r"|numpy(\.\w+)*\.(scalar|_reconstruct|dtype|ndarray|_frombuffer|__\w+)"
     r"|torch\.(device|dtype)|torch\._utils\._rebuild_\w+|torch\._tensor\._rebuild_\w+"
     r"|torch\.(serialization|storage)\._get_layout"
+    r"|re\._compile|numpy\.ma\.core\._mareconstruct"
+    r"|pandas(\.\w+)+\.(_unpickle_\w+|_new_\w*Index|__pyx_unpickle_\w+)|pyarrow\.lib\.\w+"
 )
 
 

@@ -68,7 +68,7 @@ _SAFE_DTYPES = {
 class Weights:
     """What a file of weights holds."""
 
-    tensors: dict[str, Tensor]  # float32, integers as they are
+    tensors: dict[str, Tensor]  # float32, integers as they are; whether finite, nobody has checked
     notes: dict[str, str] = field(default_factory=dict)  # the metadata of a safetensors file
     # Tensors without the prefix that most names have: an added head, or a loss, for instance.
     beside: dict[str, Tensor] = field(default_factory=dict)
@@ -91,9 +91,10 @@ def read_weights(path: Path, network: str | None = None) -> Weights:
         ModelRejected: The file is damaged, too large, holds no tensors, or more than tensors.
     """
     found, notes = _read_parts(path, network)
-    checked = _check_all(path, found.tensors)
+    checked = _check_all(path, found.tensors, finite=False)
     tensors, beside = _bare({_WRAPPED.sub("", name): t for name, t in checked.items()})
-    more = _check_all(path, found.beside)
+    plain = {name: t for name, t in found.beside.items() if not _is_special(t)}
+    more = _check_all(path, plain, finite=False)
     return Weights(tensors, notes, beside | more, found.others, found.key)
 
 
@@ -496,7 +497,7 @@ def _bare(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tens
 
 
 def _check_all(
-    path: Path, tensors: dict[str, Tensor], as_written: bool = False
+    path: Path, tensors: dict[str, Tensor], as_written: bool = False, finite: bool = True
 ) -> dict[str, Tensor]:
     """Return tensors as `_checked` does, and take each out of `tensors`.
 
@@ -505,14 +506,18 @@ def _check_all(
     checked = {}
     for name in list(tensors):
         tensor = tensors.pop(name)
-        single = _checked(path, name, tensor)
+        single = _checked(path, name, tensor, finite)
         checked[name] = tensor if as_written else single
     return checked
 
 
-def _checked(path: Path, name: str, tensor: Tensor) -> Tensor:
+def _is_special(tensor: Tensor) -> bool:
+    return tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex()
+
+
+def _checked(path: Path, name: str, tensor: Tensor, finite: bool = True) -> Tensor:
     """Return a tensor as float32, integers as they are. Raises ModelRejected."""
-    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
+    if _is_special(tensor):
         raise ModelRejected(f"{path.name} holds sparse, quantised or complex tensors. {SAVE}")
     tensor = tensor.detach()
     if max(tensor.shape, default=0) > MAX_SIDE:
@@ -524,16 +529,24 @@ def _checked(path: Path, name: str, tensor: Tensor) -> Tensor:
         return tensor
     try:
         tensor = tensor.float()
-        # The extremes take no memory of the tensor's size, and are NaN where one number is.
-        extremes = torch.aminmax(tensor) if tensor.numel() else ()
-        finite = all(math.isfinite(value) for value in extremes)
     except RuntimeError as error:  # float4, for instance
         raise ModelRejected(
             f"{path.name} holds numbers of a kind that cannot be read, in {name[:60]}. {SAVE}"
         ) from error
-    if not finite:
+    if finite:
+        check_finite(path.name, name, tensor)
+    return tensor
+
+
+def check_finite(file: str, name: str, tensor: Tensor) -> None:
+    """Raise ModelRejected for a tensor of float32 with a number that is infinite or none.
+
+    What a model does not use may be so: the best loss of a run, or the mask of a text tower.
+    """
+    # The extremes take no memory of the tensor's size, and are NaN where one number is.
+    extremes = torch.aminmax(tensor) if tensor.numel() else ()
+    if not all(math.isfinite(value) for value in extremes):
         raise ModelRejected(
-            f"{path.name} holds values that are not finite, in {name[:60]}: the training went "
+            f"{file} holds values that are not finite, in {name[:60]}: the training went "
             "wrong. Open an earlier checkpoint, or train again with a lower learning rate."
         )
-    return tensor

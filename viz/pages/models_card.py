@@ -140,6 +140,8 @@ def _own_file_facts(bundle: Bundle) -> dict[str, str]:
         "Scores": f"{SCALINGS[config.scale_by]}{_assumed(bundle, 'scale_by')}",
         "Pooling": f"{POOLINGS[config.pool]}{_assumed(bundle, 'pool')}",
     }
+    if "head" in card.assumed:
+        facts["Head"] = "one Linear; that nothing but dropout lies before it is assumed"
     if card.left_out:
         facts["Left out of the file"] = plain(card.left_out)
     if card.other_networks:

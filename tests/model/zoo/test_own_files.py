@@ -5,13 +5,16 @@ written here under the published names.
 """
 
 import importlib.util
+import math
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn.utils import prune
 
 from model import zoo
 from model.datasets import samples
@@ -880,14 +883,17 @@ def test_a_replaced_head_that_is_one_linear_is_kept(file, head):
     assert bundle.net.config.num_classes == 3 and not bundle.card.left_out
 
 
-@pytest.mark.parametrize("name", ["fc", "classifier.1", "my_head", "probe"])
+@pytest.mark.parametrize("name", ["fc", "classifier.1", "my_head", "probe", "regressor", "1"])
 def test_a_linear_beside_a_backbone_is_its_head(file, name):
     backbone, head = torchvision_vit(num_classes=0), nn.Linear(128, 3)
     backbone.heads = nn.Identity()
     net = scramble(nn.Sequential(backbone, head))
     state = {f"backbone.{n}": t for n, t in backbone.state_dict().items()}
     state |= {f"{name}.{n}": t for n, t in head.state_dict().items()}
-    assert check(net, file, 32, state=state | {"loss.weight": torch.ones(3)}).card.left_out
+    card = check(net, file, 32, state=state | {"loss.weight": torch.ones(3)}).card
+    assert card.left_out == "loss.weight"
+    # In "classifier.1" something without weights comes first: dropout, or a ReLU.
+    assert ("head" in card.assumed) == ("1" in name)
 
 
 @pytest.mark.parametrize(
@@ -901,6 +907,9 @@ def test_a_linear_beside_a_backbone_is_its_head(file, name):
         {"decoder_blocks.0.attn.qkv": nn.Linear(16, 48), "decoder_embed": nn.Linear(128, 16)},
         {"fc.1": nn.BatchNorm1d(128), "fc.2": nn.Linear(128, 3)},
         {"heads.head": nn.utils.parametrizations.weight_norm(nn.Linear(128, 3))},
+        {"heads.head": nn.Linear(64, 8)},
+        {"heads.head": nn.Conv2d(128, 8, 1)},
+        {"heads": nn.LSTM(128, 8)},
     ],
 )
 def test_what_is_not_understood_after_the_encoder_is_left_out_and_listed(file, others):
@@ -911,6 +920,25 @@ def test_what_is_not_understood_after_the_encoder_is_left_out_and_listed(file, o
     bundle = check(net, file, 32, state=state | more)
     assert bundle.net.config.num_classes == 0
     assert next(iter(more)) in bundle.card.left_out
+
+
+def test_only_what_the_model_uses_has_to_be_finite(file):
+    """The best loss of a run may be infinite; a weight may not."""
+    state = scramble(torchvision_vit()).state_dict()
+    torch.save(state | {"best_loss": torch.tensor(math.inf)}, file)
+    assert zoo.load(file).card.left_out == "best_loss"
+    torch.save(state | {"heads.head.bias": torch.full((5,), math.nan)}, file)
+    with pytest.raises(ModelRejected, match=r"not finite, in heads\.head\.bias"):
+        zoo.load(file)
+
+
+def test_weights_in_parts_are_named(file):
+    net = torchvision_vit()
+    for layer in net.encoder.layers:
+        prune.random_unstructured(layer.mlp[0], "weight", 0.5)
+    torch.save(net.state_dict(), file)
+    with pytest.raises(ModelRejected, match=r"weights in parts, .* prune\.remove"):
+        zoo.load(file)
 
 
 def test_a_linear_upon_class_token_and_mean(file):
@@ -1227,8 +1255,8 @@ def test_random_shapes_are_refused_with_sentences(file):
             dims = int(torch.randint(0, 4, (), generator=generator))
             state[name] = torch.ones(torch.randint(0, 7, (dims,), generator=generator).tolist())
             torch.save(state, file)
-            with pytest.raises(ModelRejected):
-                zoo.load(file)
+            with suppress(ModelRejected):  # a head never blocks the encoder
+                assert name in zoo.load(file).card.left_out and "head" in name
 
 
 # Real weights
