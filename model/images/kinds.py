@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import zlib
 
 from model.errors import ImageRejected
@@ -49,8 +50,26 @@ _FOREIGN: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"ID3", "a sound file", "Choose a picture."),
     (0, b"OggS", "a sound or video file", "Choose a picture."),
     (0, b"%PDF", "a PDF", "Export the page as PNG."),
+    (0, b"%!PS", "a PostScript drawing", "Export the page as PNG."),
     (0, b"8BPS", "a Photoshop file", _SAVE_JPEG),
+    (0, b"gimp xcf", "a GIMP file", _SAVE_JPEG),
     (0, b"\0\0\x01\0", "an icon", "Save it as PNG."),
+    (0, b"\0\0\x02\0", "a mouse pointer", "Save it as PNG."),
+    (0, b"icns", "an icon", "Save it as PNG."),
+    (0, b"DDS ", "a texture (DDS)", "Save it as PNG."),
+    (0, b"\xabKTX", "a texture (KTX)", "Save it as PNG."),
+    (0, b"qoif", "a QOI picture", "Save it as PNG."),
+    (0, b"\x76\x2f\x31\x01", "an OpenEXR picture", "Save it as PNG, or as a float TIFF."),
+    (0, b"#?RADIANCE", "a Radiance picture", "Save it as PNG, or as a float TIFF."),
+    (0, b"\xd7\xcd\xc6\x9a", "a Windows drawing (WMF)", "Save it as PNG."),
+    (40, b" EMF", "a Windows drawing (EMF)", "Save it as PNG."),
+    (4, b"FORM", "a DjVu document", "Export the page as PNG."),
+    (0, b"FUJIFILMCCD-RAW", "a camera's raw picture", _SAVE_JPEG),
+    (0, b"IIRO", "a camera's raw picture", _SAVE_JPEG),
+    (0, b"IIU\0", "a camera's raw picture", _SAVE_JPEG),
+    (0, b"FOVb", "a camera's raw picture", _SAVE_JPEG),
+    (0, b"\xff\x4f\xff\x51", "a JPEG 2000 picture", _SAVE_JPEG),
+    (0, b"version https://git-lfs", "a Git LFS pointer", "Fetch the file with git lfs pull."),
     (0, b"\0\0\0\x0cjP  ", "a JPEG 2000 picture", _SAVE_JPEG),
     (0, b"\0\0\0\x0cJXL ", "a JPEG XL picture", _SAVE_JPEG),
     (0, b"\xff\x0a", "a JPEG XL picture", _SAVE_JPEG),
@@ -64,6 +83,8 @@ _FOREIGN: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\x93NUMPY", "a NumPy array", "Save it as PNG."),
     (0, b"PK\x03\x04", "a ZIP archive or an Office document", "Take the picture out of it first."),
     (0, b"\x1f\x8b", "a compressed archive", "Unpack it first."),
+    (0, b"BZh", "a compressed archive", "Unpack it first."),
+    (0, b"\xfd7zXZ", "a compressed archive", "Unpack it first."),
     (0, b"7z\xbc\xaf", "a compressed archive", "Unpack it first."),
     (0, b"Rar!", "a compressed archive", "Unpack it first."),
 )
@@ -98,8 +119,10 @@ def recognise_kind(data: bytes) -> str:
 
 
 def _as_text(head: bytes) -> str | None:
-    try:
-        text = head.decode("utf-8", errors="strict" if len(head) < 4096 else "ignore").lower()
+    wide = head.startswith((b"\xff\xfe", b"\xfe\xff"))
+    decoder = codecs.getincrementaldecoder("utf-16" if wide else "utf-8")()
+    try:  # the last character may be cut
+        text = decoder.decode(head, final=len(head) < 4096).lower()
     except UnicodeDecodeError:
         return None
     return text if all(c.isprintable() or c.isspace() or c == "\ufeff" for c in text) else None

@@ -280,7 +280,9 @@ def _fits(fields: dict[str, Any], bundle: Bundle) -> bool:
 
 def _name_folder(path: Path) -> str:
     """Say what a folder without config.json is, and what to give."""
-    inner = sorted(each.name for each in path.iterdir() if _is_file(each / CONFIG))
+    deep = f"snapshots/*/{CONFIG}"  # of the hub's cache
+    configs = [*path.glob(f"*/{CONFIG}"), *path.glob(deep)]
+    inner = sorted(str(each.parent.relative_to(path)) for each in configs)
     if inner:
         return f"{path.name[:100]} holds folders of models. Give one of them: {some(inner)}."
     return name_foreign_folder(path.name, names_in(path)) or (
@@ -338,10 +340,11 @@ def _with_card(name: str, net: checkpoints.Net, card: Card) -> Bundle:
 def _unknown(name: str) -> str:
     """Say that there is no such model, and which name comes nearest."""
     embedded = [*names(), *names("caption")]
-    near = difflib.get_close_matches(name.lower(), embedded, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name[:100].lower(), embedded, n=1, cutoff=0.5)
     meant = f" Did you mean “{near[0]}”?" if near else ""
     here = f"Embedded are {', '.join(embedded)}" if embedded else "No checkpoint is embedded"
+    shown = "".join(c for c in name if c.isprintable())[:100]
     return (
-        f"There is no model “{name}”.{meant} {here}; others are torchvision/NAME, timm/NAME, "
+        f"There is no model “{shown}”.{meant} {here}; others are torchvision/NAME, timm/NAME, "
         "hf/ORG/NAME, or the path of a file of weights."
     )

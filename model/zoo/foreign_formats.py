@@ -6,6 +6,7 @@ None of them is opened.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable
 from itertools import islice
@@ -206,8 +207,8 @@ def _begins_msgpack(head: bytes) -> bool:
 
 
 def _name_text(shown: str, head: bytes) -> str | None:
-    try:
-        text = head.decode("utf-8", errors="ignore" if len(head) > 400 else "strict").lower()
+    try:  # the last character may be cut
+        text = codecs.getincrementaldecoder("utf-8")().decode(head, final=len(head) < 400).lower()
     except UnicodeDecodeError:
         return None
     if not head or not all(c.isprintable() or c.isspace() for c in text):

@@ -30,19 +30,17 @@ from model.zoo.hubs.hugging_face_folder import (
     WEIGHTS,
     is_hugging_face_config,
 )
+from model.zoo.hubs.hugging_face_repository import may_be_weights
 from model.zoo.weights_files import PART
 
 TEXTS = (
-    *(CONFIG, "preprocessor_config.json", "generation_config.json", "adapter_config.json"),
+    *(CONFIG, "preprocessor_config.json", "processor_config.json", "generation_config.json"),
+    "adapter_config.json",
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.json", "vocab.txt", "merges.txt"),
 )
 VOCABULARY = "words of a captioner"  # no file that is uploaded has this name
-# Weights, but not what a training keeps beside them.
-_MAY_BE_BASE = re.compile(
-    r"(?!(optimizer|scheduler|scaler|rng_state\w*|training_args)\.).+"
-    r"\.(safetensors|pt|pth|bin|ckpt|tar|pkl)"
-)
+_OF_A_MODEL = ("task", "sha256", "model_type", "idx_to_word", "word_to_idx")  # keys of a .json
 MAX_CARD_BYTES = 20_000_000  # mix-ups of a thousand classes take 3 MB
 _OF_TORCH = re.compile(r"[^/]+/(data|constants)\.pkl")  # torch.save writes a ZIP archive, too
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError)
@@ -111,7 +109,7 @@ def lay_out(uploads: Sequence[tuple[str, bytes]], folder: Path) -> LaidOut:
         raise ModelRejected("Choose either one ZIP archive or the files that are in it.")
     if archives and archives[0]:
         title = files[0].name
-        files = _unzip(title, archives[0])
+        files = _without_records(_unzip(title, archives[0]))
     names = [file.name for file in files]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -135,7 +133,7 @@ def name_upload(uploads: Sequence[tuple[str, bytes]]) -> str:
     'ViTModel'
     """
     files = {_last(name): data for name, data in uploads}
-    weights = [name for name in files if _MAY_BE_BASE.fullmatch(name) or name.endswith(".zip")]
+    weights = [name for name in files if may_be_weights(name) or name.endswith(".zip")]
     adapters = [name for name in weights if lora.WEIGHTS.fullmatch(name)]
     if adapters or CONFIG not in files:
         return [*adapters, *weights, *files][0]
@@ -206,11 +204,31 @@ def _unzip(name: str, archive: zipfile.ZipFile) -> list[_File]:
     return [_File(path.name, entry, archive) for path, entry in entries]
 
 
+def _without_records(files: list[_File]) -> list[_File]:
+    """Leave out texts that belong to no model, such as a training's figures and arguments."""
+    kept = [file for file in files if not _is_record(file)]
+    return kept if any(may_be_weights(file.name) for file in kept) else files
+
+
+def _is_record(file: _File) -> bool:
+    if not file.name.lower().endswith(".json") or file.name in TEXTS:
+        return False
+    if file.name.lower().endswith(".index.json") or file.size > MAX_CARD_BYTES:
+        return False
+    try:
+        with file.open() as opened:
+            values = json.loads(opened.read())
+    except (*_DAMAGED, RecursionError, OSError):
+        return False
+    keys = values.keys() if isinstance(values, dict) else ()
+    return not any(key in keys for key in _OF_A_MODEL)
+
+
 def _lay_adapters(files: list[_File], folder: Path) -> LaidOut:
     """Lay down LoRA adapters, and their base where it came too: its folder, or one file."""
     if any(WEIGHTS.fullmatch(file.name) for file in files):
         return _lay_hugging_face(files, folder)
-    bases = [f for f in files if _MAY_BE_BASE.fullmatch(f.name) and not lora.is_of_adapters(f.name)]
+    bases = [f for f in files if may_be_weights(f.name) and not lora.is_of_adapters(f.name)]
     if len(bases) > 1:
         raise ModelRejected(
             f"You chose adapters and {', '.join(f.name[:40] for f in bases[:4])}. Choose the one "
@@ -241,6 +259,10 @@ def _lay_weights(files: list[_File], folder: Path) -> LaidOut:
     texts = [file for file in texts if not file.name.lower().endswith(".index.json")]
     weights = [file for file in files if not file.name.lower().endswith(".json")]
     features = [file for file in weights if file.name.lower().endswith(ENDINGS)]
+    named = [file for file in weights if may_be_weights(file.name)]
+    others = [file.name for file in weights if file not in named + features]
+    if len(named) == 1 and all(PurePosixPath(n).suffix and "json" not in n for n in others):
+        weights = named + features  # the others are notes, logs or pictures of the training
     if len(features) == 1 < len(weights):  # what a captioner of the CS231n assignment takes
         weights.remove(features[0])
         features[0].lay(path := folder / name_on_disk(features[0].name).lower())
@@ -272,6 +294,12 @@ def _lay_weights(files: list[_File], folder: Path) -> LaidOut:
     if texts[0].size > MAX_CARD_BYTES:
         raise ModelRejected(f"{texts[0].name[:100]} is larger than any card. Fetch it again.")
     texts[0].lay(beside)
+    if _is_record(texts[0]) or (texts[0].name in TEXTS and texts[0].name != CONFIG):
+        raise ModelRejected(
+            f"{texts[0].name[:100]} does not say what the model is: it is neither the card of a "
+            f"checkpoint nor a {CONFIG} of transformers. Choose that, or leave it out: × beside "
+            "its name removes it."
+        )
     if is_vocabulary(beside):
         given["vocabulary"] = beside.rename(folder / VOCABULARY)
         return LaidOut(paths[0], given=given)

@@ -110,6 +110,7 @@ def not_fetched(name: str, file: str) -> str:
 
 def no_such(hub: str, name: str, known: Iterable[str]) -> str:
     """Say that a hub has no such model, and which known name comes nearest."""
+    name = "".join(c for c in name if c.isprintable())[:100]
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"{hub} has no model or weights “{name}”. " + (
         f"Did you mean “{near[0]}”?" if near else "Check the name."

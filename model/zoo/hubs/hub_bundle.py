@@ -12,7 +12,7 @@ from torch import nn
 from model.bundle import Bundle
 from model.card import Card, Normalisation
 from model.errors import ModelRejected
-from model.preprocessing import Resize
+from model.preprocessing import Resize, check_normalisation
 from model.tokens import MAX_SIDE, TokenLayout
 
 MAX_PARAMETERS = 700_000_000  # 2.8 GB in float32; ViT-H/14 has 632 million
@@ -75,6 +75,7 @@ def make_bundle(
     """Make a bundle, with a card, by `kind`: `Bundle` or a class made from it."""
     hub, _, short = name.partition("/")
     mean, std = tuple(map(float, mean)), tuple(map(float, std))
+    check_normalisation(mean, std, channels=len(mean))
     return kind(
         name=name if trained else f"{name} (random weights)",
         net=net.eval(),

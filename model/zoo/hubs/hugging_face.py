@@ -27,7 +27,8 @@ def open_hugging_face(name: str, trained: bool, size: tuple[int, int] | None = N
 def repository_named(name: str) -> Repository:
     """Return the repository of a name, "ORG/NAME". Raises ModelNotFound for any other text."""
     import_library("transformers")
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{,95}/[A-Za-z0-9][\w.-]{,95}", name, re.A):
+    named = re.fullmatch(r"[A-Za-z0-9][\w.-]{,95}/[A-Za-z0-9][\w.-]{,95}", name, re.A)
+    if not named or len(name) > 96 or re.search(r"--|\.\.|[.-]/|[.-]$|\.git$", name):
         shown = "".join(c for c in name if c.isprintable())[:200]
         raise ModelNotFound(
             f"“hf/{shown}” is no model's name. Write it with its owner: hf/ORG/NAME, "

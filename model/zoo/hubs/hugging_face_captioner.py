@@ -56,7 +56,7 @@ def open_hub_captioner(
         return kind(config)
 
     check_size(full, make)
-    net = repository.trained(kind, config) if trained else with_fixed_seed(make)
+    net = repository.trained(kind, config)[0] if trained else with_fixed_seed(make)
     try:
         vocabulary = map_vocabulary(net, tokenizer)
     except ValueError as error:

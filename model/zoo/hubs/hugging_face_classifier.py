@@ -32,6 +32,7 @@ from model.zoo.hubs.hugging_face_repository import (
     prefix_with_registers,
     resize_rule,
 )
+from model.zoo.known_formats import some
 
 STATED = (
     *("model_type", "num_hidden_layers", "num_attention_heads", "depths", "num_heads"),
@@ -111,7 +112,12 @@ def open_classifier(
         return auto.from_config(config)
 
     check_size(full, make)
-    net: Any = repository.trained(auto, config) if trained else with_fixed_seed(make)
+    left: list[str] = []
+    net: Any
+    if trained:
+        net, left = repository.trained(auto, config)
+    else:
+        net = with_fixed_seed(make)
     resize = resize_rule(full, seen, processor)
     wanted = resize.size if size is None else size
     check_picture_size(full, wanted)
@@ -137,6 +143,8 @@ def open_classifier(
     notes = []
     if not head:
         notes.append("Its head is another one than its config describes, and is left out.")
+    elif left:
+        notes.append(f"Left out of the file: {some(left)}.")
     if not repository.has_processor():
         notes.append(f"Normalisation and resizing are assumed: there is no {PROCESSOR}.")
     if channels not in (1, 3):

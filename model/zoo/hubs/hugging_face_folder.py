@@ -22,8 +22,12 @@ from model.zoo.hubs.hugging_face_repository import (
     CONFIG,
     PILLOW_FILTERS,
     PROCESSOR,
+    PROCESSORS,
     WEIGHTS,
     Repository,
+    image_part,
+    may_be_weights,
+    white_of,
 )
 from model.zoo.weights_files import check_weights, read_named, save_tensors
 
@@ -59,16 +63,28 @@ def read_facts(config_file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         "classes": _labels(config),
     }
     fields: dict[str, Any] = {}
-    processor_file = config_file.with_name(PROCESSOR)
-    if processor_file.is_file():
-        processor = read_json(processor_file)
+    if processor := _processor_beside(config_file):
         normalises = processor.get("do_normalize", True)
         facts |= {
-            "mean": processor.get("image_mean") if normalises else 0.0,
-            "std": processor.get("image_std") if normalises else 1.0,
+            "mean": _divide(processor.get("image_mean") if normalises else 0.0, processor),
+            "std": _divide(processor.get("image_std") if normalises else 1.0, processor),
         }
         fields = _resize(processor)
     return {name: value for name, value in facts.items() if value is not None}, fields
+
+
+def _processor_beside(config_file: Path) -> dict[str, Any]:
+    whole, images = config_file.with_name(PROCESSORS), config_file.with_name(PROCESSOR)
+    if images.is_file():
+        return read_json(images)
+    return image_part(read_json(whole)) if whole.is_file() else {}
+
+
+def _divide(values: Any, processor: dict[str, Any]) -> Any:
+    """Turn means or deviations into those of values from 0 to 1; what is no number stays."""
+    if isinstance(values, list):
+        return [_divide(value, processor) for value in values]
+    return values / white_of(processor) if isinstance(values, int | float) else values
 
 
 def _labels(config: dict[str, Any]) -> list[str] | None:
@@ -139,10 +155,13 @@ def find_weights(folder: Path) -> Path:
 
     Raises ModelNotFound where there is none, ModelRejected where they are another library's.
     """
-    matches = [(path, WEIGHTS.fullmatch(path.name)) for path in folder.iterdir()]
+    matches = [(p, WEIGHTS.fullmatch(p.name)) for p in folder.iterdir() if p.is_file()]
     # Of several, the one that is no variant such as model.fp16.safetensors comes first.
     ranked = sorted((bool(match["variant"]), path) for path, match in matches if match)
     found = [path for _, path in ranked]
+    others = [path for path, _ in matches if may_be_weights(path.name)]
+    if not found and len(others) == 1:  # under a name of its own
+        return others[0]
     safe = [path for path in found if path.suffix == ".safetensors"]
     if not found and (foreign := name_foreign_folder(folder.name, names_in(folder))):
         raise ModelRejected(foreign)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from model.zoo.hubs.hub_files import (
 
 CONFIG = "config.json"
 PROCESSOR = "preprocessor_config.json"
+PROCESSORS = "processor_config.json"  # of a model of images and text, since transformers 5
 WEIGHTS = re.compile(
     r"(pytorch_)?model(?P<variant>\.(fp16|bf16|fp32))?(-\d{5}-of-\d{5})?\.(safetensors|bin)"
 )
@@ -39,6 +41,11 @@ _WHOLE_OR_INDEX = (
 _TOKENIZER = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model"),
+)
+# Weights under any name, but not what a training keeps beside them.
+_MAY_BE_WEIGHTS = re.compile(
+    r"(?!(optimizer|scheduler|scaler|rng_state\w*|training_args)\.).+"
+    r"\.(safetensors|pt|pth|bin|ckpt|tar|pkl)"
 )
 PREFIX: dict[str, tuple[str, ...]] = {  # tokens before the patches, registers apart
     "vit": ("cls",),
@@ -99,25 +106,47 @@ class Repository:
 
     def config(self) -> Any:
         """Read the config, its numbers bounded."""
-        path = self.need(CONFIG)
-        read_json(path)
-        return self.open(import_library("transformers").AutoConfig, path.parent, CONFIG)
+        transformers = import_library("transformers")
+        values = read_json(self.need(CONFIG))
+        kind = values.get("model_type")
+        if not isinstance(kind, str) or kind not in transformers.CONFIG_MAPPING:
+            shown = "".join(c for c in str(kind) if c.isprintable())[:60]
+            raise ModelRejected(
+                f"{CONFIG} of {self.full_name} names the kind of model “{shown}”, which the "
+                "installed transformers does not have. Update that, or open the file of weights "
+                "alone."
+            )
+        return self._open_json(transformers.AutoConfig, CONFIG, {CONFIG: values})
+
+    def _open_json(self, auto: Any, file: str, contents: dict[str, Any]) -> Any:
+        """Open texts that have been read and checked, in a folder of their own."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name, values in contents.items():
+                (Path(folder) / name).write_text(json.dumps(values), encoding="utf-8")
+            return self.open(auto, Path(folder), file)
 
     def has_processor(self) -> bool:
         """Whether the repository says how a photo is prepared."""
-        return self.file(PROCESSOR) is not None
+        return bool(self._preparing())
+
+    def _preparing(self) -> dict[str, Any]:
+        """Read how a photo is prepared; nothing where no file says so."""
+        path = self.file(PROCESSOR)
+        if path is None and (whole := self.file(PROCESSORS)):
+            return image_part(read_json(whole))
+        return read_json(path) if path else {}
 
     def image_processor(self, config: Any) -> Any:
         """Read how a photo is prepared; ViT's own way where the repository does not say."""
-        path = self.file(PROCESSOR)
-        if path is None:
+        values = self._preparing()
+        if not values:
             size = getattr(getattr(config, "vision_config", None) or config, "image_size", 224)
             height, width = pair(size)
             size = {"height": height, "width": width}
             return import_library("transformers").ViTImageProcessor(size=size)
-        read_json(path)
         auto = import_library("transformers").AutoImageProcessor
-        return self.open(auto, path.parent, PROCESSOR)
+        contents = {PROCESSOR: values, CONFIG: {"model_type": config.model_type}}
+        return self._open_json(auto, PROCESSOR, contents)
 
     def tokenizer(self) -> Any:
         """Read the tokenizer."""
@@ -127,9 +156,13 @@ class Repository:
         auto = import_library("transformers").AutoTokenizer
         return self.open(auto, found[0].parent, "tokenizer.json")
 
-    def trained(self, auto: Any, config: Any) -> nn.Module:
-        """Load the model with its weights; ModelRejected where some are missing."""
-        options = {"dtype": torch.float32, "output_loading_info": True}
+    def trained(self, auto: Any, config: Any) -> tuple[nn.Module, list[str]]:
+        """Load the model with its weights; ModelRejected where some are missing.
+
+        Returns it, and the names of tensors that have no place in it.
+        """
+        options: dict[str, Any] = {"dtype": torch.float32, "output_loading_info": True}
+        options["ignore_mismatched_sizes"] = True  # they are reported, and refused below
         # Threads would hold half-precision copies of many tensors at once.
         os.environ.setdefault("HF_DEACTIVATE_ASYNC_LOAD", "1")
         net, report = self.load_weights(auto, config, **options)
@@ -149,7 +182,7 @@ class Repository:
                 f"{len(missing)} are missing or of another shape. "
                 "Choose another model."
             )
-        return net
+        return net, sorted(map(str, report["unexpected_keys"]))
 
     def load_weights(self, auto: Any, config: Any, **options: Any) -> Any:
         """Fetch the weights, whole or in parts, into a model."""
@@ -168,6 +201,15 @@ class Repository:
             return found
         parts = find_files(self.name, _parts(found), self.full_name)
         return next(part for part in parts if part is not None)
+
+
+def may_be_weights(name: str) -> bool:
+    """Say whether a file's name may be that of a model's weights.
+
+    >>> may_be_weights("best.pt"), may_be_weights("optimizer.pt"), may_be_weights("log.txt")
+    (True, False, False)
+    """
+    return bool(_MAY_BE_WEIGHTS.fullmatch(name)) and name not in ("spiece.model", "vocab.bin")
 
 
 def _further_layers(net: nn.Module, unexpected: Iterable[str]) -> list[str]:
@@ -197,15 +239,36 @@ def prefix_with_registers(prefix: tuple[str, ...], config: Any) -> tuple[str, ..
     return prefix + register_names(getattr(config, "num_register_tokens", 0))
 
 
+def image_part(processor: dict[str, Any]) -> dict[str, Any]:
+    """Return what a processor of images and text says about images."""
+    part = processor.get("image_processor")
+    return part if isinstance(part, dict) else {}
+
+
 def mean_and_std(processor: Any, channels: int = 3) -> tuple[Sequence[float], Sequence[float]]:
-    """Read how an image processor normalises, for a model with so many channels.
+    """Read how an image processor normalises values from 0 to 1, for so many channels.
 
     Where it knows other channels, each gets the mean of the values that it has.
     """
-    if not getattr(processor, "do_normalize", False) or not processor.image_mean:
-        return (0.0,) * channels, (1.0,) * channels
-    mean, std = processor.image_mean, processor.image_std
-    return _for_channels(mean, channels), _for_channels(std, channels)
+    mean, std = (0.0,) * channels, (1.0,) * channels
+    if getattr(processor, "do_normalize", False) and processor.image_mean:
+        mean = _for_channels(processor.image_mean, channels)
+        std = _for_channels(processor.image_std, channels)
+    white = white_of(vars(processor) if hasattr(processor, "__dict__") else {})
+    return tuple(value / white for value in mean), tuple(value / white for value in std)
+
+
+def white_of(processor: dict[str, Any]) -> float:
+    """Return what an image processor makes of white, the byte 255, before it normalises.
+
+    >>> white_of({"do_rescale": False}), white_of({"rescale_factor": 1 / 255}), white_of({})
+    (255.0, 1.0, 1.0)
+    """
+    if not processor.get("do_rescale", True):
+        return 255.0
+    factor = processor.get("rescale_factor")
+    white = 255 * factor if isinstance(factor, int | float) and factor > 0 else 1.0
+    return 1.0 if abs(white - 1) < 1e-6 else white
 
 
 def _for_channels(values: Any, channels: int) -> tuple[float, ...]:

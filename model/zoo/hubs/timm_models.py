@@ -40,11 +40,11 @@ def open_timm(name: str, trained: bool, size: tuple[int, int] | None = None) -> 
     """
     timm = import_library("timm")
     full = f"timm/{name}"
-    architecture, _, tag = name.partition(".")
+    architecture, dot, tag = name.partition(".")
     if not timm.is_model(architecture):
         raise ModelNotFound(no_such("timm", architecture, timm.list_models()))
     tags = [n.partition(".")[2] for n in timm.list_pretrained(f"{architecture}.*")]
-    if tag and tag not in tags:
+    if dot and tag not in tags:
         raise ModelNotFound(no_such(f"timm/{architecture}", tag, tags))
     if trained and not tags:
         raise ModelNotFound(

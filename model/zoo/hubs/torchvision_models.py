@@ -27,12 +27,12 @@ def open_torchvision(name: str, trained: bool, wanted: tuple[int, int] | None = 
         wanted: Height and width of the pictures, which only Swin transformers let one choose.
     """
     models = import_library("torchvision").models
-    architecture, _, tag = name.partition(".")
+    architecture, dot, tag = name.partition(".")
     known = [n for n in models.list_models(module=models) if re.match(r"vit_|swin_", n)]
     if architecture not in known:
         raise ModelNotFound(no_such("torchvision", architecture, known))
     entries = models.get_model_weights(architecture)
-    if tag and tag not in entries.__members__:
+    if dot and tag not in entries.__members__:
         raise ModelNotFound(no_such(f"torchvision/{architecture}", tag, entries.__members__))
     entry = entries[tag or "DEFAULT"]
     rule = entry.transforms()

@@ -317,6 +317,12 @@ def test_a_file_of_zeros_and_one_of_noise():
         (bytes(344) + b"n+1\0", "nibabel"),
         (gzip.compress(bytes(344) + b"n+1\0" + bytes(999), mtime=0), "nibabel"),
         (b"\x89HDF\r\n\x1a\n", "HDF5"),
+        (b"DDS |\0\0\0", "texture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "PostScript"),
+        (b"FUJIFILMCCD-RAW 0201", "raw"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        ("<svg></svg>".encode("utf-16"), "SVG drawing"),
+        (b"\xff" * 5000, "is not a picture"),
     ],
 )
 def test_files_of_another_kind_are_named(data, word):

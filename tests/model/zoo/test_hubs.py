@@ -306,8 +306,9 @@ def test_random_weights_are_the_same_each_time():
 def test_timm_names_are_checked():
     with pytest.raises(ModelNotFound, match="Did you mean “vit_tiny_patch16_224”"):
         zoo.load("timm/vit_tiny_patch16_223")
-    with pytest.raises(ModelNotFound, match="“nonsense”"):
-        zoo.load("timm/vit_tiny_patch16_224.nonsense")
+    for weights in ("nonsense", ""):
+        with pytest.raises(ModelNotFound, match=f"“{weights}”"):
+            zoo.load(f"timm/vit_tiny_patch16_224.{weights}")
     with pytest.raises(ModelNotFound, match="no weights for vit_base_patch16_18x2_224"):
         zoo.load("timm/vit_base_patch16_18x2_224")
     with pytest.raises(ModelRejected, match="No attention was seen in ResNet"):
@@ -793,7 +794,9 @@ def _model(name: str):
     return getattr(transformers, name)
 
 
-@pytest.mark.parametrize("name", ["gpt2", "a/b/c", "../etc/passwd", "org/..", "a b/c"])
+@pytest.mark.parametrize(
+    "name", ["gpt2", "a/b/c", "../etc/passwd", "org/..", "a b/c", "a/b.", "a/b--c", "a/b\n"]
+)
 @needs_hf
 def test_hugging_face_names_have_an_owner(name):
     with pytest.raises(ModelNotFound, match="hf/ORG/NAME"):

@@ -107,6 +107,79 @@ def test_without_a_processor_it_says_what_is_assumed(folder):
     assert "assumed" in bundle.card.note
 
 
+def mend(path: Path, **values) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"num_labels": "2", "label2id": {"healthy": "0", "ill": "1"}},
+        {"id2label": ["healthy", "ill"], "label2id": None},
+        {"num_attention_heads": 4.0, "num_hidden_layers": "2", "image_size": ["32", "32"]},
+    ],
+)
+def test_a_config_written_by_hand_opens_as_the_library_s(folder, values):
+    net = save(folder)
+    mend(folder / "config.json", **values)
+    text = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(text, encoding="utf-8-sig")  # as Windows writes it
+    assert_same(zoo.load(folder), net)
+    assert zoo.load(folder / "model.safetensors").net.config.heads == 4
+
+
+def test_fewer_labels_than_the_head_has_leave_it_without_names(folder):
+    save(folder)
+    mend(folder / "config.json", id2label={"0": "one"}, label2id={"one": 0})
+    bundle = zoo.load(folder)
+    assert bundle.classes is None and bundle.net(torch.zeros(1, 3, 32, 32)).shape == (1, 2)
+
+
+@pytest.mark.parametrize("opened", ["", "model.safetensors"])
+@pytest.mark.parametrize("part", [False, True])
+def test_what_white_is_before_it_is_normalised(folder, opened, part):
+    """A processor may leave bytes as they are; transformers 5 writes one for images and text."""
+    save(folder)
+    file = folder / "preprocessor_config.json"
+    mend(file, do_rescale=False, image_mean=[25.5, 51, 76.5], image_std=[127.5] * 3)
+    if part:
+        whole = json.dumps({"image_processor": json.loads(file.read_text())})
+        file.rename(folder / "processor_config.json").write_text(whole)
+    bundle = zoo.load(folder / opened)
+    assert bundle.mean == pytest.approx([0.1, 0.2, 0.3]) and bundle.std == pytest.approx([0.5] * 3)
+
+
+def test_a_deviation_of_zero_is_refused(folder):
+    save(folder)
+    mend(folder / "preprocessor_config.json", image_std=[0.0] * 3)
+    with pytest.raises(ModelRejected, match="above 0"):
+        zoo.load(folder)
+
+
+def test_one_file_of_weights_may_have_any_name(folder):
+    net = save(folder)
+    (folder / "model.safetensors").rename(folder / "best.safetensors")
+    (folder / "optimizer.pt").write_bytes(b"")
+    assert_same(zoo.load(folder), net)
+
+
+def test_what_has_no_place_in_the_model_is_named(folder):
+    save(folder)
+    mend(folder / "config.json", architectures=None)
+    assert "Left out of the file: classifier.bias" in zoo.load(folder).card.note
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [({"model_type": "myvit"}, "“myvit”, which the installed"), ({"model_type": [1]}, "kind of")],
+)
+def test_a_kind_that_the_library_does_not_have_is_named(folder, change, word):
+    save(folder)
+    mend(folder / "config.json", **change)
+    with pytest.raises(ModelRejected, match=word):
+        zoo.load(folder)
+
+
 def test_weights_in_half_precision_bear_it_in_their_name(folder):
     net = save(folder)
     (folder / "model.safetensors").rename(folder / "model.fp16.safetensors")

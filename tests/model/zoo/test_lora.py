@@ -220,7 +220,7 @@ def test_adapters_of_another_model(tmp_path):
         ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights"),
         ({"alpha_pattern": {".*query": 3}}, "alpha_pattern"),
         ({"alpha_pattern": [3]}, "by which factor"),
-        ({"lora_alpha": "8"}, "by which factor"),
+        ({"lora_alpha": "much"}, "by which factor"),
         ({"lora_alpha": 1e6}, "by which factor"),
         ({"lora_alpha": 10**40}, "cannot be used"),
         ({"auto_map": {"AutoModel": "evil.py"}}, "program of its own"),

@@ -100,6 +100,17 @@ def test_a_file_with_the_json_beside_it(folder, pack):
     assert laid.path.with_suffix(".json").read_bytes() == files[1][1]
 
 
+@pytest.mark.parametrize("pack", [False, True])
+def test_what_a_training_leaves_beside_its_weights_is_passed_over(folder, pack):
+    data = save(state_of_vit())
+    files = [("best.safetensors", data), ("log.txt", b"x"), ("run.yaml", b"a: 1"), ("a.png", b"")]
+    if pack:
+        files = [(f"run/{name}", content) for name, content in files]
+        files += [("run/args.json", b'{"lr": 1}'), ("run/figures.json", b"[1]")]
+    laid = lay_out([zipped(files)] if pack else files, folder)
+    assert zoo.load(laid.path).net.config.dim == 8 and not laid.card
+
+
 @pytest.mark.parametrize("name", ["mine.pt", "mine.zip", "noending"])
 def test_a_file_of_torch_is_no_archive_of_files(folder, name):
     data = io.BytesIO()
@@ -133,6 +144,9 @@ def test_all_parts_of_a_model(folder):
         ([("a.pt", b"1"), ("b.pt", b"2")], "all parts of one model"),
         ([("a.pt", b"1"), ("a.json", b"{}"), ("b.json", b"{}")], "at most one .json"),
         ([WEIGHTS, WEIGHTS], "Two files are named model.safetensors"),
+        ([WEIGHTS, ("config.json.txt", CONFIG[1])], "config.json.txt"),  # which says the heads
+        ([WEIGHTS, ("tokenizer.json", b"{}")], "tokenizer.json does not say what the model is"),
+        ([WEIGHTS, ("run.json", b'{"lr": 1}')], "run.json does not say what the model is"),
         ([WEIGHTS, CONFIG, ("../config.json", b"{}")], "Two files are named config.json"),
         ([zipped([WEIGHTS]), CONFIG], "either one ZIP archive"),
         ([zipped([])], "You chose nothing"),

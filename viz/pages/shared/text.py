@@ -15,5 +15,6 @@ def plain(text: str) -> str:
     File names, a file's keys and what somebody typed turn up in sentences; none of it may
     become a picture, a link or a formula.
     """
-    text = _NAMES.sub(_WORD_JOINER, " ".join(text.split()))
+    whole = text.encode("utf-8", "replace").decode()  # JSON may hold half a character
+    text = _NAMES.sub(_WORD_JOINER, " ".join(whole.split()))
     return _MARKUP.sub(r"\\\g<0>", text)
