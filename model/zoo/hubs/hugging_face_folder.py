@@ -133,6 +133,8 @@ class Folder(Repository):
         path = self.path / file
         return path if path.is_file() else None
 
+    optional = file
+
     def tokenizer(self) -> Any:
         """Read the tokenizer."""
         auto = import_library("transformers").AutoTokenizer

@@ -85,6 +85,11 @@ class Repository:
         """Find one of the files; None where there is no such file."""
         return find_file(self.name, file, self.full_name)
 
+    def optional(self, file: str) -> Path | None:
+        """Find a file that few have; None, too, where there is no network to ask."""
+        found = find_those_there(self.name, (CONFIG, file), self.full_name)
+        return next((path for path in found if path.name == file), None)
+
     def need(self, file: str) -> Path:
         """Find a file without which the model cannot be opened; ModelNotFound without it."""
         found = self.file(file)
@@ -132,7 +137,7 @@ class Repository:
     def _preparing(self) -> dict[str, Any]:
         """Read how a photo is prepared; nothing where no file says so."""
         path = self.file(PROCESSOR)
-        if path is None and (whole := self.file(PROCESSORS)):
+        if path is None and (whole := self.optional(PROCESSORS)):
             return image_part(read_json(whole))
         return read_json(path) if path else {}
 
