@@ -14,6 +14,7 @@ from model.errors import NothingToShow
 from model.recording.record import AttentionRecord, row_by_row
 from model.recording.rollout import explain_mixed_images
 from model.tokens import TokenLayout
+from model.unrolled import roll_back
 
 
 class Layer(NamedTuple):
@@ -53,7 +54,8 @@ def image_layers(
     """
     found: list[ImageLayer] = []
     reasons: list[str] = []
-    for place, record in enumerate(records):
+    for place, made in enumerate(records):
+        record = _as_drawn(made, tokens, pictures)
         if record.windows:
             layer = Layer(record.shape[1], _stage(record.windows.grid, (), tokens))
             found.append(ImageLayer(place, row_by_row(record), layer))
@@ -87,6 +89,37 @@ def name_others(records: Sequence[AttentionRecord], shown: Sequence[ImageLayer])
     )
 
 
+def name_skipped(
+    records: Sequence[AttentionRecord], shown: Sequence[ImageLayer]
+) -> str | None:
+    """Name the first record that is no image layer and ran before the last one; None without."""
+    places = {each.place for each in shown}
+    skipped = (place for place in range(max(places)) if place not in places)
+    return next((records[place].name for place in skipped), None)
+
+
+def without_single_window(record: AttentionRecord) -> AttentionRecord:
+    """A record without its windows where there is one alone: it attends over the whole picture."""
+    windows = record.windows
+    if windows and windows.size == windows.grid and not any(windows.shift):
+        return replace(record, windows=None)
+    return record
+
+
+def _as_drawn(record: AttentionRecord, tokens: TokenLayout, pictures: int) -> AttentionRecord:
+    """A record whose tokens follow the picture row by row, in windows only where these are many."""
+    if tokens.units is not None and record.kind == "self":
+        record = roll_back(record, tokens.units, pictures)
+    record = without_single_window(record)
+    windows = record.windows
+    if windows is None:
+        return record
+    if windows.area < record.shape[3] and (grid := find_grid(record.shape[3], windows.size)):
+        inside = lay_keys_out(record, TokenLayout(windows.size), TokenLayout(grid))
+        return replace(inside, windows=windows)
+    return record
+
+
 def _layouts(
     record: AttentionRecord, tokens: TokenLayout
 ) -> tuple[TokenLayout, TokenLayout] | None:
@@ -96,7 +129,18 @@ def _layouts(
     asking, answering = (fit_layout(count, tokens) for count in record.shape[2:])
     if asking is None or answering is None or asking.prefix != answering.prefix:
         return None
+    if asking.patches < answering.patches and not _is_pooled(answering.grid, asking.grid):
+        return None  # keys beyond the picture, as around the blocks of HaloNet
     return asking, answering
+
+
+def _is_pooled(fine: tuple[int, int], coarse: tuple[int, int]) -> bool:
+    """Whether whole patches of the fine grid make one of the coarse, up to the last ones."""
+    steps = range(1, max(fine) + 1)
+    return any(
+        all(many // step <= few <= -(-many // step) for many, few in zip(fine, coarse, strict=True))
+        for step in steps
+    )
 
 
 def _over_the_grid(
@@ -117,11 +161,13 @@ def fit_layout(count: int, tokens: TokenLayout) -> TokenLayout | None:
         >>> fit_layout(49, tokens).prefix
         ()
 
+    A stage may also be the first with a class token.
+
     Args:
         count: tokens of the stage.
         tokens: the layout of the first stage.
     """
-    for prefix in dict.fromkeys((tokens.prefix, ())):
+    for prefix in dict.fromkeys((tokens.prefix, (), ("cls",))):
         grid = find_grid(count - len(prefix), tokens.grid)
         if grid is not None:
             return _stage(grid, prefix, tokens)
@@ -158,7 +204,7 @@ def _divided_alike(like: tuple[int, int], grid: tuple[int, int]) -> bool:
 
 
 def _stage(grid: tuple[int, int], prefix: tuple[str, ...], tokens: TokenLayout) -> TokenLayout:
-    if grid == tokens.grid and prefix == tokens.prefix:
+    if (grid, prefix, None) == (tokens.grid, tokens.prefix, tokens.units):
         return tokens
     height, width = tokens.image_size
     return TokenLayout(grid, prefix, (max(1, height // grid[0]), max(1, width // grid[1])))

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from model.bundle import Bundle
-from model.image_layers import Layer, image_layers, name_others
+from model.image_layers import Layer, image_layers, name_others, name_skipped
 from model.recording.record import attention_in_image
 from model.recording.recorder import AttentionRecord, AttentionRecorder
 from model.recording.rollout import explain_no_rollout
@@ -40,6 +40,8 @@ class RecordedImage:
     """Names the softmaxes that were seen and not recorded, in a sentence; None without any."""
     not_shown: str | None = field(default=None, kw_only=True)
     """Names the layers that were recorded and do not attend from patch to patch, likewise."""
+    skipped: str | None = field(default=None, kw_only=True)
+    """Name of the first layer that is not shown and ran before the last one shown; None without."""
     answer: np.ndarray | None = field(default=None, kw_only=True)
     """The probability of every class, (classes,) float32; None for a model without classes."""
 
@@ -65,15 +67,39 @@ class RecordedImage:
         if self.windowed:
             return (
                 "Rollout multiplies the maps of all layers, so each map must speak of the same "
-                "tokens. In this model a layer attends within windows, or on a grid of its own: "
-                "rollout is not defined for it."
+                f"tokens. In this model {self._where_tokens_differ()}: rollout is not defined for "
+                "it. Look at its layers one by one."
             )
         if not self.whole:
             return (
                 "Rollout goes through every layer, and only some of this model's are recorded: "
                 "record all of them."
             )
+        if self.skipped:
+            return (
+                "Rollout goes through every layer, and this model has others before or between "
+                f"those shown here, such as {self.skipped}: what they move would be left out. Look "
+                "at its layers one by one."
+            )
         return explain_no_rollout(self.records)
+
+    def _where_tokens_differ(self) -> str:
+        for record in self.records:
+            if windows := record.windows:
+                rows, columns = windows.size
+                return f"{record.name} attends within windows of {columns} x {rows} tokens"
+        for record, layer in zip(self.records, self.layers, strict=True):
+            if layer.keys:
+                rows, columns = layer.keys.grid
+                return f"{record.name} looks at a grid of its own, {columns} x {rows}"
+        for record, layer in zip(self.records, self.layers, strict=True):
+            first = self.layers[0].tokens
+            if layer.tokens != first:
+                return (
+                    f"the first layer has {first.tokens:,} tokens, and {record.name} has "
+                    f"{layer.tokens.tokens:,}"
+                )
+        return "the layers differ in their tokens"
 
     def rows(self, query: int) -> np.ndarray:
         """Compute every head's attention from one token: (layers, heads, tokens) float32.
@@ -163,6 +189,7 @@ def record_image(
         answer=_probabilities(logits, bundle.classes),
         not_recorded=recorder.not_recorded,
         not_shown=name_others(recorder.records, found),
+        skipped=name_skipped(recorder.records, found),
     )
 
 

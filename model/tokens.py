@@ -69,11 +69,14 @@ class TokenLayout:
         grid: rows and columns of patches.
         prefix: names of the tokens before the patches: "cls", "dist", "reg0", ...
         patch: height and width of one patch, in pixels of the prepared image.
+        units: rows and columns of mask units, of a model that unrolls its tokens (Hiera); None
+            where the patches of every layer follow each other row by row. See `model.unrolled`.
     """
 
     grid: tuple[int, int]
     prefix: tuple[str, ...] = ()
     patch: tuple[int, int] = (16, 16)
+    units: tuple[int, int] | None = None
 
     @property
     def patches(self) -> int:

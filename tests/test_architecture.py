@@ -20,7 +20,7 @@ NETS = GROUND | {"model.nets"}
 RECORDS = GROUND | {"model.nets", "model.recording"}
 BUNDLES = RECORDS | {
     *("model.card", "model.preprocessing", "model.bundle"),
-    *("model.image_layers", "model.recorded_image"),
+    *("model.unrolled", "model.image_layers", "model.recorded_image"),
 }
 OPENED = BUNDLES | {"model.datasets", "model.captioning", "model.zoo"}
 LOOKED_INTO = OPENED | {
@@ -47,7 +47,8 @@ ARROWS: dict[str, set[str]] = {
     "model.preprocessing": RECORDS,
     "model.card": set(),
     "model.bundle": RECORDS | {"model.card", "model.preprocessing"},
-    "model.image_layers": RECORDS,
+    "model.unrolled": RECORDS,
+    "model.image_layers": RECORDS | {"model.unrolled"},
     "model.recorded_image": RECORDS | {"model.preprocessing", "model.bundle", "model.image_layers"},
     "model.video": BUNDLES,
     "model.datasets": BUNDLES,

@@ -69,6 +69,7 @@ RECURRENT = (
     "This decoder writes its words with a recurrent network, and looks at the patches once a word. "
     "It has no layers of attention among words and patches, which the method needs."
 )
+OTHERS = "Choose a method of the input's gradient: it needs no maps."
 WINDOWED = (
     "This captioner's encoder attends inside windows, so its layers' maps cannot be multiplied."
 )
@@ -114,12 +115,12 @@ def why_unsuitable(trace: Trace, method: str) -> str | None:
         if record.windows is not None:
             return (
                 f"{record.name} attends inside windows, so its map does not span the photo, and "
-                "the layers' maps cannot be multiplied."
+                f"the layers' maps cannot be multiplied. {OTHERS}"
             )
         if record.kind != "self" or record.shape[2:] != (tokens, tokens):
             return (
                 f"The map of {record.name} is {record.shape[2]} x {record.shape[3]}; the method "
-                f"needs self-attention among all {tokens} tokens in every layer."
+                f"needs self-attention among all {tokens:,} tokens in every layer. {OTHERS}"
             )
     return explain_no_rollout(trace.records) if method in MULTIPLYING_LAYERS else None
 

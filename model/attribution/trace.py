@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from model.image_layers import without_single_window
 from model.nets.shared_weights import copy_sharing_weights
 from model.recording.record import HELD, Selection, storage_bytes
 from model.recording.recorder import AttentionRecord, AttentionRecorder
@@ -216,7 +217,7 @@ def trace_class(
     images = images.detach().clone().requires_grad_()
     with torch.enable_grad(), AttentionRecorder(hooked) as recorder:
         output = hooked(images)
-    records = recorder.records
+    records = [without_single_window(record) for record in recorder.records]
     tokens = inputs[records[-1].name]
     return trace_backward(Trace, net, images, layout, score, output, records, tokens, *last)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from model.bundle import Bundle
 from model.errors import NothingRecorded, NothingToShow
-from model.image_layers import find_grid, image_layers, name_others
+from model.image_layers import find_grid, image_layers, name_others, name_skipped
 from model.recorded_image import RecordedImage, record_image
 from model.recording.record import AttentionRecord
 from model.recording.recorder import AttentionRecorder
@@ -102,6 +102,7 @@ def from_records(
         frame=frame,
         guesses=[],
         not_shown=name_others(records, found),
+        skipped=name_skipped(records, found),
     )
 
 

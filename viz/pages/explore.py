@@ -9,7 +9,7 @@ from model.recording.rollout import FUSIONS
 from viz.components import mounts
 from viz.components.payload import pack
 from viz.pages.explore_export import show_export
-from viz.pages.shared.attention_texts import why_several_heads
+from viz.pages.shared.attention_texts import where_keys_lie, why_several_heads
 from viz.pages.shared.browser import EXPLORE, browser_pass, view_revision, write_address
 from viz.pages.shared.photos import grant_photo
 from viz.pages.shared.recorded_answers import RecordedSource, fits_in_browser
@@ -76,9 +76,17 @@ def _show_explorer(session: Session, header: Header) -> None:
         "whatIf": classifier_address(session),
         "classes": guesses,
         "note": ONLY_THESE.format(len(session.bundle.classes or ())) if guesses else "",
-        "whyHeads": [why_several_heads(record) for record in session.recorded.records],
+        "whyHeads": _explain_layers(session.recorded),
     }
     mounts.explorer(pack(payload), key=Explore.explorer.name)
+
+
+def _explain_layers(recorded: ShownImage) -> list[str]:
+    """Say of each layer why it has several heads, and where its patches can look."""
+    return [
+        f"{why_several_heads(record)} {where_keys_lie(record, layer)}".strip()
+        for record, layer in zip(recorded.records, recorded.layers, strict=True)
+    ]
 
 
 def _show_size(session: Session) -> None:

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from model.errors import ModelRejected, NothingRecorded
-from model.image_layers import find_grid
+from model.errors import ModelRejected, NothingRecorded, NothingToShow
+from model.image_layers import find_grid, image_layers
 from model.recording.record import AttentionRecord
 from model.recording.recorder import AttentionRecorder
 from model.tokens import TokenLayout, check_affordable
+from model.unrolled import find_unrolled
 
 GUESSES: tuple[tuple[str, ...], ...] = ((), ("cls",), ("cls", "dist"))
 
@@ -44,6 +45,8 @@ def find_first_tokens(
             the picture's tokens to the picture's tokens.
     """
     records = _record(name, net, size, channels)
+    if unrolled := find_unrolled(net, size):
+        return _affordable(name, unrolled)
     tried = GUESSES if prefix is None else tuple(dict.fromkeys((tuple(prefix), ())))
     found = [layout for record in records for layout in _layouts(record, size, tried)]
     if not found:
@@ -53,6 +56,14 @@ def find_first_tokens(
             f"patches: {seen}. Choose another model."
         )
     layout = max(found, key=lambda each: (each.patches, len(each.prefix)))
+    try:
+        image_layers(records, layout)
+    except NothingToShow as error:
+        raise ModelRejected(f"{name} cannot be shown. {error}") from error
+    return _affordable(name, layout)
+
+
+def _affordable(name: str, layout: TokenLayout) -> TokenLayout:
     try:
         check_affordable(layout)
     except ValueError as error:

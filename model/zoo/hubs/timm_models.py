@@ -155,7 +155,9 @@ def _prefix(net: Any) -> tuple[str, ...] | None:
     )
     count = getattr(net, "num_prefix_tokens", None)
     if count is None:
-        return named or None
+        own = getattr(net, "cls_token", None)
+        both = isinstance(own, torch.Tensor) and own.ndim == 3 and own.shape[1] == 2
+        return ("cls", "dist") if both else named or None  # PiT keeps both in one
     return named + register_names(count - len(named))
 
 

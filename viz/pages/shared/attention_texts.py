@@ -1,5 +1,6 @@
 """What the pages say about attention, with the numbers of the model that is shown."""
 
+from model.image_layers import Layer
 from model.recording.record import AttentionRecord
 from model.tokens import TokenLayout
 
@@ -15,6 +16,25 @@ def why_several_heads(record: AttentionRecord) -> str:
     return (
         f"{heads} heads × {width} = {heads * width} numbers. Each head compares only its own "
         f"{width}, so each has its own map, and a token can look at {heads} things at once."
+    )
+
+
+def where_keys_lie(record: AttentionRecord, layer: Layer) -> str:
+    """Say where a token of a layer can look, if not at every patch of its own grid; else ""."""
+    if windows := record.windows:
+        rows, columns = windows.size
+        return f"Here a patch sees no further than its window of {columns} × {rows} patches."
+    if layer.keys is None:
+        return ""
+    rows, columns = layer.keys.grid
+    if layer.keys.patches < layer.tokens.patches:
+        return (
+            f"The keys of this layer are fewer than its patches, {columns} × {rows}: each stands "
+            "for a block of patches, which is drawn in one colour and shares its attention."
+        )
+    return (
+        f"The keys of this layer are more than its patches, {columns} × {rows}: each patch is "
+        "drawn with the attention of all keys in its place."
     )
 
 
