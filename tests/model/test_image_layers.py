@@ -4,8 +4,16 @@ import pytest
 import torch
 
 from model.errors import NothingToShow
-from model.image_layers import Layer, find_grid, image_layers, lay_keys_out, name_others
+from model.image_layers import (
+    Layer,
+    find_grid,
+    image_layers,
+    lay_keys_out,
+    name_others,
+    name_skipped,
+)
 from model.recording.record import AttentionRecord
+from model.recording.windows import Windows
 from model.tokens import TokenLayout
 
 
@@ -80,17 +88,24 @@ def test_layers_over_the_picture_are_selected_and_the_others_named():
         record(16, 16, batch=4),
         record(1, 65, kind="cross"),
         record(17, 17),
+        record(64, 144),  # a block with a rim of keys around it, which lies beyond the picture
+        record(64, 64, windows=Windows((8, 8), (8, 8))),
     ]
     found = image_layers(records, tokens)
-    assert [each.place for each in found] == [0, 1, 4]
+    assert [each.place for each in found] == [0, 1, 4, 6]
     coarse = TokenLayout((4, 4), ("cls",), (8, 8))
     assert [each.layer for each in found] == [
         Layer(2, tokens),
         Layer(2, TokenLayout((8, 8), (), (4, 4)), TokenLayout((4, 4), (), (8, 8))),
         Layer(2, coarse),
+        Layer(2, TokenLayout((8, 8), (), (4, 4))),
     ]
+    assert found[3].record.windows is None, "one window alone is the whole picture"
     assert found[1].record.shape == (1, 2, 64, 64)
     named = name_others(records, found)
-    assert named.startswith("2 layers attend otherwise") and "layer" in named
+    assert named.startswith("3 layers attend otherwise") and "layer" in named
+    assert name_skipped(records, found) == "layer" and name_skipped(records[:2], found[:2]) is None
+    late = image_layers([record(64, 64), record(17, 17)], TokenLayout((8, 8)))
+    assert [each.layer.tokens.prefix for each in late] == [(), ("cls",)]
     with pytest.raises(NothingToShow, match=r"layer \(1 to 65\)"):
         image_layers([records[3]], tokens)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -74,6 +76,7 @@ class Doubled(nn.Module):
 def test_why_a_look_has_no_rollout(tiny):
     assert record_image(tiny, PHOTO).no_rollout is None
     assert "only some" in record_image(tiny, PHOTO, layers=(0, 2)).no_rollout
+    assert "before or between" in replace(record_image(tiny, PHOTO), skipped="stem").no_rollout
     tiny.net.blocks[1] = Doubled(tiny.net.blocks[1], tiny.net.blocks[2])
     assert "side by side" in record_image(tiny, PHOTO).no_rollout
     trace = trace_class(tiny.net, tiny.prepare(PHOTO), tiny.tokens, 1)

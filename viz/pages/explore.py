@@ -100,8 +100,8 @@ def _show_size(session: Session) -> None:
     rows, columns = tokens.grid
     st.caption(
         f"The model sees {width} × {height} pixels{part}, as {columns} × {rows} = "
-        f"{tokens.patches:,} patches of {width // columns} × {height // rows} pixels. The page "
-        "draws the photo sharper than that."
+        f"{tokens.patches:,} patches, one for every {width // columns} × {height // rows} pixels. "
+        "The page draws the photo sharper than that."
     )
 
 

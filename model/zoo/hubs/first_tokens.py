@@ -44,16 +44,18 @@ def find_first_tokens(
         ModelRejected: the model does not take pictures of this size, does not attend, or not from
             the picture's tokens to the picture's tokens.
     """
-    records = _record(name, net, size, channels)
+    recorder = _record(name, net, size, channels)
+    records = recorder.records
     if unrolled := find_unrolled(net, size):
         return _affordable(name, unrolled)
     tried = GUESSES if prefix is None else tuple(dict.fromkeys((tuple(prefix), ())))
     found = [layout for record in records for layout in _layouts(record, size, tried)]
     if not found:
         seen = ", ".join(f"{r.name} ({r.shape[2]} to {r.shape[3]})" for r in records[:4])
+        unseen = f" {recorder.not_recorded}" if recorder.not_recorded else ""
         raise ModelRejected(
-            f"{name} attends, but no layer does so from the patches of the whole picture to its "
-            f"patches: {seen}. Choose another model."
+            f"{name} attends, but no layer of it is known to do so from the patches of the whole "
+            f"picture to its patches: {seen}.{unseen} Choose another model."
         )
     layout = max(found, key=lambda each: (each.patches, len(each.prefix)))
     try:
@@ -73,7 +75,7 @@ def _affordable(name: str, layout: TokenLayout) -> TokenLayout:
 
 def _record(
     name: str, net: nn.Module, size: tuple[int, int], channels: int
-) -> list[AttentionRecord]:
+) -> AttentionRecorder:
     try:
         with torch.no_grad(), AttentionRecorder(net) as recorder, warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -86,7 +88,7 @@ def _record(
             f"{name} does not take pictures of {size[0]} x {size[1]} pixels with {channels} "
             f"channels ({reason or type(error).__name__}). Choose another size, or another model."
         ) from error
-    return recorder.records
+    return recorder
 
 
 def _layouts(

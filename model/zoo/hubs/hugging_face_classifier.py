@@ -212,7 +212,8 @@ def _tokens(
 
 def _labels(config: Any) -> list[str] | None:
     """Names of the classes by their numbers; None where they are only numbered."""
-    labels = [str(config.id2label[number]) for number in sorted(config.id2label)]
+    names = config.id2label or {}
+    labels = [str(names[number]) for number in sorted(names)]
     if not labels or labels[0].startswith("LABEL_"):
         return None
     return short_class_names(labels)
