@@ -89,9 +89,7 @@ def name_others(records: Sequence[AttentionRecord], shown: Sequence[ImageLayer])
     )
 
 
-def name_skipped(
-    records: Sequence[AttentionRecord], shown: Sequence[ImageLayer]
-) -> str | None:
+def name_skipped(records: Sequence[AttentionRecord], shown: Sequence[ImageLayer]) -> str | None:
     """Name the first record that is no image layer and ran before the last one; None without."""
     places = {each.place for each in shown}
     skipped = (place for place in range(max(places)) if place not in places)

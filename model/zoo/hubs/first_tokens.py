@@ -73,9 +73,7 @@ def _affordable(name: str, layout: TokenLayout) -> TokenLayout:
     return layout
 
 
-def _record(
-    name: str, net: nn.Module, size: tuple[int, int], channels: int
-) -> AttentionRecorder:
+def _record(name: str, net: nn.Module, size: tuple[int, int], channels: int) -> AttentionRecorder:
     try:
         with torch.no_grad(), AttentionRecorder(net) as recorder, warnings.catch_warnings():
             warnings.simplefilter("ignore")
