@@ -25,6 +25,7 @@ from viz.notebook.layers import pack_recorded
 from viz.pages.inside_head_file import inside_file
 from viz.pages.inside_head_numbers import layer_of_photo
 from viz.pages.inside_head_payload import Looked
+from viz.pictures.lettering import percent
 from viz.standalone import Figure, FigurePart, export_html
 from viz.standalone.clips import RecordedClip, clip_figure
 from viz.standalone.views import (
@@ -279,7 +280,7 @@ def test_the_numbers_of_a_picture_are_read_where_one_points(open_file):
     axes = {"layer": [1, 2], "head": [1, 2, 3]}
     table = table_export("Heads", account, values, axes)
     series = {"Before": [0.5, 0.25], "After": [0.75, 1.0]}
-    bars = bars_export("Bars", account, ["cat", MARKUP], series, [], "{:.1%}")
+    bars = bars_export("Bars", account, ["cat", MARKUP], series, [], percent)
     lines = {"one": np.arange(4.0), "two": np.array([0.0, 2.0, 4.0, 9.0])}
     curve = lines_export("Lines", account, lines, "Layer", "bits", [], first=1)
     parts = [FigurePart("picture", pack_picture(each)) for each in (table, bars, curve)]

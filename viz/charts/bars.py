@@ -44,10 +44,10 @@ def share_bars(
             x=list(part.values()),
             orientation="h",
             marker={"color": color},
-            text=[f"{value:.1%}" for value in part.values()],
+            text=[f"{100 * value:.1f} %" for value in part.values()],
             textposition="outside",
             cliponaxis=False,
-            hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+            hovertemplate="%{y}: %{text}<extra></extra>",
         )
     count = len(shares) + len(yardsticks)
     figure.update_layout(

@@ -95,7 +95,7 @@ def class_dots(counts: np.ndarray, classes: Sequence[str], height: int = 300) ->
     figure = go.Figure(
         go.Scatter(
             x=np.arange(1, len(order) + 1),
-            y=accuracy[order],
+            y=100 * accuracy[order],
             text=_hover_texts(counts, classes).diagonal()[order],
             mode="markers",
             marker={"size": 7, "color": GOOD, "opacity": 0.85},
@@ -104,7 +104,7 @@ def class_dots(counts: np.ndarray, classes: Sequence[str], height: int = 300) ->
     )
     figure.update_layout(height=height, margin=MARGIN)
     figure.update_xaxes(title="Classes, best first", showgrid=False, zeroline=False)
-    figure.update_yaxes(title="Accuracy", tickformat=".0%", range=[-0.04, 1.04])
+    figure.update_yaxes(title="Accuracy", ticksuffix=" %", range=[-4, 104])
     return figure
 
 
@@ -120,7 +120,7 @@ def class_bars(counts: np.ndarray, classes: Sequence[str], most: int = 8) -> go.
             y=places,
             orientation="h",
             marker={"color": [GOOD] * len(best) + [BAD] * len(worst)},
-            text=[f"{accuracy[i]:.0%}" for i in chosen],
+            text=[f"{100 * accuracy[i]:.0f} %" for i in chosen],
             textposition="outside",
             cliponaxis=False,
             hovertext=_hover_texts(counts, classes).diagonal()[chosen],
@@ -165,5 +165,5 @@ def _hover_texts(counts: np.ndarray, classes: Sequence[str]) -> np.ndarray:
         what = "right" if row == column else f"taken for {classes[column]}"
         times = f"{counts[row, column]:,} of {pictures[row]:,}"
         part = counts[row, column] / max(pictures[row], 1)
-        texts[row, column] = f"{classes[row]}, {what}: {times} ({part:.1%})"
+        texts[row, column] = f"{classes[row]}, {what}: {times} ({100 * part:.1f} %)"
     return texts

@@ -49,13 +49,13 @@ def score_curves(
         chosen: a curve to draw thicker.
         logarithms: whether values are logarithms, and not shares from 0 to 1.
     """
-    value = "%{y:.2f}" if logarithms else "%{y:.1%}"
+    times, value = (1, "%{y:.2f}") if logarithms else (100, "%{y:.1f} %")
     dashes = dict(zip(COLORS, DASHES, strict=True))
     figure = go.Figure()
     for name, (values, area) in curves.items():
         figure.add_scatter(
-            x=np.asarray(shares, dtype=np.float32),
-            y=np.asarray(values, dtype=np.float32),
+            x=100 * np.asarray(shares, dtype=np.float32),
+            y=times * np.asarray(values, dtype=np.float32),
             name=f"{name}  " + f"{area:.3f}".replace("-", "−"),
             mode="lines",
             line={
@@ -63,7 +63,7 @@ def score_curves(
                 "width": 4 if name == chosen else 2,
                 "dash": dashes.get(colors[name], "solid"),
             },
-            hovertemplate=f"<b>{name}</b>: {value} at %{{x:.0%}}<extra></extra>",
+            hovertemplate=f"<b>{name}</b>: {value} at %{{x:.0f}} %<extra></extra>",
         )
     figure.update_layout(
         hovermode="closest",
@@ -81,11 +81,11 @@ def score_curves(
             "entrywidthmode": "fraction",
         },
     )
-    figure.update_xaxes(title=x_title, tickformat=".0%", zeroline=False, range=[0, 1])
+    figure.update_xaxes(title=x_title, ticksuffix=" %", zeroline=False, range=[0, 100])
     if logarithms:
         figure.update_yaxes(title=y_title, zeroline=False)
     else:
-        figure.update_yaxes(title=y_title, tickformat=".0%", zeroline=False, rangemode="tozero")
+        figure.update_yaxes(title=y_title, ticksuffix=" %", zeroline=False, rangemode="tozero")
     return figure
 
 

@@ -17,17 +17,17 @@ def learning_curve(
         epochs, shares = zip(*points, strict=True) if points else ((), ())
         figure.add_scatter(
             x=epochs,
-            y=shares,
+            y=[100 * share for share in shares],
             name=name,
             mode="lines+markers" if len(points) <= 40 else "lines",
             marker={"size": 5},
             line={"color": COLORS[index % len(COLORS)], "dash": DASHES[index % len(DASHES)]},
-            hovertemplate=f"{name}, epoch %{{x}}: %{{y:.1%}}<extra></extra>",
+            hovertemplate=f"{name}, epoch %{{x}}: %{{y:.1f}} %<extra></extra>",
         )
     legend = {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0}
     figure.update_layout(height=height, margin={**MARGIN, "t": 30}, showlegend=True, legend=legend)
     figure.update_xaxes(title="Epoch", zeroline=False, showgrid=False)
-    figure.update_yaxes(title="Accuracy", tickformat=".0%", zeroline=False)
+    figure.update_yaxes(title="Accuracy", ticksuffix=" %", zeroline=False)
     if max((len(points) for points in lines.values()), default=0) <= 16:
         figure.update_xaxes(dtick=1)
     return figure

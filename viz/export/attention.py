@@ -125,7 +125,7 @@ def _facts(seen: Seen, chosen: Chosen) -> dict[str, str]:
 
 def _colours(chosen: Chosen) -> str:
     ends = "the layer's maximum" if chosen.style.scaling == "layer" else "the map's own maximum"
-    return f"{chosen.style.colors} up to {ends}, opacity {chosen.style.opacity:.0%}"
+    return f"{chosen.style.colors} up to {ends}, opacity {percent(chosen.style.opacity, 0)}"
 
 
 def _place(query: int, tokens: TokenLayout) -> str:
@@ -311,7 +311,7 @@ def rollout_row(seen: Seen, chosen: Chosen) -> np.ndarray:
 
 def _rollout_export(seen: Seen, chosen: Chosen) -> Export:
     tokens = tokens_of(seen, chosen)
-    settings = f"{chosen.fusion} of the heads, residual 0.5, {chosen.discard:.0%} discarded"
+    settings = f"{chosen.fusion} of the heads, residual 0.5, {percent(chosen.discard, 0)} discarded"
     account = Account(
         "Attention rollout through all layers",
         _facts(seen, chosen) | {"From": token_name(chosen.query, tokens), "Settings": settings},

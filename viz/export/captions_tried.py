@@ -17,6 +17,7 @@ from viz.export.painting import paint_difference
 from viz.export.panels import Grid, Panel, draw_grid
 from viz.export.program import Code, write_program
 from viz.export.tables import bars_export
+from viz.pictures.lettering import percent
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def tried_words_exports(tried: TriedWords) -> list[Export]:
         number_repeated(tried.before),
         dict(zip(("Before", "After"), tried.shares.tolist(), strict=True)),
         [*tried.opening, tried.shares_code],
-        "{:.1%}",
+        percent,
         f"what if {tried.photo_title} {tried.name}",
     )
     return [words, *(_heads_export(tried, maps) for maps in tried.maps)]

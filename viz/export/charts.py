@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from viz.export.drawing import FAINT, INK, MUTED, WIDTH, Cells, Color, Drawing, 
 from viz.export.painting import SCALE_STEPS, Scale
 from viz.export.panels import CAPTION, MARGIN, shorten, write_below
 from viz.pictures.colors import lookup_table
-from viz.pictures.lettering import font
+from viz.pictures.lettering import font, percent
 
 SIZE = 13.0
 TALLEST = 1400.0
@@ -119,14 +119,14 @@ def draw_bars(
     names: Sequence[str],
     series: Mapping[str, Sequence[float]],
     caption: Sequence[str] = (),
-    as_text: str = "{:.1%}",
+    write: Callable[[float], str] = percent,
 ) -> Drawing:
     """Draw bars from left to right: for each name one of each series.
 
     Args:
         names: what the bars are of.
         series: lengths by what they show.
-        as_text: how a length is written.
+        write: how a length is written.
     """
     high, gap = BAR + 4, 10.0
     left = MARGIN + min(320.0, _widest(names) + 10)
@@ -142,7 +142,7 @@ def draw_bars(
             color = SERIES[number % len(SERIES)]
             middle = top + high / 2
             marks.append(Polyline([(left, middle), (max(end, left + 1), middle)], color, BAR))
-            label = as_text.format(values[place])
+            label = write(values[place])
             marks.append(Text((end + 6, middle + 4), label, SIZE, MUTED))
             top += high
         top += gap

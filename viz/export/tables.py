@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -61,7 +61,7 @@ def bars_export(
     names: Sequence[str],
     series: Mapping[str, Sequence[float]],
     code: Sequence[Code],
-    as_text: str,
+    write: Callable[[float], str],
     name: str = "",
 ) -> Export:
     """Describe what can be saved of numbers that are drawn as bars.
@@ -69,7 +69,7 @@ def bars_export(
     Args:
         names: what the bars are of; `series` has their lengths by what they show.
         code: the Python that makes the `values`, (series, names).
-        as_text: how a length is written.
+        write: how a length is written.
     """
     values = np.array(list(series.values()))
 
@@ -80,7 +80,7 @@ def bars_export(
         title,
         name_file(title, name),
         account,
-        lambda: draw_bars(names, series, account.lines, as_text),
+        lambda: draw_bars(names, series, account.lines, write),
         count,
         write_program(account.title, code),
     )

@@ -16,6 +16,7 @@ from viz.pages.attribution_target import Case
 from viz.pages.shared import address
 from viz.pages.shared.address import Box
 from viz.pages.shared.state import Attribution, read_link
+from viz.pictures.lettering import percent
 
 WHOLE = (1.0, 1.0)  # boxes are shares of the picture
 DEFAULT_BOX: Box = (25, 25, 75, 75)
@@ -149,7 +150,7 @@ def _locate_drawn(case: Case, grid: tuple[int, int]) -> Place | None:
 def _explain_scores(place: Place) -> str:
     hit = (
         f"The dashed box is {place.what}. *Hit*: the map's highest patch has its middle inside; a "
-        f"place chosen blindly does so in {place.share:.0%} of all cases."
+        f"place chosen blindly does so in {percent(place.share, 0)} of all cases."
     )
     if not place.covered:
         return f"{hit} The box covers no patch by half, so overlap cannot be measured."

@@ -12,6 +12,7 @@ from viz.pages.attribution_settings import Size, method_texts, model_settings
 from viz.pages.attribution_target import Case
 from viz.pages.shared.figures import draw_once, show_chart
 from viz.pages.shared.state import Attribution, Setting
+from viz.pictures.lettering import percent
 
 BACKGROUNDS = {"blurred": "Blurred photo", "zeroed": "Mean colour"}
 SCALES = {"probability": "Probability", "logarithm": "Log-probability"}
@@ -169,7 +170,7 @@ def _show_table(
     }
     st.dataframe(columns, hide_index=True, column_config=numbers, key="scores_table")
     chance = (
-        f" A blind place hits in {marked.share:.0%} of all cases; a blind IoU is "
+        f" A blind place hits in {percent(marked.share, 0)} of all cases; a blind IoU is "
         f"{marked.chance:.2f}."
         if marked
         else ""

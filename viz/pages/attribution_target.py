@@ -27,6 +27,7 @@ from viz.pages.shared.session import (
 from viz.pages.shared.state import Attribution, Key, Scene, Shared, read_link
 from viz.pages.shared.text import plain
 from viz.pages.shared.view import style_from_address
+from viz.pictures.lettering import percent
 
 BEST = 5
 QUESTION = "Which patches does the answer rest on?"
@@ -213,7 +214,7 @@ def class_name(bundle: Bundle, index: int) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{share:.0%}" if share >= 0.01 else f"{share:.1%}"
+    return percent(share, 0 if share >= 0.01 else 1)
 
 
 def _begin_class(bundle: Bundle, about: About, classes: int) -> None:

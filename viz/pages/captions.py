@@ -33,6 +33,7 @@ from viz.pages.shared.text import plain
 from viz.pages.shared.use_as_b import offer_captioner_as_b
 from viz.pages.shared.view import CaptionView, LinkedCaptionView
 from viz.pages.without_it import go_on_captioning_without, what_if_address
+from viz.pictures.lettering import percent
 
 BY_CHANCE = 0
 DECODING = {1: "Greedy", 3: "Beam 3", 5: "Beam 5", BY_CHANCE: "Sampling"}
@@ -359,11 +360,11 @@ def _summary(shown: ShownCaption) -> str:
     else:
         mean = math.exp(float(np.mean(caption.logprobs)))
         summary = (
-            f"How sure the model is: {_percent(mean)} for each word (geometric mean), least for "
-            f"“{caption.words[least]}”: {_percent(math.exp(caption.logprobs[least]))}."
+            f"How sure the model is: {percent(mean)} for each word (geometric mean), least for "
+            f"“{caption.words[least]}”: {percent(math.exp(caption.logprobs[least]))}."
         )
     if float(caption.logprobs.max()) >= math.log(SURE):
-        summary += f" No number: {SURE:.1%} or more.".replace("%", " %")
+        summary += f" No number: {percent(SURE)} or more."
     return f"{summary} {caption.note}".strip()
 
 
@@ -371,10 +372,6 @@ def _logprob(caption: Caption) -> str:
     total = float(caption.logprobs.sum())
     mean = total / len(caption.words) if caption.words else 0.0
     return f"{total:.1f}, {mean:.1f} a word".replace("-", "−")
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %" if share >= 0.01 else f"{100 * share:.1g} %"
 
 
 def _take_word() -> None:

@@ -9,6 +9,7 @@ from model.card import OwnFileCard
 from viz.pages.shared.figures import show_facts_table, show_table
 from viz.pages.shared.text import plain
 from viz.pages.shared.training_facts import show_training
+from viz.pictures.lettering import percent
 
 SHARES = {
     "captions_right": "Captions right in every word",
@@ -58,7 +59,7 @@ def _show_own_file(bundle: Bundle, card: OwnFileCard) -> None:
 
 
 def _show_shares(metrics: dict[str, Any]) -> None:
-    found = {title: f"{metrics[name]:.1%}" for name, title in SHARES.items() if name in metrics}
+    found = {title: percent(metrics[name]) for name, title in SHARES.items() if name in metrics}
     if found:
         show_facts_table(found)
         st.caption(f"On {metrics['test_scenes']:,} scenes that it was not trained on.")

@@ -17,6 +17,7 @@ from viz.pages.shared.explained import show_heading
 from viz.pages.shared.figures import draw_once, show_chart, show_table
 from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import begin_session, open_or_replace, show_model_choice
+from viz.pictures.lettering import percent
 
 OWN = "This model"
 SIZES = {
@@ -153,7 +154,7 @@ def _say_what_doubles(config: ViTConfig, costs: dict[str, Cost]) -> list[str]:
         f"{factor['image side doubled']} times.",
         "**“16 times”** is right for the quadratic part alone. The model as a whole lies between 4 "
         "and 16 times, nearer to 16 the larger its quadratic part: here that is "
-        f"{base.quadratic / base.operations:.0%} of the operations.",
+        f"{percent(base.quadratic / base.operations, 0)} of the operations.",
         "**Twice the width** makes every matrix twice as tall and twice as wide: the linear part "
         "(N · D²) costs 4 times as much, the quadratic part (N² · D) twice; this model "
         f"{factor['width doubled']} times. Its heads are then twice as many, as wide as before.",
@@ -259,7 +260,7 @@ def _show_time_table(costs: dict[str, Cost], timings: dict[str, Timing]) -> None
         worst = max(timings[name].spread for name in unsteady)
         st.warning(
             "Something else kept the machine busy: runs of the same variant lie up to "
-            f"{worst:.0%} of their median apart, even the middle half of them "
+            f"{percent(worst, 0)} of their median apart, even the middle half of them "
             f"({', '.join(unsteady)}). So the factors in brackets mean little; measure again when "
             "it is quiet.",
             icon=":material/timer_off:",

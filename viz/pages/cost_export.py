@@ -42,5 +42,5 @@ def describe_cost(config: ViTConfig, costs: Mapping[str, Cost]) -> Saved:
     )
     names = [name.capitalize() for name in costs]
     return Saved(
-        [bars_export("Cost in thousand millions", account, names, series, [code], "{:.3g}")]
+        [bars_export("Cost in thousand millions", account, names, series, [code], "{:.3g}".format)]
     )

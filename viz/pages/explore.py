@@ -19,6 +19,7 @@ from viz.pages.shared.session import Session, begin_page, chosen_layers, session
 from viz.pages.shared.state import Explore, Shared
 from viz.pages.shared.text import plain
 from viz.pages.without_it import classifier_address, go_without
+from viz.pictures.lettering import percent
 
 Header = dict[str, Any]
 """Entries of a payload's header."""
@@ -95,7 +96,7 @@ def _show_size(session: Session) -> None:
     image = session.picture.image
     left, top, right, bottom = session.bundle.frame_box(image)
     kept = (right - left) * (bottom - top) / (image.width * image.height)
-    part = f", of this photo the middle {kept:.0%}" if kept < 0.995 else ""
+    part = f", of this photo the middle {percent(kept, 0)}" if kept < 0.995 else ""
     tokens = session.bundle.tokens
     rows, columns = tokens.grid
     st.caption(

@@ -29,6 +29,7 @@ from viz.pages.shared.session import Session
 from viz.pages.shared.state import Attribution, Features, Shared
 from viz.pages.shared.text import plain
 from viz.pictures import feature_paint
+from viz.pictures.lettering import percent
 
 MOST_GROUPS = len(feature_paint.GROUP_COLORS)
 WIDTH = 165  # of a select box, in pixels: two stand side by side on a phone
@@ -376,7 +377,7 @@ def _explain_object(asked: Asked, painted: list[Painted]) -> None:
     share = float(np.mean(painted[0].values))
     overlap = _overlap(asked, painted[0].values)
     _explain(
-        f"The mask covers {share:.0%} of the photo and uses no label.{overlap}",
+        f"The mask covers {percent(share, 0)} of the photo and uses no label.{overlap}",
         f"{OBJECT_TEXTS[method]} On 500 photos with known boxes, no such mask overlapped the "
         "object better than a box in the middle of the picture (docs/measured.md).",
     )

@@ -42,6 +42,7 @@ from viz.pages.shared.session import (
 )
 from viz.pages.shared.state import Heads
 from viz.pages.shared.view import go_to_layer
+from viz.pictures.lettering import percent
 
 THIS, SAMPLES, OWN, SURVEY = "This photo", "The samples", "Many of yours", "A survey"
 BEST = 3
@@ -273,7 +274,7 @@ def _show_kinds(session: Session, scores: dict[str, Tensor]) -> None:
 def _show_kind(session: Session, kind: str, best: list[tuple[int, int, float]]) -> None:
     numbers = _layer_numbers(session)
     for layer, head, score in best:
-        label = f"Layer {numbers[layer]}, head {head + 1}: {score:.0%}"
+        label = f"Layer {numbers[layer]}, head {head + 1}: {percent(score, 0)}"
         if st.button(label, key=Heads.found(kind, layer, head), width="stretch"):
             _open_in_explore(session, layer, head)
 

@@ -22,6 +22,7 @@ from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Heads
 from viz.pages.shared.text import plain
+from viz.pictures.lettering import percent
 
 NOT_MEASURED = dict.fromkeys(
     OBJECT, "This survey's pictures have no boxes around objects, which this measure needs."
@@ -176,6 +177,6 @@ def _show_map(survey: OpenSurvey, place: tuple[int, int]) -> None:
     )
     st.caption(
         "The closer two heads lie, the more alike are their maps of the same picture; the number "
-        f"is the layer. The plane shows {share:.0%} of how they differ.{apart}"
+        f"is the layer. The plane shows {percent(share, 0)} of how they differ.{apart}"
     )
     _take_click(survey, clicked)

@@ -128,7 +128,7 @@ def _pictures(
             recorded = record_image(bundle, photos[each.name], [layer])
             tokens = recorded.layers[0].tokens
             values = layer_maps(recorded.records[0], tokens, each.query)[head]
-            note, box = UNITS[measure].format(each.value), patch_box(each.query, tokens)
+            note, box = UNITS[measure](each.value), patch_box(each.query, tokens)
             found.append(NamedMap(each.name, values, recorded.frame, note, asking=box))
         return found
 

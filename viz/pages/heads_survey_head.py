@@ -1,6 +1,6 @@
 """One head over a survey: its measures, its classes, what happens without it, its top pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import streamlit as st
@@ -18,6 +18,7 @@ from viz.pages.shared.browser import change_view
 from viz.pages.shared.screen import is_projected
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Heads
+from viz.pictures.lettering import percent
 from viz.pictures.overlay import frame, overlay
 from viz.server.costs import forward_cost
 from viz.server.results import computed_once
@@ -29,7 +30,11 @@ RANKING_NAMES = {
     "far": ("Farthest", "distance"),
     "peak": ("Sharpest peak", "peak"),
 }
-UNITS = {"entropy": "{:.2f} nats", "distance": "{:.1f} px", "peak": "{:.0%} on one patch"}
+UNITS: dict[str, Callable[[float], str]] = {
+    "entropy": "{:.2f} nats".format,
+    "distance": "{:.1f} px".format,
+    "peak": lambda share: f"{percent(share, 0)} on one patch",
+}
 TILE = 148
 """Pixels of a top picture's side."""
 CLASSES = 5
@@ -61,7 +66,7 @@ def _show_measures(survey: OpenSurvey, place: tuple[int, int]) -> None:
     counts = {kind: int(results.kinds[kind][place]) for kind in KIND_NAMES}
     first = sorted(counts, key=lambda kind: -counts[kind])[:2]
     done = [
-        f"*{KIND_NAMES[kind]}* on {counts[kind] / max(1, results.pictures):.0%}"
+        f"*{KIND_NAMES[kind]}* on {percent(counts[kind] / max(1, results.pictures), 0)}"
         for kind in first
         if counts[kind]
     ]
@@ -177,7 +182,7 @@ def _show_tile(
     key = picture.key_of(photo)
     with st.container(width=TILE, gap="xsmall"):
         st.image(_draw(session.bundle, key, photo, layer, place[1], top.query), width=TILE)
-        st.caption(UNITS[RANKING_NAMES[ranking][1]].format(top.value))
+        st.caption(UNITS[RANKING_NAMES[ranking][1]](top.value))
         if st.button("Explore", key=Heads.top_picture(ranking, number), width="stretch"):
             _open_in_explore(session, layer, place[1], top.query, photo)
 

@@ -32,6 +32,7 @@ from viz.pages.shared.picture import Picture
 from viz.pages.shared.saving import Saved
 from viz.pages.shared.session import Session
 from viz.pages.shared.view import fit_view
+from viz.pictures.lettering import percent
 
 WINDOWS = "This layer attends within windows; Explore saves its maps."
 
@@ -184,7 +185,7 @@ def _draw(followed: FollowedQuery, caption: Sequence[str]) -> Drawing:
     }
     weights = maps["softmax"]
     attention = Panel(followed.frame, paint_map(weights, style), "Attention",
-                      f"up to {weights.max():.1%}", followed.asking)  # fmt: skip
+                      f"up to {percent(float(weights.max()))}", followed.asking)  # fmt: skip
     if "scaled" not in maps:
         return draw_grid(Grid([[attention]], caption=caption))
     scores = maps["scaled"]

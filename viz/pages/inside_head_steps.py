@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 from model.intervention.layer_numbers import LayerNumbers
 from model.tokens import TokenLayout
+from viz.pictures.lettering import percent
 
 
 @dataclass(frozen=True)
@@ -419,7 +420,7 @@ def _norm_formula(kind: str) -> str:
 
 
 def _dropped(probability: float) -> str:
-    return f"dropout {probability:.0%}" if probability else ""
+    return f"dropout {percent(probability, 0)}" if probability else ""
 
 
 def _list_prefix(tokens: TokenLayout) -> str:

@@ -16,6 +16,7 @@ from viz.export.names import prefix_name
 from viz.pages.shared.figures import draw_once, show_chart, show_facts_table, show_table
 from viz.pages.shared.state import Models
 from viz.pages.shared.text import plain
+from viz.pictures.lettering import percent
 from viz.server.costs import count_weights
 from viz.server.results import computed_once
 
@@ -180,15 +181,15 @@ def show_figures(card: Card) -> None:
 
 def _show_accuracy(metrics: dict[str, Any], classes: int) -> None:
     with st.container(horizontal=True, gap="medium"):
-        st.metric("Accuracy", f"{metrics['test_accuracy']:.1%}", width="content")
+        st.metric("Accuracy", percent(metrics["test_accuracy"]), width="content")
         if "top5" in metrics:
-            st.metric("In five guesses", f"{metrics['top5']:.1%}", width="content")
+            st.metric("In five guesses", percent(metrics["top5"]), width="content")
         if "ece" in metrics:
-            st.metric("Confidence off by", f"{metrics['ece']:.1%}", help=ECE, width="content")
+            st.metric("Confidence off by", percent(metrics["ece"]), help=ECE, width="content")
     pictures = (
         f"{metrics['test_pictures']:,} pictures" if "test_pictures" in metrics else "pictures"
     )
-    blind = f" Guessing blindly is right {1 / classes:.1%} of the time." if classes else ""
+    blind = f" Guessing blindly is right {percent(1 / classes)} of the time." if classes else ""
     st.caption(f"Measured on {pictures} that it was not trained on.{blind}")
     if "confidence" in metrics:
         st.markdown(confidence_in_words(metrics))
@@ -210,11 +211,11 @@ def confidence_in_words(metrics: Mapping[str, float]) -> str:
         else "it is right more often than it says"
     )
     words = (
-        f"**Can its percentages be trusted?** On average it is {100 * sure:.1f} % sure of its "
-        f"answer, and right {100 * right:.1f} % of the time: {verdict}."
+        f"**Can its percentages be trusted?** On average it is {percent(sure)} sure of its "
+        f"answer, and right {percent(right)} of the time: {verdict}."
     )
     if "confidence_wrong" in metrics:
-        words += f" When it is wrong, it is still {100 * metrics['confidence_wrong']:.1f} % sure."
+        words += f" When it is wrong, it is still {percent(metrics['confidence_wrong'])} sure."
     return words
 
 

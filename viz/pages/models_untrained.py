@@ -19,6 +19,7 @@ from viz.pages.shared.recorded_images import ShownImage, recorded_image
 from viz.pages.shared.session import chosen_layers
 from viz.pages.shared.state import Models, Shared
 from viz.pages.shared.text import plain
+from viz.pictures.lettering import percent
 from viz.server.costs import count_weights
 from viz.server.results import computed_once
 
@@ -77,7 +78,7 @@ def _show_maps(bundle: zoo.Bundle, recorded: list[ShownImage]) -> None:
         st.info(WINDOWED)
         return
     maps, agreement = _compare_maps(bundle, *recorded)
-    notes = [f"The peak holds {float(found.max()):.1%} of the attention." for found in maps]
+    notes = [f"The peak holds {percent(float(found.max()))} of the attention." for found in maps]
     cells = [
         Cell(title, title, "", "", [found.numpy()], notes=[note])
         for title, found, note in zip((TRAINED, UNTRAINED), maps, notes, strict=True)
@@ -105,7 +106,7 @@ def _show_maps(bundle: zoo.Bundle, recorded: list[ShownImage]) -> None:
         st.caption(
             f"Attention of layer {recorded[0].numbers[-1] + 1}, from {asking}, mean over its "
             f"heads. Spread evenly, each of the {bundle.tokens.tokens} tokens would hold "
-            f"{1 / bundle.tokens.tokens:.1%}."
+            f"{percent(1 / bundle.tokens.tokens)}."
         )
         if mimetic_init.uses_mimetic_init(bundle.net):
             st.caption(LOCAL)
@@ -129,6 +130,8 @@ def _show_guesses(recorded: list[ShownImage]) -> None:
     if not recorded[0].guesses:
         return
     st.markdown("**What they answer**")
-    answers = [[f"{plain(name)} {share:.1%}" for name, share in each.guesses] for each in recorded]
+    answers = [
+        [f"{plain(name)} {percent(share)}" for name, share in each.guesses] for each in recorded
+    ]
     lines = [f"| {one} | {other} |" for one, other in zip(*answers, strict=True)]
     st.markdown("\n".join([f"| {TRAINED} | {UNTRAINED} |", "|:--|:--|", *lines]))

@@ -29,6 +29,7 @@ from viz.pages.shared.picture import Picture
 from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import Session, begin_page, session_url_params
 from viz.pages.shared.state import Patches, read_link
+from viz.pictures.lettering import percent
 
 WIDTH = 340  # of one of the first pictures on the page
 VALUES = 6
@@ -288,7 +289,7 @@ def _show_filters(bundle: Bundle) -> str:
     else:
         sentence = (
             f"These are the {drawn} directions in which the {count} filters differ most; they "
-            f"hold {share:.0%} of the variance (Dosovitskiy et al., 2021, fig. 7)."
+            f"hold {percent(share, 0)} of the variance (Dosovitskiy et al., 2021, fig. 7)."
         )
     st.image(picture, output_format="PNG", width="content", alt=f"{kind} of {filters.name}")
     whole = (

@@ -24,6 +24,7 @@ from viz.pages.shared.open_models import RANDOM
 from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Positions
+from viz.pictures.lettering import percent
 from viz.pictures.patches import component_colors, enlarge
 
 LIKENESSES = ["Cosine", "Dot product"]
@@ -163,7 +164,7 @@ def _show_components(patches: Tensor, layout: TokenLayout) -> None:
         output_format="PNG",
         alt="The three leading principal components of the code as red, green and blue",
     )
-    held = ", ".join(f"{share:.0%}" for share in found.shares)
+    held = ", ".join(percent(float(share), 0) for share in found.shares)
     st.caption(
         "*Principal components* are the directions in which the codes differ most. The first "
         f"three are drawn as red, green and blue; they hold {held} of the variance."

@@ -32,6 +32,7 @@ from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import Session
 from viz.pages.shared.state import Positions
 from viz.pages.shared.text import plain
+from viz.pictures.lettering import percent
 from viz.pictures.overlay import overlay
 from viz.server.costs import forward_cost
 from viz.server.results import computed_once
@@ -163,8 +164,8 @@ def _show_classes(bundle: Bundle, answer: Answer, before: Answer | None) -> None
         lines = ["| Class | Probability | As it is |", "|:--|--:|--:|"]
     for index in answer.likeliest():
         name = plain(bundle.classes[index])
-        line = f"| {name} | {chances[index]:.1%} |"
-        lines.append(line if before is None else f"{line} {unchanged[index]:.1%} |")
+        line = f"| {name} | {percent(float(chances[index]))} |"
+        lines.append(line if before is None else f"{line} {percent(float(unchanged[index]))} |")
     st.markdown("\n".join(lines))
 
 

@@ -29,6 +29,7 @@ from viz.pages.positions_order_answer import (
 from viz.pages.shared.saving import Saved
 from viz.pages.shared.seen import seen_of
 from viz.pages.shared.session import Session
+from viz.pictures.lettering import percent
 
 ORDER = "model.analysis.token_order"
 
@@ -143,7 +144,7 @@ def _probabilities(shown: ShownOrder, classes: Sequence[str]) -> Export:
         [classes[index] for index in listed],
         dict(zip(shown.titles, chances, strict=True)),
         [*_running(shown), _LOGITS + Code([line])],
-        "{:.1%}",
+        percent,
         _name(shown, "").removeprefix("saccade-"),
     )
 
@@ -263,6 +264,6 @@ def _moved_scores(shown: ShownOrder) -> Export:
         list(shown.moved),
         {"Largest change of a score": list(shown.moved.values())},
         [seen.opening, code],
-        "{:.2g}",
+        "{:.2g}".format,
         f"{seen.photo} {seen.name}",
     )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from viz.pages.what_if_experiment import Experiment
+from viz.pictures.lettering import percent
 
 MOST_NAMED = 3
 SHOWN = 5  # classes
@@ -66,7 +67,7 @@ def answer_in_words(
     rows = [(names[i], float(old[i]), float(new[i])) for i in paired_classes(old, new)]
     if experiment.is_empty:
         best = int(old.argmax())
-        return {"words": BEGIN.format(names[best], as_percent(old[best])), "classes": rows}
+        return {"words": BEGIN.format(names[best], percent(old[best])), "classes": rows}
     without = what_is_off(experiment, sizes)
     return {"words": change_in_words(without, names, old, new), "classes": rows}
 
@@ -106,10 +107,10 @@ def change_in_words(
     if first == now:
         way = _way(before[first], after[first])
         return f"Without {without}, the answer stays {names[first]}: {way}."
-    was, left = as_percent(before[first]), as_percent(after[first])
+    was, left = percent(before[first]), percent(after[first])
     return (
         f"Without {without}, the answer changes from {names[first]} ({was}) to {names[now]} "
-        f"({as_percent(after[now])}). {_capital(names[first])} is left at {left}."
+        f"({percent(after[now])}). {_capital(names[first])} is left at {left}."
     )
 
 
@@ -145,10 +146,10 @@ below all of them: the answer needs it more than a random choice.'
         if after > high
         else f"among them: {below} of {len(draws)} lie below it, so it is nothing special"
     )
-    between = f"{as_percent(low)} and {as_percent(high)}"
+    between = f"{percent(low)} and {percent(high)}"
     return (
         f"Grey: {count} at random, {len(draws)} times; {name} is then between {between}. "
-        f"Your choice: {as_percent(after)}, {where}."
+        f"Your choice: {percent(after)}, {where}."
     )
 
 
@@ -162,16 +163,11 @@ def size_in_words(experiment: Experiment) -> str:
     return " and ".join(parts)
 
 
-def as_percent(value: float) -> str:
-    """Write a share."""
-    return f"{100 * value:.{1 if value >= 0.00995 else 2}f} %"
-
-
 def _way(before: float, after: float) -> str:
-    if as_percent(before) == as_percent(after):
-        return f"{as_percent(before)}, as before"
+    if percent(before) == percent(after):
+        return f"{percent(before)}, as before"
     verb = "rises" if after > before else "falls"
-    return f"{as_percent(before)} {verb} to {as_percent(after)}"
+    return f"{percent(before)} {verb} to {percent(after)}"
 
 
 def _capital(text: str) -> str:

@@ -20,9 +20,11 @@ def font(size: float) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)
 
 
-def percent(share: float) -> str:
-    """Write a share as the pages do: 0.62 %, 1.9 %, 43.0 %."""
-    return f"{100 * share:.{2 if share < 0.00995 else 1}f} %"
+def percent(share: float, digits: int | None = None) -> str:
+    """Write a share as the pages do: 0.62 %, 1.9 %, 43.0 %; or with so many digits, as 43 %."""
+    if digits is None:
+        digits = 2 if share < 0.00995 else 1
+    return f"{100 * share:.{digits}f} %"
 
 
 def text(

@@ -76,7 +76,7 @@ def test_shares_stand_above_what_they_are_held_against():
         (("map",), (0.5,)),
         (("chance", "centre"), (0.25, 0.75)),
     ]
-    assert figure.data[0].text == ("50.0%",)
+    assert figure.data[0].text == ("50.0 %",)
     assert figure.data[0].marker.color != figure.data[1].marker.color
     assert figure.layout.yaxis.autorange == "reversed"
 

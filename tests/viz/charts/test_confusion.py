@@ -33,8 +33,8 @@ def test_right_answers_and_mistakes_are_apart():
 def test_rows_are_the_true_classes_the_first_on_top():
     figure = confusion_grid(COUNTS, NAMES)
     mistakes = figure.data[0]
-    assert mistakes.text[0][1] == "cat, taken for dog: 15 of 100 (15.0%)"
-    assert figure.data[1].text[1][1] == "dog, right: 9 of 10 (90.0%)"
+    assert mistakes.text[0][1] == "cat, taken for dog: 15 of 100 (15.0 %)"
+    assert figure.data[1].text[1][1] == "dog, right: 9 of 10 (90.0 %)"
     assert figure.layout.yaxis.autorange == "reversed"
     assert figure.layout.yaxis.ticktext == tuple(NAMES) == figure.layout.xaxis.ticktext
     x, y = np.asarray(figure.data[2].x), np.asarray(figure.data[2].y)
@@ -64,7 +64,7 @@ def test_every_tested_class_is_a_dot_in_falling_order():
     assert len(dots.y) == 199 and (np.diff(dots.y) <= 0).all()
     accuracy = {name: counts[i, i] / max(1, counts[i].sum()) for i, name in enumerate(names)}
     for text, value in zip(dots.text, dots.y, strict=True):
-        assert value == pytest.approx(accuracy[text.partition(",")[0]])
+        assert value == pytest.approx(100 * accuracy[text.partition(",")[0]])
 
 
 def test_bars_name_the_best_and_the_worst():
@@ -89,7 +89,7 @@ def test_nothing_counted_and_nothing_wrong_still_draw():
 def test_lines_have_epochs_of_their_own():
     figure = learning_curve({"training": [(1, 0.1), (2, 0.2)], "test": [(2, 0.3)], "none": []})
     assert [(trace.name, trace.x, trace.y) for trace in figure.data][:2] == [
-        ("training", (1, 2), (0.1, 0.2)),
-        ("test", (2,), (0.3,)),
+        ("training", (1, 2), (10.0, 20.0)),
+        ("test", (2,), (30.0,)),
     ]
-    assert figure.layout.yaxis.tickformat == ".0%"
+    assert figure.layout.yaxis.ticksuffix == " %"

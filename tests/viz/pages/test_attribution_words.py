@@ -295,7 +295,7 @@ def test_a_box_for_a_photo_scores_a_classifiers_maps(open_page):
         peak = int(explain(trace, method)[0].argmax()) % columns
         said = notes(app)[method].split(",")[0]
         assert said == ("hit" if peak + 0.5 < columns / 2 else "miss") or "zero" in said
-    assert "50% of all cases" in texts(app)
+    assert "50 % of all cases" in texts(app)
     assert address_of(app)["box"] == "0-0-50-100"
     again = open_page(box="0-0-50-100")
     assert notes(again) == notes(app)

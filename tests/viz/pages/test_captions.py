@@ -333,7 +333,7 @@ def test_figures_on_scenes_are_shares(captioners):
         "metrics": {"test_scenes": 1000, "captions_right": 0.999, "pointing_shape": 0.75},
     }
     app = opened()
-    assert "99.9%" in app.table[0].value.to_string() and "75.0%" in app.table[0].value.to_string()
+    assert "99.9 %" in app.table[0].value.to_string() and "75.0 %" in app.table[0].value.to_string()
 
 
 def test_a_caption_goes_on_after_many_words_that_were_chosen():

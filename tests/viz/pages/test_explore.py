@@ -205,7 +205,7 @@ def test_what_the_model_does_not_see_is_said(app):
     assert any(f"sees {width} × {height} pixels" in caption.value for caption in app.caption)
     wide = Image.new("RGB", (400, 100), "red")
     app.file_uploader(key="upload").upload("wide.jpg", encoded(wide), "image/jpeg").run()
-    assert any("the middle 25%" in caption.value for caption in app.caption)
+    assert any("the middle 25 %" in caption.value for caption in app.caption)
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,7 @@ def test_the_diagram_is_of_this_models_block():
     parts = [part["name"] for part in header["parts"]]
     assert parts[-6:] == ["+", "Layer norm", "MLP", "+", "Layer norm", "out"]
     notes = {part["name"]: part["note"] for part in header["parts"]}
-    assert notes["MLP"] == "dropout 10%" and notes["W_O"] == "dropout 10%"
+    assert notes["MLP"] == "dropout 10 %" and notes["W_O"] == "dropout 10 %"
     assert header["skips"] == [[0, 8], [9, 11]]
     assert "post-norm" in sentences(header) and "norm_end_weight" in arrays
 

@@ -392,10 +392,10 @@ def test_figures_are_grouped_and_in_percent(shipped):
     metrics = {"test_accuracy": 0.4823, "top5": 0.74, "ece": 0.031, "test_pictures": 5000}
     app = shipped(list("abcdefghij"), metrics=metrics | POINTING | {"odd_one": 0.25})
     assert not app.exception
-    assert [metric.value for metric in app.metric] == ["48.2%", "74.0%", "3.1%"]
-    assert "5,000 pictures" in said(app) and "right 10.0% of the time" in said(app)
+    assert [metric.value for metric in app.metric] == ["48.2 %", "74.0 %", "3.1 %"]
+    assert "5,000 pictures" in said(app) and "right 10.0 % of the time" in said(app)
     maps, grey = charts(app)["Pointing at the object"]["data"]
-    assert [*maps["text"], *grey["text"]] == ["51.2%", "61.0%", "38.8%", "81.5%"]
+    assert [*maps["text"], *grey["text"]] == ["51.2 %", "61.0 %", "38.8 %", "81.5 %"]
     assert "odd one" in tables(app) and "0.4823" not in tables(app)
 
 
@@ -403,7 +403,7 @@ def test_ten_classes_are_a_grid(shipped):
     app = shipped([f"kind {i}" for i in range(10)], confusion=counted(10).tolist())
     assert not app.exception and not app.warning
     grid = charts(app)["What the pictures of each class were taken for, in percent"]
-    assert any("kind 3, taken for kind 5: 7 of 27 (25.9%)" in str(d) for d in grid["data"])
+    assert any("kind 3, taken for kind 5: 7 of 27 (25.9 %)" in str(d) for d in grid["data"])
     assert list(app.table[-1].value.iloc[0]) == ["kind 3", "kind 5", "7 of 27"]
     assert len(app.table[-1].value) == 2
 

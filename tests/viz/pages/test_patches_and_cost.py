@@ -252,7 +252,7 @@ def test_times_that_mean_little_are_called_so(monkeypatch):
     shaken = replace(STEADY, quartiles=(2.0, 8.0))
     app = measured(monkeypatch, {"as it is": STEADY, "layers doubled": shaken})
     (warning,) = app.warning
-    assert "200%" in warning.value and "layers doubled" in warning.value
+    assert "200 %" in warning.value and "layers doubled" in warning.value
     assert "2.00 to 8.00" in times_in(app)[-1]
 
 
