@@ -102,7 +102,7 @@ def test_a_view_of_explore_becomes_b_and_a_pair_is_one_click(visit):
     page.get_by_role("button", name="Use this as B").click()
     page.locator(".compare .distance").filter(has_text="Divergence 0.00").wait_for()
     assert "Layer 3, head 2" in page.locator(".compare figure").nth(1).inner_text()
-    page.get_by_role("button", name="Trained, untrained").click()
+    page.get_by_role("button", name="Trained and untrained").click()
     page.locator(".compare figure").nth(1).filter(has_text="Untrained").wait_for()
     page.wait_for_url(re.compile("random"))
 

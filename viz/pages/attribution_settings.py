@@ -37,8 +37,8 @@ MOVED_WITHOUT_CLASS_TOKEN = (
 )
 HEAD_HELP = "One head, or the mean, max or min over all heads of the layer."
 SKIP_HELP = (
-    "How much of each token the skip connection carries past the attention. Half is the paper's "
-    "choice; the model itself has no such fixed share."
+    "How much of each token the residual connection carries past the attention. Half is the "
+    "paper's choice; the model itself has no such fixed share."
 )
 THEIR_DISCARD_HELP = "vit-explain's share of the whole matrix that is set to zero."
 GROW_HELP = "Rollout as if the answer were read after this layer: move it to see the map grow."
@@ -205,7 +205,7 @@ def _as_theirs(control: Control[T]) -> Control[T]:
 
 
 _S = MethodSettings
-_SKIP = "Share of the skip connection"
+_SKIP = "Share of the residual connection"
 _WEAKEST = "Ignore the weakest links"
 
 CONTROLS: dict[str, dict[str, Control[Any]]] = {
@@ -272,7 +272,7 @@ IN_WORDS = {
     "start": "from layer",
     "stop": "up to layer",
     "fusion": "heads fused by",
-    "residual": "skip connection",
+    "residual": "residual connection",
     "discard": "weakest links ignored",
     "kept": "discarded as in vit-explain",
     "baseline": "empty picture",

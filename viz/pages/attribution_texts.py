@@ -68,8 +68,8 @@ METHODS: dict[str, MethodText] = {
         r"A_l^{(h)}\big)<discarded>",
         text="Tokens mix in every layer, so by the last one a token is no longer one patch. "
         "Rollout follows the mixing back to the photo: it multiplies the layers' maps, each "
-        "with a share *I* for the skip connection that carries a token past the attention. It is "
-        "the same map for every class, too.",
+        "with a share *I* for the residual connection that carries a token past the attention. It "
+        "is the same map for every class, too.",
         source=("Abnar and Zuidema, 2020", "https://arxiv.org/abs/2005.00928"),
     ),
     "gradient_rollout": MethodText(

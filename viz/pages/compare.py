@@ -8,9 +8,10 @@ from viz.pages import compare_heads, compare_pairs
 from viz.pages.compare_export import describe_compared
 from viz.pages.compare_panes import Pane, show_a, show_b
 from viz.pages.shared.browser import change_view, write_address
+from viz.pages.shared.explained import show_note
 from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import Session, begin_page, session_url_params
-from viz.pages.shared.state import Compare
+from viz.pages.shared.state import Compare, Shared
 
 IN_THE_ADDRESS = (
     *(Compare.method, Compare.token, Compare.code),
@@ -35,9 +36,10 @@ def page() -> None:
     with choices:
         a, b = show_a(session), show_b(session, below)
     _mount(session, a, b)
-    st.caption(
-        "Each map is divided by its sum first, so the difference shows where the two look, and not "
-        "how strongly. Maps that look alike can come from different computations."
+    show_note(
+        "Each map is divided by its sum first, so A minus B shows where the two look, and not how "
+        "strongly.",
+        Shared.note("compare").name,
     )
     show_save(lambda: describe_compared(a, b))
     compare_heads.show_closest(a, b)
@@ -74,7 +76,8 @@ def _show_meaning() -> None:
             "relation.\n\n"
             "Where the grids differ, the coarser map is repeated on the finer grid. Where one "
             "model sees more of the photo, the part that both see is compared. A small divergence "
-            "says nothing about the answers: two models can look alike and answer differently."
+            "says nothing about the answers: two models can look alike and answer differently, and "
+            "maps that look alike can come from different computations."
         )
 
 

@@ -33,7 +33,8 @@ def show_closest(a: Pane, b: Pane) -> None:
             return
         st.markdown(
             f"A: {_name(one, pair.a)}. B: {_name(other, pair.b)}. Their maps are "
-            f"{pair.divergence:.2f} apart (Jensen-Shannon, the mean over {QUERIES} patches)."
+            f"{pair.divergence:.2f} apart (Jensen-Shannon divergence, the mean over {QUERIES} "
+            f"patches)."
         )
         st.button(
             "Show them",

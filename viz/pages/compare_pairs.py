@@ -27,37 +27,37 @@ def _pairs() -> list[Pair]:
     plain = next(filter(open_models.shipped_names().__contains__, PLAIN), COURSE)
     return [
         Pair(
-            "Trained, untrained",
+            "Trained and untrained",
             "What has training changed?",
             (PHOTOS,),
             {"b_model": PHOTOS + open_models.RANDOM, "b_method": "attention"},
         ),
         Pair(
-            "One layer, rollout",
+            "One layer and rollout",
             "What does one layer show, and what all layers together?",
             (PHOTOS,),
             {"a_token": "cls", "b_token": "cls"},
         ),
         Pair(
-            "CLS, all patches",
+            "CLS and all patches",
             "Does CLS look where the patches look?",
             (PHOTOS,),
             {"a_token": "cls", "b_token": "mean", "b_method": "attention"},
         ),
         Pair(
-            "With, without position code",
+            "With and without position code",
             "Which part of a map comes from places, and which from what is there?",
             (plain,),
             {"layer": "1", "b_layer": "1", "b_code": "no", "b_method": "attention"},
         ),
         Pair(
-            "Late, early in training",
+            "Late and early in training",
             "When does a head find what it looks at?",
             (COURSE,),
             {"b_epoch": "0.25", "b_method": "attention"},
         ),
         Pair(
-            "Classifier, captioner",
+            "Classifier and captioner",
             "The captioner's encoder went on from this classifier. What did captions change?",
             (PHOTOS, CAPTIONER),
             {"b_model": CAPTIONER, "b_method": "attention"},

@@ -316,7 +316,7 @@ def _attributed(subject: Viewed, method: str) -> _Found:
     if bundle is None or recorded is None:
         return _Found()
     if not recorded.guesses:
-        return _Found(missing="This model has no classes, and the method explains one of them.")
+        return _Found(missing="This method explains a class, and this model has no classes.")
     best = int(probabilities(bundle, picture.key, picture.image).argmax())
     found = map_of(bundle, picture.key, picture.image, best, method, ())
     name = recorded.guesses[0][0]

@@ -13,7 +13,7 @@ from viz.pages.cost_export import describe_cost
 from viz.pages.cost_measured import measure_variants, timings
 from viz.pages.shared import address, state
 from viz.pages.shared.browser import write_address
-from viz.pages.shared.explained import show_heading
+from viz.pages.shared.explained import show_heading, show_note
 from viz.pages.shared.figures import draw_once, show_chart, show_table
 from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import begin_session, open_or_replace, show_model_choice
@@ -45,8 +45,8 @@ TIMES = [
 ]
 
 NO_PATCH = (
-    "The patch side cannot be doubled here: the model has a stem, or its image is no multiple of "
-    "twice the patch."
+    "The patch side cannot be doubled here: the model begins with convolutions, or its image "
+    "cannot be divided into patches of twice the side."
 )
 
 
@@ -98,10 +98,11 @@ def _choose_base(bases: dict[str, ViTConfig]) -> ViTConfig:
     st.segmented_control("Begin from", list(bases), key=state.Cost.base.name, required=True)
     config = bases[state.Cost.base.get()]
     height, width = config.tokens.image_size
-    st.caption(
+    show_note(
         f"{width} × {height} pixels, patches of {config.patch_size}: {config.tokens.tokens} "
         f"tokens of width {config.dim}; {config.depth} layers of {config.heads} heads, MLP of "
-        f"{config.hidden_dim}."
+        f"{config.hidden_dim}.",
+        state.Shared.note("base").name,
     )
     return config
 
@@ -121,10 +122,10 @@ def _show_operations(config: ViTConfig, costs: dict[str, Cost]) -> None:
         for name, cost in costs.items()
     }
     _show_table(["", "Tokens", "Linear", "Quadratic", "Together"], rows)
-    st.caption(
-        "*Linear* is what every token pays by itself: projections, MLP, patch step, head. "
-        "*Quadratic* is what every pair of tokens pays: scores Q Kᵀ and sum A V. A multiplication "
-        "and an addition are two operations; in brackets, how many times more."
+    show_note(
+        "*Linear* is what each token costs by itself, *quadratic* what each pair of tokens costs. "
+        "In brackets: how many times as much.",
+        state.Shared.note("operations").name,
     )
     left, right = st.columns(2, gap="large")
     with left:
@@ -135,7 +136,7 @@ def _show_operations(config: ViTConfig, costs: dict[str, Cost]) -> None:
                 cost_bars,
                 {name.capitalize(): cost.linear / 1e9 for name, cost in costs.items()},
                 {name.capitalize(): cost.quadratic / 1e9 for name, cost in costs.items()},
-                "Operations in thousand millions",
+                "Operations (G = 10⁹)",
             ),
             key="bars",
             config=BARE,
@@ -209,8 +210,8 @@ def _show_times(variants: dict[str, ViTConfig], costs: dict[str, Cost]) -> None:
     with place.container():
         if times is None:
             st.caption(
-                "Runs one photo through each variant, with random weights, at least five times: a "
-                f"few seconds for small models, {SECONDS:.0f} seconds at most."
+                "Runs each variant at least five times, with random weights: a few seconds for "
+                f"small models, {SECONDS:.0f} at most."
             )
         elif "as it is" not in times:
             st.warning(
@@ -259,16 +260,14 @@ def _show_time_table(costs: dict[str, Cost], timings: dict[str, Timing]) -> None
     if unsteady:
         worst = max(timings[name].spread for name in unsteady)
         st.warning(
-            "Something else kept the machine busy: runs of the same variant lie up to "
-            f"{percent(worst, 0)} of their median apart, even the middle half of them "
-            f"({', '.join(unsteady)}). So the factors in brackets mean little; measure again when "
-            "it is quiet.",
+            "Something else kept the machine busy: even the middle half of the runs of one variant "
+            f"lie up to {percent(worst, 0)} of their median apart ({', '.join(unsteady)}). So the "
+            "factors in brackets mean little. Measure again when the machine is quiet.",
             icon=":material/timer_off:",
         )
     st.caption(
-        f"Medians of {base.runs} rounds of one photo through every variant. Time follows the "
-        "count only roughly: small products leave the processor waiting, and the softmax is not "
-        "counted."
+        f"Medians of {base.runs} runs of one photo. Time follows the count only roughly: small "
+        "products leave the processor waiting."
     )
 
 
@@ -288,8 +287,8 @@ def _show_memory(costs: dict[str, Cost]) -> None:
     header = ["", "Parameters", "All attention maps", "All queries and keys", "Tokens of a layer"]
     _show_table(header, rows)
     st.caption(
-        "In float32, for one photo. Maps grow with the square of the number of tokens, queries and "
-        "keys only in step with it. So Saccade keeps queries and keys."
+        "For one photo, in float32. Saccade keeps queries and keys: they grow in step with the "
+        "tokens, maps with their square."
     )
 
 
@@ -331,10 +330,11 @@ def _show_formulae(config: ViTConfig) -> None:
                 "All queries and keys, bytes": ["$8 L N D$", "linearly"],
             },
         )
-        st.caption(
-            "The number of heads is in no count of operations: more heads are narrower. The "
-            "quadratic part overtakes the layers' linear part at N = 2 D + M tokens, here "
-            f"{2 * config.dim + config.hidden_dim:,}."
+        st.markdown(
+            "A multiplication and an addition are two operations; the softmax is not counted. k, "
+            "M, G and T stand for 10³, 10⁶, 10⁹ and 10¹². No count depends on the number of heads: "
+            "more heads are narrower. The quadratic part overtakes the layers' linear part at "
+            f"N = 2 D + M tokens, here {2 * config.dim + config.hidden_dim:,}."
         )
 
 

@@ -1,5 +1,6 @@
 """Explore: where does this patch look?"""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +12,7 @@ from viz.components.payload import pack
 from viz.pages.explore_export import show_export
 from viz.pages.shared.attention_texts import where_keys_lie, why_several_heads
 from viz.pages.shared.browser import EXPLORE, browser_pass, view_revision, write_address
+from viz.pages.shared.explained import Part, show_note, split_at_terms
 from viz.pages.shared.photos import grant_photo
 from viz.pages.shared.recorded_answers import RecordedSource, fits_in_browser
 from viz.pages.shared.recorded_images import ShownImage
@@ -20,6 +22,7 @@ from viz.pages.shared.state import Explore, Shared
 from viz.pages.shared.text import plain
 from viz.pages.without_it import classifier_address, go_without
 from viz.pictures.lettering import percent
+from viz.standalone.views import ABOUT_ROLLOUT
 
 Header = dict[str, Any]
 """Entries of a payload's header."""
@@ -78,14 +81,15 @@ def _show_explorer(session: Session, header: Header) -> None:
         "classes": guesses,
         "note": ONLY_THESE.format(len(session.bundle.classes or ())) if guesses else "",
         "whyHeads": _explain_layers(session.recorded),
+        "sinks": split_at_terms("Attention sinks"),
     }
     mounts.explorer(pack(payload), key=Explore.explorer.name)
 
 
-def _explain_layers(recorded: ShownImage) -> list[str]:
+def _explain_layers(recorded: ShownImage) -> list[Sequence[Part]]:
     """Say of each layer why it has several heads, and where its patches can look."""
     return [
-        f"{why_several_heads(record)} {where_keys_lie(record, layer)}".strip()
+        split_at_terms(f"{why_several_heads(record)} {where_keys_lie(record, layer)}".strip())
         for record, layer in zip(recorded.records, recorded.layers, strict=True)
     ]
 
@@ -96,13 +100,14 @@ def _show_size(session: Session) -> None:
     image = session.picture.image
     left, top, right, bottom = session.bundle.frame_box(image)
     kept = (right - left) * (bottom - top) / (image.width * image.height)
-    part = f", of this photo the middle {percent(kept, 0)}" if kept < 0.995 else ""
+    part = f", the middle {percent(kept, 0)} of this photo" if kept < 0.995 else ""
     tokens = session.bundle.tokens
     rows, columns = tokens.grid
-    st.caption(
-        f"The model sees {width} × {height} pixels{part}, as {columns} × {rows} = "
-        f"{tokens.patches:,} patches, one for every {width // columns} × {height // rows} pixels. "
-        "The page draws the photo sharper than that."
+    beside = ", and CLS" if "cls" in tokens.prefix else ""
+    show_note(
+        f"The model sees {width} × {height} pixels{part}: {columns} × {rows} = "
+        f"{tokens.patches:,} patches, one per {width // columns} × {height // rows} pixels{beside}.",
+        Shared.note("size").name,
     )
 
 
@@ -123,6 +128,7 @@ def _show_rollout(recorded: ShownImage, header: Header) -> None:
         return
     payload = header | {
         "fusions": FUSIONS,
+        "aboutRollout": split_at_terms(ABOUT_ROLLOUT),
         "aboutFusion": FUSION_HELP,
         "aboutDiscard": DISCARD_HELP,
     }
@@ -136,6 +142,7 @@ def _show_meaning() -> None:
     with st.popover("What am I seeing?", icon=":material/help:"):
         st.markdown(
             "The photo is cut into **patches**, and each becomes a *token*, a vector of numbers. "
+            "The page draws the photo sharper than the model sees it. "
             "In every layer and every **head**, each token asks with its *query* $q_i$. The "
             "better another token's *key* $k_j$ fits, the more the token takes from it:"
         )

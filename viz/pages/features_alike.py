@@ -21,6 +21,7 @@ from viz.pages import features_computed as computed
 from viz.pages.features_computed import Asked
 from viz.pages.features_export import describe_features
 from viz.pages.shared.browser import change_view, shown_view
+from viz.pages.shared.explained import show_note
 from viz.pages.shared.html_file import alike_file
 from viz.pages.shared.photos import framed_photo, grant_photo
 from viz.pages.shared.picture import OWN, Picture, picture_named, samples_beside
@@ -35,7 +36,7 @@ MOST_GROUPS = len(feature_paint.GROUP_COLORS)
 WIDTH = 165  # of a select box, in pixels: two stand side by side on a phone
 PART_HELP = (
     "A layer hands its *tokens* to the next one. Its heads make *queries*, *keys* and *values* of "
-    "them: queries and keys decide who looks at whom, values are handed over."
+    "them: queries and keys decide who looks at whom; values are handed over."
 )
 
 
@@ -300,7 +301,7 @@ MODES: dict[str, Callable[[Asked, FeaturesHeader], Shown]] = {
 
 def _explain(shown: str, more: str) -> None:
     """Show two lines below the picture, and fold the rest."""
-    st.caption(shown)
+    show_note(shown, Shared.note("features").name)
     with st.expander("How this is computed"):
         st.markdown(more)
 
@@ -309,24 +310,24 @@ def _explain_similarity(asked: Asked, painted: list[Painted]) -> None:
     two = len(asked.pictures) > 1
     line = " The line leads to the most similar patch of the other photo." if two else ""
     _explain(
-        "The more the vectors of two patches point the same way, the more alike the model "
-        f"describes them. A click or tap holds a patch; the arrow keys go on from there.{line}",
+        f"Two patches are alike to the model where their vectors point the same way.{line}",
         "The colour is the *cosine* of two vectors: 1 where they point the same way, 0 where they "
         "have nothing in common. The scale runs from the least to the most similar patch, so look "
-        "at its numbers too: on some layers all patches are alike.",
+        "at its numbers too: in some layers all patches are alike. A click or tap holds a patch; "
+        "the arrow keys go on from there.",
     )
 
 
 def _explain_components(asked: Asked, painted: list[Painted]) -> None:
     both = "in both photos" if Features.together.get() else "within one photo"
     foreground = (
-        " The foreground is the side of the first component that holds less of the border; the "
-        "components are then fitted to it alone."
+        " The first component divides the patches in two; the foreground is the part that touches "
+        "less of the border. The components are then fitted to it alone."
         if Features.foreground.get()
         else ""
     )
     _explain(
-        f"Equal colours mean similar vectors {both}. No class and no label is used.",
+        f"Patches of similar colours have similar vectors, {both}. No labels are used.",
         "*Principal components* are the directions in which the vectors differ most. The first "
         "three are drawn as red, green and blue, each stretched to its full range, as in DINOv2's "
         f"notebooks (Oquab et al., 2023).{foreground}",
@@ -355,10 +356,11 @@ def _explain_length(asked: Asked, painted: list[Painted]) -> None:
 
 def _explain_groups(asked: Asked, painted: list[Painted]) -> None:
     _explain(
-        "Patches of one colour have similar vectors. The grouping knows no classes and no places: "
-        "neighbours end up together only because their vectors are alike.",
+        "Patches of one colour have similar vectors. The grouping knows neither classes nor "
+        "places.",
         "*k-means* divides the patches into as many groups as you choose, so that the vectors of a "
-        "group point the same way. Group 1 is the largest.",
+        "group point the same way. Neighbours end up together only because their vectors are "
+        "alike. Group 1 is the largest.",
     )
 
 
@@ -367,8 +369,9 @@ OBJECT_TEXTS = {
     "cuts this graph in two where the fewest links break (Wang et al., 2022).",
     "DINO's attention": "The fewest patches that together hold 60 % of the attention in the last "
     "layer, from CLS, or from all patches where there is no CLS (Caron et al., 2021).",
-    "First component": "The side of the first principal component of the last tokens that holds "
-    "less of the border, as in DINOv2's notebooks (Oquab et al., 2023).",
+    "First component": "The first principal component divides the patches of the last layer in "
+    "two. The object is the part that touches less of the border, as in DINOv2's notebooks (Oquab "
+    "et al., 2023).",
 }
 
 
@@ -377,20 +380,20 @@ def _explain_object(asked: Asked, painted: list[Painted]) -> None:
     share = float(np.mean(painted[0].values))
     overlap = _overlap(asked, painted[0].values)
     _explain(
-        f"The mask covers {percent(share, 0)} of the photo and uses no label.{overlap}",
-        f"{OBJECT_TEXTS[method]} On 500 photos with known boxes, no such mask overlapped the "
-        "object better than a box in the middle of the picture (docs/measured.md).",
+        f"The object takes {percent(share, 0)} of the photo. No labels are used.{overlap}",
+        f"{OBJECT_TEXTS[method]} On 500 photos with known boxes, none of the three ways overlapped "
+        "the object better than a box in the middle of the picture.",
     )
 
 
 def _overlap(asked: Asked, mask: np.ndarray) -> str:
     box = _known_box(asked.pictures[0])
     if box is None:
-        return " Mark the object's box on the Attribution page to get the overlap with it."
+        return " Mark its box on Attribution to see how far both overlap."
     grid = asked.bundle.tokens.grid
     wanted = box_mask(torch.tensor([box], dtype=torch.float64), (1.0, 1.0), grid)
     found = torch.from_numpy(np.asarray(mask, bool)).view(1, *grid)
-    return f" IoU with your box: {float(iou(found, wanted)):.2f}."
+    return f" Overlap with your box (IoU): {float(iou(found, wanted)):.2f}."
 
 
 def _known_box(picture: Picture) -> tuple[float, float, float, float] | None:

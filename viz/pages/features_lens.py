@@ -13,11 +13,12 @@ from model.recorded_image import find_centre
 from viz.components import mounts
 from viz.components.lens_payload import LensView, lens_payload
 from viz.pages.features_lens_export import describe_lens
+from viz.pages.shared.explained import show_note
 from viz.pages.shared.photos import framed_photo, grant_photo
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import Session
-from viz.pages.shared.state import Features
+from viz.pages.shared.state import Features, Shared
 from viz.pages.shared.text import plain
 from viz.pictures.feature_paint import GROUP_COLORS
 from viz.server.costs import forward_cost
@@ -28,7 +29,8 @@ LEGEND = 7
 CAVEAT = (
     "*The lens* puts the model's own last norm and classifier on every token of every layer "
     "(nostalgebraist, 2020; Vilas et al., 2023). The classifier was trained for the last layer "
-    "only, so its answer for an early layer is a hint. A layer can know more than the lens shows."
+    "only, so its answer for an early layer is a hint. A layer can know more than the lens shows. "
+    "A colour is stronger where the patch is surer; grey is any class that is not listed above."
 )
 
 
@@ -37,7 +39,7 @@ def show_lens(session: Session) -> None:
     bundle = session.bundle
     if not bundle.classes:
         st.info(
-            "This model has no classes, so no token of it can be read as one. Choose a classifier.",
+            "This model has no classes for a patch to answer with. Choose a classifier.",
             icon=":material/info:",
         )
         return
@@ -54,9 +56,10 @@ def show_lens(session: Session) -> None:
     mounts.class_lens(payload, key=Features.lens.name)
     whole = partial(lens_payload, view, photo, *given, palette=GROUP_COLORS)
     show_save(lambda: describe_lens(session, view, whole()))
-    st.caption(
-        "The colour of a patch is the class that it would answer with, stronger where it is surer; "
-        "grey is any other class. Choose a class above to see its probability grow."
+    show_note(
+        "The colour is the class that a patch would answer with. Choose a class above to see its "
+        "probability grow.",
+        Shared.note("lens").name,
     )
     with st.expander("How this is computed"):
         st.markdown(CAVEAT)

@@ -70,8 +70,8 @@ WINDOWED = (
 )
 MIMETIC = (
     "This model's heads looked near even before training (mimetic initialisation: Trockman and "
-    "Kolter, 2023). To see how much of that is learned, press *Open it untrained* on the Models "
-    "page, and come back here."
+    "Kolter, 2023). To see how much of that is learned, go to the Models page, press *Open it "
+    "untrained* under *Open another*, and come back here."
 )
 MIMETIC_UNTRAINED = (
     "Nothing here is learned: this network's heads were already this local at the start (mimetic "

@@ -66,4 +66,4 @@ def _open(entries: Iterator[tuple[str, ListedPicture]]) -> Iterator[tuple[str, I
             if entry.pixels is None or max(entry.pixels[:2]) <= MAX_SIDE:
                 yield name, open_entry(entry, MAX_SIDE)
         except (ImageRejected, OSError, ValueError, TypeError):
-            continue  # the page says how many are not here
+            continue  # the page says how many are missing

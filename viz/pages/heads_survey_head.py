@@ -210,9 +210,8 @@ def _draw(
 
 def _show_missing(top: list[TopPicture], here: int) -> None:
     st.caption(
-        f"{len(top) - here} of {len(top)} pictures are not here. A survey holds no pictures: "
-        "upload the ones below or the packed file that they are in, or start the server with "
-        "`--survey-data` and the data set's path."
+        "Upload these pictures, or the file that they are packed in, to see them: "
+        f"{len(top) - here} of {len(top)} are missing."
     )
     st.text(", ".join(each.name for each in top))
     st.file_uploader(
@@ -221,6 +220,8 @@ def _show_missing(top: list[TopPicture], here: int) -> None:
         accept_multiple_files=True,
         key=Heads.survey_photos.name,
         max_upload_size=MEGABYTES,
+        help="A survey keeps only the names of its pictures. A server that was started with "
+        "`--survey-data` and the data set's path finds them by itself.",
     )
 
 

@@ -168,7 +168,7 @@ def open_pictures(
             elif name in here:
                 found[name] = open_entry(here[name])
         except (ImageRejected, OSError):
-            continue  # the page says how many are not here
+            continue  # the page says how many are missing
     return found
 
 

@@ -12,7 +12,7 @@ from model.zoo import catalogue
 from viz.pages import models_card, models_design, models_untrained
 from viz.pages.shared import address, open_models
 from viz.pages.shared.browser import write_address
-from viz.pages.shared.explained import show_heading
+from viz.pages.shared.explained import show_explained, show_heading
 from viz.pages.shared.session import begin_session, chosen_layers, show_model_choice
 from viz.pages.shared.state import Captions, Models, Shared
 from viz.pages.shared.text import plain
@@ -313,7 +313,9 @@ def _count_bytes(name: str) -> dict[int, int] | str:
 
 def _show_layers(bundle: zoo.Bundle) -> None:
     st.subheader("What does recording keep?")
-    st.markdown("Queries and keys of each layer, not the maps.")
+    show_explained(
+        "The queries and keys of each layer, not its maps.", Shared.note("recording").name
+    )
     sizes = _count_bytes(bundle.name)
     if isinstance(sizes, str):
         st.warning(plain(sizes))

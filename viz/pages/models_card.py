@@ -21,9 +21,9 @@ from viz.server.costs import count_weights
 from viz.server.results import computed_once
 
 ECE = (
-    "Expected calibration error: pictures are grouped by how sure the model is of its answer, and "
-    "within a group, how sure it is should be how often it is right. This is the mean distance "
-    "between the two (Guo et al. 2017)."
+    "Of the pictures on which it is 70 % sure, a model should get 70 % right. Pictures are grouped "
+    "by how sure it is; this is the mean distance between how sure it is and how often it is right "
+    "(expected calibration error: Guo et al., 2017)."
 )
 MAPS = {
     "pointing_attention": "Attention of the last layer",
@@ -63,11 +63,11 @@ def show_facts(bundle: Bundle) -> None:
     rows, columns = bundle.tokens.grid
     height, width = bundle.image_size
     tall, wide = bundle.tokens.patch
-    sides = "" if height == width else " (height x width)"
+    sides = "" if height == width else " (height × width)"
     facts = {
         "Parameters": f"{count_weights(bundle):,}",
-        "Picture": f"{height} x {width} pixels{sides}{_assumed(bundle, 'img_size')}",
-        "Patches": f"{rows} x {columns}, each of {tall} x {wide} pixels",
+        "Picture": f"{height} × {width} pixels{sides}{_assumed(bundle, 'img_size')}",
+        "Patches": f"{rows} × {columns}, each of {tall} × {wide} pixels",
         **_layer_facts(bundle),
         "Tokens without a place": ", ".join(map(prefix_name, bundle.tokens.prefix)) or "none",
         "Classes": _classes(bundle),
@@ -236,8 +236,8 @@ def show_pointing(card: Card) -> None:
         alt="Pointing at the object",
     )
     st.caption(
-        "How often the peak of a map lies inside the box around the object. A rate says little by "
-        "itself: the grey bars are what one reaches without looking."
+        "How often a map's peak lies in the box around the object. The grey bars are what one "
+        "reaches without looking."
     )
 
 

@@ -7,6 +7,8 @@ import streamlit as st
 
 from model.bundle import Bundle
 from model.nets.vit import ViTConfig
+from viz.pages.shared.explained import show_explained
+from viz.pages.shared.state import Shared
 from viz.server.costs import count_weights
 
 CLS = (
@@ -21,13 +23,13 @@ MEAN = (
 )
 CLS_AND_MEAN = "The answer is read from CLS and from the mean of the patches, side by side."
 PRE = (
-    "Each norm stands before its attention or MLP (pre-norm), so the skip connections lead "
+    "Each norm stands before its attention or MLP (pre-norm), so the residual connections lead "
     "from the first layer to the last without a norm on them, and deep models train well. With "
     "the norm after the addition (post-norm) they need small steps at the start of training."
 )
 POST = (
     "Each norm stands after the addition (post-norm), as in the first transformer: it rescales "
-    "all that the skip connections carry, so deep models need small steps at the start of "
+    "all that the residual connections carry, so deep models need small steps at the start of "
     "training. With the norm before attention and MLP (pre-norm) nothing stands on that way."
 )
 STEM = (
@@ -50,10 +52,10 @@ def show_design(bundle: Bundle) -> None:
     st.subheader("Why is it built like this?")
     paragraphs = [f"**{title}.** {text}" for title, text in explain_design(bundle, config)]
     half = (len(paragraphs) + 1) // 2
-    for column, part in zip(
-        st.columns(2, gap="large"), (paragraphs[:half], paragraphs[half:]), strict=True
-    ):
-        column.markdown("\n\n".join(part))
+    parts = paragraphs[:half], paragraphs[half:]
+    for number, column in enumerate(st.columns(2, gap="large")):
+        with column:
+            show_explained("\n\n".join(parts[number]), Shared.note(f"design {number}").name)
 
 
 def explain_design(bundle: Bundle, config: ViTConfig) -> Iterator[tuple[str, str]]:

@@ -28,17 +28,16 @@ WHAT = (
     "architecture and the picture, not from learning."
 )
 LOCAL = (
-    "This network's attention is local even before training (mimetic initialisation: Trockman and "
-    "Kolter, 2023): its random weights are not all of them drawn blindly."
+    "This network attends locally even before training: its first weights are shaped like trained "
+    "ones (mimetic initialisation: Trockman and Kolter, 2023)."
 )
 LARGE = 30_000_000
 """Weights; a larger model is not opened a second time before somebody asks for its twin."""
 HINT = "Point at a map or tap it: the same patch is marked in both."
 TRAINED, UNTRAINED = "Trained", "Random weights"
 WINDOWED = (
-    "Layers of this model attend within windows, or on grids of their own, so there is no one map "
-    "from its whole picture. Open it "
-    "untrained and compare single patches on Explore."
+    "Layers of this model attend within windows, or on grids of their own, so there is no single "
+    "map of the whole picture. Open it untrained and compare single patches on Explore."
 )
 
 

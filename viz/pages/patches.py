@@ -24,11 +24,12 @@ from viz.pages.patches_cut import (
 from viz.pages.patches_export import describe_patches
 from viz.pages.shared import address
 from viz.pages.shared.browser import change_view, shown_view, write_address
+from viz.pages.shared.explained import show_note
 from viz.pages.shared.figures import show_chart
 from viz.pages.shared.picture import Picture
 from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import Session, begin_page, session_url_params
-from viz.pages.shared.state import Patches, read_link
+from viz.pages.shared.state import Patches, Shared, read_link
 from viz.pictures.lettering import percent
 
 WIDTH = 340  # of one of the first pictures on the page
@@ -150,12 +151,16 @@ def _show_steps(session: Session, patch: int) -> None:
             place = f"Row {row + 1}, column {column + 1} of the grid"
             more = _describe_inputs(bundle, cut)
             st.caption(f"{place}, number {patch + 1} of the sequence.{more}")
-    st.subheader("3. Sequence")
+    st.subheader(
+        "3. Sequence",
+        help="A photo of twice the side would give four times as many patches, "
+        f"{4 * len(cut.tiles):,}.",
+    )
     _show_picture(pictures.line, "The patches one by one")
-    st.caption(
-        f"The rows of the grid one after another: {len(cut.tiles):,} patches. A photo of twice the "
-        f"side would give four times as many, {4 * len(cut.tiles):,}. From here on only the "
-        "position code tells which patch was above which."
+    show_note(
+        f"The rows of the grid one after another: {len(cut.tiles):,} patches. From here on only "
+        "the position code tells which lay above which.",
+        Shared.note("sequence").name,
     )
     _show_vectors(bundle, cut, pictures)
 
@@ -225,7 +230,7 @@ def _format_values(values: Tensor) -> str:
 def _show_vectors(bundle: Bundle, cut: CutPhoto, pictures: PatchPictures) -> None:
     st.subheader("4. Vectors")
     if cut.vectors is None or pictures.vectors is None:
-        st.caption("Where this model makes its tokens is not known to this page.")
+        st.caption("This page could not find where the model makes its tokens.")
         return
     alt = "Each patch's vector, as a column"
     show_chart(pictures.vectors, key="vectors", config=BARE, alt=alt)
@@ -271,6 +276,12 @@ def _show_mistake(bundle: Bundle, shown: Picture) -> None:
 # -- filters ------------------------------------------------------------------------------------
 
 
+FILTERS = (
+    "A *filter* holds the weights of one number of the token, drawn as a patch (Dosovitskiy et "
+    "al., 2021, fig. 7)."
+)
+
+
 def _show_filters(bundle: Bundle) -> str:
     """Show the filters; return the form in which they are shown."""
     st.subheader("What the patch step looks for")
@@ -281,24 +292,29 @@ def _show_filters(bundle: Bundle) -> str:
     count, _, height, width = filters.weight.shape
     kinds = [COMPONENTS_KIND, RAW_KIND]
     Patches.filters.begin(kinds)
-    st.segmented_control("Filters", kinds, key=Patches.filters.name, required=True)
+    st.segmented_control(
+        "Filters",
+        kinds,
+        key=Patches.filters.name,
+        required=True,
+        help=FILTERS if filters.whole else None,
+    )
     kind = Patches.filters.get()
     picture, drawn, share = filter_picture(bundle, filters, kind == RAW_KIND)
     if share is None:
-        sentence = f"These are the first {drawn} of {count}, each scaled to its largest weight."
+        sentence = f"The first {drawn} of {count} filters, each scaled to its largest weight."
     else:
         sentence = (
-            f"These are the {drawn} directions in which the {count} filters differ most; they "
-            f"hold {percent(share, 0)} of the variance (Dosovitskiy et al., 2021, fig. 7)."
+            f"The {drawn} directions in which the {count} filters differ most, with "
+            f"{percent(share, 0)} of the variance."
         )
     st.image(picture, output_format="PNG", width="content", alt=f"{kind} of {filters.name}")
-    whole = (
-        "A *filter* holds the weights of one number of the token, drawn as a patch; grey is zero. "
-        if filters.whole
-        else f"No filter of this model spans a patch: these are the {height} × {width} filters of "
-        f"its first convolution, `{filters.name}`; grey is zero. "
-    )
-    st.caption(whole + sentence)
+    if not filters.whole:
+        st.markdown(
+            f"No filter of this model spans a patch: these are the {height} × {width} filters of "
+            f"its first convolution, `{filters.name}`."
+        )
+    st.caption(f"{sentence} Grey is zero.")
     return kind
 
 

@@ -19,11 +19,12 @@ from viz.components.mounts import tiles
 from viz.components.tiles_payload import shown_tiles, tiles_payload
 from viz.export.names import prefix_name
 from viz.pages.positions_export import describe_positions
+from viz.pages.shared.explained import show_explained, show_note
 from viz.pages.shared.figures import draw_once, show_chart
 from viz.pages.shared.open_models import RANDOM
 from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import Session
-from viz.pages.shared.state import Positions
+from viz.pages.shared.state import Positions, Shared
 from viz.pictures.lettering import percent
 from viz.pictures.patches import component_colors, enlarge
 
@@ -68,17 +69,22 @@ def _show_tiles(session: Session, code: PositionCode, patches: Tensor) -> bytes:
     layout, width = session.bundle.tokens, patches.shape[1]
     made = _describe_origin(session, code)
     also = "".join(f" {ALSO[kind]}" for kind in code.other_kinds)
-    st.caption(
-        f"This model adds to each patch a code of {width} numbers, {made}.{also} Each tile "
-        "belongs to one patch and shows how like its code is to the codes of all patches "
-        "(Dosovitskiy et al., 2021, fig. 7). Point at a tile or tap it to enlarge it."
-    )
+    stretched = ""
     if code.table_grid:
         rows, columns = code.table_grid
-        st.caption(
-            f"The model keeps codes for {rows} by {columns} patches. For {layout.grid[0]} by "
-            f"{layout.grid[1]} it stretches them (bicubic interpolation), as shown here."
+        stretched = (
+            f" It keeps codes for {rows} × {columns} patches and stretches them (bicubic "
+            f"interpolation) to {layout.grid[0]} × {layout.grid[1]}, as shown here."
         )
+    show_explained(
+        f"This model adds to each patch a code of {width} numbers, {made}.{also}{stretched}",
+        Shared.note("code").name,
+    )
+    show_note(
+        "Each tile belongs to one patch: how alike is its code to those of all patches? Point at a "
+        "tile or tap it.",
+        Shared.note("tiles").name,
+    )
     Positions.likeness.begin(LIKENESSES)
     st.segmented_control(
         "Likeness",
@@ -86,8 +92,9 @@ def _show_tiles(session: Session, code: PositionCode, patches: Tensor) -> bytes:
         key=Positions.likeness.name,
         persist_state="session",
         required=True,
-        help="The cosine compares directions only, from -1 to 1. The dot product also counts "
-        "how long the codes are; some tools draw it and call it a cosine.",
+        help="The cosine compares directions only, from −1 to 1, as in Dosovitskiy et al. (2021, "
+        "fig. 7). The dot product also counts how long the codes are; some tools draw it and call "
+        "it a cosine.",
     )
     likeness = Positions.likeness.get()
     cosine = likeness == LIKENESSES[0]
@@ -149,8 +156,8 @@ def _show_norms(patches: Tensor, layout: TokenLayout) -> None:
     norms = patches.norm(dim=1)
     _show_map(norms.reshape(layout.grid).numpy(), "length", "norms")
     st.caption(
-        f"The length (Euclidean norm) of each patch's code: {norms.min():.2f} to "
-        f"{norms.max():.2f}. The longer a code, the more the place counts beside the pixels."
+        f"The length of each patch's code, {norms.min():.2f} to {norms.max():.2f}. The longer, the "
+        "more the place counts beside the pixels."
     )
 
 
@@ -166,8 +173,8 @@ def _show_components(patches: Tensor, layout: TokenLayout) -> None:
     )
     held = ", ".join(percent(float(share), 0) for share in found.shares)
     st.caption(
-        "*Principal components* are the directions in which the codes differ most. The first "
-        f"three are drawn as red, green and blue; they hold {held} of the variance."
+        "Red, green, blue: the three directions in which the codes differ most, with "
+        f"{held} of the variance."
     )
 
 
@@ -182,12 +189,13 @@ def _show_prefix(code: PositionCode, patches: Tensor) -> None:
     for name, vector in vectors.items():
         cosines = code_similarity(vector[None], patches)[0]
         lines.append(
-            f"| {name} | {vector.norm():.2f} | {cosines.min():.2f} to {cosines.max():.2f} |"
+            f"| {name} | {vector.norm():.2f} | "
+            + f"{cosines.min():.2f} to {cosines.max():.2f} |".replace("-", "−")
         )
     st.markdown("\n".join(["| Token | Length | Cosine with patches |", "|:--|--:|--:|", *lines]))
     st.caption(
-        f"The patches' codes are {patches.norm(dim=1).mean():.2f} long on average. A token without "
-        "a place on the photo has a code, too: it tells the token from the patches."
+        "Its code tells such a token from the patches, whose codes are "
+        f"{patches.norm(dim=1).mean():.2f} long on average."
     )
 
 

@@ -28,9 +28,10 @@ from viz.pages.positions_order_answer import (
     patches_in_order,
 )
 from viz.pages.positions_order_export import ShownOrder, describe_order
+from viz.pages.shared.explained import show_explained, show_note
 from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import Session
-from viz.pages.shared.state import Positions
+from viz.pages.shared.state import Positions, Shared
 from viz.pages.shared.text import plain
 from viz.pictures.lettering import percent
 from viz.pictures.overlay import overlay
@@ -176,7 +177,8 @@ def _show_numbers(session: Session, code: PositionCode) -> dict[str, float]:
     if code.patches is None:
         change = _format_change(with_it)
         st.markdown(
-            f"In {SHUFFLES} shuffles, a class's score (its logit) moves by **{change}** at most."
+            f"In {SHUFFLES} shuffles, the score of a class (its logit) moves by **{change}** at "
+            f"most."
         )
         return {"With its patches shuffled": with_it}
     without = _measure_shuffles(session, code, False)
@@ -184,9 +186,14 @@ def _show_numbers(session: Session, code: PositionCode) -> dict[str, float]:
     moved = {"With the added code": with_it, "Without the added code": without}
     for column, (title, most) in zip((left, right), moved.items(), strict=True):
         column.metric(title, _format_change(most))
-    st.caption(
-        f"How far the score of a class (its logit) moves at most, in {SHUFFLES} shuffles of this "
-        f"photo's patches. {_explain_pooling(session.bundle)}{_explain_without_code(code)}"
+    show_note(
+        f"How far the score of a class (its logit) moves at most, in {SHUFFLES} shuffles of the "
+        "patches.",
+        Shared.note("shuffles").name,
+    )
+    show_explained(
+        f"{_explain_pooling(session.bundle)}{_explain_without_code(code)}",
+        Shared.note("order").name,
     )
     return moved
 

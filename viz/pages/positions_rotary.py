@@ -12,10 +12,11 @@ from model.nets.sinusoids import angles, frequencies
 from viz.charts.curves import curves
 from viz.charts.heatmap import BARE, heatmap
 from viz.pages.positions_rotary_export import ShownRotation, describe_rotation
+from viz.pages.shared.explained import show_note
 from viz.pages.shared.figures import draw_once, show_chart
 from viz.pages.shared.saving import show_save
 from viz.pages.shared.session import Session
-from viz.pages.shared.state import Positions
+from viz.pages.shared.state import Positions, Shared
 
 BASES = [10.0, 100.0, 1000.0, 10000.0]
 WIDTHS = [8, 16, 32, 64, 128]
@@ -26,10 +27,10 @@ TURN = 2 * math.pi
 
 def show_rotation(session: Session) -> None:
     """Show the tab."""
-    st.caption(
-        "A *rotary code* is not added to a token. It turns queries and keys, two dimensions at a "
-        "time, by an angle that grows with the place. In their dot product only the difference of "
-        "the angles is left: how far apart the two tokens are (Su et al., 2021)."
+    show_note(
+        "A *rotary code* turns queries and keys by an angle that grows with the place. Their score "
+        "then tells how far apart they are.",
+        Shared.note("rotary").name,
     )
     Positions.turned_width.begin(WIDTHS)
     Positions.turned_base.begin(BASES)
@@ -56,8 +57,18 @@ def show_rotation(session: Session) -> None:
     show_save(lambda: describe_rotation(shown))
 
 
+TURNED = (
+    "Two dimensions are a *pair* and are turned together. Nothing is added to a token. In the dot "
+    "product of a query and a key only the difference of their angles is left (Su et al., 2021)."
+)
+FALL = (
+    "The mean of cos(distance × frequency) over the pairs. Real queries and keys weigh the pairs "
+    "differently."
+)
+
+
 def _show_angles(width: int, base: float) -> None:
-    st.subheader("Angle of each pair at each position")
+    st.subheader("Angle of each pair at each position", help=TURNED)
     angle = angles(LENGTH, width, base)
     turns = TURN / frequencies(width, base)
     details = np.broadcast_to(turns.numpy()[:, None], (*angle.shape, 1))
@@ -77,7 +88,7 @@ def _show_angles(width: int, base: float) -> None:
 
 
 def _show_fall(width: int, base: float) -> None:
-    st.subheader("How a score falls with distance")
+    st.subheader("How a score falls with distance", help=FALL)
     score = rotary_score(angles(LENGTH, width, base), 0).numpy()
     show_chart(
         draw_once(
@@ -88,9 +99,8 @@ def _show_fall(width: int, base: float) -> None:
         alt="Score by distance",
     )
     st.caption(
-        "For a query and a key that are alike before the turn: the mean of "
-        "cos(distance × frequency) over the pairs. Real ones weigh the pairs differently, so a "
-        "head can look near or far."
+        "For a query and a key that are alike before they are turned. Real ones differ, so a head "
+        "can look near or far."
     )
 
 
@@ -106,14 +116,13 @@ def _show_grid(session: Session, width: int, base: float) -> tuple[Tensor, bool]
         st.caption("The angles are this model's own; width and base above do not change them.")
     elif rotary:
         st.caption(
-            "This model turns its queries and keys, but this page cannot read its angles. The "
-            "pictures show the usual code: half of the pairs turn with the row, half with the "
-            "column."
+            "This page cannot read this model's angles. In the usual code, shown here, half of the "
+            "pairs turn with the row, half with the column."
         )
     else:
         st.caption(
-            "This model has no rotary code. The pictures show what one would do on its grid: half "
-            "of the pairs turn with the row, half with the column."
+            "This model has no rotary code. On its grid one would turn half of the pairs with the "
+            "row, half with the column."
         )
     rows, columns = tokens.grid
     row, column = rows // 2, columns // 2

@@ -129,12 +129,17 @@ BASE_HELP = (
 )
 
 
+DIGITS = (
+    "This *sinusoidal code* has its short waves in the first dimensions and its long ones in the "
+    "last. They work as the digits of a number do: some change at every step, others seldom."
+)
+
+
 def _show_code(code: np.ndarray, width: int, base: float) -> None:
-    st.subheader("Each row is a position")
+    st.subheader("Each row is a position", help=DIGITS)
     st.caption(
-        "A *sinusoidal code* gives each position the heights of many waves at that place: short "
-        "waves in the first dimensions, long ones in the last. As with the digits of a number, "
-        "the fast ones tell neighbours apart, the slow ones whole regions."
+        "A row holds the heights of many waves at one position. The short waves tell neighbours "
+        "apart, the long ones whole regions."
     )
     frequency = frequencies(width, base).repeat_interleave(2).numpy()
     details = np.stack([frequency, 2 * np.pi / frequency], axis=-1)
@@ -182,9 +187,15 @@ def _show_dimensions(code: np.ndarray, width: int, base: float) -> dict[str, np.
     return lines
 
 
+DOTS = (
+    "A sine and a cosine of one frequency are a *pair*. The dot product is the sum of "
+    "cos(distance × frequency) over all pairs."
+)
+
+
 def _show_dots(code: np.ndarray) -> tuple[int, np.ndarray]:
     """Show one position's dot products with all others; return the position and them."""
-    st.subheader("One position against all others")
+    st.subheader("One position against all others", help=DOTS)
     *_, default = _default_choices(*code.shape)
     # With another length Streamlit takes it for another slider, which would begin at 0 unless its
     # value is set anew.
@@ -200,9 +211,8 @@ def _show_dots(code: np.ndarray) -> tuple[int, np.ndarray]:
         alt="Dot product of one position's code with all others",
     )
     st.caption(
-        f"The dot product of two codes depends on their distance alone: it is the sum of "
-        f"cos(distance × frequency) over the pairs, at distance 0 one for each of the "
-        f"{code.shape[1] // 2} pairs."
+        "The dot product of two codes depends on their distance alone. At distance 0 it is "
+        f"{code.shape[1] // 2}, one for each pair."
     )
     return position, dots
 
@@ -211,11 +221,6 @@ def _show_grid(grid: tuple[int, int], width: int, base: float) -> dict[str, np.n
     """Show both codes of a grid; return the likeness on it of each that there is."""
     st.subheader("The same code on a grid of patches")
     rows, columns = grid
-    st.caption(
-        f"Many vision transformers number the patches row by row, here {rows} rows of {columns}, "
-        "and use this code. Then the patch below counts as a whole row away. A code for grids "
-        "spends half of its dimensions on the row and half on the column."
-    )
     codes: dict[str, Callable[[], Tensor]] = {
         "One sequence": lambda: wave_code(rows * columns, width, base),
         "Rows and columns apart": lambda: wave_code_2d(grid, width, base),
@@ -228,6 +233,12 @@ def _show_grid(grid: tuple[int, int], width: int, base: float) -> dict[str, np.n
     return alike
 
 
+CODES_OF_A_GRID = {
+    "One sequence": "The patches are numbered row by row, so the patch below is {} positions away.",
+    "Rows and columns apart": "Half of the dimensions stand for the row, half for the column.",
+}
+
+
 def _show_neighbours(
     title: str, make: Callable[[], Tensor], grid: tuple[int, int]
 ) -> np.ndarray | None:
@@ -236,6 +247,7 @@ def _show_neighbours(
     rows, columns = grid
     row, column = rows // 2, columns // 2
     own = row * columns + column
+    st.caption(CODES_OF_A_GRID[title].format(columns))
     try:
         code = make()
     except ValueError as problem:

@@ -26,6 +26,11 @@ Head = int | str
 
 SHEET = "Every head of every layer"
 ROLLOUT = "Through all layers: rollout"
+ABOUT_ROLLOUT = (
+    "Rollout (Abnar and Zuidema, 2020) counts each map half. The other half is the residual "
+    "connection, by which a token keeps what it had. Half in every layer is assumed, not measured: "
+    "the step “residual connection” of Inside a head measures it."
+)
 FUSED_BY = "How the heads of a layer become one map: their mean, their largest or smallest value."
 FUSED = ("mean", "max", "min")
 
@@ -144,7 +149,13 @@ def explore_figure(
     ]
     if recorded.rollouts:
         fusions = [question.split("/")[1] for question in recorded.rollouts]
-        told = {"fusions": fusions, "aboutFusion": FUSED_BY, "aboutDiscard": "", "whole": True}
+        told = {
+            "fusions": fusions,
+            "aboutRollout": [ABOUT_ROLLOUT],
+            "aboutFusion": FUSED_BY,
+            "aboutDiscard": "",
+            "whole": True,
+        }
         parts.append(FigurePart("rollout", pack(header | told), ROLLOUT, side="right"))
     return Figure(title, parts, recorded.answers, about)
 

@@ -18,6 +18,18 @@ def components(app: AppTest) -> list[Any]:
     return [part for part in mounted if not part.proto.component_name.endswith(at_head)]
 
 
+def notes(app: AppTest) -> list[str]:
+    """The texts whose terms are explained, as one reads them."""
+    parts = (part.proto for part in app.get("bidi_component"))
+    shown = [unpack(each.bytes)[0]["parts"] for each in parts if is_text(each)]
+    return ["".join(words if isinstance(words, str) else words[0] for words in t) for t in shown]
+
+
+def is_text(component: Any) -> bool:
+    """Whether a component is a text whose terms are explained."""
+    return component.component_name.endswith("explained")
+
+
 def payloads(app: AppTest) -> dict[str, tuple[dict[str, Any], dict[str, np.ndarray]]]:
     """What each component on the page was sent: its header and its arrays, by its name."""
     parts = (part.proto for part in components(app))

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from model import AttentionRecorder, vit, zoo
 from model.datasets import samples
-from tests.viz.pages.shown import address_of, answered, payloads, photo_of
+from tests.viz.pages.shown import address_of, answered, notes, payloads, photo_of
 from viz.pages.shared import picture, recorded_images
 from viz.pages.shared.attention_texts import why_off, why_several_heads
 from viz.server.passes import NoSuchQuestion, find_pass
@@ -202,10 +202,10 @@ def test_bands_and_range_of_a_deep_picture_are_chosen_on_the_page(app):
 def test_what_the_model_does_not_see_is_said(app):
     app.run()
     height, width = zoo.load(zoo.names()[0]).image_size
-    assert any(f"sees {width} × {height} pixels" in caption.value for caption in app.caption)
+    assert any(f"sees {width} × {height} pixels" in note for note in notes(app))
     wide = Image.new("RGB", (400, 100), "red")
     app.file_uploader(key="upload").upload("wide.jpg", encoded(wide), "image/jpeg").run()
-    assert any("the middle 25 %" in caption.value for caption in app.caption)
+    assert any("the middle 25 %" in note for note in notes(app))
 
 
 @pytest.mark.parametrize(

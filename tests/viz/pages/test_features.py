@@ -13,7 +13,7 @@ from model.datasets import samples
 from model.features import lens, patch_features, token_norms
 from model.nets.vit import build
 from model.zoo import checkpoints
-from tests.viz.pages.shown import address_of, components, photo_of
+from tests.viz.pages.shown import address_of, components, notes, photo_of
 from viz.components.payload import unpack
 
 APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
@@ -32,7 +32,7 @@ def sent(app: AppTest):
 
 
 def said(app: AppTest) -> str:
-    return " ".join(part.value for part in [*app.caption, *app.markdown])
+    return " ".join([*(part.value for part in [*app.caption, *app.markdown]), *notes(app)])
 
 
 def test_vectors_are_sent_once_and_are_the_model_s(app):
@@ -83,7 +83,7 @@ def test_each_way_to_show_paints_every_patch(app, shown):
         torch.testing.assert_close(torch.from_numpy(arrays["values0"].copy()), norms)
         assert header["span"] == [pytest.approx(norms.min()), pytest.approx(norms.max())]
     if shown == "Object":
-        assert set(np.unique(arrays["values0"])) <= {0, 1} and "uses no label" in said(app)
+        assert set(np.unique(arrays["values0"])) <= {0, 1} and "No labels are used" in said(app)
 
 
 def test_the_lens_shows_the_model_s_own_classes(app):

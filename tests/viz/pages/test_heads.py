@@ -103,7 +103,7 @@ def test_how_far_the_heads_looked_from_the_start_is_told(app, model, told):
 def test_a_start_that_was_local_says_how_to_compare(ship):
     app = ship(init="mimetic").switch_page(PAGE).run()
     assert not app.exception and MIMETIC in said(app)
-    assert "press *Open it untrained* on the Models page" in said(app)
+    assert "press *Open it untrained* under *Open another*" in said(app)
     assert "Nothing here is learned" not in said(app)
 
 

@@ -105,13 +105,13 @@ def test_the_address_names_a_head_and_its_page_tells_of_it(shipped):
 
 def test_pictures_that_are_not_here_are_named(shipped):
     app = open_survey(of="3.2")
-    assert "16 of 16 pictures are not here" in said(app)
+    assert "16 of 16 are missing" in said(app)
     assert shipped["top"]["narrow"][2 * shipped["heads"][0] + 1][0][0] in said(app)
 
 
 def test_top_pictures_are_what_the_survey_says_and_open_in_explore(served):
     app = open_survey(model=MODEL, of="2.1", ranking="narrow")
-    assert not app.exception and "are not here" not in said(app)
+    assert not app.exception and "are missing" not in said(app)
     buttons = [each for each in app.button if each.label == "Explore"]
     held = json.loads((served / "found" / RESULTS).read_bytes())
     ranked = held["top"]["narrow"][held["heads"][0]]
@@ -151,12 +151,12 @@ def test_the_survey_and_the_pictures_of_a_head_are_saved(served, monkeypatch):
 def test_uploaded_pictures_stand_in_for_the_ones_that_are_not_here(own):
     data = json.loads((own / "found" / RESULTS).read_bytes())
     app = upload(json.dumps(data).encode(), model=MODEL)
-    assert "12 of 12 pictures are not here" in said(app)
+    assert "12 of 12 are missing" in said(app)
     name = data["top"]["narrow"][0][3][0]
     photo = next((own / "photos").rglob(Path(name).name))
     app.file_uploader(key="survey_photos").set_value((photo.name, photo.read_bytes(), "image/png"))
     app.run()
-    assert "11 of 12 pictures are not here" in said(app)
+    assert "11 of 12 are missing" in said(app)
     assert len([each for each in app.button if each.label == "Explore"]) == 1
 
 
@@ -166,12 +166,12 @@ def test_an_uploaded_packed_file_holds_the_top_pictures(own):
     for number, name in enumerate(names):
         text = text.replace(name.as_posix(), f"mine.npz#{number}")
     app = upload(text.encode(), model=MODEL)
-    assert "12 of 12 pictures are not here" in said(app)
+    assert "12 of 12 are missing" in said(app)
     files = [(own / "photos" / name).read_bytes() for name in names]
     packed = packed_file(offsets=np.cumsum([0, *map(len, files)]), blob=b"".join(files))
     app.file_uploader(key="survey_photos").set_value(("mine.npz", packed, "application/zip"))
     app.run()
-    assert not app.exception and "are not here" not in said(app)
+    assert not app.exception and "are missing" not in said(app)
     assert len([each for each in app.button if each.label == "Explore"]) == 12
 
 

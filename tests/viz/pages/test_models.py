@@ -25,7 +25,7 @@ from tests.model.zoo.test_course_captioner_files import (
     saved,
     vocabulary,
 )
-from tests.viz.pages.shown import ADDRESS, address_of, answered, components, payloads
+from tests.viz.pages.shown import ADDRESS, address_of, answered, components, notes, payloads
 from viz.components.payload import unpack
 from viz.pages.shared import open_models
 
@@ -140,7 +140,7 @@ def test_pictures_that_are_not_square_open_with_their_size(app, size):
     own_file(app, net, own_side=size)
     assert not app.error
     facts = tables(app)
-    assert "24 x 40 pixels (height x width)" in facts and "3 x 5, each of 8 x 8 pixels" in facts
+    assert "24 × 40 pixels (height × width)" in facts and "3 x 5, each of 8 × 8 pixels" in facts
     header, _ = explorer(app)
     assert header["layers"] == [[1, 3, 5]] * 2
 
@@ -152,7 +152,7 @@ def test_pictures_that_are_not_square_open_with_their_size(app, size):
         ("0", "is no size"),
         ("32 x 32 x 3", "is no size"),
         ("50", "multiples of 8"),
-        ("48", "Pictures of 48 x 48 pixels have 36 patches"),
+        ("48", "Pictures of 48 × 48 pixels have 36 patches"),
         ("99968", "at most 10,000 can be computed"),
     ],
 )
@@ -167,7 +167,7 @@ def test_what_was_assumed_of_a_file_is_told(app):
     facts = dict(app.table[0].value.iloc[:, 0])
     unsaid = ", assumed: the file does not say"
     assert facts["Layers"] == "2, each with 1 head, their number assumed: the file does not say"
-    assert facts["Picture"] == "32 x 32 pixels" + unsaid  # as many patches fit other rectangles
+    assert facts["Picture"] == "32 × 32 pixels" + unsaid  # as many patches fit other rectangles
     assert facts["Tokens without a place"] == "CLS"
     assert facts["Classes"] == "10, without names"
     assert facts["Layout"] == "Saccade's own"
@@ -244,7 +244,8 @@ def upload(app, *paths):
 
 
 def shown_text(app) -> str:
-    return " ".join(element.value for element in (*app.markdown, *app.caption, *app.info))
+    parts = (*app.markdown, *app.caption, *app.info)
+    return " ".join([*(element.value for element in parts), *notes(app)])
 
 
 def test_this_projects_own_checkpoint_opens_with_its_card(app):
@@ -378,7 +379,7 @@ def tables(app) -> str:
 
 
 def said(app) -> str:
-    return " ".join(element.value for element in [*app.caption, *app.markdown])
+    return " ".join([*(part.value for part in [*app.caption, *app.markdown]), *notes(app)])
 
 
 def counted(classes: int) -> np.ndarray:

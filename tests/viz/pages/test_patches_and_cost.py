@@ -19,7 +19,7 @@ from model.datasets import samples
 from model.nets import torchvision_cpu
 from model.nets.vit import PRESETS
 from tests.model.hub_cache import cache, use_cache
-from tests.viz.pages.shown import address_of
+from tests.viz.pages.shown import address_of, notes
 from viz.pages.cost_measured import timings
 from viz.pages.shared import open_models
 
@@ -111,7 +111,7 @@ def open_from_hub(name: str, random: bool = False) -> AppTest:
 def test_the_vectors_of_a_hugging_face_model(hub):
     app = open_from_hub(hub)
     assert "out, 16 numbers" in app.code[0].value
-    assert not any("not known to this page" in text.value for text in app.caption)
+    assert not any("could not find where" in text.value for text in app.caption)
     bundle = open_models.open_model_named(hub)
     image = bundle.prepare(samples.load(app.session_state["photo"]))
     with torch.inference_mode():
@@ -126,7 +126,7 @@ def test_the_vectors_of_a_hugging_face_model(hub):
 def test_the_vectors_of_torchvision_s_swin():
     app = open_from_hub("torchvision/swin_t", random=True)
     assert "out, 96 numbers" in app.code[0].value
-    assert not any("not known to this page" in text.value for text in app.caption)
+    assert not any("could not find where" in text.value for text in app.caption)
 
 
 @pytest.mark.parametrize("patch", ["99", "-1", "²", "9" * 500, "00000199999", "r1c1"])
@@ -217,7 +217,7 @@ def test_cost_shows_no_photo_and_keeps_its_model():
     assert address_of(app) == {"model": "d2l-fashion-mnist"}
     app.selectbox(key="model_choice").set_value("cifar10").run()
     assert address_of(app)["model"] == "cifar10"
-    assert any("tokens of width 256" in text.value for text in app.caption)
+    assert any("tokens of width 256" in text for text in notes(app))
     app.switch_page("patches.py").run()
     assert not app.exception and address_of(app)["model"] == "cifar10"
 

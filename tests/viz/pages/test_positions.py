@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from model.nets.vit import build
 from model.zoo import checkpoints
-from tests.viz.pages.shown import address_of, components
+from tests.viz.pages.shown import address_of, components, notes
 from viz.components.payload import unpack
 from viz.pages import positions_order
 
@@ -52,7 +52,7 @@ def ship(tmp_path, monkeypatch):
 
 def texts(app: AppTest) -> str:
     parts = [*app.markdown, *app.caption, *app.info, *app.warning]
-    return " ".join(part.value for part in parts)
+    return " ".join([*(part.value for part in parts), *notes(app)])
 
 
 def test_the_waves_follow_the_sliders():
@@ -61,7 +61,7 @@ def test_the_waves_follow_the_sliders():
     app.slider(key="width").set_value(8)
     app.run()
     assert not app.exception
-    assert "one for each of the 4 pairs" in texts(app)
+    assert "it is 4, one for each pair" in texts(app)
     assert (address_of(app)["length"], address_of(app)["width"]) == ("20", "8")
 
 

@@ -14,6 +14,7 @@ from model.preprocessing import Resize
 from model.tokens import TokenLayout
 from model.zoo.hubs.hugging_face_classifier import HubClassifier
 from tests.viz.export.test_programs import run_again
+from tests.viz.pages.shown import notes
 from viz.pages.shared import open_models, saving
 
 torchvision_cpu.ensure_operators()
@@ -40,7 +41,8 @@ def open_tab(tab: str, net: torch.nn.Module, tokens: TokenLayout, **words: str) 
 
 
 def texts(app: AppTest) -> str:
-    return " ".join(part.value for part in [*app.markdown, *app.caption, *app.info, *app.warning])
+    parts = [*app.markdown, *app.caption, *app.info, *app.warning]
+    return " ".join([*(part.value for part in parts), *notes(app)])
 
 
 def dinov2() -> tuple[torch.nn.Module, TokenLayout]:
@@ -64,7 +66,7 @@ def eva() -> tuple[torch.nn.Module, TokenLayout]:
 
 def test_a_table_of_another_grid_is_shown_and_said_to_be_stretched():
     app = open_tab("This model's code", *dinov2())
-    assert "keeps codes for 4 by 4 patches" in texts(app)
+    assert "keeps codes for 4 × 4 patches" in texts(app)
     assert "no position code" not in texts(app)
 
 

@@ -35,12 +35,19 @@ def bare(text: str) -> str:
 
 
 def strings_in(value: Any) -> Iterator[str]:
-    """Every text in a component's header."""
+    """Every text in a component's header; one whose terms are explained is one text."""
     if isinstance(value, str):
         yield value
+    elif isinstance(value, list) and any(map(is_term, value)):
+        yield "".join(part[0] if is_term(part) else part for part in value)
     elif isinstance(value, dict | list):
         for part in value.values() if isinstance(value, dict) else value:
             yield from strings_in(part)
+
+
+def is_term(part: Any) -> bool:
+    """Whether a part of a text is a term: its words, its name and its meaning."""
+    return isinstance(part, list) and len(part) == 3 and all(isinstance(each, str) for each in part)
 
 
 @cache

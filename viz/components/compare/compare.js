@@ -211,7 +211,7 @@ function distanceText(a, b) {
 function differenceText(difference) {
   const most = largest(difference);
   if (most === 0) return "The same everywhere";
-  return `At most ${percent(most)} of a map, at one patch`;
+  return `They differ most at one patch, by ${percent(most)} of a map`;
 }
 
 export default mountable(Compare);

@@ -2,6 +2,7 @@
 
 import { isEven, peakOf, timesAverage } from "../shared/attention.js";
 import { setText } from "../shared/controls.js";
+import { setExplained } from "../shared/terms.js";
 import { capital, percent, tokenTitle } from "../shared/text.js";
 
 export class Readout {
@@ -14,12 +15,16 @@ export class Readout {
     const write = (selector, text) => setText(this.explorer.find(selector), text);
     write(".high", `${percent(top)} of the attention`);
     write(".heads-title", `Heads of layer ${header.numbers[view.layer]}`);
-    write(".why-heads", header.whyHeads?.[view.layer] ?? "");
+    this.explain(".why-heads", header.whyHeads?.[view.layer] ?? []);
     write(".from", `From ${this.place(query)}${view.held ? " (held)" : ""}`);
     const to = () => `To ${this.place(hovered)}: ${amount(row, hovered)}.`;
     write(".to", reading ? to() : this.whereMost(row));
     this.markTokens(row);
-    write(".sinks", this.sinks());
+    this.explain(".sinks", this.sinks());
+  }
+
+  explain(selector, parts) {
+    setExplained(this.explorer, this.explorer.find(selector), parts);
   }
 
   // Tokens that draw attention whoever asks.
@@ -30,11 +35,10 @@ export class Readout {
       const drawn = `${Math.round(100 * share)} % of all attention, ${times} times the average`;
       return `${capital(this.place(token))} gets ${drawn}`;
     });
-    if (!named?.length) return "";
-    const where = `Attention sinks in layer ${header.numbers[view.layer]}`;
-    const meaning =
-      "Every token looks there, so it says little about the photo: a head that finds nothing has to put its weight somewhere.";
-    return `${where}: ${named.join("; ")}. ${meaning}`;
+    if (!named?.length) return [];
+    const where = ` in layer ${header.numbers[view.layer]}: ${named.join("; ")}.`;
+    const meaning = "Every token looks there, so it says little about the photo.";
+    return [...(header.sinks ?? ["Attention sinks"]), `${where} ${meaning}`];
   }
 
   markTokens(row) {

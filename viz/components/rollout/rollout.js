@@ -5,6 +5,7 @@ import { mountable } from "../shared/component.js";
 import { element, radio, setText } from "../shared/controls.js";
 import { ReadableMap } from "../shared/readable_map.js";
 import { beginView } from "../shared/shared_view.js";
+import { explainedText } from "../shared/terms.js";
 import { capital, prefixName, tokenTitle } from "../shared/text.js";
 
 class Rollout extends ReadableMap {
@@ -23,6 +24,7 @@ class Rollout extends ReadableMap {
   receive(header) {
     this.header = { ...header, grid: header.layers[0].slice(1) };
     this.loadPhoto();
+    this.find(".about-rollout").replaceChildren(...explainedText(this, header.aboutRollout ?? []));
     setText(this.find(".about-fusion"), header.aboutFusion);
     setText(this.find(".about-discard"), header.aboutDiscard);
     this.discard.disabled = Boolean(header.whole);
@@ -95,9 +97,9 @@ class Rollout extends ReadableMap {
   // Why one layer is not enough, and what rollout does about it.
   lead() {
     const { length } = this.header.layers;
-    const last = `In layer ${length} each patch already holds what ${length - 1} layers have mixed into it.`;
-    const all = `Rollout multiplies the maps of all ${length}, from ${this.place} back to the photo`;
-    return `${length > 1 ? `${last} ` : ""}${all} (Abnar and Zuidema, 2020).`;
+    const last = `By layer ${length} each patch holds a mix from ${length - 1} layers.`;
+    const all = `Rollout multiplies the maps of all ${length}, from ${this.place} back to the photo.`;
+    return `${length > 1 ? `${last} ` : ""}${all}`;
   }
 
   showRow(question, answer) {

@@ -22,6 +22,14 @@ export function explainedText(component, parts) {
   });
 }
 
+// Write a text with its terms into a node, unless it stands there already.
+export function setExplained(component, node, parts) {
+  const text = JSON.stringify(parts);
+  if (node.dataset.explained === text) return;
+  node.dataset.explained = text;
+  node.replaceChildren(...explainedText(component, parts));
+}
+
 function signOf(part) {
   return typeof part === "string" ? (part.match(SIGN)?.[0] ?? "") : "";
 }

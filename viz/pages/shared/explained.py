@@ -31,7 +31,8 @@ def show_explained(text: str, key: str) -> None:
     """Show a text in which each term shows its meaning on hover, tap or focus.
 
     Args:
-        text: with ``**bold**``, ``*italic*`` and ``code``; no links and no formulas.
+        text: with ``**bold**``, ``*italic*`` and ``code``; no links and no formulas. An empty line
+            begins a paragraph.
         key: of the component, one for each text of a page.
     """
     _show(text, key, is_note=False)

@@ -191,6 +191,11 @@ class Shared:
     """The sentence below a page's question."""
 
     @staticmethod
+    def note(name: str) -> Component:
+        """Name a text of a page whose terms are explained."""
+        return Component(f"note {name}", {})
+
+    @staticmethod
     def save_file(kind: str, name: str) -> str:
         """Name the button of a file to save."""
         return f"save {kind} {name}"

@@ -10,6 +10,8 @@ from viz.pages.shared.figures import draw_once, show_chart, show_facts_table
 from viz.pages.shared.text import plain
 
 BARE = {"displayModeBar": False}
+SHORT = 120
+"""Letters of a note that is shown; a longer one is folded."""
 MADE_OF = {
     "data": "Data",
     "data_licence": "Licence of the data",
@@ -36,7 +38,10 @@ def show_training(card: Card) -> None:
     if command := card.command:
         commands = [*card.commands_first, command]
         st.code("\n".join(commands), language="sh", wrap_lines=True)
-    if note := card.note:
+    if (note := card.note) and len(note) > SHORT:
+        with st.expander("What else happened"):
+            st.caption(plain(note))
+    elif note:
         st.caption(plain(note))
 
 
@@ -59,6 +64,6 @@ def _show_curve(curve: list[dict[str, Any]], of: str) -> None:
     }
     show_chart(draw_once(learning_curve, lines), key="curve", config=BARE, alt="Accuracy by epoch")
     st.caption(
-        "Training pictures are cropped, mixed or partly erased where the recipe says so, so they "
-        "can be the harder ones. In the last epochs of some recipes they are no longer mixed."
+        "Recipes crop, mix or partly erase training pictures, so those can be the harder ones; "
+        "some stop in the last epochs."
     )
