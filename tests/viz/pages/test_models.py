@@ -140,7 +140,7 @@ def test_pictures_that_are_not_square_open_with_their_size(app, size):
     own_file(app, net, own_side=size)
     assert not app.error
     facts = tables(app)
-    assert "24 × 40 pixels (height × width)" in facts and "3 x 5, each of 8 × 8 pixels" in facts
+    assert "24 × 40 pixels (height × width)" in facts and "3 × 5, each of 8 × 8 pixels" in facts
     header, _ = explorer(app)
     assert header["layers"] == [[1, 3, 5]] * 2
 
@@ -152,7 +152,7 @@ def test_pictures_that_are_not_square_open_with_their_size(app, size):
         ("0", "is no size"),
         ("32 x 32 x 3", "is no size"),
         ("50", "multiples of 8"),
-        ("48", "Pictures of 48 × 48 pixels have 36 patches"),
+        ("48", "Pictures of 48 x 48 pixels have 36 patches"),
         ("99968", "at most 10,000 can be computed"),
     ],
 )
