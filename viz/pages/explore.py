@@ -103,10 +103,11 @@ def _show_size(session: Session) -> None:
     part = f", the middle {percent(kept, 0)} of this photo" if kept < 0.995 else ""
     tokens = session.bundle.tokens
     rows, columns = tokens.grid
+    side = f"{width // columns} × {height // rows}"
     beside = ", and CLS" if "cls" in tokens.prefix else ""
     show_note(
         f"The model sees {width} × {height} pixels{part}: {columns} × {rows} = "
-        f"{tokens.patches:,} patches, one per {width // columns} × {height // rows} pixels{beside}.",
+        f"{tokens.patches:,} patches, one per {side} pixels{beside}.",
         Shared.note("size").name,
     )
 
