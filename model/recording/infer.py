@@ -26,6 +26,7 @@ _HEADS = ("num_heads", "num_attention_heads", "heads", "n_heads", "n_head", "nhe
 
 # Names of the size of a window: of Swin and SAM, Twins, EfficientViT and NesT.
 _WINDOWS = ("window_size", "ws", "window_resolution", "block_size")
+_OF_WINDOWS = frozenset((*_WINDOWS, "attn_type", "partition_block"))
 
 
 class Roll(NamedTuple):
@@ -237,6 +238,9 @@ def _window_size(module: nn.Module) -> tuple[int, int] | None:
 
     MaxViT's grid and CrossFormer's long distance cut tokens apart from each other: no windows.
     """
+    kind: Any = type(module)
+    if module.__dict__.keys().isdisjoint(_OF_WINDOWS) and not _class_cuts(kind):
+        return None  # as of most modules: each of the questions below takes its time
     if declaration(module, "attn_type") == "long":
         return None
     sizes = (_pair(declaration(module, name)) for name in _WINDOWS)
@@ -245,6 +249,12 @@ def _window_size(module: nn.Module) -> tuple[int, int] | None:
     if declaration(module, "partition_block") is True:
         return _pair(declaration(module, "partition_size"))
     return None
+
+
+@lru_cache(maxsize=4096)
+def _class_cuts(kind: Any) -> bool:
+    """Whether a class itself has one of the names that tell of windows."""
+    return any(_has_itself(kind, name) for name in _OF_WINDOWS)
 
 
 def _shifted(windows: Windows, call: ModuleCall, roll: Roll | None) -> Windows:
