@@ -103,6 +103,8 @@ def _what(func: Callable, word: str) -> str:
         return "einsum"
     if word in _SUBTRACTS:
         return "subtract"
+    if word in ("mul", "rmul", "imul", "multiply"):
+        return "multiply"
     if word in _DIVIDES:
         return "divide"
     named = ("exp", "logsumexp", "sum", "normalize", "roll", "gumbel_softmax", "dim")

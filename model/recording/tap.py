@@ -354,16 +354,23 @@ class Tap(RecordingMode):
 
     def _record_late(self, softmax: Softmax, use: Use) -> bool:
         """Keep a map that only its use has shown to be one, such as (K, Q) or one of one head."""
-        tokens, _ = tokens_and_widths(softmax.input)
+        _, calls, _ = self._find_caller()
+        inputs = (tuple(given.shape) for call in calls[:1] for given in call.tensors)
+        shapes = (softmax.input, *inputs)
+        tokens = {count for shape in shapes for count in tokens_and_widths(shape)[0]}
         if not use.arranged or not (softmax.of_product or use.weights.shape[-1] in tokens):
             return False
-        _, calls, _ = self._find_caller()
         softmax.record = self._record_map(softmax.name, calls, softmax.origin, use.weights)
         softmax.record.anchor = use.own if use.own.requires_grad else None
         return True
 
     def _arrange(self, record: AttentionRecord, use: Use) -> None:
         changed = use.acting is not None
+        if use.entrywise and use.own.ndim == 4 and not changed:  # a query for each of the others
+            map = use.own.movedim(1, -2).flatten(0, 1)[:, None]
+            record.amend(map, use.own, Arrangement((0, 2, 1, 3)), changed=False)
+            _, calls, _ = self._find_caller()
+            self._describe(record, calls)
         if use.summed or not (changed or use.order or heads_first(use, record.origin)):
             return
         weights = use.own if use.acting is None else use.acting

@@ -53,6 +53,7 @@ class Followed:
     product: bool = False  # whether it comes from a product of tensors that the net computed
     stage: WrittenOut | None = None  # of a softmax that is being written out
     first_column: int | None = None  # that is left, where columns were cut off, such as a sink's
+    weighed: tuple[Tensor, Tensor] | None = None  # weights and values, of which it is the product
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Use:
     arranged: bool = True  # whether the weights are known to be (..., Q, K), after `order`
     summed: bool = False  # whether there is one query only, without a dimension
     tokens_before: frozenset[int] = frozenset()  # how many attended to each other before, in a pass
+    entrywise: bool = False  # whether (B, 1, ..., K) was multiplied entry by entry, and summed
     second: bool = False  # whether other columns of the softmax have met other values already
 
     @property
@@ -100,6 +102,10 @@ class Use:
         features = self.values.shape[-1]
         of_features = any(head * features in widths for head in heads)
         of_features &= not _lie_side_by_side(source.input, self.values)
+        if isinstance(self.values, nn.Parameter):
+            return "it weighs the rows of a learned table"
+        if len(shape) == 2 and queries == keys and (keys,) == source.origin.batches:
+            return "it weighs the images of a batch"
         if features in tokens and keys not in tokens and not (of_features or self._is_of_parts()):
             channels = any(head * keys in widths for head in heads)
             return "it weighs channels" if channels else "it weighs something else than tokens"
@@ -202,7 +208,7 @@ class UseLog:
                 return stage
             self._follow(result, Followed(product=True, stage=stage))
         elif followed:
-            self._derive(role, args, kwargs, followed, result)
+            return self._derive(role, args, kwargs, followed, result)
         return None
 
     def _next_stage(
@@ -247,13 +253,15 @@ class UseLog:
         kwargs: dict[str, Any],
         given: Sequence[Tensor],
         result: Any,
-    ) -> None:
+    ) -> Use | None:
         """Follow the results that still have the dimension of the softmax."""
         before = next((t for t in given if self._get(t).sources), given[0])
         old = self._get(before)
         if not old.sources:
             self._derive_product(role, args, kwargs, before, old, result)
-            return
+            return None
+        if role.what == "sum" and old.weighed is not None:
+            return self._sum(args, kwargs, old, *old.weighed)
         sources = list(dict.fromkeys(s for t in given for s in self._get(t).sources))
         unchanged = len(sources) == 1 and (role.drops or role.arranges)
         if not (unchanged or role.measures):
@@ -269,7 +277,26 @@ class UseLog:
                 if start is None:
                     continue
                 acting, first = new, start + (first or 0)
-            self._follow(new, Followed(sources, axis, acting, first_column=first))
+            weighed = entry_by_entry(args, before, new, axis) if role.what == "multiply" else None
+            self._follow(new, Followed(sources, axis, acting, first_column=first, weighed=weighed))
+        return None
+
+    def _sum(
+        self, args: tuple, kwargs: dict[str, Any], old: Followed, weights: Tensor, values: Tensor
+    ) -> Use | None:
+        """Use weights (B, 1, ..., K) whose products with values (B, d, ..., K) are summed."""
+        dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
+        dim = dim[0] if isinstance(dim, list | tuple) and len(dim) == 1 else dim
+        if not isinstance(dim, int):
+            return None
+        if _from_last(dim, values.ndim) != -1 or old.axis != -1:
+            for source in old.sources:
+                source.collected = True
+            return None
+        followed, values = self.find(weights), values.movedim(1, -1)
+        if followed is None:
+            return None
+        return self._use(followed, weights, values, summed=True, entrywise=True)
 
     def _derive_product(
         self,
@@ -458,6 +485,17 @@ def first_column_left(before: Tensor, new: Tensor, axis: int) -> int | None:
     start, rest = divmod(offset, before.stride(axis))
     inside = 0 <= start <= before.shape[axis] - new.shape[axis]
     return start if inside and not rest else None
+
+
+def entry_by_entry(
+    args: tuple, weights: Tensor, product: Tensor, axis: int
+) -> tuple[Tensor, Tensor] | None:
+    """Weights (B, 1, ..., K) and the values (B, d, ..., K) that they multiply entry by entry."""
+    values = next((t for t in args if t is not weights), None)
+    if not isinstance(values, Tensor) or values.shape != product.shape or axis != -1:
+        return None
+    same = weights.ndim == values.ndim > 2 and weights.shape[2:] == values.shape[2:]
+    return (weights, values) if same and weights.shape[1] == 1 < values.shape[1] else None
 
 
 def _dims(args: tuple, kwargs: dict[str, Any]) -> list[int]:

@@ -813,3 +813,37 @@ def test_a_map_whose_columns_weigh_two_sets_of_values_is_named():
 
     with pytest.raises(NothingRecorded, match="its columns multiply several sets of values"):
         record(nn.Sequential(TwoSets()), tokens())
+
+
+class EntryByEntry(nn.Module):
+    """Weights (B, 1, P, N) of each pixel's patches, as in MobileViTv2."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores, values = x[:, :1], x[:, 1:]
+        self.softmax = scores.softmax(-1)
+        return (values * self.softmax).sum(-1, keepdim=True)
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_weights_that_are_multiplied_entry_by_entry_are_a_map(images):
+    net = nn.Sequential(EntryByEntry())
+    (found,), nothing = record(net, torch.randn(images, 8, 4, TOKENS))
+    assert (found.shape, nothing) == ((images * 4, 1, 1, TOKENS), None)
+    assert torch.equal(found.weights()[:, 0, 0], net[0].softmax.reshape(-1, TOKENS))
+
+
+def test_weights_over_a_learned_table_or_over_images_are_named():
+    class Words(Attention):
+        def forward(self, x: Tensor) -> Tensor:
+            return (x @ x.mT).softmax(-1) @ self.table
+
+    class Images(Attention):
+        def forward(self, x: Tensor) -> Tensor:
+            q, k, v = x[..., 0], x[..., 1], x[..., 2]
+            return (q @ k.mT).softmax(-1) @ v
+
+    words, images = Words(), Images()
+    words.table = nn.Parameter(torch.randn(TOKENS, WIDTH))
+    for net, reason in ((words, "the rows of a learned table"), (images, "the images of a batch")):
+        with pytest.raises(NothingRecorded, match=f"it weighs {reason}"):
+            record(nn.Sequential(net), tokens())
