@@ -20,6 +20,7 @@ from model.captioning.caption import CaptionBundle
 from model.card import Card
 from model.errors import CheckpointError, HeadRejected, ModelNotFound, ModelRejected
 from model.nets.fixed_seed import with_fixed_seed
+from model.nets.one_thread import one_thread
 from model.preprocessing import Resize, check_normalisation
 from model.tokens import pair
 from model.zoo import checkpoints, own_files
@@ -111,6 +112,18 @@ def load(
     """
     if weights not in ("trained", "random"):
         raise ModelRejected(f"Weights are “trained” or “random”, not “{weights}”.")
+    with one_thread():
+        return _load(name, heads, mean, std, weights, settings)
+
+
+def _load(
+    name: str | os.PathLike[str],
+    heads: int | None,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    weights: str,
+    settings: dict[str, Any],
+) -> Bundle:
     name = name if isinstance(name, str) else Path(name)
     own = {"heads": heads, "mean": mean, "std": std, **settings}
     own = {key: value for key, value in own.items() if value is not None}

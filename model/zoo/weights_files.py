@@ -64,6 +64,9 @@ _SAFE_DTYPES = {
 }
 
 
+_HALVES = (torch.float16, torch.bfloat16)
+
+
 @dataclass
 class Weights:
     """What a file of weights holds."""
@@ -319,7 +322,7 @@ def _check_safetensors(path: Path, header: int) -> None:
         with safe_open(path, "pt") as file:
             check_names(path.name, file.keys())
             for name in file.keys():  # noqa: SIM118  # it is no dictionary
-                _checked(path, name, file.get_tensor(name))
+                _checked(path, name, file.get_tensor(name), as_written=True)
     except ModelRejected:
         raise
     except Exception as error:  # readers raise nearly anything on a damaged file
@@ -506,8 +509,7 @@ def _check_all(
     checked = {}
     for name in list(tensors):
         tensor = tensors.pop(name)
-        single = _checked(path, name, tensor, finite)
-        checked[name] = tensor if as_written else single
+        checked[name] = _checked(path, name, tensor, finite, as_written)
     return checked
 
 
@@ -515,8 +517,13 @@ def _is_special(tensor: Tensor) -> bool:
     return tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex()
 
 
-def _checked(path: Path, name: str, tensor: Tensor, finite: bool = True) -> Tensor:
-    """Return a tensor as float32, integers as they are. Raises ModelRejected."""
+def _checked(
+    path: Path, name: str, tensor: Tensor, finite: bool = True, as_written: bool = False
+) -> Tensor:
+    """Return a tensor as float32, or as it is written; integers as they are.
+
+    Raises ModelRejected.
+    """
     if _is_special(tensor):
         raise ModelRejected(f"{path.name} holds sparse, quantised or complex tensors. {SAVE}")
     tensor = tensor.detach()
@@ -528,18 +535,18 @@ def _checked(path: Path, name: str, tensor: Tensor, finite: bool = True) -> Tens
     if not tensor.is_floating_point():
         return tensor
     try:
-        tensor = tensor.float()
+        single = tensor if as_written and tensor.dtype in _HALVES else tensor.float()
     except RuntimeError as error:  # float4, for instance
         raise ModelRejected(
             f"{path.name} holds numbers of a kind that cannot be read, in {name[:60]}. {SAVE}"
         ) from error
     if finite:
-        check_finite(path.name, name, tensor)
-    return tensor
+        check_finite(path.name, name, single)
+    return tensor if as_written else single
 
 
 def check_finite(file: str, name: str, tensor: Tensor) -> None:
-    """Raise ModelRejected for a tensor of float32 with a number that is infinite or none.
+    """Raise ModelRejected for a tensor of floats with a number that is infinite or none.
 
     What a model does not use may be so: the best loss of a run, or the mask of a text tower.
     """

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from model.errors import ModelRejected, NothingRecorded, NothingToShow
 from model.image_layers import find_grid, image_layers
@@ -15,6 +17,7 @@ from model.recording.recorder import AttentionRecorder
 from model.tokens import TokenLayout, check_affordable
 from model.unrolled import find_unrolled
 
+LARGE = 50_000_000  # parameters, from which on shapes alone are quicker than a real pass
 GUESSES: tuple[tuple[str, ...], ...] = ((), ("cls",), ("cls", "dist"))
 
 
@@ -44,7 +47,20 @@ def find_first_tokens(
         ModelRejected: the model does not take pictures of this size, does not attend, or not from
             the picture's tokens to the picture's tokens.
     """
-    recorder = _record(name, net, size, channels)
+    if sum(parameter.numel() for parameter in net.parameters()) > LARGE:
+        with suppress(Exception):  # of a model that asks for values, or is refused below
+            shapes = _record_shapes(net, torch.zeros(1, channels, *size))
+            return _find_tokens(name, net, size, prefix, shapes)
+    return _find_tokens(name, net, size, prefix, _record(name, net, size, channels))
+
+
+def _find_tokens(
+    name: str,
+    net: nn.Module,
+    size: tuple[int, int],
+    prefix: Sequence[str] | None,
+    recorder: AttentionRecorder,
+) -> TokenLayout:
     records = recorder.records
     if unrolled := find_unrolled(net, size):
         return _affordable(name, unrolled)
@@ -86,6 +102,16 @@ def _record(name: str, net: nn.Module, size: tuple[int, int], channels: int) -> 
             f"{name} does not take pictures of {size[0]} x {size[1]} pixels with {channels} "
             f"channels ({reason or type(error).__name__}). Choose another size, or another model."
         ) from error
+    return recorder
+
+
+def _record_shapes(net: nn.Module, picture: Tensor) -> AttentionRecorder:
+    """Record a pass on the meta device, which computes shapes alone and so costs little."""
+    held = (*net.named_parameters(), *net.named_buffers())
+    shapes = {name: tensor.to("meta") for name, tensor in held}
+    with torch.no_grad(), AttentionRecorder(net) as recorder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        functional_call(net, shapes, (picture.to("meta"),))
     return recorder
 
 

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from model import AttentionRecorder, zoo
 from model.analysis.head_measures import measure_layers
@@ -26,7 +27,8 @@ from model.errors import ModelNotFound, ModelRejected
 from model.nets.torchvision_cpu import ensure_operators
 from model.recorded_image import record_image
 from model.survey.head_survey import survey_heads
-from model.zoo.hubs import fetching, hub_files
+from model.vit import build
+from model.zoo.hubs import fetching, first_tokens, hub_files
 from tests.model.hub_cache import cache, use_cache
 
 SHARED = Path(os.environ.get("SACCADE_SHARED", Path(__file__).parents[3].parent / "shared"))
@@ -825,3 +827,34 @@ def test_a_missing_package_is_a_sentence_with_the_pip_line(monkeypatch, name, pa
     monkeypatch.setattr(fetching.importlib, "import_module", absent)
     with pytest.raises(ModelNotFound, match=f"pip install {package}"):
         zoo.load(name)
+
+
+class AsksForValues(nn.Module):
+    """A net whose way depends on the numbers in a picture."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.net(images + images.sum().item())
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_shapes_alone_tell_what_a_pass_tells(monkeypatch, asks):
+    """Of a large model nothing is computed to find its tokens."""
+    net = build("vit", img_size=32, patch_size=8, dim=32, depth=1, heads=2).eval()
+    net = AsksForValues(net) if asks else net
+    passes = []
+    record = first_tokens._record
+
+    def counted(*given):
+        passes.append(1)
+        return record(*given)
+
+    monkeypatch.setattr(first_tokens, "_record", counted)
+    wanted = first_tokens.find_first_tokens("mine", net, (32, 32))
+    monkeypatch.setattr(first_tokens, "LARGE", 0)
+    assert first_tokens.find_first_tokens("mine", net, (32, 32)) == wanted
+    assert len(passes) == 1 + asks
+    assert all(parameter.device.type == "cpu" for parameter in net.parameters())
