@@ -58,7 +58,7 @@ def image_layers(
         record = _as_drawn(made, tokens, pictures)
         if record.windows:
             layer = Layer(record.shape[1], _stage(record.windows.grid, (), tokens))
-            found.append(ImageLayer(place, row_by_row(record), layer))
+            found.append(ImageLayer(place, record, layer))
         elif layouts := _layouts(record, tokens):
             reasons += filter(None, [explain_mixed_images(record)])
             if not explain_mixed_images(record) and record.shape[0] == pictures:
@@ -99,16 +99,16 @@ def name_skipped(records: Sequence[AttentionRecord], shown: Sequence[ImageLayer]
 def without_single_window(record: AttentionRecord) -> AttentionRecord:
     """A record without its windows where there is one alone: it attends over the whole picture."""
     windows = record.windows
-    if windows and windows.size == windows.grid and not any(windows.shift):
+    if windows and (windows.size, windows.shift, windows.order) == (windows.grid, (0, 0), None):
         return replace(record, windows=None)
     return record
 
 
 def _as_drawn(record: AttentionRecord, tokens: TokenLayout, pictures: int) -> AttentionRecord:
     """A record whose tokens follow the picture row by row, in windows only where these are many."""
-    if tokens.units is not None and record.kind == "self":
+    if record.windows is None and tokens.units is not None and record.kind == "self":
         record = roll_back(record, tokens.units, pictures)
-    record = without_single_window(record)
+    record = without_single_window(row_by_row(record))
     windows = record.windows
     if windows is None:
         return record

@@ -94,7 +94,7 @@ def _grid_of(tokens: int, units: tuple[int, int]) -> tuple[int, int]:
 
 def _reordered(record: AttentionRecord, queries: Tensor, keys: Tensor) -> AttentionRecord:
     """A record of which query and key i are what stood at `queries[i]` and at `keys[i]`."""
-    made = replace(record, value=None, anchor=None, versions={})
+    made = replace(record, value=None, anchor=None, ordered=True, versions={})
     if record.map is not None:
         return replace(made, map=record.map[:, :, queries][..., keys], softmax_map=None)
     assert record.query is not None and record.grouped_key is not None, "it has a map, or both"

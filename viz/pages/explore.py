@@ -10,7 +10,7 @@ from model.recording.rollout import FUSIONS
 from viz.components import mounts
 from viz.components.payload import pack
 from viz.pages.explore_export import show_export
-from viz.pages.shared.attention_texts import where_keys_lie, why_several_heads
+from viz.pages.shared.attention_texts import where_keys_lie, why_several_heads, why_signed
 from viz.pages.shared.browser import EXPLORE, browser_pass, view_revision, write_address
 from viz.pages.shared.explained import Part, show_note, split_at_terms
 from viz.pages.shared.photos import grant_photo
@@ -87,11 +87,12 @@ def _show_explorer(session: Session, header: Header) -> None:
 
 
 def _explain_layers(recorded: ShownImage) -> list[Sequence[Part]]:
-    """Say of each layer why it has several heads, and where its patches can look."""
-    return [
-        split_at_terms(f"{why_several_heads(record)} {where_keys_lie(record, layer)}".strip())
+    """Say of each layer why it has several heads, where patches can look, and what weights are."""
+    texts = (
+        (why_several_heads(record), where_keys_lie(record, layer), why_signed(record))
         for record, layer in zip(recorded.records, recorded.layers, strict=True)
-    ]
+    )
+    return [split_at_terms(" ".join(filter(None, each))) for each in texts]
 
 
 def _show_size(session: Session) -> None:

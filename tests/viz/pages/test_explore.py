@@ -12,9 +12,18 @@ from streamlit.testing.v1 import AppTest
 
 from model import AttentionRecorder, vit, zoo
 from model.datasets import samples
+from model.image_layers import Layer
+from model.recording.record import AttentionRecord
+from model.recording.windows import Windows
+from model.tokens import TokenLayout
 from tests.viz.pages.shown import address_of, answered, notes, payloads, photo_of
 from viz.pages.shared import picture, recorded_images
-from viz.pages.shared.attention_texts import why_off, why_several_heads
+from viz.pages.shared.attention_texts import (
+    where_keys_lie,
+    why_off,
+    why_several_heads,
+    why_signed,
+)
 from viz.server.passes import NoSuchQuestion, find_pass
 
 APP = str(Path(__file__).parents[3] / "viz/pages/navigation.py")
@@ -273,3 +282,23 @@ def test_the_reason_for_several_heads_has_the_layers_own_numbers(dim, heads):
     else:
         assert sentence.startswith(f"{heads} heads × {dim // heads} = {dim} numbers.")
     assert f"its {dim // heads} of {dim} numbers become zero" in why_off(recorder.records[0])
+
+
+@pytest.mark.parametrize(
+    ("windows", "keys", "sentence"),
+    [
+        (None, None, ""),
+        (Windows((4, 4), (2, 2)), None, "no further than its window of 2 × 2"),
+        (Windows.apart((4, 4), (2, 2)), None, "2 × 2 patches that lie apart"),
+        (None, TokenLayout((2, 2)), "fewer than its patches, 2 × 2"),
+        (None, TokenLayout((8, 8)), "more than its patches, 8 × 8"),
+    ],
+)
+def test_the_page_says_where_the_keys_of_a_layer_lie(windows, keys, sentence):
+    map = torch.full((1, 1, 16, 16), 1 / 16)
+    record = AttentionRecord("layer", "self", (1, 1, 16, 16), map=map, windows=windows)
+    said = where_keys_lie(record, Layer(1, TokenLayout((4, 4)), keys))
+    assert sentence in said and bool(said) == bool(sentence)
+    assert why_signed(record) == ""
+    changed = replace(record, map=map - 0.5, softmax_map=map, versions={})
+    assert "below zero" in why_signed(changed)

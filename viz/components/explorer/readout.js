@@ -1,6 +1,6 @@
 // The explorer's sentences and numbers.
 
-import { isEven, peakOf, timesAverage } from "../shared/attention.js";
+import { isEven, isSigned, peakOf, timesAverage } from "../shared/attention.js";
 import { setText } from "../shared/controls.js";
 import { setExplained } from "../shared/terms.js";
 import { capital, percent, tokenTitle } from "../shared/text.js";
@@ -13,7 +13,7 @@ export class Readout {
   write(row, top) {
     const { view, header, query, hovered, reading } = this.explorer;
     const write = (selector, text) => setText(this.explorer.find(selector), text);
-    write(".high", `${percent(top)} of the attention`);
+    write(".high", top > 0 ? `${percent(top)} of the attention` : "no weight above 0");
     write(".heads-title", `Heads of layer ${header.numbers[view.layer]}`);
     this.explain(".why-heads", header.whyHeads?.[view.layer] ?? []);
     write(".from", `From ${this.place(query)}${view.held ? " (held)" : ""}`);
@@ -57,6 +57,7 @@ export class Readout {
     const { firstPatch, query } = this.explorer;
     const patches = row.subarray(firstPatch);
     const best = firstPatch + peakOf(patches);
+    if (isSigned(row)) return signedMost(this.place(best), row[best]);
     const spread = isEven(patches) ? " It spreads almost evenly." : "";
     const goes = `goes to ${this.place(best)}: ${amount(row, best)}.${spread}`;
     const taker = peakOf(row);
@@ -77,6 +78,13 @@ export function announcement({ view, header, root }) {
   return `Layer ${header.numbers[view.layer]}, head ${head}. ${text(".from")} ${text(".to")}`;
 }
 
+// Some layers change their map after the softmax, and weights may fall below zero there.
+function signedMost(place, weight) {
+  if (!(weight > 0)) return "Every weight is below zero, and none is coloured.";
+  return `The largest weight: ${place}, ${percent(weight)}. Weights below zero are not coloured.`;
+}
+
 function amount(row, token) {
+  if (isSigned(row)) return percent(row[token]);
   return `${percent(row[token])}, ${timesAverage(row, token)}`;
 }

@@ -107,6 +107,11 @@ export function timesAverage(values, at) {
   return `${((values[at] * values.length) / sumOf(values)).toFixed(1)} times the average`;
 }
 
+// Whether some weight is below zero, so that a row holds no shares of attention.
+export function isSigned(values) {
+  return values.some((value) => value < 0);
+}
+
 // Whether a map is all but flat. Drawn up to its own maximum it is bright all over, as if
 // everything mattered.
 export function isEven(values) {

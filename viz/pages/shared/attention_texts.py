@@ -23,6 +23,8 @@ def where_keys_lie(record: AttentionRecord, layer: Layer) -> str:
     """Say where a token of a layer can look, if not at every patch of its own grid; else ""."""
     if windows := record.windows:
         rows, columns = windows.size
+        if windows.spacing != (1, 1):
+            return f"Here a patch sees {columns} × {rows} patches that lie apart on the photo."
         return f"Here a patch sees no further than its window of {columns} × {rows} patches."
     if layer.keys is None:
         return ""
@@ -35,6 +37,16 @@ def where_keys_lie(record: AttentionRecord, layer: Layer) -> str:
     return (
         f"The keys of this layer are more than its patches, {columns} × {rows}: each patch is "
         "drawn with the attention of all keys in its place."
+    )
+
+
+def why_signed(record: AttentionRecord) -> str:
+    """Say what weights below zero are, in a layer that has some; else ""."""
+    if record.softmax_map is None or record.map is None or not (record.map < 0).any():
+        return ""
+    return (
+        "This layer changes its maps after the softmax, before they weigh the values: weights may "
+        "fall below zero, need not sum to one, and are then not coloured."
     )
 
 

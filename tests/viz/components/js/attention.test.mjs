@@ -6,6 +6,7 @@ import {
   attentionRows,
   fusedRow,
   isEven,
+  isSigned,
   peakOf,
   sumOf,
   timesAverage,
@@ -109,4 +110,9 @@ test("what counts as an even map", () => {
     [[0, 0], false],
   ];
   for (const [values, even] of cases) assert.equal(isEven(values), even, values.join());
+});
+
+test("a row with a weight below zero holds no shares of attention", () => {
+  assert.equal(isSigned(Float32Array.of(0.5, -0.1, 0.6)), true);
+  assert.equal(isSigned(Float32Array.of(0.5, 0, 0.5)), false);
 });
