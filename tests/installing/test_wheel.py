@@ -14,6 +14,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from model.datasets import samples
 from tests.browser.conftest import _free_port, _wait_for
+from tests.finish import finish
 
 ROOT = Path(__file__).parents[2]
 NAME = "cs231n-cifar10"
@@ -104,7 +105,7 @@ def test_the_app_is_the_app_of_the_repository(installed, folder):
     )
     try:
         _wait_for(f"http://127.0.0.1:{port}/_stcore/health", process)
-        messages = asyncio.run(first_run(f"ws://127.0.0.1:{port}/_stcore/stream"))
+        messages = finish(first_run(f"ws://127.0.0.1:{port}/_stcore/stream"))
     finally:
         process.terminate()
         process.wait(timeout=20)
