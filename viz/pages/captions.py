@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from model import zoo
 from model.captioning.caption import Caption, CaptionBundle
@@ -22,6 +23,7 @@ from viz.pages.shared.captioned_picture import choose_picture, show_captioner_ch
 from viz.pages.shared.captions_written import Question, caption_of, first_telling, write_call
 from viz.pages.shared.choices_row import begin_row
 from viz.pages.shared.explained import show_heading
+from viz.pages.shared.figures import show_table
 from viz.pages.shared.html_file import caption_file
 from viz.pages.shared.opening import opening_of, photo_title
 from viz.pages.shared.photos import framed_photo, grant_photo
@@ -108,7 +110,7 @@ def page() -> None:
         captioner_choice.show_hub_field()
         return
     notes += _begin_settings(names)
-    bundle, photo, drawn = _choose_captioner_and_picture(names)
+    bundle, photo, drawn, below_decoding = _choose_captioner_and_picture(names)
     if notes:
         st.caption(" ".join(notes))
     if bundle.knows_only_scenes and drawn is None:
@@ -116,6 +118,8 @@ def page() -> None:
     if not bundle.sees_the_photo:
         st.info(plain(f"{bundle.card.note} The photo is not looked at."), icon=":material/info:")
     shown = _ask_captioner(bundle, photo)
+    with below_decoding:
+        _compare_decodings(bundle, photo, shown)
     objects = _find_objects(bundle, shown.caption, drawn)
     view, begun = _fit_view(shown, objects)
     go_on_captioning_without(Captions.component, bundle, photo)
@@ -159,8 +163,8 @@ def _begin_settings(names: Sequence[str]) -> list[str]:
 
 def _choose_captioner_and_picture(
     names: Sequence[str],
-) -> tuple[CaptionBundle, Picture, scenes.Scene | None]:
-    """Show the choices; return the captioner, the picture, and the scene if it is one."""
+) -> tuple[CaptionBundle, Picture, scenes.Scene | None, DeltaGenerator]:
+    """Show the choices; return captioner, picture, its scene if it is one, and a place below."""
     row = begin_row()
     with row.model:
         name = show_captioner_choice(names, Captions.captioner.name)
@@ -170,14 +174,13 @@ def _choose_captioner_and_picture(
         row.end.button("Clear", on_click=_start_again, help="Back to the model's own caption")
     if Captions.beams.get() != Captions.beams.default or Captions.typed.get():
         Captions.how_is_open.set(True)  # and stays so: two ways of decoding are compared
-    with (
-        st.expander(HOW, expanded=Captions.how_is_open.get()),
-        st.container(horizontal=True, gap="large"),
-    ):
-        _show_decoding()
-        with st.container():
-            _show_typing()
-    return bundle, shown, drawn
+    with st.expander(HOW, expanded=Captions.how_is_open.get()):
+        with st.container(horizontal=True, gap="large"):
+            _show_decoding()
+            with st.container():
+                _show_typing()
+        below = st.container()
+    return bundle, shown, drawn, below
 
 
 def _show_decoding() -> None:
@@ -275,6 +278,24 @@ def _question(bundle: CaptionBundle, photo: Picture) -> Question:
     if beams != BY_CHANCE:
         return question
     return replace(question, temperature=Captions.temperature.get(), draw=Captions.draw.get())
+
+
+def _compare_decodings(bundle: CaptionBundle, photo: Picture, shown: ShownCaption) -> None:
+    """Show the captions of the decodings that were tried; none is written for this table."""
+    asked = replace(shown.question, typed=None, temperature=0.0, draw=0)
+    tried = {DECODING[Captions.beams.get()]: shown.own}
+    for beams, name in DECODING.items():
+        if beams != BY_CHANCE and name not in tried:
+            kept = caption_of.kept(bundle, photo, replace(asked, beams=beams))
+            tried |= {name: kept} if kept else {}
+    tried = {name: tried[name] for name in DECODING.values() if name in tried}
+    if len(tried) > 1:
+        columns = {
+            "Decoding": list(tried),
+            "Caption": [plain(" ".join(caption.words)) for caption in tried.values()],
+            "Log-probability without the end": [_logprob(caption) for caption in tried.values()],
+        }
+        show_table(columns)
 
 
 def _show_caption(

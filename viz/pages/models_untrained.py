@@ -98,8 +98,8 @@ def _show_maps(bundle: zoo.Bundle, recorded: list[ShownImage]) -> None:
     )
     asking = "CLS" if "cls" in bundle.tokens.prefix else "all patches, in the mean"
     st.caption(
-        f"Rank correlation of the two maps: {agreement:.2f}, where 1 is the same order of patches "
-        "and 0 nothing in common."
+        f"Rank correlation of the two maps: {_signed(agreement)}, where 1 is the same order of "
+        "patches and 0 nothing in common."
     )
     with st.expander("What is compared"):
         st.caption(
@@ -125,12 +125,17 @@ def _compare_maps(
     return maps, float(rank_correlation(*maps))
 
 
+def _signed(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
+
+
 def _show_guesses(recorded: list[ShownImage]) -> None:
     if not recorded[0].guesses:
         return
     st.markdown("**What they answer**")
     answers = [
-        [f"{plain(name)} {percent(share)}" for name, share in each.guesses] for each in recorded
+        [f"{plain(name)} {percent(share)}".replace(" %", "\u00a0%") for name, share in each.guesses]
+        for each in recorded
     ]
     lines = [f"| {one} | {other} |" for one, other in zip(*answers, strict=True)]
     st.markdown("\n".join([f"| {TRAINED} | {UNTRAINED} |", "|:--|:--|", *lines]))

@@ -150,6 +150,12 @@ def test_words_by_chance(captioners):
     assert address_of(app)["temperature"] == "0.5" and address_of(app)["draw"] == "1"
     app.segmented_control(key="beams").set_value(1).run()
     assert "temperature" not in address_of(app)
+    assert not app.table
+    before = len(asked)
+    app.segmented_control(key="beams").set_value(3).run()
+    assert list(app.table[0].value["Decoding"]) == ["Greedy", "Beam 3"]
+    assert list(app.table[0].value["Caption"]) == 2 * [" ".join(SAYS)]
+    assert len(asked) == before + 1  # the caption of the other decoding was kept
 
 
 def test_beams_are_shown_and_one_can_be_chosen(captioners):
