@@ -29,6 +29,7 @@ from viz.pages.heads_measured import (
 )
 from viz.pages.heads_measures import KIND_NAMES, MEASURES
 from viz.pages.shared import open_models
+from viz.pages.shared.attention_texts import why_signed
 from viz.pages.shared.browser import change_view, write_address
 from viz.pages.shared.explained import show_note
 from viz.pages.shared.figures import draw_once
@@ -67,6 +68,11 @@ STEM = (
 )
 WINDOWED = (
     "Layers of this model attend within windows: there no head looks further than its window."
+)
+SIGNED = (
+    "Some layers of this model change their maps after the softmax, so their weights fall below "
+    "zero and are no shares of attention. The measures of such heads mean little: look at their "
+    "maps on Explore."
 )
 MIMETIC = (
     "This model's heads looked near even before training (mimetic initialisation: Trockman and "
@@ -213,6 +219,8 @@ def _show_scatter(
         f"{sentence} The shape of a mark tells what its head does most, of the kinds below.",
         Heads.note.name,
     )
+    if any(map(why_signed, session.recorded.records)):
+        st.caption(SIGNED)
     notes = [WINDOWED] if any(record.windows for record in session.recorded.records) else []
     if measure.startswith("distance") and (note := _explain_locality(session)):
         notes.append(note)
