@@ -53,12 +53,13 @@ HINT = (
 def page() -> None:
     """Show the whole page, top to bottom."""
     case = choose_case()
-    method = Attribution.method.begin(NAMES)
+    trace = trace_of(case.bundle, case.picture.key, case.picture.image, case.target)
+    fitting = _first_that_suits(trace)
+    method = _choose_method(fitting)
     place = st.container()
     with st.container(horizontal=True, vertical_alignment="center", gap="large"):
         compare = _show_compare_switch(case)
         _offer_as_b(case, method)
-    trace = trace_of(case.bundle, case.picture.key, case.picture.image, case.target)
     # Of the whole model, also where the other pages record a part of it.
     size, grid = settings.size_of(trace), trace.layout.grid
     settings.follow_model(size)
@@ -79,12 +80,28 @@ def page() -> None:
     st.markdown(CAN_TELL)
     write_address(
         case_url_params(case)
-        | Attribution.method.url_params()
+        | Attribution.method.url_params(fitting)
         | Attribution.compare.url_params()
         | attribution_object.box_url_params(case)
         | attribution_scores.scores_url_params(case)
         | settings.settings_url_params(size)
     )
+
+
+def _first_that_suits(trace: Trace) -> str:
+    """Name the usual method, or the first other one where it cannot explain this model."""
+    names = (Attribution.method.default, *NAMES)
+    return next(name for name in names if why_unsuitable(trace, name) is None)
+
+
+def _choose_method(fitting: str) -> str:
+    """Let a method that nobody has chosen follow the model; return the one to show."""
+    before = Attribution.fitting.get()
+    Attribution.fitting.set(fitting)
+    chosen = Attribution.method.get() if Attribution.method.is_set else None
+    if before not in (None, fitting) and chosen == before:
+        Attribution.method.set(fitting)
+    return Attribution.method.begin(NAMES, fitting)
 
 
 def _offer_as_b(case: Case, method: str) -> None:

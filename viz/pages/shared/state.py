@@ -317,6 +317,8 @@ class Attribution:
     compare = Setting("compare", False)
     row = Component("row", {})
     large = Component("large", {})
+    fitting = Key[str | None]("method_fit", None)
+    """The method that a page of the model before began with."""
     model_size = Key[tuple[int, int, int, bool, bool, bool] | None]("settings_fit", None)
     """The size of the model that was explained last (`attribution_settings.Size`)."""
 
