@@ -155,7 +155,7 @@ def fit_layout(count: int, tokens: TokenLayout) -> TokenLayout | None:
 
         >>> tokens = TokenLayout((27, 27), ("cls",), (8, 8))
         >>> fit_layout(197, tokens)
-        TokenLayout(grid=(14, 14), prefix=('cls',), patch=(15, 15))
+        TokenLayout(grid=(14, 14), prefix=('cls',), patch=(15, 15), units=None)
         >>> fit_layout(49, tokens).prefix
         ()
 

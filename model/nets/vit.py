@@ -53,7 +53,7 @@ class ViTConfig:
 
         >>> config = ViTConfig(img_size=32, patch_size=8, dim=48, heads=3, registers=2)
         >>> config.tokens
-        TokenLayout(grid=(4, 4), prefix=('cls', 'reg0', 'reg1'), patch=(8, 8))
+        TokenLayout(grid=(4, 4), prefix=('cls', 'reg0', 'reg1'), patch=(8, 8), units=None)
         >>> import json
         >>> from dataclasses import asdict
         >>> ViTConfig(**json.loads(json.dumps(asdict(config)))) == config  # JSON keeps it whole

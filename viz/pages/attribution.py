@@ -8,6 +8,7 @@ from model import zoo
 from model.attribution.metrics.agreement import agreement, rank_correlation
 from model.attribution.registry import METHODS as NAMES
 from model.attribution.registry import why_unsuitable
+from model.attribution.trace import Trace
 from model.bundle import Bundle
 from model.captioning.words import Word
 from viz.charts.faithfulness import agreement_table

@@ -33,7 +33,7 @@ def find_first_tokens(
         >>> from model.vit import build
         >>> net = build("vit", img_size=32, patch_size=8, dim=48, depth=2, heads=3).eval()
         >>> find_first_tokens("mine", net, (32, 32))
-        TokenLayout(grid=(4, 4), prefix=('cls',), patch=(8, 8))
+        TokenLayout(grid=(4, 4), prefix=('cls',), patch=(8, 8), units=None)
 
     Args:
         name: the model's name, for messages.
@@ -73,12 +73,18 @@ def _find_tokens(
             f"{name} attends, but no layer of it is known to do so from the patches of the whole "
             f"picture to its patches: {seen}.{unseen} Choose another model."
         )
-    layout = max(found, key=lambda each: (each.patches, len(each.prefix)))
+    # Of patches with a class token, the pixels inside them (TNT) are a finer layer.
+    whole = [layout for layout in found if layout.prefix] if _has_windows(records) else []
+    layout = max(whole or found, key=lambda each: (each.patches, len(each.prefix)))
     try:
         image_layers(records, layout)
     except NothingToShow as error:
         raise ModelRejected(f"{name} cannot be shown. {error}") from error
     return _affordable(name, layout)
+
+
+def _has_windows(records: Sequence[AttentionRecord]) -> bool:
+    return any(record.windows is not None for record in records)
 
 
 def _affordable(name: str, layout: TokenLayout) -> TokenLayout:
