@@ -104,6 +104,8 @@ class Use:
         of_features &= not _lie_side_by_side(source.input, self.values)
         if isinstance(self.values, nn.Parameter):
             return "it weighs the rows of a learned table"
+        if self.entrywise and source.input[2:] != self.own.shape[2:]:
+            return "each query weighs values of its own, such as sampled points"
         if len(shape) == 2 and queries == keys and (keys,) == source.origin.batches:
             return "it weighs the images of a batch"
         if features in tokens and keys not in tokens and not (of_features or self._is_of_parts()):

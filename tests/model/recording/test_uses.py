@@ -832,6 +832,24 @@ def test_weights_that_are_multiplied_entry_by_entry_are_a_map(images):
     assert torch.equal(found.weights()[:, 0, 0], net[0].softmax.reshape(-1, TOKENS))
 
 
+def test_points_that_each_query_samples_for_itself_are_named():
+    class Deformable(nn.Module):
+        """Weights (B, 1, Q, P) of as many points as there are queries, so no size tells."""
+
+        def __init__(self):
+            super().__init__()
+            self.num_heads = 1
+            self.scores = nn.Linear(WIDTH, TOKENS)
+
+        def forward(self, x: Tensor) -> Tensor:
+            weights = self.scores(x).softmax(-1)[:, None]
+            sampled = torch.randn(len(x), WIDTH, TOKENS, TOKENS)
+            return (sampled * weights).sum(-1).mT
+
+    with pytest.raises(NothingRecorded, match="each query weighs values of its own"):
+        record(nn.Sequential(Deformable()), tokens())
+
+
 def test_weights_over_a_learned_table_or_over_images_are_named():
     class Words(Attention):
         def forward(self, x: Tensor) -> Tensor:
