@@ -8,6 +8,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from model import zoo
+from model.attribution import registry
 from model.attribution.registry import METHODS, explain
 from model.attribution.trace import trace_class
 from model.datasets import samples
@@ -50,6 +51,20 @@ def test_every_method_has_its_map(app):
     assert header["chosen"] == "chefer"
     same = {cell["id"] for cell in header["cells"] if "same for every class" in cell["notes"]}
     assert same == {"attention", "rollout", "random_map"}
+
+
+def test_the_method_shown_first_suits_the_model_and_a_chosen_one_stays(app, monkeypatch):
+    app.run()
+    told = registry.why_unsuitable
+
+    def without_relevance(trace, method):
+        return "This model has no such maps." if method == "chefer" else told(trace, method)
+
+    monkeypatch.setattr(registry, "why_unsuitable", without_relevance)
+    assert row(app.run())[0]["chosen"] == "attention"
+    linked = AppTest.from_file(APP, default_timeout=120).switch_page(PAGE)
+    linked.query_params["method"] = "chefer"
+    assert row(linked.run())[0]["chosen"] == "chefer"
 
 
 def test_another_class_changes_the_maps_that_know_of_classes(app):
