@@ -24,7 +24,7 @@ STEPS = {
     "Weighted values": "sum",
     "The heads side by side": "head 6",
     "The output projection": "the attention's own output by",
-    "The residual connection": "as long as the token itself",
+    "The residual connection": "Rollout counts 50 %",
     "The MLP": "hidden numbers lie above",
     "Out of the block": "the block's own output by",
 }

@@ -30,7 +30,7 @@ class Term(_Part):
     name: Short
     also: tuple[Short, ...] = ()
     sentence: Annotated[str, Field(min_length=20, max_length=280, pattern=r"^[A-Z].*[.]$")]
-    where: Short
+    where: Annotated[str, Field(min_length=1, max_length=80)]
     open: str = Field(pattern=r"^[a-z_]+([?]\S+)?$")
     lesson: str = ""
 

@@ -28,8 +28,10 @@ SHEET = "Every head of every layer"
 ROLLOUT = "Through all layers: rollout"
 ABOUT_ROLLOUT = (
     "Rollout (Abnar and Zuidema, 2020) counts each map half. The other half is the residual "
-    "connection, by which a token keeps what it had. Half in every layer is assumed, not measured: "
-    "the step “residual connection” of Inside a head measures it."
+    "connection, by which a token keeps what it had. Half in every layer is assumed, not measured. "
+    "It fits only where attention adds a vector about as long as the token's own; where it adds "
+    "one a tenth as long, rollout overrates what was attended to. The step “residual connection” "
+    "of Inside a head measures both lengths."
 )
 FUSED_BY = "How the heads of a layer become one map: their mean, their largest or smallest value."
 FUSED = ("mean", "max", "min")

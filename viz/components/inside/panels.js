@@ -198,7 +198,7 @@ export const PANELS = {
     showAway(figures, inside, "output", "Without the projection");
   },
 
-  residual(figures, { numbers, query }) {
+  residual(figures, { numbers, query, header }) {
     const entering = numbers.vector("entering", query);
     const added = numbers.added(query);
     const sum = numbers.residual(query);
@@ -211,7 +211,10 @@ export const PANELS = {
       className: "total",
     });
     const share = lengthOf(added) / lengthOf(entering);
-    figures.text(`The attention adds a vector ${percent(share)} as long as the token itself.`);
+    figures.text(
+      `The attention adds a vector ${percent(share)} as long as the token itself.`,
+      header.kind === "self" && header.keysOnPhoto ? aboutRollout(share) : "",
+    );
   },
 
   mlp(figures, { numbers, query, header }) {
@@ -245,6 +248,13 @@ export const PANELS = {
     agreement(figures, inside, leaving, own, "the block's own output");
   },
 };
+
+// What rollout's half means for a token to which attention adds a vector so long, in its own lengths.
+export function aboutRollout(share) {
+  const part = share / (1 + share);
+  const rollout = part < 0.4 ? "overrates" : part > 0.6 ? "underrates" : "is about right for";
+  return ` By these lengths ${percent(part)} of the sum comes from attention. Rollout counts 50 % in every layer, so here it ${rollout} what was attended to.`;
+}
 
 function scoreSeries(name, sums, factor, low, high, faint = false) {
   const scores = sums.map((sum) => sum * factor);

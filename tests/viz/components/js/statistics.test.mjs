@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { signedColor } from "../../../../viz/components/inside/figures.js";
-import { signed, tiny } from "../../../../viz/components/inside/panels.js";
+import { aboutRollout, signed, tiny } from "../../../../viz/components/inside/panels.js";
 import {
   distance,
   entropy,
@@ -44,6 +44,12 @@ test("sums of d random products spread by the root of d", () => {
   }
   assert.deepEqual(randomSums(8, 5, 2), randomSums(8, 5, 2));
   assert.notDeepEqual(randomSums(8, 5, 2), randomSums(8, 5, 3));
+});
+
+test("rollout's half is held against the length that attention adds", () => {
+  assert.match(aboutRollout(0.25), / 20\.0 % of the sum .* overrates /);
+  assert.match(aboutRollout(1), / 50\.0 % .* is about right for /);
+  assert.match(aboutRollout(4), / 80\.0 % .* underrates /);
 });
 
 test("numbers as they are written", () => {
