@@ -333,7 +333,8 @@ def _show_formulae(config: ViTConfig) -> None:
         st.markdown(
             "A multiplication and an addition are two operations; the softmax is not counted. k, "
             "M, G and T stand for 10³, 10⁶, 10⁹ and 10¹². No count of operations depends on the "
-            "number of heads: more heads are narrower. Only the maps' bytes grow with H. The quadratic part overtakes the layers' linear part at "
+            "number of heads: more heads are narrower. Only the maps' bytes grow with H. The "
+            "quadratic part overtakes the layers' linear part at "
             f"N = 2 D + M tokens, here {2 * config.dim + config.hidden_dim:,}."
         )
 

@@ -231,8 +231,8 @@ class _Writer:
             text += "This model does not divide here."
         elif divisor == f"√{self.width}":
             text += (
-                f"Here d = {self.width} is the width of one head. Where d stands for the full "
-                f"width, as in the CS231n assignment, the same number is √(d/h) = "
+                f"This model's own d is {self.width}, the width of one head, whatever width the "
+                "random vectors beside it have. Where d stands for the full width, as in the CS231n assignment, the same number is √(d/h) = "
                 f"√({self.width * heads}/{heads})."
             )
         elif divisor == f"√{self.dim}":

@@ -113,7 +113,7 @@ def test_without_position_codes_the_patches_are_a_bag():
 def test_both_meanings_of_d_are_said():
     header, _ = shown(opened())
     (scale,) = (step for step in header["steps"] if step["id"] == "scale")
-    assert "Here d = 32 is the width of one head" in scale["text"]
+    assert "This model's own d is 32, the width of one head" in scale["text"]
     assert "√(d/h) = √(192/6)" in scale["text"]
     assert header["divisor"] == "√32"
 

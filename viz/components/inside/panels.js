@@ -2,6 +2,7 @@
 
 import { percent } from "../shared/text.js";
 import { softmax } from "./head_numbers.js";
+import { DRAWS, randomScores } from "./random_scores.js";
 import {
   distance,
   entropy,
@@ -11,7 +12,6 @@ import {
   largestSize,
   lengthOf,
   mean,
-  randomSums,
   spread,
 } from "./statistics.js";
 
@@ -85,15 +85,15 @@ export const PANELS = {
     const [low, high] = rangeOf(sums);
     figures.histograms(
       [
-        scoreSeries("q · k as it is", sums, 1, low, high, true),
-        scoreSeries(`÷ ${header.divisor}`, sums, header.scale, low, high),
+        scoreSeries("q · k as it is", [sums], 1, low, high, true),
+        scoreSeries(`÷ ${header.divisor}`, [sums], header.scale, low, high),
       ],
       low,
       high,
     );
-    figures.heading("The same with random vectors");
-    const random = randomSums(switches.width, numbers.keys);
-    const [least, most] = rangeOf(random);
+    figures.heading(`The same with random vectors, ${DRAWS} draws`);
+    const random = randomScores(switches.width, numbers.keys);
+    const [least, most] = rangeOf(random.flatMap(rangeOf));
     figures.histograms(
       [
         scoreSeries("q · k as it is", random, 1, least, most, true),
@@ -256,15 +256,18 @@ export function aboutRollout(share) {
   return ` By these lengths ${percent(part)} of the sum comes from attention. Rollout counts 50 % in every layer, so here it ${rollout} what was attended to.`;
 }
 
-function scoreSeries(name, sums, factor, low, high, faint = false) {
-  const scores = sums.map((sum) => sum * factor);
-  const weights = softmax(scores);
-  const largest = weights[largestPlaces(weights, 1)[0]];
+// Scores of one draw or of many: all in one histogram, and the mean of each draw's largest weight.
+function scoreSeries(name, draws, factor, low, high, faint = false) {
+  const scores = draws.map((sums) => sums.map((sum) => sum * factor));
+  const weights = scores.map(softmax);
+  const largest = mean(weights.map((row) => row[largestPlaces(row, 1)[0]]));
+  const all = scores.flatMap((row) => [...row]);
+  const means = draws.length > 1 ? "mean of the " : "";
   return {
     name,
     faint,
-    counts: histogram(scores, low, high, BINS),
-    note: `spread ${spread(scores).toFixed(2)} · largest weight ${percent(largest)} · entropy ${inNats(weights)}`,
+    counts: histogram(all, low, high, BINS),
+    note: `spread ${spread(all).toFixed(2)} · ${means}largest weight ${percent(largest)} · ${means}entropy ${mean(weights.map(entropy)).toFixed(2)} nats`,
   };
 }
 

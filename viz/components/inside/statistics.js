@@ -55,19 +55,8 @@ export function histogram(values, low, high, bins) {
   return counts;
 }
 
-// Dot products of one vector of `width` independent standard normal numbers with many others.
-export function randomSums(width, count, seed = 1) {
-  const normal = normals(seed);
-  const query = Float64Array.from({ length: width }, normal);
-  return Float64Array.from({ length: count }, () => {
-    let total = 0;
-    for (let i = 0; i < width; i++) total += query[i] * normal();
-    return total;
-  });
-}
-
 // Standard normal numbers, the same for the same seed (mulberry32, then Box and Muller).
-function normals(seed) {
+export function normals(seed) {
   let state = seed >>> 0;
   const uniform = () => {
     state = (state + 0x6d2b79f5) >>> 0;

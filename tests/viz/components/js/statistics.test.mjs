@@ -3,7 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { signedColor } from "../../../../viz/components/inside/figures.js";
+import { softmax } from "../../../../viz/components/inside/head_numbers.js";
 import { aboutRollout, signed, tiny } from "../../../../viz/components/inside/panels.js";
+import { DRAWS, randomScores } from "../../../../viz/components/inside/random_scores.js";
 import {
   distance,
   entropy,
@@ -13,7 +15,6 @@ import {
   largestSize,
   lengthOf,
   mean,
-  randomSums,
   spread,
 } from "../../../../viz/components/inside/statistics.js";
 
@@ -36,14 +37,19 @@ test("a histogram counts every value inside, its upper end too", () => {
   assert.deepEqual(histogram([0, 0.9, 1, 2.5, 4, -1, 5], 0, 4, 4), [2, 1, 1, 1]);
 });
 
-test("sums of d random products spread by the root of d", () => {
-  for (const width of [4, 64, 256]) {
-    const spreads = Array.from({ length: 20 }, (_, seed) => spread(randomSums(width, 400, seed)));
-    const ratio = mean(spreads) / Math.sqrt(width);
-    assert.ok(ratio > 0.85 && ratio < 1.15, `${width}: ${ratio}`);
+test("random scores spread by the root of d, and a wider head is surer in every draw", () => {
+  let before = Array(DRAWS).fill(0);
+  for (const width of [1, 2, 4, 32, 64, 1024]) {
+    const draws = randomScores(width, 257);
+    const ratio = spread(draws.flatMap((row) => [...row])) / Math.sqrt(width);
+    assert.ok(ratio > 0.9 && ratio < 1.1, `${width}: ${ratio}`);
+    const now = draws.map((row) => Math.max(...softmax(row)));
+    assert.ok(now.every((largest, i) => largest > before[i] || largest > 1 - 1e-9));
+    before = now;
   }
-  assert.deepEqual(randomSums(8, 5, 2), randomSums(8, 5, 2));
-  assert.notDeepEqual(randomSums(8, 5, 2), randomSums(8, 5, 3));
+  const again = randomScores(8, 5);
+  assert.deepEqual(randomScores(4, 5) && randomScores(8, 5), again);
+  assert.notDeepEqual(again[0], again[1]);
 });
 
 test("rollout's half is held against the length that attention adds", () => {
