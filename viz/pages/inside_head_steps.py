@@ -232,8 +232,8 @@ class _Writer:
         elif divisor == f"√{self.width}":
             text += (
                 f"This model's own d is {self.width}, the width of one head, whatever width the "
-                "random vectors beside it have. Where d stands for the full width, as in the CS231n assignment, the same number is √(d/h) = "
-                f"√({self.width * heads}/{heads})."
+                "random vectors beside it have. Where d stands for the full width, as in the "
+                f"CS231n assignment, the same number is √(d/h) = √({self.width * heads}/{heads})."
             )
         elif divisor == f"√{self.dim}":
             text += (

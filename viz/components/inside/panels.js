@@ -92,16 +92,7 @@ export const PANELS = {
       high,
     );
     figures.heading(`The same with random vectors, ${DRAWS} draws`);
-    const random = randomScores(switches.width, numbers.keys);
-    const [least, most] = rangeOf(random.flatMap(rangeOf));
-    figures.histograms(
-      [
-        scoreSeries("q · k as it is", random, 1, least, most, true),
-        scoreSeries(`÷ √${switches.width}`, random, switches.width ** -0.5, least, most),
-      ],
-      least,
-      most,
-    );
+    figures.histograms(...randomHistograms(switches.width, numbers.keys));
     figures.text(
       `Numbers drawn from a bell curve of spread 1: the sum of ${switches.width} products spreads `,
       `by about √${switches.width} = ${switches.width ** 0.5 < 10 ? (switches.width ** 0.5).toFixed(2) : (switches.width ** 0.5).toFixed(1)}.`,
@@ -254,6 +245,20 @@ export function aboutRollout(share) {
   const part = share / (1 + share);
   const rollout = part < 0.4 ? "overrates" : part > 0.6 ? "underrates" : "is about right for";
   return ` By these lengths ${percent(part)} of the sum comes from attention. Rollout counts 50 % in every layer, so here it ${rollout} what was attended to.`;
+}
+
+let keptHistograms = { of: "", arguments: [] }; // the last, as a look at another key asks for it again
+
+function randomHistograms(width, keys) {
+  const of = `${width} ${keys}`;
+  if (keptHistograms.of !== of) {
+    const draws = randomScores(width, keys);
+    const [low, high] = rangeOf(draws.flatMap(rangeOf));
+    const undivided = scoreSeries("q · k as it is", draws, 1, low, high, true);
+    const divided = scoreSeries(`÷ √${width}`, draws, width ** -0.5, low, high);
+    keptHistograms = { of, arguments: [[undivided, divided], low, high] };
+  }
+  return keptHistograms.arguments;
 }
 
 // Scores of one draw or of many: all in one histogram, and the mean of each draw's largest weight.

@@ -4,18 +4,12 @@ import { normals } from "./statistics.js";
 
 export const DRAWS = 200;
 
-let kept = { of: "", draws: [] };
-
 // For each draw the products of one query of `width` standard normal numbers with `keys` keys. Such
 // a product, summed, is itself normal with the query's length as its spread, and is drawn as that.
 // A wider query begins with the numbers of a narrower one, and the keys' share of chance is the
 // same for every width: so a draw's largest weight can only grow with the width.
 export function randomScores(width, keys) {
-  const of = `${width} ${keys}`;
-  if (kept.of !== of) {
-    kept = { of, draws: Array.from({ length: DRAWS }, (_, draw) => oneDraw(width, keys, draw)) };
-  }
-  return kept.draws;
+  return Array.from({ length: DRAWS }, (_, draw) => oneDraw(width, keys, draw));
 }
 
 function oneDraw(width, keys, draw) {
