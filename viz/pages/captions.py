@@ -384,6 +384,8 @@ def _summary(shown: ShownCaption) -> str:
             f"How sure the model is: {percent(mean)} for each word (geometric mean), least for "
             f"“{caption.words[least]}”: {percent(math.exp(caption.logprobs[least]))}."
         )
+        if len(shown.own.beams) < 2:  # beams list theirs
+            summary += f" Log-probability without the end: {_logprob(caption)}."
     if float(caption.logprobs.max()) >= math.log(SURE):
         summary += f" No number: {percent(SURE)} or more."
     return f"{summary} {caption.note}".strip()
@@ -392,7 +394,7 @@ def _summary(shown: ShownCaption) -> str:
 def _logprob(caption: Caption) -> str:
     total = float(caption.logprobs.sum())
     mean = total / len(caption.words) if caption.words else 0.0
-    return f"{total:.1f}, {mean:.1f} a word".replace("-", "−")
+    return f"{total:z.1f}, {mean:z.1f} a word".replace("-", "−")
 
 
 def _take_word() -> None:

@@ -165,7 +165,7 @@ class Lesson extends Component {
         reason.replaceChildren(verdict, ...inlineText(answer.reason));
       }),
     );
-    const legend = element("legend", {}, ...inlineText(question));
+    const legend = element("legend", {}, `${number + 1}. `, ...inlineText(question));
     return element("li", {}, element("fieldset", {}, legend, ...choices, reason));
   }
 
