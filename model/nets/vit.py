@@ -134,6 +134,8 @@ class ViTConfig:
                 raise ValueError(
                     f"{name} is a probability from 0 to below 1, not {getattr(self, name)}."
                 )
+        if not 0 <= self.norm_eps <= 1:  # a NaN is not, either
+            raise ValueError(f"norm_eps is a small number from 0 to 1, not {self.norm_eps}.")
         grid_of(self.img_size, self.patch_size)
         check_heads(self.dim, self.heads)
         if self.embed == "stem":

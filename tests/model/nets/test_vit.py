@@ -557,6 +557,8 @@ TINY = {"patch_size": 16, "dim": 8, "heads": 2, "depth": 1, "embed": "stem", "st
         ({"dropout": 1.0}, "dropout is a probability"),
         ({"patch_drop": 1.0}, "patch_drop is a probability"),
         ({"drop_path": float("nan")}, "drop_path is a probability"),
+        ({"norm_eps": -1e-6}, "norm_eps is a small number"),
+        ({"norm_eps": float("nan")}, "norm_eps is a small number"),
         ({"depth": 0}, "depth is at least 1"),
         ({"registers": -1}, "registers is 0 or more"),
         ({"norm": "rms"}, "choose pre, post"),
