@@ -17,7 +17,13 @@ from torch import Tensor
 
 from model.attribution.trace import Trace, class_score, trace_backward
 from model.captioning.base import CaptioningModel
-from model.captioning.words import NextWord, Word, cross_attention_layers, decoder_start
+from model.captioning.words import (
+    NextWord,
+    Word,
+    cross_attention_layers,
+    decoder_start,
+    records_of_layers,
+)
 from model.nets.shared_weights import copy_sharing_weights
 from model.recording.recorder import AttentionRecorder
 from model.tokens import TokenLayout
@@ -86,5 +92,5 @@ def trace_word(
     with torch.enable_grad(), AttentionRecorder(hooked) as recorder:
         memory = hooked.captioner.encode_image(images)
         output = hooked.decode(memory)
-    records = recorder.records
+    records = records_of_layers(recorder.records)
     return trace_backward(WordTrace, writer, images, layout, score, output, records, memory)

@@ -42,6 +42,15 @@ class NextWord(nn.Module):
         return self.captioner.teacher_force(memory, self.words.expand(len(memory), -1))[:, -1]
 
 
+def records_of_layers(records: Sequence[AttentionRecord]) -> list[AttentionRecord]:
+    """Leave out the maps of a recurrent decoder (Bahdanau et al. 2015): they are no layers.
+
+    It attends anew for each word, from its state, by additive attention: without heads, queries
+    and keys.
+    """
+    return [r for r in records if r.kind == "self" or r.origin.heads or r.shape[2] > 1]
+
+
 def cross_attention_layers(records: Sequence[AttentionRecord]) -> list[int]:
     """List which records are cross-attention."""
     return [place for place, record in enumerate(records) if record.kind == "cross"]

@@ -12,7 +12,9 @@ from model.analysis.position_codes import find_position_code
 from model.analysis.token_order import without_position_code
 from model.bundle import Bundle
 from model.captioning.caption import CaptionBundle
+from model.captioning.words import records_of_layers
 from model.datasets.vocabulary import START
+from model.errors import NothingRecorded
 from model.intervention.graph_reader import read_layer
 from model.intervention.layer_numbers import LayerNumbers, Norm
 from viz.pages.shared.picture import Picture
@@ -95,11 +97,18 @@ def layer_of_caption(
 def decoder_layers(
     bundle: CaptionBundle, picture: Picture, words: tuple[str, ...]
 ) -> list[tuple[str, str]]:
-    """List the modules of a decoder that attend: name and kind, in running order."""
+    """List the modules of a decoder that attend: name and kind, in running order.
+
+    Raises:
+        NothingRecorded: none of them has heads, as in a recurrent decoder.
+    """
     run = _Caption(bundle, picture, words)
     with torch.no_grad(), AttentionRecorder(bundle.net) as recorder:
         run()
-    return list(dict.fromkeys((record.name, record.kind) for record in recorder.records))
+    layers = records_of_layers(recorder.records)
+    if not layers:
+        raise NothingRecorded("No layer of this decoder has heads.")
+    return list(dict.fromkeys((record.name, record.kind) for record in layers))
 
 
 class _Caption:

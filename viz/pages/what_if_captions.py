@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from model.captioning.caption import CaptionBundle
+from model.captioning.words import records_of_layers
 from model.datasets.vocabulary import START
 from model.errors import NothingRecorded
 from model.recording.recorder import AttentionRecorder
@@ -52,7 +53,7 @@ def attending_layers(
         with AttentionRecorder(bundle.net) as recorder:
             bundle.net.teacher_force(memory, torch.tensor([[START, *words]]))
     found: dict[str, AttendingLayer] = {}
-    for record in recorder.records:
+    for record in records_of_layers(recorder.records):
         number = 1 + sum(layer.kind == record.kind for layer in found.values())
         _, heads, queries, keys = record.shape
         grid = bundle.tokens.grid if record.kind == "cross" else (queries, keys)
