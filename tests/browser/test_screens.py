@@ -16,7 +16,7 @@ MAPS = {
     "": ".explorer canvas",
     "captions": ".captions canvas",
     "what_if": ".what_if canvas",
-    "attribution": ".row canvas",
+    "attribution": ".row canvas.photo",
     "features": ".features canvas",
     "compare": ".compare canvas",
     "positions": "[data-testid=stImage] img",
